@@ -1,0 +1,137 @@
+//! What a user interface may be told.
+
+use std::time::Duration;
+
+use parlour_msrp::Body;
+
+use crate::io::{AccountId, Receipt, SessionId};
+
+/// Something happened to one of our IM Addresses.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Event {
+    /// Whose it is.
+    pub account: AccountId,
+    /// The session that it belongs to, if any.
+    pub session: Option<SessionId>,
+    /// What happened.
+    pub what: What,
+}
+
+/// Who is at the other end, as far as we can tell. The strings are as received: neutralise them with
+/// [`text::neutral`](crate::text::neutral) before they reach a screen or a log.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Peer {
+    /// The address: asserted by a trusted core if `verified`, else what From claims.
+    pub address: String,
+    /// The display name that came with it.
+    pub display_name: Option<String>,
+    /// Whether a trusted core vouches for the address.
+    pub verified: bool,
+}
+
+/// Why an IM Session ended or never came to be.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Ended {
+    /// We left.
+    Left,
+    /// The peer left (BYE).
+    PeerLeft,
+    /// The caller gave up before we answered (CANCEL), or another device answered.
+    Cancelled { elsewhere: bool },
+    /// We declined or policy did, with this status.
+    Declined { status: u16 },
+    /// The user did not answer in time.
+    NoAnswer,
+    /// The peer, or a proxy, refused our invitation.
+    Refused { status: u16, reason: String },
+    /// Our 200 was never acknowledged.
+    NoAck,
+    /// The media connection could not be made or broke.
+    MediaFailed { why: String },
+    /// The other side does not answer, or no longer knows the session.
+    Lost { why: String },
+}
+
+/// How far one of our own messages got.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Progress {
+    /// Its last octet left.
+    Sent,
+    /// Every chunk of it was acknowledged by the next hop, or a success REPORT came.
+    Acknowledged,
+    /// It failed, and why.
+    Failed { why: String },
+}
+
+/// The kinds of events.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum What {
+    /// The registrar accepted us: what it calls us (P-Associated-URI, default first) and for how long.
+    Registered { identities: Vec<String>, expires: Duration },
+    /// Registration failed; `retry` says when it is tried again, `None` that it is not.
+    RegistrationFailed { status: Option<u16>, why: String, retry: Option<Duration> },
+    /// We are not registered any more, by our own wish.
+    Unregistered,
+    /// Somebody invites us; the answer is [`Client::accept`](crate::client::Client::accept) or
+    /// [`decline`](crate::client::Client::decline).
+    Invited { peer: Peer, subject: Option<String> },
+    /// An invitation was refused without troubling the user, or ended before the user answered.
+    Missed { peer: Peer, why: Ended },
+    /// Our invitation is on its way.
+    Inviting { to: String },
+    /// Our invitation rings at the other end.
+    Ringing,
+    /// The session is agreed: 200 and ACK have passed. `peer` is who answered, or who called.
+    Established { peer: Peer },
+    /// The MSRP connection stands: messages flow.
+    Connected,
+    /// A message came. It is acknowledged only after
+    /// [`Client::stored`](crate::client::Client::stored) has said that it is durable.
+    Message(Incoming),
+    /// Part of a large message came.
+    Receiving { message_id: String, received: u64, total: Option<u64> },
+    /// A message will never be whole.
+    Incomplete { message_id: String, received: u64, why: String },
+    /// One of our messages got further.
+    Progress { message_id: String, progress: Progress },
+    /// The session is over.
+    Ended(Ended),
+    /// Why something was decided: rule, decision and the input that decided.
+    Explain(Explain),
+}
+
+/// A received message.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Incoming {
+    /// Give it back to [`Client::stored`](crate::client::Client::stored).
+    pub receipt: Receipt,
+    /// The key against duplicates, unique for (account, peer): the MSRP Message-ID, or the IMDN one if there is one.
+    pub message_id: String,
+    /// Who wrote it: the session's peer in a 1-1 session.
+    pub from: Peer,
+    /// Set if the message itself claims another author than the session's peer (M-33).
+    pub claimed_from: Option<String>,
+    /// The date that the message bears (CPIM DateTime, RFC 3339), as received.
+    pub sent_at: Option<String>,
+    /// CPIM Subject.
+    pub subject: Option<String>,
+    /// The media type of the innermost body, with parameters.
+    pub content_type: String,
+    /// The innermost body; for spooled ones the whole message as received.
+    pub body: Body,
+    /// Octets of `body` before the innermost body starts; not 0 only for spooled CPIM messages.
+    pub body_offset: u64,
+    /// Whether it is text that can be shown; if not it is kept as an attachment.
+    pub renderable: bool,
+}
+
+/// One decision, for whoever asks why.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Explain {
+    /// The clause that decided: an id of docs/clauses.toml, or an RFC section.
+    pub clause: &'static str,
+    /// What was decided, in plain words.
+    pub decision: String,
+    /// The input that decided it, neutralised.
+    pub input: String,
+}

@@ -1,0 +1,182 @@
+//! All that crosses the boundary of a [`Client`](crate::client::Client): plain data.
+
+use std::net::{IpAddr, SocketAddr};
+use std::time::Duration;
+
+pub use parlour_msrp::time::Instant;
+pub use parlour_msrp::{Body, SourceId, SpoolId};
+
+use crate::event::Event;
+
+/// What time it is: a monotonic clock for timers, and the wall clock for what peers and people read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Now {
+    /// The monotonic clock.
+    pub instant: Instant,
+    /// The wall clock: time since 1970-01-01T00:00:00Z.
+    pub unix: Duration,
+}
+
+/// One way to a peer. A UDP flow is the value itself: nothing is kept for it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum FlowId {
+    /// Datagrams between one of our sockets ([`Input::Listening`]) and a peer.
+    Udp { socket: u16, peer: SocketAddr },
+    /// A TCP or TLS connection. Numbers with the top bit set are given out by the client ([`Output::Open`]), all others
+    /// by the shell for what it accepted; none is used twice.
+    Stream(u64),
+}
+
+/// What a listener or a connection carries.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Service {
+    Sip,
+    Msrp,
+}
+
+/// How octets travel.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Transport {
+    Udp,
+    Tcp,
+    Tls,
+}
+
+/// How a flow is protected.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Security {
+    Plain,
+    /// TLS; `verified` says that the certificate chain is valid for the name that [`Target`] asked for (RFC 5922).
+    Tls { verified: bool },
+}
+
+/// Where to open a stream to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Target {
+    pub service: Service,
+    pub transport: Transport,
+    pub address: SocketAddr,
+    /// For TLS: the name that the certificate must be valid for, and that SNI tells.
+    pub server_name: Option<String>,
+}
+
+/// Names one name look-up.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct QueryId(pub u64);
+
+/// One of our IM Addresses, in the order of [`Config::accounts`](crate::client::Config).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct AccountId(pub u32);
+
+/// One IM Session. Numbers are never used twice.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct SessionId(pub u64);
+
+/// A received message that waits for [`Client::stored`](crate::client::Client::stored).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Receipt(pub u64);
+
+/// What the shell tells the client.
+#[derive(Debug)]
+pub enum Input<'a> {
+    /// A listener is ready. `socket` numbers UDP sockets and is 0 for the others.
+    Listening { service: Service, transport: Transport, socket: u16, local: SocketAddr },
+    /// A stream stands: one that was accepted, or the one that [`Output::Open`] asked for.
+    Opened { flow: FlowId, service: Service, local: SocketAddr, peer: SocketAddr, security: Security },
+    /// Octets arrived: one datagram, or any piece of a stream.
+    Received { flow: FlowId, bytes: &'a [u8] },
+    /// The shell takes up to `room` octets on this stream; replaces what it said before.
+    Writable { flow: FlowId, room: usize },
+    /// The stream is gone or could not be opened.
+    Closed { flow: FlowId, why: CloseReason },
+    /// The answer to [`Output::Resolve`]: addresses in the order in which to try them; empty if there are none.
+    Resolved { query: QueryId, addresses: &'a [IpAddr] },
+    /// The octets that [`Output::Fetch`] asked for; empty when the source cannot be read any more.
+    Fetched { source: SourceId, offset: u64, bytes: &'a [u8] },
+    /// All octets of the spool below `upto`, in the order in which they were handed out, are taken care of.
+    Spooled { spool: SpoolId, upto: u64 },
+    /// The time told by [`Output::Idle`] has come.
+    Tick,
+}
+
+/// Why a stream is gone.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum CloseReason {
+    /// The peer closed it.
+    Peer,
+    /// It could not be opened: refused, unreachable or timed out.
+    Connect,
+    /// The TLS handshake failed or the certificate is not valid for the name.
+    Tls,
+    /// It broke.
+    Error,
+    /// We asked for it.
+    Local,
+}
+
+/// What the client asks of the shell.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Output {
+    /// Look up the A and AAAA records of a name.
+    Resolve { query: QueryId, name: String },
+    /// Open a stream, then say [`Input::Opened`] or [`Input::Closed`].
+    Open { flow: FlowId, to: Target },
+    /// Send these octets: one datagram, or the next piece of a stream. Octets for a stream that is still being opened
+    /// wait for it.
+    Send { flow: FlowId, bytes: Vec<u8> },
+    /// Stop reading from the stream.
+    Hold { flow: FlowId },
+    /// Read again.
+    Resume { flow: FlowId },
+    /// Write what was handed out, then close.
+    Close { flow: FlowId },
+    /// Write these octets of a received message at `offset` into a spool; the first one makes it.
+    Spool { spool: SpoolId, offset: u64, bytes: Vec<u8> },
+    /// The spool is not wanted any more.
+    Discard { spool: SpoolId },
+    /// Read octets of a body to be sent.
+    Fetch { source: SourceId, offset: u64, length: usize },
+    /// Something that a user interface may be told.
+    Event(Event),
+    /// Nothing more to do until input comes, or until this instant, and why then.
+    Idle(Option<(Instant, Why)>),
+}
+
+/// Why a deadline was set. The letters are RFC 3261's (section 17 and table 4) and RFC 6026's.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Why {
+    /// 100 Trying is due 200 ms after an INVITE.
+    Trying,
+    /// A client transaction's request is sent again (A, E).
+    Retransmit,
+    /// A client transaction gives up (B, F).
+    TransactionTimeout,
+    /// A final response to an INVITE is sent again (G).
+    ResendFinal,
+    /// No ACK came for a final response that is not 2xx (H).
+    AckTimeout,
+    /// A transaction's memory of retransmissions ends (D, I, J, K, L, M).
+    TransactionLinger,
+    /// A 2xx is sent again by the dialog (RFC 3261 13.3.1.4).
+    Resend2xx,
+    /// 64*T1 without ACK for a 2xx.
+    No2xxAck,
+    /// A provisional response is repeated so that proxies keep waiting (RFC 3261 13.3.1.1).
+    RepeatProvisional,
+    /// The user did not answer in time.
+    RingTimeout,
+    /// The INVITE's Expires has passed.
+    InviteExpires,
+    /// The registration is refreshed or tried again.
+    Register,
+    /// A keep-alive is due on the registered flow.
+    KeepAlive,
+    /// A stream that says nothing is closed.
+    FlowIdle,
+    /// An MSRP session or connection has a deadline.
+    Msrp,
+    /// Leaving takes too long.
+    Leave,
+    /// Another deadline of an established session.
+    Session,
+}

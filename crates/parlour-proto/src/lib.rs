@@ -1,0 +1,8 @@
+//! SIP, SDP, MIME bodies and the OMA SIMPLE IM procedures without IO.
+
+pub mod event;
+pub mod io;
+pub mod mime;
+pub mod sdp;
+pub mod sip;
+pub mod text;

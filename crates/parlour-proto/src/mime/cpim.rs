@@ -1,0 +1,1 @@
+//! message/cpim (RFC 3862).

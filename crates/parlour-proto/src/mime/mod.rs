@@ -1,0 +1,2 @@
+//! Bodies.
+pub mod cpim;

@@ -1,0 +1,1 @@
+//! SDP (RFC 4566, 3264) for MSRP (RFC 4975 8).
