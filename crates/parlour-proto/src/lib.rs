@@ -1,5 +1,7 @@
 //! SIP, SDP, MIME bodies and the OMA SIMPLE IM procedures without IO.
 
+pub mod client;
+pub mod config;
 pub mod event;
 pub mod io;
 pub mod mime;

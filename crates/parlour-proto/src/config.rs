@@ -1,0 +1,219 @@
+//! What a [`Client`](crate::client::Client) is told once. The names are those of the configuration file.
+
+use std::net::IpAddr;
+use std::time::Duration;
+
+use parlour_msrp::Matching;
+use zeroize::Zeroizing;
+
+use crate::io::Transport;
+
+/// Everything that the client does not learn from the wire.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// Our IM Addresses; [`AccountId`](crate::io::AccountId) is the position here.
+    pub accounts: Vec<Account>,
+    /// Product token after `IM-client/OMA1.0` in Server and User-Agent, such as `Parlour/0.1.0`.
+    pub vendor: String,
+    /// Who is accepted without asking.
+    pub accept: Accept,
+    /// Whose P-Asserted-Identity counts, besides the registered TLS flow.
+    pub trusted_hops: Vec<Hop>,
+    /// Sessions at once; 0 means as many as resources allow.
+    pub max_sessions: u32,
+    /// Invitations that may wait for the user at once.
+    pub max_pending_invites: u32,
+    /// Sessions and invitations of one peer at once.
+    pub per_peer_limit: u32,
+    /// How long an invitation waits for the user.
+    pub ring_timeout: Duration,
+    /// What declining means for the user's other devices.
+    pub decline_scope: DeclineScope,
+    /// What we answer to `setup:actpass` (D-10).
+    pub actpass_answer: ActpassAnswer,
+    /// How MSRP paths are compared (D-17).
+    pub sessmatch: Matching,
+    /// The address in our SDP and paths; without it, the local address of the signalling flow.
+    pub advertised_address: Option<IpAddr>,
+    /// The largest message that we take, octets (D-7).
+    pub max_size: u64,
+    /// The largest SEND body that leaves in one piece, octets (interop: 12 KiB).
+    pub chunk_size: usize,
+    /// Whether the last response to a message waits until it is stored.
+    pub ack: Ack,
+    /// When our own address goes out as P-Preferred-Identity (G-8).
+    pub preferred_identity: PreferredIdentity,
+    /// Whether private ranges may be the target of an MSRP connection.
+    pub connect_private: bool,
+    /// Bounds.
+    pub limits: Limits,
+}
+
+/// One IM Address and how it reaches the network.
+#[derive(Debug, Clone)]
+pub struct Account {
+    /// A SIP or SIPS URI: our public identity.
+    pub address: String,
+    /// The name shown to others.
+    pub display_name: Option<String>,
+    /// The outbound proxy; without one, requests go straight to the host of their Request-URI.
+    pub proxy: Option<Proxy>,
+    /// Whether to register there.
+    pub register: bool,
+    /// The registration's lifetime that we ask for.
+    pub register_expires: Duration,
+    /// What we answer challenges with.
+    pub credentials: Option<Credentials>,
+}
+
+/// A next hop.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Proxy {
+    /// A name or an address.
+    pub host: String,
+    /// The port; 5060, or 5061 for TLS, if absent.
+    pub port: Option<u16>,
+    pub transport: Transport,
+}
+
+/// A user name and password for Digest.
+#[derive(Debug, Clone)]
+pub struct Credentials {
+    pub username: String,
+    pub password: Zeroizing<String>,
+    /// If set, challenges for any other realm are not answered.
+    pub realm: Option<String>,
+}
+
+/// An address or a prefix of addresses.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Hop {
+    pub address: IpAddr,
+    /// Leading bits that count: 0 to 32 or 128.
+    pub bits: u8,
+}
+
+/// Who is accepted without asking.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Accept {
+    /// Nobody.
+    #[default]
+    Ask,
+    /// Callers for whom a trusted core vouches; others are asked for.
+    Auto,
+    /// Everybody.
+    All,
+}
+
+/// What declining means for the user's other devices (catalogue 1.3 row 4).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum DeclineScope {
+    /// 603: none of them rings on.
+    #[default]
+    AllDevices,
+    /// 486: they may still answer.
+    ThisDevice,
+}
+
+/// What we answer to `setup:actpass` (D-10).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum ActpassAnswer {
+    /// Passive where an MSRP listener is ready, else active.
+    #[default]
+    Auto,
+    Active,
+    Passive,
+}
+
+/// What our acknowledgement of a message means.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Ack {
+    /// It is durable.
+    #[default]
+    Stored,
+    /// It was received.
+    Received,
+}
+
+/// When our own address goes out as P-Preferred-Identity (G-8).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum PreferredIdentity {
+    /// In direct mode and on trusted flows.
+    #[default]
+    Auto,
+    Always,
+    Never,
+}
+
+/// Bounds on what peers can make us keep or do.
+#[derive(Debug, Clone)]
+pub struct Limits {
+    /// A SIP message on a stream, octets; larger gets 513.
+    pub stream_message: usize,
+    /// A SIP header row, octets.
+    pub header_row: usize,
+    /// Header rows of a SIP message.
+    pub header_rows: usize,
+    /// A Request-URI, octets; longer gets 414.
+    pub uri: usize,
+    /// Server transactions at once.
+    pub transactions: usize,
+    /// New requests a second from one source address, and the burst on top.
+    pub requests_per_source: u32,
+    /// New requests a second altogether.
+    pub requests: u32,
+    /// Streams accepted from one address.
+    pub streams_per_source: usize,
+    /// How long an accepted stream may take for its first whole message.
+    pub first_message: Duration,
+    /// How long one SIP message may take to arrive, once begun.
+    pub slow_message: Duration,
+    /// MSRP connects a second altogether.
+    pub connects: u32,
+    /// MSRP's own bounds.
+    pub msrp: parlour_msrp::Limits,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Limits {
+            stream_message: 256 * 1024,
+            header_row: 8 * 1024,
+            header_rows: 200,
+            uri: 2 * 1024,
+            transactions: 200_000,
+            requests_per_source: 20_000,
+            requests: 50_000,
+            streams_per_source: 512,
+            first_message: Duration::from_secs(30),
+            slow_message: Duration::from_secs(30),
+            connects: 10_000,
+            msrp: parlour_msrp::Limits::default(),
+        }
+    }
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Config {
+            accounts: Vec::new(),
+            vendor: concat!("Parlour/", env!("CARGO_PKG_VERSION")).to_owned(),
+            accept: Accept::default(),
+            trusted_hops: Vec::new(),
+            max_sessions: 0,
+            max_pending_invites: 10,
+            per_peer_limit: 3,
+            ring_timeout: Duration::from_secs(120),
+            decline_scope: DeclineScope::default(),
+            actpass_answer: ActpassAnswer::default(),
+            sessmatch: Matching::default(),
+            advertised_address: None,
+            max_size: 1024 * 1024,
+            chunk_size: 12 * 1024,
+            ack: Ack::default(),
+            preferred_identity: PreferredIdentity::default(),
+            connect_private: true,
+            limits: Limits::default(),
+        }
+    }
+}
