@@ -103,7 +103,13 @@ impl Client {
         todo!()
     }
     /// Invites `to` to a 1-1 session, through `via`, else the account's proxy, else straight to its host.
-    pub fn invite(&mut self, now: Now, account: AccountId, to: &str, via: Option<Proxy>) -> Result<SessionId, Misuse> {
+    pub fn invite(
+        &mut self,
+        now: Now,
+        account: AccountId,
+        to: &str,
+        via: Option<Proxy>,
+    ) -> Result<SessionId, Misuse> {
         todo!()
     }
     /// Accepts an invitation.

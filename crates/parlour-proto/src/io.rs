@@ -47,7 +47,9 @@ pub enum Transport {
 pub enum Security {
     Plain,
     /// TLS; `verified` says that the certificate chain is valid for the name that [`Target`] asked for (RFC 5922).
-    Tls { verified: bool },
+    Tls {
+        verified: bool,
+    },
 }
 
 /// Where to open a stream to.
