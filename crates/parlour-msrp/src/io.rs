@@ -1,4 +1,5 @@
 //! All that crosses the boundary of an [`Endpoint`](crate::Endpoint): plain data.
+#![expect(missing_docs, reason = "the fields of the variants say what they are; the variants are documented")]
 
 use std::net::SocketAddr;
 use std::time::Duration;
