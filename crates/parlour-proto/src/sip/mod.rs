@@ -2,7 +2,11 @@
 
 pub mod dialog;
 pub mod digest;
+pub mod door;
+pub mod fault;
 pub mod frame;
+#[doc(hidden)]
+pub mod fuzzing;
 pub mod header;
 pub mod message;
 pub mod method;

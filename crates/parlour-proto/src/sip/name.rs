@@ -1,1 +1,214 @@
-//! name
+//! Header names (RFC 3261 7.3.1): interned, case-insensitive, with their compact forms.
+
+/// Writes the enum and the table of its texts: variant, full name, compact form (0: none).
+macro_rules! names {
+    ($($variant:ident $text:literal $compact:literal,)*) => {
+        /// The name of a header field. One that we do not know is `Other`; its text stays readable in the message.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+        #[repr(u8)]
+        #[expect(missing_docs, reason = "the variants are the headers' names")]
+        pub enum Name {
+            $($variant,)*
+            Other,
+        }
+
+        impl Name {
+            /// All names but `Other`.
+            pub const KNOWN: &[Name] = &[$(Name::$variant),*];
+
+            /// The full name as it is written; empty for `Other`.
+            pub const fn text(self) -> &'static str {
+                match self {
+                    $(Name::$variant => $text,)*
+                    Name::Other => "",
+                }
+            }
+
+            /// The one-letter form (RFC 3261 7.3.3 and the extensions' own), lower case; 0 if there is none.
+            const fn compact(self) -> u8 {
+                match self {
+                    $(Name::$variant => $compact,)*
+                    Name::Other => 0,
+                }
+            }
+        }
+    };
+}
+
+names! {
+    Via "Via" b'v',
+    From "From" b'f',
+    To "To" b't',
+    CallId "Call-ID" b'i',
+    CSeq "CSeq" 0,
+    Contact "Contact" b'm',
+    MaxForwards "Max-Forwards" 0,
+    Route "Route" 0,
+    RecordRoute "Record-Route" 0,
+    Allow "Allow" 0,
+    Supported "Supported" b'k',
+    Require "Require" 0,
+    ProxyRequire "Proxy-Require" 0,
+    Unsupported "Unsupported" 0,
+    ContentType "Content-Type" b'c',
+    ContentLength "Content-Length" b'l',
+    ContentEncoding "Content-Encoding" b'e',
+    ContentDisposition "Content-Disposition" 0,
+    ContentLanguage "Content-Language" 0,
+    Accept "Accept" 0,
+    AcceptEncoding "Accept-Encoding" 0,
+    AcceptLanguage "Accept-Language" 0,
+    Expires "Expires" 0,
+    MinExpires "Min-Expires" 0,
+    RetryAfter "Retry-After" 0,
+    Server "Server" 0,
+    UserAgent "User-Agent" 0,
+    Subject "Subject" b's',
+    Warning "Warning" 0,
+    Reason "Reason" 0,
+    Timestamp "Timestamp" 0,
+    Date "Date" 0,
+    MimeVersion "MIME-Version" 0,
+    Organization "Organization" 0,
+    Priority "Priority" 0,
+    InReplyTo "In-Reply-To" 0,
+    WwwAuthenticate "WWW-Authenticate" 0,
+    Authorization "Authorization" 0,
+    ProxyAuthenticate "Proxy-Authenticate" 0,
+    ProxyAuthorization "Proxy-Authorization" 0,
+    AuthenticationInfo "Authentication-Info" 0,
+    PAssertedIdentity "P-Asserted-Identity" 0,
+    PPreferredIdentity "P-Preferred-Identity" 0,
+    PAssociatedUri "P-Associated-URI" 0,
+    PCalledPartyId "P-Called-Party-ID" 0,
+    PAccessNetworkInfo "P-Access-Network-Info" 0,
+    ServiceRoute "Service-Route" 0,
+    Path "Path" 0,
+    AcceptContact "Accept-Contact" b'a',
+    RejectContact "Reject-Contact" b'j',
+    RequestDisposition "Request-Disposition" b'd',
+    Replaces "Replaces" 0,
+    Join "Join" 0,
+    ReferredBy "Referred-By" b'b',
+    ReferTo "Refer-To" b'r',
+    ReferSub "Refer-Sub" 0,
+    Privacy "Privacy" 0,
+    Event "Event" b'o',
+    SubscriptionState "Subscription-State" 0,
+    AllowEvents "Allow-Events" b'u',
+    SessionExpires "Session-Expires" b'x',
+    MinSe "Min-SE" 0,
+    RSeq "RSeq" 0,
+    RAck "RAck" 0,
+    SipEtag "SIP-ETag" 0,
+    SipIfMatch "SIP-If-Match" 0,
+    HistoryInfo "History-Info" 0,
+    Identity "Identity" b'y',
+    Geolocation "Geolocation" 0,
+}
+
+impl Name {
+    /// The name that a header row starts with, in any letter case, full or compact.
+    pub fn of(name: &[u8]) -> Name {
+        if let [letter] = name {
+            return Name::of_compact(letter.to_ascii_lowercase());
+        }
+        let mut slot = hash(name);
+        // The table is not full, so the walk ends at a free slot.
+        while let Some(&candidate) = SLOTS.get(slot % SLOTS.len()) {
+            if candidate == Name::Other || candidate.text().as_bytes().eq_ignore_ascii_case(name) {
+                return candidate;
+            }
+            slot = slot.wrapping_add(1);
+        }
+        Name::Other
+    }
+
+    fn of_compact(letter: u8) -> Name {
+        COMPACT.get(usize::from(letter)).copied().unwrap_or(Name::Other)
+    }
+
+    /// This name's bit in a set of names.
+    pub(crate) const fn bit(self) -> u128 {
+        1 << (self as u8)
+    }
+}
+
+const SLOT_COUNT: usize = 512;
+
+/// Hash table of the full names: open addressing, `Other` marks a free slot.
+static SLOTS: [Name; SLOT_COUNT] = {
+    let mut slots = [Name::Other; SLOT_COUNT];
+    let mut at = 0;
+    while at < Name::KNOWN.len() {
+        let name = Name::KNOWN[at];
+        let mut slot = hash(name.text().as_bytes()) % SLOT_COUNT;
+        while !matches!(slots[slot], Name::Other) {
+            slot = (slot + 1) % SLOT_COUNT;
+        }
+        slots[slot] = name;
+        at += 1;
+    }
+    slots
+};
+
+static COMPACT: [Name; 128] = {
+    let mut letters = [Name::Other; 128];
+    let mut at = 0;
+    while at < Name::KNOWN.len() {
+        let name = Name::KNOWN[at];
+        if name.compact() != 0 {
+            letters[name.compact() as usize] = name;
+        }
+        at += 1;
+    }
+    letters
+};
+
+/// Length and four letters tell the names apart; the case bit is masked out.
+const fn hash(name: &[u8]) -> usize {
+    let (Some(first), Some(last)) = (name.first(), name.last()) else { return 0 };
+    let middle = match name.split_at_checked(name.len() / 2) {
+        Some((_, [middle, ..])) => *middle,
+        _ => 0,
+    };
+    let mixed = ((*first & 0x1f) as usize).wrapping_mul(37)
+        ^ ((*last & 0x1f) as usize).wrapping_mul(11)
+        ^ ((middle & 0x1f) as usize).wrapping_mul(149);
+    mixed.wrapping_add(name.len().wrapping_mul(67))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_name_is_found_in_any_case_and_compact() {
+        for &name in Name::KNOWN {
+            assert_eq!(Name::of(name.text().as_bytes()), name);
+            assert_eq!(Name::of(name.text().to_uppercase().as_bytes()), name);
+            assert_eq!(Name::of(name.text().to_lowercase().as_bytes()), name);
+            if name.compact() != 0 {
+                assert_eq!(Name::of(&[name.compact()]), name);
+                assert_eq!(Name::of(&[name.compact().to_ascii_uppercase()]), name);
+            }
+        }
+    }
+
+    #[test]
+    fn others_are_other() {
+        for name in ["", "z", "\u{e9}", "Vi", "Viaa", "Call_ID", "X-Via", "Content-Length "] {
+            assert_eq!(Name::of(name.as_bytes()), Name::Other, "{name}");
+        }
+    }
+
+    #[test]
+    fn a_look_up_takes_few_steps() {
+        let steps = |name: Name| {
+            let home = hash(name.text().as_bytes()) % SLOT_COUNT;
+            (0..SLOT_COUNT).find(|step| SLOTS[(home + step) % SLOT_COUNT] == name)
+        };
+        assert!(Name::KNOWN.iter().all(|&name| steps(name) <= Some(2)));
+        assert!(Name::KNOWN.len() < 127, "Name::bit has room for 127 names and Other");
+    }
+}

@@ -1,1 +1,120 @@
-//! write
+//! Writing messages.
+
+use std::fmt::Write as _;
+
+use super::message::Message;
+use super::name::Name;
+
+/// Builds one message, row by row, in the order of the calls. Values cannot break out of their row: CR and LF become
+/// spaces.
+#[derive(Debug)]
+pub struct Writer {
+    out: Vec<u8>,
+}
+
+impl Writer {
+    /// Starts a request.
+    pub fn request(method: &str, uri: &[u8]) -> Self {
+        let mut writer = Writer { out: Vec::with_capacity(ROOM) };
+        writer.clean(method.as_bytes());
+        writer.out.push(b' ');
+        writer.clean(uri);
+        writer.out.extend_from_slice(b" SIP/2.0\r\n");
+        writer
+    }
+
+    /// Starts a response. RFC 3261 7.2: the status code has three digits.
+    pub fn response(status: u16, reason: &str) -> Self {
+        let mut writer = Writer { out: Vec::with_capacity(ROOM) };
+        writer.out.extend_from_slice(b"SIP/2.0 ");
+        writer.decimal(status.into());
+        writer.out.push(b' ');
+        writer.clean(reason.as_bytes());
+        writer.out.extend_from_slice(b"\r\n");
+        writer
+    }
+
+    /// Adds a header row.
+    pub fn row(&mut self, name: Name, value: impl AsRef<[u8]>) -> &mut Self {
+        self.raw(name.text(), value)
+    }
+
+    /// Adds a header row under any name.
+    pub fn raw(&mut self, name: &str, value: impl AsRef<[u8]>) -> &mut Self {
+        self.clean(name.as_bytes());
+        self.out.extend_from_slice(b": ");
+        self.clean(value.as_ref());
+        self.out.extend_from_slice(b"\r\n");
+        self
+    }
+
+    /// Adds a header row with a formatted value: `writer.fmt(Name::CSeq, format_args!("{n} BYE"))`.
+    pub fn fmt(&mut self, name: Name, args: std::fmt::Arguments<'_>) -> &mut Self {
+        self.out.extend_from_slice(name.text().as_bytes());
+        self.out.extend_from_slice(b": ");
+        // Clean never fails, so neither does the formatting.
+        let _ = Clean(self).write_fmt(args);
+        self.out.extend_from_slice(b"\r\n");
+        self
+    }
+
+    /// Copies all rows of that name with their octets untouched (folds are kept).
+    pub fn copy(&mut self, from: &Message<'_>, name: Name) -> &mut Self {
+        for value in from.rows(name) {
+            self.out.extend_from_slice(name.text().as_bytes());
+            self.out.extend_from_slice(b": ");
+            self.out.extend_from_slice(value);
+            self.out.extend_from_slice(b"\r\n");
+        }
+        self
+    }
+
+    /// Ends the message: Content-Type if there is a body (its type and octets), Content-Length always.
+    pub fn finish(mut self, body: Option<(&str, &[u8])>) -> Vec<u8> {
+        let (content_type, body) = body.unwrap_or(("", b""));
+        if !content_type.is_empty() {
+            self.row(Name::ContentType, content_type);
+        }
+        self.out.extend_from_slice(b"Content-Length: ");
+        self.decimal(body.len());
+        self.out.reserve(4_usize.saturating_add(body.len()));
+        self.out.extend_from_slice(b"\r\n\r\n");
+        self.out.extend_from_slice(body);
+        self.out
+    }
+
+    fn clean(&mut self, octets: &[u8]) {
+        let from = self.out.len();
+        self.out.extend_from_slice(octets);
+        if memchr::memchr2(b'\r', b'\n', octets).is_some() {
+            let written = self.out.get_mut(from..).unwrap_or_default();
+            written.iter_mut().filter(|octet| matches!(octet, b'\r' | b'\n')).for_each(|octet| *octet = b' ');
+        }
+    }
+
+    fn decimal(&mut self, mut number: usize) {
+        let mut digits = [0; 20];
+        let mut used = 0;
+        for (count, digit) in digits.iter_mut().rev().enumerate() {
+            *digit = b'0'.saturating_add(u8::try_from(number % 10).unwrap_or(0));
+            number /= 10;
+            used = count.saturating_add(1);
+            if number == 0 {
+                break;
+            }
+        }
+        self.out.extend_from_slice(digits.get(digits.len().saturating_sub(used)..).unwrap_or_default());
+    }
+}
+
+/// Most messages of an IM client fit, so that one allocation is all.
+const ROOM: usize = 1_536;
+
+struct Clean<'w>(&'w mut Writer);
+
+impl std::fmt::Write for Clean<'_> {
+    fn write_str(&mut self, text: &str) -> std::fmt::Result {
+        self.0.clean(text.as_bytes());
+        Ok(())
+    }
+}
