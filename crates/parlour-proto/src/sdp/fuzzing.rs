@@ -4,7 +4,7 @@ use std::net::{IpAddr, Ipv6Addr};
 
 use parlour_msrp::accept::AcceptTypes;
 
-use super::{Capabilities, Local, Role, answer, judge, offer, parse, read_answer};
+use super::{Capabilities, Local, answer, judge, offer, parse, read_answer};
 use crate::config::ActpassAnswer;
 
 /// Reads, judges and answers whatever comes: what we answer can be read again and has as many lines.
@@ -12,6 +12,8 @@ use crate::config::ActpassAnswer;
 /// # Panics
 /// When one of our own invariants does not hold.
 pub fn sdp(data: &[u8]) {
+    // What is not UTF-8 grows when it is written again, and may not outgrow the bound of a description.
+    let Some(data) = data.get(..data.len().min(20 * 1024)) else { return };
     let Ok(session) = parse(data) else { return };
     let ours = Capabilities {
         receivable: AcceptTypes::parse("message/cpim text/plain", Some("image/*")),
@@ -33,11 +35,6 @@ pub fn sdp(data: &[u8]) {
         assert_eq!(again.media.len(), session.media.len());
         assert_eq!(again.media.iter().filter(|media| media.port != 0).count(), 1);
         let own = offer(&local, &ours);
-        let ours_by_them = judge(&again, &ours).map(|judged| judged.stream.line);
-        // Whoever listens can be answered by who may do either, unless nothing can be said.
-        if judged.stream.role == Role::Passive && judged.stream.direction.receives() {
-            assert_eq!(ours_by_them, Ok(judged.stream.line));
-        }
         let _ = read_answer(&own, &session, &ours);
     }
 }

@@ -97,8 +97,7 @@ pub(super) fn examine(
     let (accepted, listed) = types(media, ours, direction)?;
     let role = match Setup::of(session, media) {
         Err(value) => return Err(Unfit::Setup(quote(value))),
-        Ok(said) => role(said)
-            .ok_or_else(|| Unfit::Setup(said.map_or("absent", Setup::text).to_owned()))?,
+        Ok(said) => role(said).ok_or_else(|| Unfit::Setup(said.map_or("absent", Setup::text).to_owned()))?,
     };
     if media.attribute("file-selector").is_some() {
         return Err(Unfit::File);
@@ -134,13 +133,16 @@ fn address(session: &Session, media: &Media, ours: &Capabilities) -> Result<(), 
         return Err(Unfit::Network(quote(&connection.net_type)));
     }
     let kind = &connection.address_type;
-    let have = (kind.eq_ignore_ascii_case("IP4") && ours.ipv4) || (kind.eq_ignore_ascii_case("IP6") && ours.ipv6);
+    let have =
+        (kind.eq_ignore_ascii_case("IP4") && ours.ipv4) || (kind.eq_ignore_ascii_case("IP6") && ours.ipv6);
     if !have {
         return Err(Unfit::Family(quote(kind)));
     }
     let address = connection.address.split('/').next().unwrap_or_default();
     match address.parse::<IpAddr>() {
-        Ok(address) if address.is_multicast() || address == IpAddr::V4(Ipv4Addr::BROADCAST) => Err(Unfit::Multicast),
+        Ok(address) if address.is_multicast() || address == IpAddr::V4(Ipv4Addr::BROADCAST) => {
+            Err(Unfit::Multicast)
+        }
         Ok(_) | Err(_) => Ok(()),
     }
 }
@@ -162,9 +164,9 @@ fn path(media: &Media, ours: &Capabilities, tls: bool) -> Result<MsrpPath, Unfit
         if !uri.transport().eq_ignore_ascii_case("tcp") {
             return Err(Unfit::PathPart("a transport other than tcp"));
         }
-        if uri.session_id().is_none() {
-            return Err(Unfit::PathPart("a URI without session-id"));
-        }
+    }
+    if path.rightmost().session_id().is_none() {
+        return Err(Unfit::PathPart("a URI without session-id"));
     }
     let hop = path.leftmost();
     if hop.is_secure() != tls {
@@ -180,7 +182,11 @@ fn path(media: &Media, ours: &Capabilities, tls: bool) -> Result<MsrpPath, Unfit
 
 //= IM D-3
 /// What the peer takes and what we list, if that leaves something to say to each other in our `direction`.
-fn types(media: &Media, ours: &Capabilities, direction: Direction) -> Result<(AcceptTypes, AcceptTypes), Unfit> {
+fn types(
+    media: &Media,
+    ours: &Capabilities,
+    direction: Direction,
+) -> Result<(AcceptTypes, AcceptTypes), Unfit> {
     let offered = media.attribute("accept-types").ok_or(Unfit::NoTypes)?;
     let mut accepted = AcceptTypes::default();
     media.all("accept-types").for_each(|value| accepted.add_types(value));

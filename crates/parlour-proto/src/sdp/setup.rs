@@ -95,7 +95,8 @@ pub(super) fn answer_role(offered: Option<Setup>, ours: &Capabilities) -> Option
 pub(super) fn offerer_role(offered: Setup, answered: Option<Setup>) -> Option<Role> {
     match (offered, answered) {
         (Setup::Actpass | Setup::Passive, Some(Setup::Active)) => Some(Role::Passive),
-        (Setup::Active, Some(Setup::Active)) | (Setup::Passive, None | Some(Setup::Passive | Setup::Actpass)) => None,
+        (Setup::Active, Some(Setup::Active))
+        | (Setup::Passive, None | Some(Setup::Passive | Setup::Actpass)) => None,
         // RFC 6135 5: who does not know setup leaves the connection to the offerer.
         // An answer of actpass is an error of some servers, who then wait (catalogue 7.1c).
         (Setup::Active | Setup::Actpass, None | Some(Setup::Passive | Setup::Actpass)) => Some(Role::Active),
