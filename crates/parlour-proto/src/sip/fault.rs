@@ -50,6 +50,33 @@ pub enum Fault {
     /// The method of CSeq is not that of the Request-Line.
     #[error("CSeq method differs from the request")]
     CSeqMethod,
+    /// The Request-URI carries header fields (RFC 3261 19.1.1).
+    #[error("Request-URI has headers")]
+    UriHeaders,
+    /// A response with more Via than ours: it was not meant for us (RFC 3261 8.1.3.3).
+    #[error("Response has more than one Via")]
+    StrayResponse,
+    /// A method that we do not know.
+    #[error("Not Implemented")]
+    UnknownMethod,
+    /// A method that we know and do not take; the answer lists in Allow those that we take.
+    #[error("Method Not Allowed")]
+    MethodNotAllowed,
+    /// A Request-URI of a scheme that we cannot serve.
+    #[error("Unsupported URI Scheme")]
+    Scheme,
+    /// Required options that we do not have; the answer lists them in Unsupported.
+    #[error("Bad Extension")]
+    Extension,
+    /// A body that we cannot read; the answer lists in Accept what we can.
+    #[error("Unsupported Media Type")]
+    MediaType,
+    /// An encoding of the body that we cannot undo; the answer says so in Accept-Encoding.
+    #[error("Unsupported Content-Encoding")]
+    Encoding,
+    /// The sender takes no answer that we could write.
+    #[error("Not Acceptable")]
+    NotAcceptable,
 }
 
 impl Fault {
@@ -67,8 +94,16 @@ impl Fault {
             | Fault::BareCr
             | Fault::BodyTooShort
             | Fault::Header(_)
-            | Fault::CSeqMethod => 400,
+            | Fault::CSeqMethod
+            | Fault::UriHeaders
+            | Fault::StrayResponse => 400,
+            Fault::MethodNotAllowed => 405,
+            Fault::NotAcceptable => 406,
             Fault::UriTooLong => 414,
+            Fault::MediaType | Fault::Encoding => 415,
+            Fault::Scheme => 416,
+            Fault::Extension => 420,
+            Fault::UnknownMethod => 501,
             Fault::Version => 505,
             Fault::TooLarge => 513,
         }

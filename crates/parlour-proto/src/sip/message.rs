@@ -88,8 +88,13 @@ pub struct ParseFault<'a> {
 }
 
 impl<'a> ParseFault<'a> {
-    /// What an answer can be built from: a request other than ACK with a readable topmost Via and all of From, To, Call-ID
-    /// and CSeq. `None`: drop it silently. The status and the reason are those of `fault`.
+    /// A fault found outside of [`Message::parse`], with what can be read of the octets.
+    pub(super) fn of(fault: Fault, octets: &'a [u8]) -> Self {
+        ParseFault { fault, readable: read(octets, &mut None).map(Box::new) }
+    }
+
+    /// The message, if an answer can be built from it ([`Message::is_answerable`]); status and reason are those of `fault`.
+    /// `None`: drop it silently.
     pub fn answerable(&self) -> Option<&Message<'a>> {
         self.readable.as_deref().filter(|message| message.is_answerable())
     }
@@ -254,6 +259,18 @@ impl<'a> Message<'a> {
         self.list().next().unwrap_or(Err(HeaderFault::missing(Name::Via)))
     }
 
+    /// The topmost Via, as far as it tells the way back for a refusal: malformed parameters are left out.
+    pub fn return_path(&self) -> Option<Via<'a>> {
+        self.values(Name::Via).next().and_then(Via::return_path)
+    }
+
+    /// Whether a refusal finds its way back: a request other than ACK with a [`return_path`](Message::return_path). RFC 4475 3.3.1 wants
+    /// a 400 even where From, To and Call-ID are missing; without a Via there is nobody to tell.
+    pub fn is_answerable(&self) -> bool {
+        // RFC 3261 17.1.1.1: nothing answers an ACK.
+        self.method().is_some_and(|method| method != Method::Ack) && self.return_path().is_some()
+    }
+
     /// The body.
     pub fn body(&self) -> &'a [u8] {
         self.octets.get(to_usize(self.index.body)..).unwrap_or_default()
@@ -273,14 +290,6 @@ impl<'a> Message<'a> {
             seen: self.index.seen,
             body: self.index.body,
         }))
-    }
-
-    /// Whether an answer to it finds its way back and its transaction.
-    fn is_answerable(&self) -> bool {
-        // RFC 3261 17.1.1.1: nothing answers an ACK.
-        let is_request = self.method().is_some_and(|method| method != Method::Ack);
-        let has_core = [Name::From, Name::To, Name::CallId, Name::CSeq].iter().all(|&name| self.has(name));
-        is_request && has_core && self.top_via().is_ok()
     }
 
     /// Cuts the octets to Content-Length.
@@ -497,12 +506,15 @@ fn to_usize(number: u32) -> usize {
     usize::try_from(number).unwrap_or(usize::MAX)
 }
 
-/// Content-Length of a header block that ends with an empty line.
-pub(super) fn head_content_length(head: &[u8]) -> Result<Option<usize>, HeaderFault> {
-    match read(head, &mut None) {
-        Some(message) => content_length(message.rows(Name::ContentLength)),
-        None => Ok(None),
+/// Content-Length of a header block that ends with an empty line, for framing.
+pub(super) fn read_head(head: &[u8]) -> Result<Option<usize>, Fault> {
+    let mut fault = None;
+    let Some(message) = read(head, &mut fault) else { return Err(fault.unwrap_or(Fault::NotSip)) };
+    // Past this bound there may be another Content-Length that was not seen.
+    if let Some(fault) = fault.filter(|fault| *fault == Fault::TooManyRows) {
+        return Err(fault);
     }
+    Ok(content_length(message.rows(Name::ContentLength))?)
 }
 
 #[cfg(test)]

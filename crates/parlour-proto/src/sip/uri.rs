@@ -1,18 +1,24 @@
 //! SIP, SIPS and tel URIs (RFC 3261 19.1, RFC 3966).
 
+mod compare;
+
+pub use self::compare::{aor, equivalent, is_anonymous, same_identity};
+
 use super::header::lex::{Cursor, number};
 use super::header::take_host;
 
 /// A URI as a view of the octets that it was written in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Uri<'a> {
+    text: &'a str,
     scheme: Scheme,
-    scheme_text: &'a str,
     user: Option<&'a str>,
     password: Option<&'a str>,
     host: &'a str,
     port: Option<u16>,
+    /// From the first `;`, or empty.
     params: &'a str,
+    /// After the `?`, or empty.
     headers: &'a str,
 }
 
@@ -41,56 +47,29 @@ impl<'a> Uri<'a> {
     /// It breaks the grammar of its scheme.
     pub fn parse(octets: &'a [u8]) -> Result<Uri<'a>, UriFault> {
         let text = std::str::from_utf8(octets).map_err(|_| UriFault("is not UTF-8"))?;
-        if !text.bytes().all(|octet| octet > b' ' && !matches!(octet, b'<' | b'>' | b'"' | 0x7f)) {
+        if text.bytes().any(|octet| octet <= b' ' || matches!(octet, b'<' | b'>' | b'"' | 0x7f)) {
             return Err(UriFault("has a character that must be escaped"));
         }
-        let (scheme_text, rest) = text.split_once(':').ok_or(UriFault("has no scheme"))?;
-        let scheme = scheme_of(scheme_text).ok_or(UriFault("has a bad scheme"))?;
+        let (scheme, rest) = text.split_once(':').ok_or(UriFault("has no scheme"))?;
+        let scheme = Scheme::of(scheme).ok_or(UriFault("has a bad scheme"))?;
+        let blank =
+            Uri { text, scheme, user: None, password: None, host: "", port: None, params: "", headers: "" };
         match scheme {
-            Scheme::Sip | Scheme::Sips => parse_sip(scheme, scheme_text, rest),
-            Scheme::Tel => {
-                let (user, params) =
-                    rest.split_at_checked(rest.find(';').unwrap_or(rest.len())).unwrap_or((rest, ""));
-                if !user.bytes().any(|octet| octet.is_ascii_hexdigit() || matches!(octet, b'*' | b'#')) {
-                    return Err(UriFault("has no telephone number"));
-                }
-                Ok(Uri {
-                    scheme,
-                    scheme_text,
-                    user: Some(user),
-                    password: None,
-                    host: "",
-                    port: None,
-                    params,
-                    headers: "",
-                })
-            }
-            Scheme::Other => {
-                if rest.is_empty() {
-                    return Err(UriFault("has nothing after its scheme"));
-                }
-                Ok(Uri {
-                    scheme,
-                    scheme_text,
-                    user: None,
-                    password: None,
-                    host: "",
-                    port: None,
-                    params: "",
-                    headers: "",
-                })
-            }
+            Scheme::Sip | Scheme::Sips => blank.sip(rest),
+            Scheme::Tel => blank.tel(rest),
+            Scheme::Other if rest.is_empty() => Err(UriFault("has nothing after its scheme")),
+            Scheme::Other => Ok(blank),
         }
+    }
+
+    /// The whole URI as written.
+    pub fn as_str(&self) -> &'a str {
+        self.text
     }
 
     /// The scheme.
     pub fn scheme(&self) -> Scheme {
         self.scheme
-    }
-
-    /// The scheme as written.
-    pub fn scheme_text(&self) -> &'a str {
-        self.scheme_text
     }
 
     /// The user part as written, escapes untouched; the number of a tel URI.
@@ -128,69 +107,98 @@ impl<'a> Uri<'a> {
 
     /// The header fields that the URI carries, as written, in order.
     pub fn headers(&self) -> impl Iterator<Item = (&'a str, &'a str)> + use<'a> {
-        self.headers
-            .split('&')
-            .filter(|header| !header.is_empty())
-            .map(|header| header.split_once('=').unwrap_or((header, "")))
+        let headers = self.headers.split('&').filter(|header| !header.is_empty());
+        headers.map(|header| header.split_once('=').unwrap_or((header, "")))
     }
-}
 
-/// Whether both name the same resource (RFC 3261 19.1.4).
-pub fn equivalent(a: &Uri<'_>, b: &Uri<'_>) -> bool {
-    a == b
-}
+    /// Whether the URI carries header fields.
+    pub fn has_headers(&self) -> bool {
+        !self.headers.is_empty()
+    }
 
-/// Whether both are addresses of the same person or service (P-5).
-pub fn same_identity(a: &Uri<'_>, b: &Uri<'_>) -> bool {
-    aor(a) == aor(b)
-}
-
-/// The address of record, in one way of writing for all that are the same: a key, not for display.
-pub fn aor(uri: &Uri<'_>) -> String {
-    format!("sip:{}@{}", uri.user().unwrap_or(""), uri.host().to_ascii_lowercase())
-}
-
-fn scheme_of(text: &str) -> Option<Scheme> {
-    let is_scheme = text.starts_with(|first: char| first.is_ascii_alphabetic())
-        && text.bytes().all(|octet| octet.is_ascii_alphanumeric() || matches!(octet, b'+' | b'-' | b'.'));
-    is_scheme.then(|| {
-        if text.eq_ignore_ascii_case("sip") {
-            Scheme::Sip
-        } else if text.eq_ignore_ascii_case("sips") {
-            Scheme::Sips
-        } else if text.eq_ignore_ascii_case("tel") {
-            Scheme::Tel
-        } else {
-            Scheme::Other
+    /// RFC 3261 25.1: `[user [":" password] "@"] host [":" port] *(";" param) ["?" headers]`.
+    fn sip(mut self, rest: &'a str) -> Result<Uri<'a>, UriFault> {
+        // `@` is escaped everywhere else, so the first one ends the user part.
+        let (userinfo, rest) = match rest.split_once('@') {
+            Some((userinfo, rest)) => (Some(userinfo), rest),
+            None => (None, rest),
+        };
+        if let Some(userinfo) = userinfo {
+            let (user, password) = match userinfo.split_once(':') {
+                Some((user, password)) => (user, Some(password)),
+                None => (userinfo, None),
+            };
+            if user.is_empty() {
+                return Err(UriFault("has an empty user part"));
+            }
+            if !escapes_are_whole(userinfo) {
+                return Err(UriFault("has a bad escape"));
+            }
+            (self.user, self.password) = (Some(user), password);
         }
-    })
+        let mut cursor = Cursor::new(rest.as_bytes());
+        self.host = take_host(&mut cursor).ok_or(UriFault("has a bad host"))?;
+        if cursor.eat(b':') {
+            let digits = cursor.take_while(|octet| octet.is_ascii_digit());
+            self.port = Some(number(digits).ok_or(UriFault("has a bad port"))?);
+        }
+        let tail = rest.get(rest.len().saturating_sub(cursor.rest().len())..).unwrap_or_default();
+        (self.params, self.headers) = tail.split_once('?').unwrap_or((tail, ""));
+        if !self.params.is_empty() && !self.params.starts_with(';') {
+            return Err(UriFault("has a bad host"));
+        }
+        Ok(self)
+    }
+
+    /// RFC 3966 3: a number, with visual separators, and parameters.
+    fn tel(mut self, rest: &'a str) -> Result<Uri<'a>, UriFault> {
+        let (number, params) =
+            rest.split_at_checked(rest.find(';').unwrap_or(rest.len())).unwrap_or((rest, ""));
+        let is_digit = |octet: u8| octet.is_ascii_hexdigit() || matches!(octet, b'*' | b'#');
+        let digits = number.strip_prefix('+').unwrap_or(number);
+        if !digits.bytes().any(is_digit)
+            || !digits.bytes().all(|octet| is_digit(octet) || is_separator(octet))
+        {
+            return Err(UriFault("has no telephone number"));
+        }
+        (self.user, self.params) = (Some(number), params);
+        Ok(self)
+    }
 }
 
-fn parse_sip<'a>(scheme: Scheme, scheme_text: &'a str, rest: &'a str) -> Result<Uri<'a>, UriFault> {
-    // RFC 3261 25.1: `@` is escaped everywhere else, so the first one ends the user part.
-    let (userinfo, rest) = match rest.split_once('@') {
-        Some((userinfo, rest)) => (Some(userinfo), rest),
-        None => (None, rest),
-    };
-    let (user, password) = match userinfo.map(|userinfo| userinfo.split_once(':').ok_or(userinfo)) {
-        None => (None, None),
-        Some(Ok((user, password))) => (Some(user), Some(password)),
-        Some(Err(user)) => (Some(user), None),
-    };
-    if user.is_some_and(str::is_empty) {
-        return Err(UriFault("has an empty user part"));
+impl Scheme {
+    /// RFC 3986 3.1: a letter, then letters, digits, `+`, `-` and `.`; case does not matter.
+    fn of(text: &str) -> Option<Scheme> {
+        if text.eq_ignore_ascii_case("sip") {
+            return Some(Scheme::Sip);
+        }
+        if text.eq_ignore_ascii_case("sips") {
+            return Some(Scheme::Sips);
+        }
+        if text.eq_ignore_ascii_case("tel") {
+            return Some(Scheme::Tel);
+        }
+        let is_scheme = text.starts_with(|first: char| first.is_ascii_alphabetic())
+            && text.bytes().all(|octet| octet.is_ascii_alphanumeric() || matches!(octet, b'+' | b'-' | b'.'));
+        is_scheme.then_some(Scheme::Other)
     }
-    let mut cursor = Cursor::new(rest.as_bytes());
-    let host = take_host(&mut cursor).ok_or(UriFault("has a bad host"))?;
-    let port = if cursor.eat(b':') {
-        Some(number(cursor.take_while(|octet| octet.is_ascii_digit())).ok_or(UriFault("has a bad port"))?)
-    } else {
-        None
-    };
-    let tail = rest.get(rest.len().saturating_sub(cursor.rest().len())..).unwrap_or_default();
-    let (params, headers) = tail.split_once('?').unwrap_or((tail, ""));
-    if !(params.is_empty() || params.starts_with(';')) {
-        return Err(UriFault("has a bad host"));
+}
+
+impl std::fmt::Display for Uri<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(self.text)
     }
-    Ok(Uri { scheme, scheme_text, user, password, host, port, params, headers })
+}
+
+/// RFC 3966 3: marks that help the eye and say nothing.
+const fn is_separator(octet: u8) -> bool {
+    matches!(octet, b'-' | b'.' | b'(' | b')')
+}
+
+fn escapes_are_whole(text: &str) -> bool {
+    text.split('%').skip(1).all(|after| {
+        let mut digits = after.bytes();
+        let mut is_hex = || digits.next().is_some_and(|digit| digit.is_ascii_hexdigit());
+        is_hex() && is_hex()
+    })
 }

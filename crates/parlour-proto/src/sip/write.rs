@@ -2,6 +2,7 @@
 
 use std::fmt::Write as _;
 
+use super::header::{Header, To};
 use super::message::Message;
 use super::name::Name;
 
@@ -34,6 +35,28 @@ impl Writer {
         writer
     }
 
+    /// Starts the response to `request` (RFC 3261 8.2.6.2): all of its Via rows, From, To, Call-ID and CSeq, as far as they
+    /// are there. A To without tag gets `to_tag`.
+    pub fn reply(request: &Message<'_>, status: u16, reason: &str, to_tag: Option<&str>) -> Self {
+        let mut writer = Writer::response(status, reason);
+        writer.copy(request, Name::Via);
+        for name in [Name::From, Name::To, Name::CallId, Name::CSeq] {
+            // Where a row is repeated, which is a fault, one will do.
+            let Some(value) = request.rows(name).next() else { continue };
+            writer.start_row(name.text());
+            writer.out.extend_from_slice(value);
+            if let Some(tag) = to_tag
+                && name == Name::To
+                && !To::parse(value).is_ok_and(|to| to.tag().is_some())
+            {
+                writer.out.extend_from_slice(b";tag=");
+                writer.clean(tag.as_bytes());
+            }
+            writer.out.extend_from_slice(b"\r\n");
+        }
+        writer
+    }
+
     /// Adds a header row.
     pub fn row(&mut self, name: Name, value: impl AsRef<[u8]>) -> &mut Self {
         self.raw(name.text(), value)
@@ -41,8 +64,7 @@ impl Writer {
 
     /// Adds a header row under any name.
     pub fn raw(&mut self, name: &str, value: impl AsRef<[u8]>) -> &mut Self {
-        self.clean(name.as_bytes());
-        self.out.extend_from_slice(b": ");
+        self.start_row(name);
         self.clean(value.as_ref());
         self.out.extend_from_slice(b"\r\n");
         self
@@ -50,8 +72,7 @@ impl Writer {
 
     /// Adds a header row with a formatted value: `writer.fmt(Name::CSeq, format_args!("{n} BYE"))`.
     pub fn fmt(&mut self, name: Name, args: std::fmt::Arguments<'_>) -> &mut Self {
-        self.out.extend_from_slice(name.text().as_bytes());
-        self.out.extend_from_slice(b": ");
+        self.start_row(name.text());
         // Clean never fails, so neither does the formatting.
         let _ = Clean(self).write_fmt(args);
         self.out.extend_from_slice(b"\r\n");
@@ -61,8 +82,7 @@ impl Writer {
     /// Copies all rows of that name with their octets untouched (folds are kept).
     pub fn copy(&mut self, from: &Message<'_>, name: Name) -> &mut Self {
         for value in from.rows(name) {
-            self.out.extend_from_slice(name.text().as_bytes());
-            self.out.extend_from_slice(b": ");
+            self.start_row(name.text());
             self.out.extend_from_slice(value);
             self.out.extend_from_slice(b"\r\n");
         }
@@ -81,6 +101,11 @@ impl Writer {
         self.out.extend_from_slice(b"\r\n\r\n");
         self.out.extend_from_slice(body);
         self.out
+    }
+
+    fn start_row(&mut self, name: &str) {
+        self.clean(name.as_bytes());
+        self.out.extend_from_slice(b": ");
     }
 
     fn clean(&mut self, octets: &[u8]) {

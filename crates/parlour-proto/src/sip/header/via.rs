@@ -1,5 +1,7 @@
 //! Via (RFC 3261 20.42, RFC 3581).
 
+use std::net::Ipv6Addr;
+
 use super::lex::{Cursor, Params, is_token, number, text};
 use super::{Header, HeaderFault};
 use crate::sip::name::Name;
@@ -34,6 +36,11 @@ impl<'a> Via<'a> {
         let rport = self.params.get("rport")?;
         Some(rport.value.and_then(number))
     }
+
+    /// The way back for a refusal: malformed parameters are left out.
+    pub(crate) fn return_path(value: &'a [u8]) -> Option<Self> {
+        Via::parse(value).ok().or_else(|| Some(parse_hop(value).ok()?.0))
+    }
 }
 
 impl<'a> Header<'a> for Via<'a> {
@@ -41,19 +48,29 @@ impl<'a> Header<'a> for Via<'a> {
     const LIST: bool = true;
 
     fn parse(value: &'a [u8]) -> Result<Self, HeaderFault> {
-        parse(value).map_err(|what| HeaderFault::bad(Name::Via, what))
+        let bad = |what| HeaderFault::bad(Name::Via, what);
+        let (mut via, params) = parse_hop(value).map_err(bad)?;
+        via.params = Params::read(params, |param| {
+            if via.branch.is_none() && param.name.eq_ignore_ascii_case("branch") {
+                via.branch = param.value.and_then(text);
+            }
+        })
+        .ok_or(bad("has a bad parameter"))?;
+        Ok(via)
     }
 }
 
-fn parse(value: &[u8]) -> Result<Via<'_>, &'static str> {
+/// Everything but the parameters, and the octets of those.
+fn parse_hop(value: &[u8]) -> Result<(Via<'_>, &[u8]), &'static str> {
     let mut cursor = Cursor::new(value);
     cursor.lws();
     let protocol = cursor.take_while(is_token);
     if !protocol.eq_ignore_ascii_case(b"SIP") || !cursor.eat_spaced(b'/') {
         return Err("has a protocol other than SIP");
     }
-    if cursor.take_while(is_token) != b"2.0" || !cursor.eat_spaced(b'/') {
-        return Err("has a version other than 2.0");
+    // The version is judged in the first line: a 505 must find its way back.
+    if cursor.take_while(is_token).is_empty() || !cursor.eat_spaced(b'/') {
+        return Err("has no version");
     }
     let transport = cursor.token().ok_or("has no transport")?;
     cursor.lws();
@@ -65,14 +82,7 @@ fn parse(value: &[u8]) -> Result<Via<'_>, &'static str> {
     } else {
         None
     };
-    let mut branch = None;
-    let params = Params::read(cursor.rest(), |param| {
-        if branch.is_none() && param.name.eq_ignore_ascii_case("branch") {
-            branch = param.value.and_then(text);
-        }
-    })
-    .ok_or("has a bad parameter")?;
-    Ok(Via { transport, host, port, params, branch })
+    Ok((Via { transport, host, port, params: Params::default(), branch: None }, cursor.rest()))
 }
 
 /// A host: a name, an IPv4 address, or an IPv6 address in brackets.
@@ -80,12 +90,20 @@ pub(crate) fn take_host<'a>(cursor: &mut Cursor<'a>) -> Option<&'a str> {
     let host = if cursor.peek() == Some(b'[') {
         let end = memchr::memchr(b']', cursor.rest())?;
         let host = cursor.take(end.checked_add(1)?);
-        let inside = host.strip_prefix(b"[")?.strip_suffix(b"]")?;
-        let ipv6 = inside.iter().all(|octet| octet.is_ascii_hexdigit() || matches!(octet, b':' | b'.'));
-        (ipv6 && text(inside)?.parse::<std::net::Ipv6Addr>().is_ok()).then_some(host)?
+        host.strip_prefix(b"[")?
+            .strip_suffix(b"]")
+            .and_then(text)
+            .filter(|inside| is_ipv6(inside))
+            .and(Some(host))?
     } else {
         // RFC 3261 25.1 has no underscore in host names; the wild does.
         cursor.take_while(|octet| octet.is_ascii_alphanumeric() || matches!(octet, b'-' | b'.' | b'_'))
     };
     text(host).filter(|host| !host.is_empty())
+}
+
+fn is_ipv6(inside: &str) -> bool {
+    // RFC 5118 4.10: the grammar of RFC 3261 leads to a third colon before an IPv4 part, which is to be tolerated.
+    inside.parse::<Ipv6Addr>().is_ok()
+        || (inside.contains(":::") && inside.replacen(":::", "::", 1).parse::<Ipv6Addr>().is_ok())
 }
