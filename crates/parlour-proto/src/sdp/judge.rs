@@ -1,9 +1,16 @@
-//! Is an offer acceptable? The test S-1 asks for, before any user is troubled (catalogue 3.4).
+//! Is an offer acceptable? The test that S-1 asks for, before any user is troubled (catalogue 3.4).
+
+use std::net::{IpAddr, Ipv4Addr};
 
 use parlour_msrp::accept::AcceptTypes;
 use parlour_msrp::uri::MsrpPath;
 
-use super::{Capabilities, Direction, Role, Session};
+use super::setup::answer_role;
+use super::unfit::quote;
+use super::{Capabilities, Direction, Media, Refusal, Role, Session, Setup, Unfit};
+
+/// The one container that we make.
+const CPIM: &str = "message/cpim";
 
 /// An acceptable offer: one verdict for each line, and the one stream that we take.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -25,45 +32,205 @@ pub struct Stream {
     pub accepted: AcceptTypes,
     /// What our description lists: this governs what we take; anything else gets 415 (D-33).
     pub listed: AcceptTypes,
-    /// The largest message the peer wishes to receive, octets (D-7).
+    /// The largest message that the peer wishes to receive, octets (D-7).
     pub max_size: Option<u64>,
     /// Whether we connect or listen.
     pub role: Role,
-    /// Which way messages flow, seen from us. It governs content only, not REPORTs, nor IMDN and isComposing (RFC 4975 8.9).
+    /// Which way messages flow, seen from us. It governs content only: not REPORTs, IMDN and isComposing (RFC 4975 8.9).
     pub direction: Direction,
-    /// Whether it is `msrps`.
+    /// Whether it is `TCP/TLS/MSRP`.
     pub tls: bool,
     /// `a=mid`, mirrored in our answer.
     pub mid: Option<String>,
-    /// `a=label` or `i=`, for display.
+    /// `a=label`, else `i=`, for display: neutralise it first.
     pub label: Option<String>,
 }
 
-/// Why one `m=` line is not acceptable, in the order of the checks: the later ones got further.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, thiserror::Error)]
-pub enum Unfit {
-    /// Not `message`.
-    #[error("no message stream offered")]
-    NotMessage,
+/// How a body leaves.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Wrapping {
+    /// As it is.
+    Bare,
+    /// Inside `message/cpim`.
+    Cpim,
 }
 
-/// Why no line is acceptable: 488 with this Warning.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{text}")]
-pub struct Refusal {
-    /// The Warning code (RFC 3261 20.43).
-    pub warning: u16,
-    /// The Warning text; may quote the peer.
-    pub text: String,
-    /// The rule that decided.
-    pub clause: &'static str,
+impl Stream {
+    //= IM M-32
+    //= IM D-33
+    /// How a body of that media type is sent to the peer; `None` if it takes no such body.
+    pub fn wrapping(&self, media_type: &str) -> Option<Wrapping> {
+        let cpim = self.accepted.accepts_inside(CPIM, media_type);
+        match self.accepted.preference(media_type) {
+            // What the peer lists first it likes best (RFC 4975 8.6).
+            Some(bare) if cpim && self.accepted.preference(CPIM) < Some(bare) => Some(Wrapping::Cpim),
+            Some(_) => Some(Wrapping::Bare),
+            None => cpim.then_some(Wrapping::Cpim),
+        }
+    }
 }
 
+//= IM S-1
+//= IM S-1c
 /// Judges an offer against what we can do.
 ///
 /// # Errors
 /// No line is acceptable: the reason of the line that came closest.
 pub fn judge(offer: &Session, ours: &Capabilities) -> Result<Judged, Refusal> {
-    let _ = (offer, ours);
-    Err(Refusal { warning: 399, text: "Not built yet".to_owned(), clause: "S-1" })
+    let mut lines = Vec::with_capacity(offer.media.len());
+    let mut chosen = None;
+    for (line, media) in offer.media.iter().enumerate() {
+        let role = |said| answer_role(said, ours);
+        let verdict = match examine(offer, line, media, ours, role) {
+            Err(unfit) => Some(unfit),
+            Ok(_) if chosen.is_some() => Some(Unfit::Surplus),
+            Ok(stream) => {
+                chosen = Some(stream);
+                None
+            }
+        };
+        lines.push(verdict);
+    }
+    match chosen {
+        Some(stream) => Ok(Judged { lines, stream }),
+        None => Err(closest(&lines)),
+    }
+}
+
+/// What to tell of lines none of which is acceptable.
+fn closest(lines: &[Option<Unfit>]) -> Refusal {
+    let best = lines.iter().flatten().rev().max_by_key(|unfit| unfit.rank());
+    Refusal::from(best.unwrap_or(&Unfit::NotMessage))
+}
+
+/// The checks that one line must pass, in order. `role` says what we do, given what the peer says.
+pub(super) fn examine(
+    session: &Session,
+    line: usize,
+    media: &Media,
+    ours: &Capabilities,
+    role: impl FnOnce(Option<Setup>) -> Option<Role>,
+) -> Result<Stream, Unfit> {
+    if !media.media.eq_ignore_ascii_case("message") {
+        return Err(Unfit::NotMessage);
+    }
+    if media.port == 0 {
+        return Err(Unfit::Disabled);
+    }
+    let tls = protocol(media, ours)?;
+    address(session, media, ours)?;
+    let path = path(media, ours, tls)?;
+    let direction = Direction::of(session, media).reversed();
+    let (accepted, listed) = types(media, ours, direction)?;
+    let role = match Setup::of(session, media) {
+        Err(value) => return Err(Unfit::Setup(quote(value))),
+        Ok(said) => role(said).ok_or_else(|| Unfit::Setup(said.map_or("absent", Setup::text).to_owned()))?,
+    };
+    if media.attribute("file-selector").is_some() {
+        return Err(Unfit::File);
+    }
+    //= IM D-7
+    // RFC 4975 8.6: max-size is a hint, so one that cannot be read says nothing.
+    let max_size = media.attribute("max-size").and_then(|value| value.trim().parse().ok());
+    let mid = media.attribute("mid").map(str::to_owned);
+    let label = media.attribute("label").map(str::to_owned).or_else(|| media.title.clone());
+    Ok(Stream { line, path, accepted, listed, max_size, role, direction, tls, mid, label })
+}
+
+//= IM D-1
+/// Whether the line asks for TLS.
+fn protocol(media: &Media, ours: &Capabilities) -> Result<bool, Unfit> {
+    let protocol = &media.protocol;
+    // RFC 4975 8.1 knows these two. A line that asks for TLS is never served without it.
+    if protocol.eq_ignore_ascii_case("TCP/MSRP") {
+        Ok(false)
+    } else if protocol.eq_ignore_ascii_case("TCP/TLS/MSRP") && ours.tls {
+        Ok(true)
+    } else {
+        Err(Unfit::Protocol(quote(protocol)))
+    }
+}
+
+/// The `c=` line is not where MSRP connects (RFC 4975 8.1), but it tells what the peer can reach.
+fn address(session: &Session, media: &Media, ours: &Capabilities) -> Result<(), Unfit> {
+    let Some(connection) = media.connection.as_ref().or(session.connection.as_ref()) else {
+        return Ok(());
+    };
+    if !connection.net_type.eq_ignore_ascii_case("IN") {
+        return Err(Unfit::Network(quote(&connection.net_type)));
+    }
+    let kind = &connection.address_type;
+    let have =
+        (kind.eq_ignore_ascii_case("IP4") && ours.ipv4) || (kind.eq_ignore_ascii_case("IP6") && ours.ipv6);
+    if !have {
+        return Err(Unfit::Family(quote(kind)));
+    }
+    let address = connection.address.split('/').next().unwrap_or_default();
+    match address.parse::<IpAddr>() {
+        Ok(address) if address.is_multicast() || address == IpAddr::V4(Ipv4Addr::BROADCAST) => {
+            Err(Unfit::Multicast)
+        }
+        Ok(_) | Err(_) => Ok(()),
+    }
+}
+
+//= IM D-2
+fn path(media: &Media, ours: &Capabilities, tls: bool) -> Result<MsrpPath, Unfit> {
+    let mut values = media.all("path");
+    let value = values.next().ok_or(Unfit::NoPath)?;
+    // Some gateways write each attribute twice (catalogue 7.1c): the same path again is still one path.
+    if values.any(|again| again.trim() != value.trim()) {
+        return Err(Unfit::TwoPaths);
+    }
+    let path = MsrpPath::parse(value.trim()).map_err(Unfit::Path)?;
+    for uri in path.uris() {
+        // RFC 4975 8.2: URIs in SDP name their port.
+        if uri.port().is_none() {
+            return Err(Unfit::PathPart("a URI without port"));
+        }
+        if !uri.transport().eq_ignore_ascii_case("tcp") {
+            return Err(Unfit::PathPart("a transport other than tcp"));
+        }
+    }
+    if path.rightmost().session_id().is_none() {
+        return Err(Unfit::PathPart("a URI without session-id"));
+    }
+    let hop = path.leftmost();
+    if hop.is_secure() != tls {
+        return Err(Unfit::PathPart(if tls { "msrp for TCP/TLS/MSRP" } else { "msrps for TCP/MSRP" }));
+    }
+    match hop.ip() {
+        Some(ip) if ip.is_multicast() => Err(Unfit::Multicast),
+        Some(IpAddr::V4(_)) if !ours.ipv4 => Err(Unfit::Family("IP4".to_owned())),
+        Some(IpAddr::V6(_)) if !ours.ipv6 => Err(Unfit::Family("IP6".to_owned())),
+        Some(_) | None => Ok(path),
+    }
+}
+
+//= IM D-3
+/// What the peer takes and what we list, if that leaves something to say to each other in our `direction`.
+fn types(
+    media: &Media,
+    ours: &Capabilities,
+    direction: Direction,
+) -> Result<(AcceptTypes, AcceptTypes), Unfit> {
+    let offered = media.attribute("accept-types").ok_or(Unfit::NoTypes)?;
+    let mut accepted = AcceptTypes::default();
+    media.all("accept-types").for_each(|value| accepted.add_types(value));
+    media.all("accept-wrapped-types").for_each(|value| accepted.add_wrapped_types(value));
+    //= IM D-32
+    let listed = ours.receivable.answer(&accepted);
+    let fits = match direction {
+        Direction::RecvOnly => !listed.is_empty(),
+        Direction::SendRecv | Direction::SendOnly | Direction::Inactive => {
+            let sends = |kind: &String| accepted.accepts_root(kind) || accepted.accepts_inside(CPIM, kind);
+            ours.sendable.iter().any(sends)
+        }
+    };
+    if !fits {
+        return Err(Unfit::Types(quote(offered)));
+    }
+    // RFC 4975 8.6: accept-types may not be missing, also where only the peer's list matters.
+    let listed = if listed.is_empty() { ours.receivable.clone() } else { listed };
+    Ok((accepted, listed))
 }

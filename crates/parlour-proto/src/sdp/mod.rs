@@ -6,16 +6,18 @@ mod judge;
 mod offer;
 mod parse;
 mod setup;
+mod unfit;
 mod write;
 
 #[doc(hidden)]
 pub mod fuzzing;
 
 pub use answer::answer;
-pub use judge::{Judged, Refusal, Stream, Unfit, judge};
+pub use judge::{Judged, Stream, Wrapping, judge};
 pub use offer::{Offered, capabilities, offer, read_answer};
 pub use parse::{SdpFault, parse};
 pub use setup::{Direction, Role, Setup};
+pub use unfit::{Refusal, Unfit};
 pub use write::Local;
 
 use parlour_msrp::accept::AcceptTypes;

@@ -1,10 +1,14 @@
-//! Our own offers, the answers to them, and what we tell about ourselves when nothing is negotiated.
+//! Our own offers, the answers to them, and what we tell of ourselves when nothing is negotiated.
 
 use std::net::IpAddr;
 
+use parlour_msrp::accept::AcceptTypes;
 use parlour_msrp::uri::MsrpUri;
 
-use super::{Capabilities, Local, Refusal, Session, Setup, Stream};
+use super::judge::examine;
+use super::setup::offerer_role;
+use super::write::Lines;
+use super::{Capabilities, Local, Refusal, Role, Session, Setup, Stream, Unfit};
 
 /// An offer of ours: keep it until the answer comes.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -13,16 +17,27 @@ pub struct Offered {
     pub octets: Vec<u8>,
     /// What it says about connecting.
     pub setup: Setup,
-    /// Our own path in it.
+    /// Our own path in it: the MSRP session goes by this one.
     pub path: MsrpUri,
-    /// Whether it is `TCP/TLS/MSRP`.
-    pub tls: bool,
+    /// What it lists.
+    pub listed: AcceptTypes,
 }
 
-/// An offer of one message stream: for an INVITE, or for the 200 to an INVITE without a description (S-1a).
+//= IM S-1a
+//= IM D-13
+/// An offer of one message stream: for an INVITE, or for the 200 to an INVITE without a description.
 pub fn offer(local: &Local, ours: &Capabilities) -> Offered {
-    let _ = ours;
-    Offered { octets: Vec::new(), setup: Setup::Actpass, path: local.path(super::Role::Passive), tls: false }
+    // RFC 6135 4.2.2: actpass if we can be reached, else active; an offer is never passive.
+    let (setup, role) = if ours.listens && ours.reachable {
+        (Setup::Actpass, Role::Passive)
+    } else {
+        (Setup::Active, Role::Active)
+    };
+    let path = local.path(role).clone();
+    let mut lines = Lines::new(local.address, local.session_id, local.version, std::iter::empty());
+    lines.stream("message", "TCP/MSRP", &path, setup);
+    lines.types(&ours.receivable, ours);
+    Offered { octets: lines.finish(), setup, path, listed: ours.receivable.clone() }
 }
 
 /// Reads the answer to an offer of ours.
@@ -30,12 +45,22 @@ pub fn offer(local: &Local, ours: &Capabilities) -> Offered {
 /// # Errors
 /// The peer refused the stream, or answers what we cannot take.
 pub fn read_answer(offered: &Offered, answer: &Session, ours: &Capabilities) -> Result<Stream, Refusal> {
-    let _ = (offered, answer, ours);
-    Err(Refusal { warning: 399, text: "Not built yet".to_owned(), clause: "S-1a" })
+    // RFC 3264 6: as many lines as the offer has, in the same order.
+    let [media] = answer.media.as_slice() else {
+        return Err(Refusal::from(&Unfit::Lines(answer.media.len())));
+    };
+    let role = |said| offerer_role(offered.setup, said);
+    match examine(answer, 0, media, ours, role) {
+        Ok(stream) => Ok(Stream { listed: offered.listed.clone(), ..stream }),
+        Err(unfit) => Err(Refusal::from(&unfit)),
+    }
 }
 
-/// What we can do, for the 200 to OPTIONS and for a 488: `address` and `session_id` go into its `o=` line.
+/// What we can do, for the 200 to OPTIONS and for a 488. `session_id` is the number in its `o=` line.
 pub fn capabilities(address: IpAddr, session_id: u64, ours: &Capabilities) -> Vec<u8> {
-    let _ = (address, session_id, ours);
-    Vec::new()
+    let mut lines = Lines::new(address.to_canonical(), session_id, 0, std::iter::empty());
+    // RFC 3264 9: the port is 0, as nothing is set up.
+    lines.media("message", 0, "TCP/MSRP", "*");
+    lines.types(&ours.receivable, ours);
+    lines.finish()
 }

@@ -185,3 +185,94 @@ fn attribute(value: &str) -> Attribute {
         None => Attribute { name: value.to_owned(), value: None },
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn fault(text: &str) -> String {
+        parse(text.as_bytes()).unwrap_err().to_string()
+    }
+
+    //= IM D-8 test
+    #[test]
+    fn what_does_not_matter_is_ignored() {
+        let text = b"v=0\r\no=- 1 2 IN IP4 192.0.2.1\ns=caf\xe9\nb=\nk\x3d\nz=nonsense\nr=\nb=AS:x\nq=?\n\n\
+            a=tool:\xff\x00\na\x3d\nm=message  2855 TCP/MSRP  *  \nb=:::\ni=caf\xe9\na=path:x\r\n";
+        let session = parse(text).unwrap();
+        assert_eq!(session.attributes.first().unwrap().value.as_deref(), Some("\u{fffd}\u{fffd}"));
+        let media = session.media.first().unwrap();
+        assert_eq!((media.port, media.formats.as_str(), media.attribute("PATH")), (2855, "*", Some("x")));
+        assert_eq!(media.title.as_deref(), Some("caf\u{fffd}"));
+        assert!(session.times.is_empty());
+    }
+
+    #[test]
+    fn connections_belong_to_the_line_above() {
+        let text =
+            "v=0\no=- 1 2 IN IP4 a\nc=IN IP4 b\nm=a 1 b c\nc=IN IP6 ::1\nc=IN IP6 ::2\nm=d 2/3 e f g\n";
+        let session = parse(text.as_bytes()).unwrap();
+        assert_eq!(session.connection.as_ref().unwrap().address, "b");
+        assert_eq!(session.media[0].connection.as_ref().unwrap().address, "::1");
+        assert_eq!(session.media[1].connection, None);
+        assert_eq!((session.media[1].port, session.media[1].formats.as_str()), (2, "f g"));
+    }
+
+    #[test]
+    fn faults_name_the_line() {
+        let start = "v=0\no=- 1 1 IN IP4 a\n";
+        assert_eq!(fault(""), "Bad SDP: line 1 should be v=0");
+        assert_eq!(fault("\r\n\nv=1\n"), "Bad SDP: line 3 should be v=0");
+        assert_eq!(fault("o=- 1 1 IN IP4 a\nv=0\n"), "Bad SDP: line 1 should be v=0");
+        assert_eq!(fault("v=0\nm=message 1 TCP/MSRP *\n"), "Bad SDP: no o= line");
+        assert_eq!(fault("v=0\no=- 1 1 IN IP4\n"), "Bad SDP: line 2, o=, has fewer than six fields");
+        assert_eq!(fault("v=0\no=- 1 1 IN IP4 a b\n"), "Bad SDP: line 2, o=, has more than six fields");
+        let number = "Bad SDP: line 2, o=, has a session id or version that is no number";
+        assert_eq!(fault("v=0\no=- x 1 IN IP4 a\n"), number);
+        assert_eq!(fault("v=0\no=- 1 -1 IN IP4 a\n"), number);
+        assert_eq!(fault(&format!("{start}o=- 1 1 IN IP4 a\n")), "Bad SDP: line 3, o=, has a second one");
+        assert_eq!(fault(&format!("{start}hello\n")), "Bad SDP: line 3 is not of the form x=value");
+        assert_eq!(fault(&format!("{start}\nmm=1\n")), "Bad SDP: line 4 is not of the form x=value");
+        assert_eq!(fault(&format!("{start}c=IN IP4\n")), "Bad SDP: line 3, c=, does not have three fields");
+        assert_eq!(
+            fault(&format!("{start}m=message 1 TCP/MSRP\n")),
+            "Bad SDP: line 3, m=, has fewer than four fields"
+        );
+        for port in ["x", "65536", "-1", "+", ""] {
+            let text = format!("{start}m=message {port}/2 TCP/MSRP *\n");
+            assert_eq!(fault(&text), "Bad SDP: line 3, m=, has no port from 0 to 65535", "{port}");
+        }
+    }
+
+    //= IM D-8 test
+    #[test]
+    fn bounds() {
+        let with =
+            |count: usize| format!("v=0\no=- 1 1 IN IP4 a\n{}", "m=message 1 TCP/MSRP *\n".repeat(count));
+        assert_eq!(parse(with(MAX_MEDIA).as_bytes()).unwrap().media.len(), MAX_MEDIA);
+        assert_eq!(
+            parse(with(MAX_MEDIA + 1).as_bytes()),
+            Err(SdpFault::TooManyMedia { line: MAX_MEDIA + 3 })
+        );
+        let mut full = with(0) + "a=";
+        full.extend(std::iter::repeat_n('x', MAX_OCTETS - full.len()));
+        assert!(parse(full.as_bytes()).is_ok());
+        assert_eq!(parse((full + "a").as_bytes()), Err(SdpFault::TooLarge));
+    }
+
+    proptest! {
+        #[test]
+        fn line_ends_do_not_matter(lines in proptest::collection::vec("[voctami]=[ -~\u{80}-\u{ff}]{0,30}", 0..12)) {
+            let lines = [vec!["v=0".to_owned(), "o=- 1 1 IN IP4 a".to_owned()], lines].concat();
+            prop_assert_eq!(parse(lines.join("\n").as_bytes()), parse(lines.join("\r\n").as_bytes()));
+        }
+
+        #[test]
+        fn nothing_panics(octets in proptest::collection::vec(any::<u8>(), 0..300)) {
+            let _ = parse(&octets);
+            let _ = parse(&[b"v=0\no=- 1 1 IN IP4 a\n", octets.as_slice()].concat());
+        }
+    }
+}

@@ -1,30 +1,132 @@
-//! What we put into our own descriptions.
+//! The lines of our own descriptions.
 
+use std::fmt::{Arguments, Write as _};
 use std::net::IpAddr;
 
-use parlour_msrp::uri::MsrpUri;
+use parlour_msrp::accept::AcceptTypes;
+use parlour_msrp::uri::{MsrpUri, UriFault};
 
-use super::Role;
+use super::{Capabilities, Direction, Role, Setup};
+
+/// The port of who connects and never listens (RFC 4145 4).
+const DISCARD: u16 = 9;
 
 /// Our own end of a session.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Local {
     /// The address that peers are told.
     pub address: IpAddr,
-    /// The port of our MSRP listener.
-    pub port: u16,
-    /// The session-id of our MSRP URI: fresh for each session, at least 80 random bits (D-5).
-    pub ident: String,
     /// The number in `o=`, different for each session.
     pub session_id: u64,
     /// The version in `o=`: one more for each change (D-6).
     pub version: u64,
+    listening: MsrpUri,
+    connecting: MsrpUri,
 }
 
 impl Local {
-    /// Our own MSRP URI as our description tells it for that role: register the MSRP session under this one.
-    pub fn path(&self, role: Role) -> MsrpUri {
-        let _ = role;
-        unimplemented!("waits for MsrpUri::new")
+    //= IM D-5
+    /// Our end at `address`, where our MSRP listener has `port` (any but 0 if there is none). `ident` is the session-id of our
+    /// MSRP URI: fresh for each session, at least 80 random bits.
+    ///
+    /// # Errors
+    /// `port` is 0, or `ident` cannot stand in a URI.
+    pub fn new(
+        address: IpAddr,
+        port: u16,
+        ident: &str,
+        session_id: u64,
+        version: u64,
+    ) -> Result<Self, UriFault> {
+        // A dual-stack socket shows its IPv4 addresses as IPv6 ones.
+        let address = address.to_canonical();
+        let uri = |port| MsrpUri::new(false, &address.to_string(), port, ident);
+        let (listening, connecting) = (uri(port)?, uri(DISCARD)?);
+        Ok(Local { address, session_id, version, listening, connecting })
+    }
+
+    //= IM D-12
+    /// Our own MSRP URI as our description tells it for that role: the MSRP session goes by this one. The active side's has
+    /// the discard port, the same as in its `m=` line (RFC 4975 8.1).
+    pub const fn path(&self, role: Role) -> &MsrpUri {
+        match role {
+            Role::Active => &self.connecting,
+            Role::Passive => &self.listening,
+        }
+    }
+}
+
+/// A description in the making.
+pub(super) struct Lines(String);
+
+impl Lines {
+    //= IM D-6
+    /// The session's own lines; `times` are the values of the `t=` lines.
+    pub(super) fn new<'t>(
+        address: IpAddr,
+        session_id: u64,
+        version: u64,
+        times: impl Iterator<Item = &'t str>,
+    ) -> Self {
+        let family = if address.is_ipv4() { "IP4" } else { "IP6" };
+        let mut lines = Lines(String::with_capacity(512));
+        lines.put(format_args!("v=0"));
+        lines.put(format_args!("o=- {session_id} {version} IN {family} {address}"));
+        lines.put(format_args!("s=-"));
+        lines.put(format_args!("c=IN {family} {address}"));
+        let mut times = times.peekable();
+        if times.peek().is_none() {
+            lines.put(format_args!("t=0 0"));
+        }
+        times.for_each(|time| lines.put(format_args!("t={time}")));
+        lines
+    }
+
+    /// An `m=` line.
+    pub(super) fn media(&mut self, media: &str, port: u16, protocol: &str, formats: &str) {
+        self.put(format_args!("m={media} {port} {protocol} {formats}"));
+    }
+
+    //= IM D-31
+    //= IM D-4
+    /// The `m=` line of a message stream with its path and what we say of connecting.
+    pub(super) fn stream(&mut self, media: &str, protocol: &str, path: &MsrpUri, setup: Setup) {
+        // RFC 4975 8.1: the port is that of our own URI.
+        self.media(media, path.port().unwrap_or(DISCARD), protocol, "*");
+        self.attribute("path", path.as_str());
+        // RFC 6135 4.2.1: setup is always explicit.
+        self.attribute("setup", setup.text());
+    }
+
+    /// What we take.
+    pub(super) fn types(&mut self, types: &AcceptTypes, ours: &Capabilities) {
+        self.attribute("accept-types", &types.types_attribute());
+        if let Some(wrapped) = types.wrapped_types_attribute() {
+            self.attribute("accept-wrapped-types", &wrapped);
+        }
+        self.put(format_args!("a=max-size:{}", ours.max_size));
+    }
+
+    /// Which way messages flow. Both ways is not said: it is the default (RFC 4566 6), and some peers stumble over it.
+    pub(super) fn direction(&mut self, direction: Direction) {
+        if direction != Direction::SendRecv {
+            self.put(format_args!("a={}", direction.text()));
+        }
+    }
+
+    /// An attribute with a value.
+    pub(super) fn attribute(&mut self, name: &str, value: &str) {
+        self.put(format_args!("a={name}:{value}"));
+    }
+
+    /// The octets.
+    pub(super) fn finish(self) -> Vec<u8> {
+        self.0.into_bytes()
+    }
+
+    fn put(&mut self, line: Arguments<'_>) {
+        // Writing to a String cannot fail.
+        let _ = self.0.write_fmt(line);
+        self.0.push_str("\r\n");
     }
 }

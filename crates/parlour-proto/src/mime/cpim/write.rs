@@ -1,0 +1,66 @@
+//! Making `message/cpim`.
+
+use std::fmt::Write as _;
+use std::time::Duration;
+
+use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
+
+use super::Mailbox;
+
+//= IM M-30
+//= IM M-32
+/// The octets that go in front of a body: CPIM headers, blank line, MIME header, blank line. `unix` is the time since
+/// 1970-01-01T00:00:00Z; `content_type` is the body's.
+pub fn head(from: &Mailbox, to: &Mailbox, unix: Duration, content_type: &str) -> Vec<u8> {
+    let mut out = String::with_capacity(256);
+    mailbox(&mut out, "From", from);
+    mailbox(&mut out, "To", to);
+    if let Some(date) = date_time(unix) {
+        // Writing to a String cannot fail.
+        let _ = write!(out, "DateTime: {date}\r\n");
+    }
+    let content_type: String = content_type.chars().filter(|c| !c.is_control()).collect();
+    let _ = write!(out, "\r\nContent-Type: {content_type}\r\n\r\n");
+    out.into_bytes()
+}
+
+fn mailbox(out: &mut String, header: &str, mailbox: &Mailbox) {
+    out.push_str(header);
+    out.push_str(": ");
+    // RFC 3862 3.6: a quoted string takes every name.
+    if let Some(name) = mailbox.name.as_deref().filter(|name| !name.is_empty()) {
+        out.push('"');
+        name.chars().for_each(|c| escape(out, c));
+        out.push_str("\" ");
+    }
+    out.push('<');
+    // A URI has none of these; a hostile one must not end the header.
+    out.extend(
+        mailbox.uri.chars().filter(|&c| !c.is_control() && !matches!(c, '<' | '>' | ' ' | '\\' | '"')),
+    );
+    out.push_str(">\r\n");
+}
+
+// RFC 3862 2.3.1: only these are escaped.
+fn escape(out: &mut String, c: char) {
+    match c {
+        '\\' => out.push_str("\\\\"),
+        '"' => out.push_str("\\\""),
+        '\u{8}' => out.push_str("\\b"),
+        '\t' => out.push_str("\\t"),
+        '\n' => out.push_str("\\n"),
+        '\r' => out.push_str("\\r"),
+        '\0'..='\u{1f}' | '\u{7f}' => {
+            // Writing to a String cannot fail.
+            let _ = write!(out, "\\u{:04x}", u32::from(c));
+        }
+        _ => out.push(c),
+    }
+}
+
+/// RFC 3339 in whole seconds, which every peer reads; `None` after the year 9999.
+fn date_time(unix: Duration) -> Option<String> {
+    let date = OffsetDateTime::from_unix_timestamp(i64::try_from(unix.as_secs()).ok()?).ok()?;
+    date.format(&Rfc3339).ok()
+}

@@ -1,0 +1,117 @@
+//! Why a line is not acceptable, and what the peer is told then.
+
+use parlour_msrp::uri::UriFault;
+
+use crate::text::neutral_within;
+
+/// Why one `m=` line is not acceptable, in the order of the checks of catalogue 3.4.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Unfit {
+    /// Its media is not `message`.
+    #[error("Media type not available: no message stream")]
+    NotMessage,
+    /// Its port is 0.
+    #[error("The message stream is disabled: port 0")]
+    Disabled,
+    /// Its protocol is not one that we speak.
+    #[error("Transport protocol not available: {0}")]
+    Protocol(String),
+    /// Its network is not the Internet.
+    #[error("Network protocol not available: {0}")]
+    Network(String),
+    /// Its address family is one that we do not have.
+    #[error("Address format not available: {0}")]
+    Family(String),
+    /// Its address is a multicast one.
+    #[error("Multicast not available")]
+    Multicast,
+    /// It has no `a=path`.
+    #[error("Attribute path is missing")]
+    NoPath,
+    /// It has more than one `a=path`.
+    #[error("Attribute path stands twice")]
+    TwoPaths,
+    /// Its path does not parse.
+    #[error("Attribute path is malformed: {0}")]
+    Path(UriFault),
+    /// A URI of its path lacks what an SDP path must have, or needs a transport that we do not have.
+    #[error("Attribute path is not usable: {0}")]
+    PathPart(&'static str),
+    /// It has no `a=accept-types`.
+    #[error("Attribute accept-types is missing")]
+    NoTypes,
+    /// It takes none of our types.
+    #[error("Incompatible media format: accept-types {0}")]
+    Types(String),
+    /// The role that it leaves to us is impossible, or its value is unknown.
+    #[error("Attribute setup is not usable: {0}")]
+    Setup(String),
+    /// It offers a file, which we cannot take yet.
+    #[error("File transfer not available")]
+    File,
+    /// It is acceptable, but one more than we take.
+    #[error("Only one message stream a session")]
+    Surplus,
+    /// An answer to our offer has another number of lines than the offer.
+    #[error("The answer has {0} m= lines, the offer had 1")]
+    Lines(usize),
+}
+
+/// Why no line is acceptable: 488 with this Warning.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{text}")]
+pub struct Refusal {
+    /// The Warning code (RFC 3261 20.43).
+    pub warning: u16,
+    /// The Warning text, without quotation marks, backslashes and control characters.
+    pub text: String,
+    /// The rule that decided.
+    pub clause: &'static str,
+}
+
+impl Unfit {
+    /// The Warning code that tells it (RFC 3261 20.43).
+    pub const fn warning(&self) -> u16 {
+        self.facts().1
+    }
+
+    /// The rule that it breaks.
+    pub const fn clause(&self) -> &'static str {
+        self.facts().2
+    }
+
+    /// How far the line got: the best line's reason is told.
+    pub(super) const fn rank(&self) -> u8 {
+        self.facts().0
+    }
+
+    /// Rank, Warning code, rule.
+    const fn facts(&self) -> (u8, u16, &'static str) {
+        match self {
+            Unfit::Lines(_) => (0, 399, "D-30"),
+            Unfit::NotMessage => (1, 304, "D-1"),
+            Unfit::Disabled => (2, 399, "D-4"),
+            Unfit::Protocol(_) => (3, 302, "D-1"),
+            Unfit::Network(_) => (4, 300, "S-1"),
+            Unfit::Family(_) => (4, 301, "S-1"),
+            Unfit::Multicast => (4, 330, "S-1"),
+            Unfit::NoPath | Unfit::TwoPaths | Unfit::Path(_) | Unfit::PathPart(_) => (5, 306, "D-2"),
+            Unfit::NoTypes => (6, 306, "D-3"),
+            Unfit::Types(_) => (6, 305, "S-1"),
+            Unfit::Setup(_) => (7, 306, "D-10"),
+            Unfit::File => (8, 399, "D-40"),
+            Unfit::Surplus => (9, 399, "S-1c"),
+        }
+    }
+}
+
+impl From<&Unfit> for Refusal {
+    fn from(unfit: &Unfit) -> Self {
+        Refusal { warning: unfit.warning(), text: unfit.to_string(), clause: unfit.clause() }
+    }
+}
+
+/// A peer's text as it may stand in a Warning.
+pub(super) fn quote(text: &str) -> String {
+    neutral_within(text, 60).replace(['"', '\\'], "'")
+}
