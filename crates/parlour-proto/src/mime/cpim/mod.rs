@@ -11,6 +11,9 @@ use time::format_description::well_known::Rfc3339;
 pub use read::{MAX_HEAD, MAX_HEADERS, parse};
 pub use write::head;
 
+/// The media type.
+pub const MEDIA_TYPE: &str = "message/cpim";
+
 /// The namespace of the headers that RFC 3862 defines.
 pub const CPIM_NAMESPACE: &str = "urn:ietf:params:cpim-headers:";
 
@@ -91,6 +94,11 @@ pub enum CpimFault {
         /// Counted from 1.
         line: usize,
     },
+}
+
+/// Whether a Content-Type, parameters or not, is `message/cpim`.
+pub fn is_cpim(content_type: &str) -> bool {
+    parlour_msrp::accept::essence(content_type).eq_ignore_ascii_case(MEDIA_TYPE)
 }
 
 impl Cpim {

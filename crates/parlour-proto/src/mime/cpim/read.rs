@@ -325,6 +325,14 @@ mod tests {
     }
 
     #[test]
+    fn the_media_type_has_no_case() {
+        use crate::mime::cpim::is_cpim;
+        assert!(
+            is_cpim("Message/CPIM") && is_cpim("message/cpim; charset=utf-8") && !is_cpim("message/cpimx")
+        );
+    }
+
+    #[test]
     fn a_message_without_body() {
         for text in
             ["From: <a:b>\r\n\r\nContent-Type: text/plain\r\n\r\n", "From: <a:b>\n\nContent-Type: text/plain"]
