@@ -303,6 +303,13 @@ fn types_follow_the_order_of_the_offer() {
         both("message/cpim", "text/plain image/png")
     );
     assert_eq!(listed("TEXT/PLAIN foo/bar", "image/png").0.to_ascii_lowercase(), "text/plain");
+    // Who only receives lists nothing of ours, but an answer lists something.
+    let receiver = format!("m=message 1 TCP/MSRP *\n{PATH}a=accept-types:foo/bar\na=recvonly\n");
+    let sendable = vec!["foo/bar".to_owned()];
+    assert!(
+        answered(&with(&receiver), &Capabilities { sendable, ..ours() })
+            .contains("types:message/cpim text/plain\r\n")
+    );
     let stream = stream(&chat("a=accept-wrapped-types:image/png\n"));
     assert!(
         stream.accepted.accepts_inside("message/cpim", "image/png")

@@ -302,6 +302,9 @@ mod tests {
         let cpim = cpim.unwrap();
         assert_eq!(cpim.from, Some(mailbox("", "sip:a@x")));
         assert_eq!(cpim.header("urn:other", "From"), Some("x"));
+        // The later declaration counts.
+        let cpim = read("NS: x <urn:a>\nNS: x <urn:b>\nx.y: z\n\n\n").unwrap();
+        assert_eq!((cpim.header("urn:a", "y"), cpim.header("urn:b", "y")), (None, Some("z")));
         // Both names mean the same header.
         let cpim =
             read("NS: c <urn:ietf:params:cpim-headers:>\nRequire: c.Subject, DateTime, c.Foo\n\n\n").unwrap();
@@ -322,6 +325,15 @@ mod tests {
         assert_eq!(read("To: a@b\n\n\n"), Err(CpimFault::NoAddress { line: 1 }));
         assert_eq!(read("To: <a:b>\nnonsense\n\n\n"), Err(CpimFault::NoHeader { line: 2 }));
         assert_eq!(read("To: <a:b>\n folded: <a:b>\n\n\n"), Err(CpimFault::NoHeader { line: 2 }));
+    }
+
+    //= IM M-30 test
+    #[test]
+    fn parameters_stand_before_the_space() {
+        let cpim = read("x:;a=\"b \\\" c\";d=e the value\ny:;lang=fr\nz:bare\n\n\n").unwrap();
+        let of = |at: usize| (cpim.headers[at].parameters.as_str(), cpim.headers[at].value.as_str());
+        assert_eq!(of(0), ("a=\"b \\\" c\";d=e", "the value"));
+        assert_eq!((of(1), of(2)), (("lang=fr", ""), ("", "bare")));
     }
 
     #[test]
@@ -383,9 +395,15 @@ mod tests {
         assert_eq!(String::from_utf8(head).unwrap(), expected);
     }
 
+    /// Text of any characters, control characters too.
+    fn any_text() -> impl Strategy<Value = String> {
+        proptest::collection::vec(prop_oneof![any::<char>(), proptest::char::range('\0', '\u{7f}')], 0..40)
+            .prop_map(String::from_iter)
+    }
+
     proptest! {
         #[test]
-        fn what_we_write_we_read(name in any::<String>(), to in any::<String>(), uri in "sip:[a-z]{1,9}@[a-z.]{1,9}", secs in 0..99_999_999_999_u64) {
+        fn what_we_write_we_read(name in any_text(), to in any_text(), uri in "sip:[a-z]{1,9}@[a-z.]{1,9}", secs in 0..99_999_999_999_u64) {
             let (from, to) = (mailbox(&name, &uri), mailbox(&to, &uri));
             let when = std::time::Duration::from_secs(secs);
             let head = crate::mime::cpim::head(&from, &to, when, "image/png");
@@ -398,7 +416,7 @@ mod tests {
         }
 
         #[test]
-        fn hostile_addresses_stay_in_their_line(uri in any::<String>()) {
+        fn hostile_addresses_stay_in_their_line(uri in any_text()) {
             let head = crate::mime::cpim::head(&mailbox("", &uri), &mailbox("", "a:b"), std::time::Duration::ZERO, &uri);
             let lines = head.split(|&octet| octet == b'\n').count();
             prop_assert_eq!(lines, 7);
