@@ -3,6 +3,8 @@
 //! A verdict is that of a user agent that takes every method that we know (REGISTER as well: refusing it is the
 //! client's business), no options, and `application/sdp`, `multipart/*` and plain text.
 
+#![expect(clippy::disallowed_methods, reason = "the messages are files")]
+
 use std::path::Path;
 
 use parlour_proto::sip::door::{Abilities, dialog_contact, door, screen};

@@ -410,8 +410,7 @@ fn read_start(line: &[u8], fault: &mut Option<Fault>) -> Option<Line> {
 fn read_rows(message: &mut Message<'_>, mut at: usize, fault: &mut Option<Fault>) {
     let octets = message.octets;
     let mut vias = 0_usize;
-    loop {
-        let Some(rest) = octets.get(at..) else { break };
+    while let Some(rest) = octets.get(at..) {
         let empty_line = match rest {
             [b'\r', b'\n', ..] => 2,
             [b'\n', ..] => 1,

@@ -64,7 +64,8 @@ fn sip_key(uri: &Uri<'_>, is_phone: bool) -> String {
     let mut key = String::from("sip:");
     if let Some(user) = uri.user() {
         for (octet, _) in Unescaped(user.as_bytes()) {
-            if octet.is_ascii_graphic() && octet != b'%' {
+            // RFC 3261 25.1: what a user part may hold bare.
+            if octet.is_ascii_alphanumeric() || b"-_.!~*'()&=+$,;?/".contains(&octet) {
                 key.push(char::from(octet));
             } else {
                 let _ = write!(key, "%{octet:02X}");
@@ -130,20 +131,16 @@ fn same_tel_value(a: Option<&str>, b: Option<&str>) -> bool {
     }
 }
 
-/// Every parameter of `a` either matches that of `b` or may be missing there.
+/// Every parameter of `a` either matches one of `b` or may be missing there.
 fn params_match(a: &Uri<'_>, b: &Uri<'_>) -> bool {
-    a.params().all(|(name, value)| match find_param(b, name) {
-        Some(other) => match (value, other) {
-            (Some(value), Some(other)) => same_text(value, other),
-            (value, other) => value == other,
-        },
-        // These change where or how a request goes, so leaving one out is not the same.
-        None => !["transport", "user", "ttl", "method", "maddr"].iter().any(|&mark| same_text(name, mark)),
+    a.params().all(|(name, value)| {
+        let mut others = b.params().filter(|(other, _)| same_text(name, other)).peekable();
+        match others.peek() {
+            Some(_) => others.any(|(_, other)| same_part(value, other, same_text)),
+            // These change where or how a request goes, so leaving one out is not the same.
+            None => !["transport", "user", "ttl", "method", "maddr"].iter().any(|mark| same_text(name, mark)),
+        }
     })
-}
-
-fn find_param<'a>(uri: &Uri<'a>, name: &str) -> Option<Option<&'a str>> {
-    uri.params().find(|(found, _)| same_text(found, name)).map(|(_, value)| value)
 }
 
 /// Header components are never ignored; names in any letter case.
