@@ -1,5 +1,8 @@
 //! A hash table that a peer cannot attack: keyed from the seed, and never walked.
-#![expect(clippy::disallowed_types, reason = "the one place that keys a hash map from the seed and hides its order")]
+#![expect(
+    clippy::disallowed_types,
+    reason = "the one place that keys a hash map from the seed and hides its order"
+)]
 
 use std::borrow::Borrow;
 use std::collections::HashMap;

@@ -1,0 +1,386 @@
+//! What must hold for every client at all times, judged from what crosses its boundary.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use parlour_proto::client::Load;
+use parlour_proto::config::Config;
+use parlour_proto::io::{FlowId, Input, Instant, Output, Service, SpoolId};
+
+use crate::model::{Model, Stage};
+use crate::text::{self, Splitter};
+
+/// The branch of INVITEs that a client has to answer; scripts write it into those that are well formed.
+pub const ANSWERABLE: &str = "z9hG4bK-ok";
+
+/// The invariants.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Rule {
+    /// Each INVITE gets a final response.
+    OneFinal,
+    /// No INVITE gets two different final responses.
+    NoSecondFinal,
+    /// All responses of one INVITE bear one To tag (RFC 3261 8.2.6.2).
+    OneTag,
+    /// Every response but 100 bears the release version (G-6).
+    Stamped,
+    /// Nothing is asked of a flow that is gone.
+    LiveFlow,
+    /// No chunk leaves without room for it.
+    Room,
+    /// What is acknowledged was stored before.
+    StoredFirst,
+    /// When all is over, nothing is left.
+    Empty,
+    /// Nothing grows beyond the limits.
+    Limits,
+    /// Events follow each other as a user interface expects, and tell of every session that is there.
+    Model,
+    /// The client comes to rest.
+    Idles,
+}
+
+/// A rule that was broken.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Violation {
+    /// Which one.
+    pub rule: Rule,
+    /// How.
+    pub text: String,
+}
+
+/// Watches one client.
+#[derive(Debug)]
+pub struct Checker {
+    violations: Vec<Violation>,
+    flows: BTreeMap<FlowId, Flow>,
+    invites: BTreeMap<String, Invite>,
+    messages: BTreeMap<(String, String), Coverage>,
+    stored: BTreeSet<String>,
+    spools: BTreeMap<SpoolId, (u64, u64)>,
+    limits: Bounds,
+}
+
+#[derive(Debug)]
+struct Bounds {
+    transactions: usize,
+    sessions: usize,
+    pending: usize,
+    unspooled: u64,
+    stored_before_ack: bool,
+}
+
+#[derive(Debug)]
+struct Flow {
+    service: Service,
+    room: usize,
+    received: Splitter,
+    sent: Splitter,
+    /// Transactions of SENDs that completed a message, and its Message-ID.
+    completing: BTreeMap<String, String>,
+}
+
+#[derive(Debug)]
+struct Invite {
+    at: Instant,
+    answerable: bool,
+    flow: FlowId,
+    tag: Option<String>,
+    last: Option<Vec<u8>>,
+}
+
+/// Which octets of a message have arrived.
+#[derive(Debug, Default)]
+struct Coverage {
+    ranges: Vec<(u64, u64)>,
+    total: Option<u64>,
+}
+
+impl Checker {
+    /// A checker for a client with this configuration.
+    pub fn new(config: &Config) -> Self {
+        let bound =
+            |value: u32| if value == 0 { usize::MAX } else { usize::try_from(value).unwrap_or(usize::MAX) };
+        Checker {
+            violations: Vec::new(),
+            flows: BTreeMap::new(),
+            invites: BTreeMap::new(),
+            messages: BTreeMap::new(),
+            stored: BTreeSet::new(),
+            spools: BTreeMap::new(),
+            limits: Bounds {
+                transactions: config.limits.transactions,
+                sessions: bound(config.max_sessions),
+                pending: bound(config.max_pending_invites),
+                unspooled: config.limits.msrp.unspooled + 2 * 64 * 1024,
+                stored_before_ack: config.ack == parlour_proto::config::Ack::Stored,
+            },
+        }
+    }
+
+    /// What was broken so far.
+    pub fn violations(&self) -> &[Violation] {
+        &self.violations
+    }
+
+    /// The client is told this.
+    pub(crate) fn input(&mut self, now: Instant, input: &Input<'_>) {
+        match input {
+            Input::Opened { flow, service, .. } => {
+                self.flows.entry(*flow).or_insert_with(|| Flow::new(*service));
+            }
+            Input::Writable { flow, room } => {
+                if let Some(flow) = self.flows.get_mut(flow) {
+                    flow.room = *room;
+                }
+            }
+            Input::Closed { flow, .. } => {
+                self.flows.remove(flow);
+                self.invites
+                    .values_mut()
+                    .filter(|invite| invite.flow == *flow)
+                    .for_each(|invite| invite.answerable = false);
+            }
+            Input::Received { flow: flow @ FlowId::Udp { .. }, bytes } => {
+                self.sip_received(now, *flow, bytes)
+            }
+            Input::Received { flow, bytes } => self.stream_received(now, *flow, bytes),
+            Input::Spooled { spool, upto } => {
+                self.spools.entry(*spool).or_default().1 = *upto;
+            }
+            Input::Listening { .. } | Input::Resolved { .. } | Input::Fetched { .. } | Input::Tick => {}
+        }
+    }
+
+    /// The client asks for this.
+    pub(crate) fn output(&mut self, now: Instant, output: &Output) {
+        match output {
+            Output::Send { flow: FlowId::Udp { .. }, bytes } => self.sip_sent(now, bytes),
+            Output::Send { flow, bytes } => self.stream_sent(now, *flow, bytes),
+            Output::Open { flow, to } => {
+                self.flows.insert(*flow, Flow::new(to.service));
+            }
+            Output::Hold { flow } | Output::Resume { flow } => self.alive(now, *flow, "Hold or Resume"),
+            Output::Close { flow } => {
+                self.alive(now, *flow, "Close");
+                self.flows.remove(flow);
+            }
+            Output::Spool { spool, bytes, .. } => {
+                let entry = self.spools.entry(*spool).or_default();
+                entry.0 += bytes.len() as u64;
+                let unspooled: u64 = self.spools.values().map(|(out, back)| out.saturating_sub(*back)).sum();
+                let bound = self.limits.unspooled.saturating_mul(self.flows.len().max(1) as u64);
+                if unspooled > bound {
+                    self.broken(
+                        Rule::Limits,
+                        format!("{unspooled} octets handed out for spooling and not yet spooled"),
+                    );
+                }
+            }
+            Output::Discard { spool } => {
+                self.spools.remove(spool);
+            }
+            Output::Resolve { .. } | Output::Fetch { .. } | Output::Event(_) | Output::Idle(_) => {}
+        }
+    }
+
+    /// The store keeps a message now.
+    pub(crate) fn stored(&mut self, message_id: &str) {
+        self.stored.insert(message_id.to_owned());
+    }
+
+    /// The client rests.
+    pub(crate) fn idle(&mut self, now: Instant, load: &Load, model: &Model) {
+        if load.transactions > self.limits.transactions
+            || load.invitations > self.limits.pending
+            || load.sessions.saturating_sub(load.invitations)
+                > self.limits.sessions.saturating_add(load.invitations)
+        {
+            self.broken(Rule::Limits, format!("{load:?} at {} ms", now.as_millis()));
+        }
+        let invited = model.sessions.values().filter(|stage| **stage == Stage::Invited).count();
+        if load.sessions + load.invitations == 0 && !model.sessions.is_empty() || invited < load.invitations {
+            let sessions = &model.sessions;
+            self.broken(
+                Rule::Model,
+                format!("events tell of {sessions:?}, but {load:?} at {} ms", now.as_millis()),
+            );
+        }
+    }
+
+    /// An event came that cannot follow those before.
+    pub(crate) fn out_of_order(&mut self, wrong: String) {
+        self.broken(Rule::Model, wrong);
+    }
+
+    /// The client does not come to rest.
+    pub(crate) fn stuck(&mut self, how: String) {
+        self.broken(Rule::Idles, how);
+    }
+
+    /// The world is over: nothing may be left.
+    pub fn finish(&mut self, load: &Load, model: &Model) {
+        if *load != Load::default() {
+            self.broken(Rule::Empty, format!("{load:?} is left"));
+        }
+        if !model.sessions.is_empty() {
+            self.broken(Rule::Model, format!("events leave {:?}", model.sessions));
+        }
+        let open = |invite: &&Invite| invite.answerable && invite.last.is_none();
+        let open: Vec<u64> = self.invites.values().filter(open).map(|invite| invite.at.as_millis()).collect();
+        for at in open {
+            self.broken(Rule::OneFinal, format!("the INVITE of {at} ms was never answered"));
+        }
+    }
+
+    fn sip_received(&mut self, now: Instant, flow: FlowId, octets: &[u8]) {
+        if text::method(octets).as_deref() != Some("INVITE") {
+            return;
+        }
+        let answerable = text::header(octets, "Via").is_some_and(|via| via.contains(ANSWERABLE));
+        let tag = text::header(octets, "To").and_then(|to| text::param(&to, "tag"));
+        self.invites.entry(key(octets)).or_insert(Invite { at: now, answerable, flow, tag, last: None });
+    }
+
+    fn sip_sent(&mut self, now: Instant, octets: &[u8]) {
+        let Some(status) = text::status(octets).filter(|status| *status > 100) else { return };
+        let line = format!("{} at {} ms", text::label(octets), now.as_millis());
+        if !text::header(octets, "Server").is_some_and(|server| server.starts_with("IM-client/OMA1.0 ")) {
+            self.broken(Rule::Stamped, format!("{line} has no Server"));
+        }
+        let Some(invite) = self.invites.get_mut(&key(octets)).filter(|_| is_invite(octets)) else { return };
+        let tag = text::header(octets, "To").and_then(|to| text::param(&to, "tag"));
+        let known = invite.tag.get_or_insert_with(|| tag.clone().unwrap_or_default()).clone();
+        let other = (status >= 200).then(|| invite.last.replace(octets.to_vec())).flatten();
+        if tag.as_deref().is_none_or(|tag| tag.is_empty() || tag != known) {
+            self.broken(Rule::OneTag, format!("{line} has To tag {tag:?}, {known:?} was used"));
+        }
+        if let Some(other) = other.filter(|other| other != octets) {
+            self.broken(Rule::NoSecondFinal, format!("{line} after {}", text::label(&other)));
+        }
+    }
+
+    fn stream_received(&mut self, now: Instant, id: FlowId, octets: &[u8]) {
+        let Some(flow) = self.flows.get_mut(&id) else { return };
+        let (service, messages) = (flow.service, flow.received.push(octets));
+        for message in messages {
+            match service {
+                Service::Sip => self.sip_received(now, id, &message),
+                Service::Msrp => self.msrp_received(id, &message),
+            }
+        }
+    }
+
+    fn stream_sent(&mut self, now: Instant, id: FlowId, octets: &[u8]) {
+        self.alive(now, id, "Send");
+        let Some(flow) = self.flows.get_mut(&id) else { return };
+        let (service, messages, room) = (flow.service, flow.sent.push(octets), flow.room);
+        flow.room = room.saturating_sub(octets.len());
+        let mut free = 0;
+        for message in messages {
+            match service {
+                Service::Sip => self.sip_sent(now, &message),
+                Service::Msrp if text::method(&message).as_deref() != Some("SEND") => {
+                    free += message.len();
+                    self.msrp_answered(now, id, &message);
+                }
+                Service::Msrp => {}
+            }
+        }
+        // Responses and REPORTs may always leave; what else is written needs room.
+        let owed = octets.len().saturating_sub(free);
+        if service == Service::Msrp && owed > room {
+            self.broken(
+                Rule::Room,
+                format!("{owed} octets at {} ms, there was room for {room}", now.as_millis()),
+            );
+        }
+    }
+
+    fn msrp_received(&mut self, id: FlowId, frame: &[u8]) {
+        let content = text::header(frame, "Content-Type").filter(|kind| !kind.contains("iscomposing"));
+        let message_id = text::header(frame, "Message-ID").filter(|_| content.is_some());
+        let Some((message_id, tid)) = message_id.zip(text::transaction(frame)) else { return };
+        if text::method(frame).as_deref() != Some("SEND") {
+            return;
+        }
+        let session = text::header(frame, "To-Path").unwrap_or_default();
+        let coverage = self.messages.entry((session, message_id.clone())).or_default();
+        let start = text::byte_range(frame).map_or(1, |(start, _, _)| start);
+        let end = start.saturating_add(text::body(frame).len() as u64);
+        coverage.ranges.push((start, end));
+        if text::flag(frame) == Some('$') {
+            coverage.total = Some(end);
+        }
+        if coverage.complete()
+            && let Some(flow) = self.flows.get_mut(&id)
+        {
+            flow.completing.insert(tid, message_id);
+        }
+    }
+
+    fn msrp_answered(&mut self, now: Instant, id: FlowId, frame: &[u8]) {
+        let report = text::method(frame).as_deref() == Some("REPORT");
+        let good = text::header(frame, "Status").is_some_and(|status| status.starts_with("000 200"));
+        let message_id = match text::status(frame) {
+            Some(200) => text::transaction(frame)
+                .and_then(|tid| self.flows.get_mut(&id).and_then(|flow| flow.completing.remove(&tid))),
+            None if report && good => text::header(frame, "Message-ID"),
+            _ => None,
+        };
+        if let Some(message_id) =
+            message_id.filter(|id| !self.stored.contains(id) && self.limits.stored_before_ack)
+        {
+            let label = text::label(frame);
+            let at = now.as_millis();
+            self.broken(
+                Rule::StoredFirst,
+                format!("{label} at {at} ms for {message_id}, which is not stored"),
+            );
+        }
+    }
+
+    fn alive(&mut self, now: Instant, flow: FlowId, what: &str) {
+        let gone = matches!(flow, FlowId::Stream(_)) && !self.flows.contains_key(&flow);
+        if gone {
+            self.broken(
+                Rule::LiveFlow,
+                format!("{what} on {flow:?} at {} ms, which is gone", now.as_millis()),
+            );
+        }
+    }
+
+    fn broken(&mut self, rule: Rule, text: String) {
+        if self.violations.len() < 100 {
+            self.violations.push(Violation { rule, text });
+        }
+    }
+}
+
+impl Flow {
+    fn new(service: Service) -> Self {
+        let (received, sent) = (Splitter::new(service), Splitter::new(service));
+        Flow { service, room: 0, received, sent, completing: BTreeMap::new() }
+    }
+}
+
+impl Coverage {
+    fn complete(&mut self) -> bool {
+        let Some(total) = self.total else { return false };
+        self.ranges.sort_unstable();
+        let reached = self
+            .ranges
+            .iter()
+            .fold(1, |reached, (start, end)| if *start <= reached { reached.max(*end) } else { reached });
+        reached >= total
+    }
+}
+
+/// What a response shares with its request.
+fn key(octets: &[u8]) -> String {
+    let value = |name| text::header(octets, name).unwrap_or_default();
+    format!("{} {} {} {}", value("Via"), value("Call-ID"), value("CSeq"), value("From"))
+}
+
+fn is_invite(octets: &[u8]) -> bool {
+    text::header(octets, "CSeq").is_some_and(|cseq| cseq.ends_with("INVITE"))
+}
