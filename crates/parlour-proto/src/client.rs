@@ -1,9 +1,21 @@
 //! The client: owns all state, routes, decides nothing.
 
-use parlour_msrp::Source;
+use std::net::IpAddr;
+
+use parlour_msrp::{ConnectionId, Source};
 
 use crate::config::{Config, Proxy};
-use crate::io::{AccountId, Input, Now, Output, Receipt, SessionId};
+use crate::im::Core;
+use crate::im::core::{Deadline, Errand};
+use crate::im::flows::Stream;
+use crate::io::{
+    AccountId, CloseReason, FlowId, Input, Now, Output, QueryId, Receipt, Security, Service, SessionId,
+    Transport, Why,
+};
+use crate::sip::door::door;
+use crate::sip::frame::{Frame, FrameLimits, Framer};
+use crate::sip::message::Message;
+use crate::sip::tx::{Incoming, TxOutput};
 
 /// A message that we want to send.
 #[derive(Debug, Clone)]
@@ -51,16 +63,27 @@ pub enum StoreFault {
 /// The caller asked for what cannot be: its own mistake, or it lost a race with the peer.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Misuse {
+    /// There is no session of that number.
     #[error("no such session: it has ended, or never was")]
     NoSession,
+    /// The verb does not fit the session's state.
     #[error("the session is {state}: {verb} is not possible now")]
-    WrongState { state: &'static str, verb: &'static str },
+    WrongState {
+        /// How the session is, in words.
+        state: &'static str,
+        /// What was asked for.
+        verb: &'static str,
+    },
+    /// There is no account of that number.
     #[error("no such account")]
     NoAccount,
+    /// Whom to invite is no SIP address.
     #[error("{0:?} is not a SIP address: write it as sip:user@host")]
     BadAddress(String),
+    /// The peer does not take such a message, or not now.
     #[error("the message cannot be sent: {0}")]
     Unsendable(String),
+    /// No socket leads there.
     #[error("there is no way to the other side: {0}")]
     NoRoute(String),
 }
@@ -68,41 +91,104 @@ pub enum Misuse {
 /// How much the client holds: all zero when nothing goes on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Load {
+    /// IM Sessions in any state.
     pub sessions: usize,
+    /// Those of them that wait for the user.
     pub invitations: usize,
+    /// SIP transactions, lingering ones included.
     pub transactions: usize,
+    /// MSRP sessions.
     pub msrp_sessions: usize,
+    /// Streams.
     pub flows: usize,
+    /// Deadlines of sessions, accounts and streams.
     pub timers: usize,
 }
 
-/// A SIP instant-messaging client without IO.
+/// A SIP instant-messaging client without IO: it owns all state and routes what comes; the procedures decide.
+///
+/// **The drain rule**: one call that changes something, then [`poll`](Client::poll) until [`Output::Idle`].
 #[derive(Debug)]
-pub struct Client {}
+pub struct Client {
+    core: Core,
+}
 
-#[expect(clippy::todo, unused_variables, reason = "the contract comes first")]
 impl Client {
     /// All randomness comes from the seed: take it from the operating system.
     pub fn new(config: Config, seed: [u8; 32]) -> Self {
-        todo!()
+        Client { core: Core::new(config, seed) }
     }
-    /// Takes one input. Then call [`Client::poll`] until [`Output::Idle`].
+
+    /// Takes one input. Never fails: a peer's fault becomes a reply or an event.
     pub fn handle(&mut self, now: Now, input: Input<'_>) {
-        todo!()
+        self.core.now = now;
+        match input {
+            Input::Listening { service, transport, socket, local } => {
+                self.core.flows.listening(service, transport, socket, local);
+            }
+            Input::Opened { flow, service, local, peer, security } => {
+                self.opened(flow, service, local, peer, security);
+            }
+            Input::Received { flow, bytes } => self.received(flow, bytes),
+            Input::Writable { flow, room } => {
+                if let FlowId::Stream(connection) = flow
+                    && self.core.flows.stream(flow).is_some_and(|stream| stream.service == Service::Msrp)
+                {
+                    let connection = ConnectionId(connection);
+                    self.msrp(parlour_msrp::Input::Writable { connection, room });
+                }
+            }
+            Input::Closed { flow, why } => self.closed(flow, why),
+            Input::Resolved { query, addresses } => self.resolved(query, addresses),
+            Input::Fetched { source, offset, bytes } => {
+                self.msrp(parlour_msrp::Input::Fetched { source, offset, bytes });
+            }
+            Input::Spooled { spool, upto } => self.msrp(parlour_msrp::Input::Spooled { spool, upto }),
+            Input::Tick => self.tick(),
+        }
     }
+
     /// What to do next.
     pub fn poll(&mut self) -> Output {
-        todo!()
+        loop {
+            if let Some(output) = self.core.outputs.pop_front() {
+                return output;
+            }
+            let Some(output) = self.core.tx.poll() else { break };
+            self.transaction_says(output);
+        }
+        self.core.pump_msrp();
+        if let Some(output) = self.core.outputs.pop_front() {
+            return output;
+        }
+        let timer = self.core.timers.next().map(|(at, deadline)| (at, deadline.why()));
+        let transaction = self.core.tx.next_deadline();
+        let msrp = self.core.msrp_deadline.map(|at| (at, Why::Msrp));
+        Output::Idle([timer, transaction, msrp].into_iter().flatten().min_by_key(|(at, _)| *at))
     }
+
     /// Starts, or renews at once, an account's registration.
+    ///
+    /// # Errors
+    /// There is no such account.
     pub fn register(&mut self, now: Now, account: AccountId) -> Result<(), Misuse> {
-        todo!()
+        self.core.now = now;
+        self.core.register(account)
     }
+
     /// Removes an account's registration.
+    ///
+    /// # Errors
+    /// There is no such account.
     pub fn unregister(&mut self, now: Now, account: AccountId) -> Result<(), Misuse> {
-        todo!()
+        self.core.now = now;
+        self.core.unregister(account)
     }
+
     /// Invites `to` to a 1-1 session, through `via`, else the account's proxy, else straight to its host.
+    ///
+    /// # Errors
+    /// `to` is no SIP address, or there is no way to it.
     pub fn invite(
         &mut self,
         now: Now,
@@ -110,35 +196,319 @@ impl Client {
         to: &str,
         via: Option<Proxy>,
     ) -> Result<SessionId, Misuse> {
-        todo!()
+        self.core.now = now;
+        self.core.invite(account, to, via)
     }
+
     /// Accepts an invitation.
+    ///
+    /// # Errors
+    /// It is not, or not any more, an unanswered invitation; or there are as many sessions as configured.
     pub fn accept(&mut self, now: Now, session: SessionId) -> Result<(), Misuse> {
-        todo!()
+        self.core.now = now;
+        self.core.accept(session)
     }
+
     /// Declines an invitation.
+    ///
+    /// # Errors
+    /// It is not, or not any more, an unanswered invitation.
     pub fn decline(&mut self, now: Now, session: SessionId, how: Decline) -> Result<(), Misuse> {
-        todo!()
+        self.core.now = now;
+        self.core.decline(session, how)
     }
+
     /// Sends a message in a session; before it is established, as soon as it is.
+    ///
+    /// # Errors
+    /// The session ends or has ended, or the message is one that the peer does not take.
     pub fn say(&mut self, now: Now, session: SessionId, message: Say) -> Result<(), Misuse> {
-        todo!()
+        self.core.now = now;
+        self.core.say(session, message)
     }
+
     /// Leaves a session, or takes an invitation back.
+    ///
+    /// # Errors
+    /// The session ends already, or has ended.
     pub fn leave(&mut self, now: Now, session: SessionId) -> Result<(), Misuse> {
-        todo!()
+        self.core.now = now;
+        self.core.leave(session)
     }
-    /// Says what became of a received message.
+
+    /// Says what became of a received message: only now its last response leaves.
     pub fn stored(&mut self, now: Now, receipt: Receipt, outcome: Result<Stored, StoreFault>) {
-        todo!()
+        self.core.now = now;
+        self.core.stored(receipt, outcome);
     }
+
     /// Leaves all sessions, declines all invitations, removes all registrations. Done when [`Client::load`] shows no
-    /// session and no transaction, or the driver has waited long enough.
+    /// session, or the driver has waited long enough.
     pub fn shutdown(&mut self, now: Now) {
-        todo!()
+        self.core.now = now;
+        for id in self.core.sessions.ids() {
+            // A session that ends already needs nothing.
+            let _ = self.core.leave(id);
+        }
+        for id in self.core.account_ids() {
+            let _ = self.core.unregister(id);
+        }
     }
+
     /// How much the client holds.
     pub fn load(&self) -> Load {
-        todo!()
+        Load {
+            sessions: self.core.sessions.len(),
+            invitations: self.core.sessions.ringing(),
+            transactions: self.core.tx.len(),
+            msrp_sessions: self.core.msrp.sessions(),
+            flows: self.core.flows.len(),
+            timers: self.core.timers.len(),
+        }
+    }
+}
+
+/// Where inputs go.
+impl Client {
+    fn opened(
+        &mut self,
+        flow: FlowId,
+        service: Service,
+        local: std::net::SocketAddr,
+        peer: std::net::SocketAddr,
+        security: Security,
+    ) {
+        if let Some(stream) = self.core.flows.stream(flow) {
+            stream.local = Some(local);
+            stream.security = security;
+            if service == Service::Sip {
+                stream.framer = Some(Box::new(Framer::new(FrameLimits::default())));
+            }
+        } else {
+            let transport = if security == Security::Plain { Transport::Tcp } else { Transport::Tls };
+            let framer = (service == Service::Sip).then(|| Box::new(Framer::new(FrameLimits::default())));
+            let deadline = (service == Service::Sip).then(|| {
+                // whoever opens a stream has something to say.
+                let at = self.core.now.instant + self.core.config.limits.first_message;
+                self.core.timers.arm(at, Deadline::Flow(flow))
+            });
+            let local = Some(local);
+            let stream =
+                Stream { service, transport, peer, local, security, framer, accepted: true, deadline };
+            let per_source = self.core.config.limits.streams_per_source;
+            if !self.core.flows.opened(flow, stream, per_source) {
+                if let Some(deadline) = deadline {
+                    self.core.timers.cancel(deadline);
+                }
+                self.core.outputs.push_back(Output::Close { flow });
+                return;
+            }
+        }
+        match (service, flow) {
+            (Service::Msrp, FlowId::Stream(connection)) => {
+                self.msrp(parlour_msrp::Input::Connected { connection: ConnectionId(connection), peer });
+            }
+            (Service::Sip | Service::Msrp, _) => {
+                self.core.flow_stands(flow);
+                self.core.register_on_stream(flow);
+            }
+        }
+    }
+
+    fn received(&mut self, flow: FlowId, bytes: &[u8]) {
+        match flow {
+            FlowId::Udp { .. } => self.datagram(flow, bytes),
+            FlowId::Stream(connection) => match self.core.flows.stream(flow).map(|stream| stream.service) {
+                Some(Service::Sip) => self.sip_stream(flow, bytes),
+                Some(Service::Msrp) => {
+                    let connection = ConnectionId(connection);
+                    self.msrp(parlour_msrp::Input::Received { connection, bytes });
+                }
+                None => {}
+            },
+        }
+    }
+
+    fn datagram(&mut self, flow: FlowId, bytes: &[u8]) {
+        // RFC 3261 7.5: CRLFs before a message are skipped; a datagram of nothing else keeps a NAT open.
+        let start = bytes.iter().position(|octet| !matches!(octet, b'\r' | b'\n' | 0)).unwrap_or(bytes.len());
+        let octets = bytes.get(start..).unwrap_or_default();
+        if !octets.is_empty() {
+            self.sip(flow, octets);
+        }
+    }
+
+    fn sip_stream(&mut self, flow: FlowId, bytes: &[u8]) {
+        let Some(mut framer) = self.core.flows.stream(flow).and_then(|stream| stream.framer.take()) else {
+            return;
+        };
+        framer.push(bytes);
+        let mut heard = false;
+        let mut lost = false;
+        while let Some(frame) = framer.next() {
+            match frame {
+                Frame::Message(octets) => {
+                    heard = true;
+                    self.sip(flow, octets);
+                }
+                // RFC 5626 4.4.1
+                Frame::Ping => {
+                    heard = true;
+                    self.core.send(flow, b"\r\n".to_vec());
+                }
+                Frame::Pong => {}
+                Frame::Fault(fault) => {
+                    lost = true;
+                    self.core.malformed(flow, &fault);
+                    break;
+                }
+            }
+        }
+        if lost {
+            return self.hang_up(flow);
+        }
+        let mid = framer.is_mid_message();
+        self.guard(flow, heard, mid);
+        if let Some(stream) = self.core.flows.stream(flow) {
+            stream.framer = Some(framer);
+        }
+    }
+
+    /// a message that has begun must end in time.
+    //= IM X-13
+    fn guard(&mut self, flow: FlowId, heard: bool, mid_message: bool) {
+        let at = self.core.now.instant + self.core.config.limits.slow_message;
+        let Some(stream) = self.core.flows.stream(flow) else { return };
+        let armed = stream.deadline;
+        if heard || (armed.is_none() && mid_message) {
+            stream.deadline = None;
+            if let Some(armed) = armed {
+                self.core.timers.cancel(armed);
+            }
+            if mid_message {
+                let timer = self.core.timers.arm(at, Deadline::Flow(flow));
+                if let Some(stream) = self.core.flows.stream(flow) {
+                    stream.deadline = Some(timer);
+                }
+            }
+        }
+    }
+
+    fn hang_up(&mut self, flow: FlowId) {
+        self.core.outputs.push_back(Output::Close { flow });
+        self.forget_stream(flow, "we closed it");
+    }
+
+    fn closed(&mut self, flow: FlowId, why: CloseReason) {
+        let why = match why {
+            CloseReason::Peer => "the other side closed the connection",
+            CloseReason::Connect => "the connection could not be made",
+            CloseReason::Tls => "the TLS handshake failed, or the certificate is not valid for the name",
+            CloseReason::Error => "the connection broke",
+            CloseReason::Local => "we closed the connection",
+        };
+        self.forget_stream(flow, why);
+    }
+
+    fn forget_stream(&mut self, flow: FlowId, why: &str) {
+        let Some(stream) = self.core.flows.closed(flow) else { return };
+        if let Some(deadline) = stream.deadline {
+            self.core.timers.cancel(deadline);
+        }
+        match (stream.service, flow) {
+            (Service::Msrp, FlowId::Stream(connection)) => {
+                self.msrp(parlour_msrp::Input::Closed { connection: ConnectionId(connection) });
+            }
+            (Service::Sip | Service::Msrp, _) => {
+                self.core.tx.flow_closed(self.core.now.instant, flow);
+                self.core.flow_failed(flow, why);
+                self.core.registered_flow_closed(flow, why);
+            }
+        }
+    }
+
+    fn resolved(&mut self, query: QueryId, addresses: &[IpAddr]) {
+        let Some((errand, hop)) = self.core.lookups.remove(&query) else { return };
+        match errand {
+            Errand::Invite(session) => {
+                let flow = self.core.reach_at(&hop, addresses);
+                self.core.invite_over(session, flow);
+            }
+            Errand::Register(account) => {
+                let flow = self.core.reach_at(&hop, addresses);
+                self.core.register_over(account, flow);
+            }
+            Errand::Connect(connection, session) => {
+                self.core.connect_to(connection, session, hop.port.unwrap_or(0), addresses);
+                self.core.pump_msrp();
+            }
+        }
+    }
+
+    fn tick(&mut self) {
+        let now = self.core.now.instant;
+        self.core.tx.tick(now);
+        while let Some((_, deadline)) = self.core.timers.pop_due(now) {
+            match deadline {
+                Deadline::Session(id, why) => self.core.session_due(id, why),
+                Deadline::Account(id, why) => self.core.account_due(id, why),
+                Deadline::Flow(flow) => self.hang_up(flow),
+                Deadline::Accepted(client) => {
+                    self.core.requests.remove(&client);
+                }
+            }
+        }
+        self.msrp(parlour_msrp::Input::Tick);
+    }
+
+    fn msrp(&mut self, input: parlour_msrp::Input<'_>) {
+        self.core.msrp.handle(self.core.now.instant, input);
+        self.core.pump_msrp();
+    }
+
+    /// One SIP message.
+    fn sip(&mut self, flow: FlowId, octets: &[u8]) {
+        let message = match Message::parse(octets) {
+            Ok(message) => message,
+            Err(fault) => return self.core.malformed(flow, &fault),
+        };
+        if let Err(fault) = door(&message) {
+            if message.is_request() {
+                self.core.turned_away(flow, &message, &fault);
+            }
+            return;
+        }
+        let Some(source) = self.core.flows.peer(flow) else { return };
+        if !self.core.admit(flow, &message) {
+            return;
+        }
+        match self.core.tx.receive(self.core.now.instant, flow, source, &message) {
+            Incoming::Request { id, merged } => self.core.request_came(flow, id, merged, &message),
+            Incoming::Cancel { id, invite } => self.core.cancel_came(flow, id, invite, &message),
+            Incoming::Ack => self.core.ack_came(&message),
+            Incoming::Response { id } => self.core.response_came(flow, id, &message),
+            Incoming::Overload => self.core.overloaded(flow, &message),
+            Incoming::Stray | Incoming::Absorbed | Incoming::Dropped(_) => {}
+        }
+    }
+
+    fn transaction_says(&mut self, output: TxOutput) {
+        match output {
+            TxOutput::Send { flow, bytes } => self.core.send(flow, bytes),
+            TxOutput::ClientTimeout { id } | TxOutput::ClientUnreachable { id } => self.core.no_response(id),
+            // RFC 3261 17.2.1: the transaction user is told, and an INVITE that was refused needs nothing more.
+            TxOutput::ServerNoAck { .. } => {}
+            TxOutput::ServerGone { id } => self.core.invite_gone(id),
+        }
+    }
+}
+
+impl Deadline {
+    fn why(&self) -> Why {
+        match self {
+            Deadline::Session(_, why) | Deadline::Account(_, why) => *why,
+            Deadline::Flow(_) => Why::FlowIdle,
+            Deadline::Accepted(_) => Why::TransactionLinger,
+        }
     }
 }

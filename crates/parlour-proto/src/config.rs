@@ -1,10 +1,15 @@
 //! What a [`Client`](crate::client::Client) is told once. The names are those of the configuration file.
 
+#![expect(
+    missing_docs,
+    reason = "plain data: the names of fields and variants say all where no comment stands"
+)]
+
 use std::net::IpAddr;
 use std::time::Duration;
 
+pub use crate::sip::digest::Credentials;
 use parlour_msrp::Matching;
-use zeroize::Zeroizing;
 
 use crate::io::Transport;
 
@@ -58,7 +63,7 @@ pub struct Account {
     pub display_name: Option<String>,
     /// The outbound proxy; without one, requests go straight to the host of their Request-URI.
     pub proxy: Option<Proxy>,
-    /// Whether to register there.
+    /// Whether the shell is to register it at start; the client registers when it is told to.
     pub register: bool,
     /// The registration's lifetime that we ask for.
     pub register_expires: Duration,
@@ -74,15 +79,6 @@ pub struct Proxy {
     /// The port; 5060, or 5061 for TLS, if absent.
     pub port: Option<u16>,
     pub transport: Transport,
-}
-
-/// A user name and password for Digest.
-#[derive(Debug, Clone)]
-pub struct Credentials {
-    pub username: String,
-    pub password: Zeroizing<String>,
-    /// If set, challenges for any other realm are not answered.
-    pub realm: Option<String>,
 }
 
 /// An address or a prefix of addresses.
@@ -189,6 +185,19 @@ impl Default for Limits {
             slow_message: Duration::from_secs(30),
             connects: 10_000,
             msrp: parlour_msrp::Limits::default(),
+        }
+    }
+}
+
+impl Default for Account {
+    fn default() -> Self {
+        Account {
+            address: String::new(),
+            display_name: None,
+            proxy: None,
+            register: false,
+            register_expires: Duration::from_secs(3600),
+            credentials: None,
         }
     }
 }

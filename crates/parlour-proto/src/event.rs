@@ -1,5 +1,10 @@
 //! What a user interface may be told.
 
+#![expect(
+    missing_docs,
+    reason = "plain data: the names of fields and variants say all where no comment stands"
+)]
+
 use std::time::Duration;
 
 use parlour_msrp::Body;
@@ -81,8 +86,13 @@ pub enum What {
     Inviting { to: String },
     /// Our invitation rings at the other end.
     Ringing,
-    /// The session is agreed: 200 and ACK have passed. `peer` is who answered, or who called.
-    Established { peer: Peer },
+    /// The session is agreed: 200 and ACK have passed.
+    Established {
+        /// Who is at the other end.
+        peer: Peer,
+        /// The IM Session Identity: the Contact of the dialog-forming message, octet by octet (G-4).
+        session_identity: String,
+    },
     /// The MSRP connection stands: messages flow.
     Connected,
     /// A message came. It is acknowledged only after

@@ -1,5 +1,10 @@
 //! All that crosses the boundary of a [`Client`](crate::client::Client): plain data.
 
+#![expect(
+    missing_docs,
+    reason = "plain data: the names of fields and variants say all where no comment stands"
+)]
+
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 

@@ -1,0 +1,341 @@
+//! Messages in a session: what MSRP brings and takes, wrapped in message/cpim where the peer wants it.
+
+use parlour_msrp::{Body, FailureReport, Outgoing, Source, Verdict};
+
+use crate::client::{Misuse, Say, StoreFault, Stored};
+use crate::config::Ack;
+use crate::event::{Ended, Incoming, Progress, What};
+use crate::im::Core;
+use crate::im::session::{Phase, Session};
+use crate::io::{FlowId, Output, Receipt, SessionId};
+use crate::mime::cpim::{self, Cpim, Mailbox};
+use crate::sdp::Wrapping;
+use crate::sip::uri::{Uri, aor};
+
+/// Messages that may wait for a session to stand.
+const QUEUE: usize = 256;
+
+impl Core {
+    /// Carries out what MSRP asks for, and hears what it says.
+    pub(crate) fn pump_msrp(&mut self) {
+        loop {
+            match self.msrp.poll() {
+                parlour_msrp::Output::Connect { connection, session, to } => {
+                    self.connect(connection, session, &to)
+                }
+                parlour_msrp::Output::Send { connection, bytes } => {
+                    self.outputs.push_back(Output::Send { flow: FlowId::Stream(connection.0), bytes });
+                }
+                parlour_msrp::Output::Hold { connection } => {
+                    self.outputs.push_back(Output::Hold { flow: FlowId::Stream(connection.0) });
+                }
+                parlour_msrp::Output::Resume { connection } => {
+                    self.outputs.push_back(Output::Resume { flow: FlowId::Stream(connection.0) });
+                }
+                parlour_msrp::Output::Close { connection } => {
+                    let flow = FlowId::Stream(connection.0);
+                    self.flows.closed(flow);
+                    self.outputs.push_back(Output::Close { flow });
+                }
+                parlour_msrp::Output::Spool { spool, offset, bytes } => {
+                    self.outputs.push_back(Output::Spool { spool, offset, bytes });
+                }
+                parlour_msrp::Output::Discard { spool } => self.outputs.push_back(Output::Discard { spool }),
+                parlour_msrp::Output::Fetch { source, offset, length } => {
+                    self.outputs.push_back(Output::Fetch { source, offset, length });
+                }
+                parlour_msrp::Output::Event(event) => self.msrp_event(event),
+                parlour_msrp::Output::Idle(deadline) => {
+                    self.msrp_deadline = deadline;
+                    return;
+                }
+            }
+        }
+    }
+
+    fn msrp_event(&mut self, event: parlour_msrp::Event) {
+        use parlour_msrp::Event as E;
+        let of = |core: &Core, msrp| {
+            let session = core.sessions.by_msrp(msrp).and_then(|id| core.sessions.get(id))?;
+            Some((session.account, session.id))
+        };
+        let (msrp, what) = match event {
+            E::Bound { session } => (session, What::Connected),
+            E::Message {
+                session,
+                receipt,
+                message_id,
+                content_type,
+                content_disposition: _,
+                body,
+                success_report: _,
+            } => {
+                return self.message_came(session, Receipt(receipt.0), message_id, content_type, body);
+            }
+            E::Receiving { session, message_id, received, total } => {
+                (session, What::Receiving { message_id, received, total })
+            }
+            E::Incomplete { session, message_id, received, why } => {
+                let why = incomplete(why).to_owned();
+                (session, What::Incomplete { message_id, received, why })
+            }
+            // Octets on their way are told by Sent and Acknowledged; what lies between is for progress bars.
+            E::Progress { .. } => return,
+            E::Sent { session, message_id } => {
+                (session, What::Progress { message_id, progress: Progress::Sent })
+            }
+            E::Acknowledged { session, message_id } | E::Reported { session, message_id } => {
+                (session, What::Progress { message_id, progress: Progress::Acknowledged })
+            }
+            E::Failed { session, message_id, why } => {
+                let progress = Progress::Failed { why: unsent(&why) };
+                (session, What::Progress { message_id, progress })
+            }
+            E::SessionFailed { session, why } => return self.media_failed(session, &broken(why)),
+            E::Explain { session, connection: _, clause, text } => {
+                let owner = session.and_then(|msrp| of(self, msrp));
+                let (account, id) =
+                    owner.map_or((crate::io::AccountId(0), None), |(account, id)| (account, Some(id)));
+                return self.explain(account, id, clause, text, "");
+            }
+        };
+        if let Some((account, id)) = of(self, msrp) {
+            self.tell(account, Some(id), what);
+        }
+    }
+
+    /// A whole message is here: it is shown, and acknowledged, once it is stored.
+    fn message_came(
+        &mut self,
+        msrp: parlour_msrp::SessionId,
+        receipt: Receipt,
+        message_id: String,
+        content_type: String,
+        body: Body,
+    ) {
+        let now = self.now.instant;
+        let settle =
+            |core: &mut Core, verdict| core.msrp.settle(now, parlour_msrp::Receipt(receipt.0), verdict);
+        let Some(session) = self.sessions.by_msrp(msrp).and_then(|id| self.sessions.get(id)) else {
+            return settle(self, Verdict::Refused(481));
+        };
+        let (account, id) = (session.account, session.id);
+        let listed = session
+            .phase
+            .talk()
+            .and_then(|talk| talk.agreed.as_ref())
+            .map(|agreed| agreed.stream.listed.clone());
+        let mut incoming = Incoming {
+            receipt,
+            message_id,
+            from: session.peer.clone(),
+            claimed_from: None,
+            sent_at: None,
+            subject: None,
+            content_type,
+            body,
+            body_offset: 0,
+            renderable: false,
+        };
+        if cpim::is_cpim(&incoming.content_type) {
+            let unwrapped = unwrap(&mut incoming).and_then(|()| {
+                // D-33: what stands inside has to be listed too.
+                let fits = listed.is_none_or(|listed| listed.accepts_wrapped(&incoming.content_type));
+                if fits { Ok(()) } else { Err((415, format!("{} is not listed", incoming.content_type))) }
+            });
+            if let Err((status, why)) = unwrapped {
+                self.explain(account, Some(id), "M-30", format!("a message was refused with {status}"), &why);
+                return settle(self, Verdict::Refused(status));
+            }
+        }
+        incoming.renderable = incoming.content_type.to_ascii_lowercase().starts_with("text/plain");
+        if self.config.ack == Ack::Received {
+            settle(self, Verdict::Accepted);
+        }
+        self.tell(account, Some(id), What::Message(incoming));
+    }
+
+    /// The store has spoken: only now the last 200 leaves (what we acknowledge, we have).
+    pub(crate) fn stored(&mut self, receipt: Receipt, outcome: Result<Stored, StoreFault>) {
+        let verdict = match outcome {
+            Ok(Stored::Fresh | Stored::Duplicate) => Verdict::Accepted,
+            Err(StoreFault::Full | StoreFault::Broken) => Verdict::Refused(413),
+        };
+        self.msrp.settle(self.now.instant, parlour_msrp::Receipt(receipt.0), verdict);
+    }
+
+    /// Sends a message, or keeps it for when the session stands.
+    pub(crate) fn say(&mut self, id: SessionId, message: Say) -> Result<(), Misuse> {
+        let session = self.sessions.get_mut(id).ok_or(Misuse::NoSession)?;
+        let queue = match &mut session.phase {
+            Phase::Inviting(inviting) if !inviting.cancelled => &mut inviting.queue,
+            Phase::Answered(answered) if !answered.leave => &mut answered.queue,
+            Phase::Live(_) => return self.say_now(id, message),
+            other @ (Phase::Inviting(_) | Phase::Answered(_) | Phase::Invited(_) | Phase::Leaving(_)) => {
+                return Err(Misuse::WrongState { state: other.name(), verb: "say" });
+            }
+        };
+        if queue.len() >= QUEUE {
+            return Err(Misuse::Unsendable(format!("{QUEUE} messages wait for the session already")));
+        }
+        queue.push(message);
+        Ok(())
+    }
+
+    /// Sends a message that was kept; whoever kept it is told if that fails.
+    pub(crate) fn say_or_fail(&mut self, id: SessionId, message: Say) {
+        let message_id = message.message_id.clone();
+        if let Err(misuse) = self.say_now(id, message)
+            && let Some(account) = self.sessions.get(id).map(|session| session.account)
+        {
+            let progress = Progress::Failed { why: misuse.to_string() };
+            self.tell(account, Some(id), What::Progress { message_id, progress });
+        }
+    }
+
+    fn say_now(&mut self, id: SessionId, message: Say) -> Result<(), Misuse> {
+        let session = self.sessions.get(id).ok_or(Misuse::NoSession)?;
+        let (msrp, outgoing) = self.outgoing(session, message)?;
+        let sent = self.msrp.send(self.now.instant, msrp, outgoing);
+        self.pump_msrp();
+        sent.map_err(|fault| Misuse::Unsendable(fault.to_string()))
+    }
+
+    /// The message as the peer takes it (D-33, M-32).
+    fn outgoing(
+        &self,
+        session: &Session,
+        message: Say,
+    ) -> Result<(parlour_msrp::SessionId, Outgoing), Misuse> {
+        let Some(agreed) = session.phase.talk().and_then(|talk| talk.agreed.as_ref()) else {
+            return Err(Misuse::WrongState { state: session.phase.name(), verb: "say" });
+        };
+        //= IM D-34
+        if !agreed.stream.direction.sends() {
+            return Err(Misuse::Unsendable("the peer has put the session on hold".into()));
+        }
+        let Say { message_id, content_type, body } = message;
+        //= IM M-32
+        //= IM D-33
+        let (content_type, body) = match (agreed.stream.wrapping(&content_type), body) {
+            (Some(Wrapping::Bare), body) => (content_type, body),
+            (Some(Wrapping::Cpim), Source::Inline(octets)) => {
+                let own = self.account(session.account).map_or("", |account| account.identity());
+                let mailbox = |uri: &str| Mailbox { name: None, uri: uri.to_owned() };
+                let (from, to) = (mailbox(own), mailbox(&session.peer.address));
+                let mut wrapped = cpim::head(&from, &to, self.now.unix, &content_type);
+                wrapped.extend_from_slice(&octets);
+                (cpim::MEDIA_TYPE.to_owned(), Source::Inline(wrapped))
+            }
+            (Some(Wrapping::Cpim), Source::Fetched { .. }) | (None, _) => {
+                return Err(Misuse::Unsendable(format!("the peer does not take {content_type}")));
+            }
+        };
+        let outgoing = Outgoing {
+            message_id,
+            content_type,
+            body,
+            // Through relays a 200 is the next hop's: only a REPORT is the peer's own word.
+            success_report: agreed.stream.path.uris().len() > 1,
+            failure_report: FailureReport::Yes,
+        };
+        Ok((agreed.msrp, outgoing))
+    }
+
+    /// MSRP gave the session up.
+    fn media_failed(&mut self, msrp: parlour_msrp::SessionId, why: &str) {
+        let Some(mut session) = self.sessions.by_msrp(msrp).and_then(|id| self.sessions.take(id)) else {
+            return;
+        };
+        let ended = Ended::MediaFailed { why: why.to_owned() };
+        self.explain(
+            session.account,
+            Some(session.id),
+            "catalogue 6.6",
+            "left: the media connection failed",
+            why,
+        );
+        match session.phase {
+            Phase::Answered(mut answered) => {
+                // RFC 3261 15: BYE has to wait for the ACK.
+                answered.leave = true;
+                session.phase = Phase::Answered(answered);
+                self.sessions.put(session);
+            }
+            other @ (Phase::Inviting(_) | Phase::Invited(_) | Phase::Live(_) | Phase::Leaving(_)) => {
+                session.phase = other;
+                self.bye(session, ended);
+            }
+        }
+    }
+}
+
+/// Takes a message out of its message/cpim wrapping.
+//= IM M-30
+fn unwrap(incoming: &mut Incoming) -> Result<(), (u16, String)> {
+    let head = match &incoming.body {
+        Body::Inline(octets) => octets,
+        Body::Spooled { head, .. } => head,
+    };
+    let whole = matches!(incoming.body, Body::Inline(_));
+    let wrapping: Cpim = cpim::parse(head, whole).map_err(|fault| (400, fault.to_string()))?;
+    if let Some(unknown) = wrapping.required_unknown.first() {
+        // RFC 3862 4.6: what requires something that we do not know must not be shown.
+        return Err((415, format!("Require: {unknown}")));
+    }
+    match &mut incoming.body {
+        Body::Inline(octets) => {
+            octets.drain(..wrapping.body_offset.min(octets.len()));
+        }
+        Body::Spooled { .. } => incoming.body_offset = wrapping.body_offset as u64,
+    }
+    //= IM M-33
+    incoming.claimed_from =
+        wrapping.from.map(|from| from.uri).filter(|uri| is_other_author(uri, &incoming.from.address));
+    incoming.sent_at = wrapping.date_time;
+    incoming.subject = wrapping.subject;
+    incoming.content_type = wrapping.content_type;
+    Ok(())
+}
+
+/// Whether a message claims an author other than the peer of its session. Anonymous is no claim (M-32).
+fn is_other_author(claimed: &str, peer: &str) -> bool {
+    let parse = |uri: &str| Uri::parse(uri.as_bytes()).ok().map(|uri| aor(&uri));
+    let anonymous = claimed.to_ascii_lowercase().contains("@anonymous.invalid");
+    !anonymous && parse(claimed) != parse(peer)
+}
+
+fn incomplete(why: parlour_msrp::Incomplete) -> &'static str {
+    use parlour_msrp::Incomplete as I;
+    match why {
+        I::Aborted => "the sender gave it up",
+        I::Disconnected => "the connection closed",
+        I::Idle => "nothing more of it came",
+        I::Refused => "it contradicts itself or is larger than we take",
+    }
+}
+
+fn unsent(why: &parlour_msrp::SendFailure) -> String {
+    use parlour_msrp::SendFailure as F;
+    match why {
+        F::Refused { status, comment } => {
+            format!("the other side answered {status} {}", crate::text::neutral(comment))
+        }
+        F::NoResponse => "the other side did not answer in 30 s".to_owned(),
+        F::Disconnected => "the connection broke before it was acknowledged".to_owned(),
+        F::SessionEnded => "the session ended before it was acknowledged".to_owned(),
+        F::Unreadable => "its octets could not be read".to_owned(),
+        F::Aborted => "it was given up".to_owned(),
+    }
+}
+
+fn broken(why: parlour_msrp::SessionFailure) -> String {
+    use parlour_msrp::SessionFailure as F;
+    match why {
+        F::ConnectFailed => "the MSRP connection could not be made".to_owned(),
+        F::Disconnected => "the MSRP connection closed".to_owned(),
+        F::NotBound => "the other side did not come to the MSRP connection in 30 s".to_owned(),
+        F::Refused(status) => format!("the other side answered {status} to our MSRP request"),
+        F::Unresponsive => "the other side does not answer our MSRP requests".to_owned(),
+    }
+}

@@ -1,0 +1,268 @@
+//! The state that the procedures share, and the few ways to change it.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::net::IpAddr;
+
+use parlour_msrp::Endpoint;
+use parlour_msrp::random::Random;
+use parlour_msrp::table::HashKeys;
+use parlour_msrp::timer::Timers;
+
+use crate::config::{Config, Proxy};
+use crate::event::{Ended, Event, Explain, What};
+use crate::im::account::Account;
+use crate::im::flows::{Flows, Stream, TrustedCore, literal};
+use crate::im::gate::Gate;
+use crate::im::session::{Phase, Session, Sessions};
+use crate::io::{AccountId, FlowId, Instant, Now, Output, QueryId, Security, SessionId, Why};
+use crate::sip::message::Kept;
+use crate::sip::tx::{self, ClientId, Transactions};
+use crate::text;
+
+/// Everything a client knows.
+#[derive(Debug)]
+pub(crate) struct Core {
+    pub(crate) config: Config,
+    pub(crate) now: Now,
+    pub(crate) random: Random,
+    pub(crate) tx: Transactions,
+    pub(crate) msrp: Endpoint,
+    /// When MSRP wants to be woken.
+    pub(crate) msrp_deadline: Option<Instant>,
+    pub(crate) flows: Flows,
+    pub(crate) gate: Gate,
+    /// Bounds the connects that descriptions make us start.
+    pub(crate) connects: Gate,
+    pub(crate) accounts: Vec<Account>,
+    pub(crate) sessions: Sessions,
+    pub(crate) timers: Timers<Deadline>,
+    pub(crate) requests: BTreeMap<ClientId, Purpose>,
+    pub(crate) lookups: BTreeMap<QueryId, (Errand, Proxy)>,
+    pub(crate) outputs: VecDeque<Output>,
+    /// For the To tags of responses that no transaction keeps.
+    pub(crate) stateless_keys: HashKeys,
+}
+
+/// What a deadline is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Deadline {
+    Session(SessionId, Why),
+    Account(AccountId, Why),
+    /// A peer that does not finish a message.
+    Flow(FlowId),
+    /// A 2xx to our INVITE comes again no more.
+    Accepted(ClientId),
+}
+
+/// What one of our requests is for.
+#[derive(Debug, Clone)]
+pub(crate) enum Purpose {
+    Invite(SessionId),
+    /// An INVITE that got its 2xx, which may come again, or from another fork.
+    Accepted(Box<Accepted>),
+    /// CANCEL, or BYE to a fork that nobody wants: nothing follows from its answer.
+    Cancel,
+    Bye(SessionId),
+    Register(AccountId),
+}
+
+/// What a repeated 2xx to our INVITE is answered with (RFC 3261 13.2.2.4).
+#[derive(Debug, Clone)]
+pub(crate) struct Accepted {
+    pub(crate) account: AccountId,
+    pub(crate) request: Kept,
+    pub(crate) remote_tag: Box<str>,
+    pub(crate) flow: FlowId,
+    pub(crate) ack: Box<[u8]>,
+}
+
+/// Who waits for the address of a next hop.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Errand {
+    Invite(SessionId),
+    Register(AccountId),
+    /// An MSRP connection: the look-up is of the first URI of the peer's path.
+    Connect(parlour_msrp::ConnectionId, parlour_msrp::SessionId),
+}
+
+impl Core {
+    pub(crate) fn new(config: Config, seed: [u8; 32]) -> Self {
+        let mut random = Random::new(seed);
+        let limits = tx::Limits { server: config.limits.transactions, client: config.limits.transactions };
+        let tx = Transactions::new(random.hash_keys(), limits);
+        let msrp = Endpoint::new(config.limits.msrp.clone(), Random::new(random.fork()));
+        let accounts = config.accounts.iter().map(|account| Account::new(account, &mut random)).collect();
+        let stateless_keys = random.hash_keys();
+        Core {
+            gate: Gate::new(config.limits.requests_per_source, config.limits.requests, random.hash_keys()),
+            connects: Gate::new(config.limits.connects, config.limits.connects, random.hash_keys()),
+            sessions: Sessions::new(&mut random),
+            now: Now { instant: Instant::ZERO, unix: std::time::Duration::ZERO },
+            config,
+            random,
+            tx,
+            msrp,
+            msrp_deadline: None,
+            flows: Flows::default(),
+            accounts,
+            timers: Timers::default(),
+            requests: BTreeMap::new(),
+            lookups: BTreeMap::new(),
+            outputs: VecDeque::new(),
+            stateless_keys,
+        }
+    }
+
+    /// The proof that a flow is the core's, if it is.
+    pub(crate) fn trust(&self, flow: FlowId) -> Option<TrustedCore> {
+        let registered = self.accounts.iter().filter_map(Account::registered_flow);
+        self.flows.trust(flow, &self.config.trusted_hops, registered)
+    }
+
+    pub(crate) fn account(&self, id: AccountId) -> Option<&Account> {
+        self.accounts.get(usize::try_from(id.0).ok()?)
+    }
+
+    pub(crate) fn account_mut(&mut self, id: AccountId) -> Option<&mut Account> {
+        self.accounts.get_mut(usize::try_from(id.0).ok()?)
+    }
+
+    pub(crate) fn tell(&mut self, account: AccountId, session: Option<SessionId>, what: What) {
+        self.outputs.push_back(Output::Event(Event { account, session, what }));
+    }
+
+    /// Says why something was decided (design.md: every refusal, silence and fallback).
+    pub(crate) fn explain(
+        &mut self,
+        account: AccountId,
+        session: Option<SessionId>,
+        clause: &'static str,
+        decision: impl Into<String>,
+        input: &str,
+    ) {
+        let input = text::neutral(input);
+        self.tell(account, session, What::Explain(Explain { clause, decision: decision.into(), input }));
+    }
+
+    pub(crate) fn send(&mut self, flow: FlowId, bytes: Vec<u8>) {
+        if self.flows.is_usable(flow) {
+            self.outputs.push_back(Output::Send { flow, bytes });
+        }
+    }
+
+    /// Sends a stamped request in a transaction of its own.
+    pub(crate) fn dispatch(&mut self, flow: FlowId, request: Vec<u8>, purpose: Purpose) -> ClientId {
+        let client = self.tx.request(self.now.instant, flow, request);
+        self.requests.insert(client, purpose);
+        client
+    }
+
+    /// Arms, or moves, the deadline of a session for a reason.
+    pub(crate) fn arm(&mut self, session: &mut Session, why: Why, at: Instant) {
+        self.disarm(session, why);
+        let timer = self.timers.arm(at, Deadline::Session(session.id, why));
+        session.timers.push((why, timer));
+    }
+
+    pub(crate) fn disarm(&mut self, session: &mut Session, why: Why) {
+        session.timers.retain(|(reason, timer)| {
+            let keep = *reason != why;
+            if !keep {
+                self.timers.cancel(*timer);
+            }
+            keep
+        });
+    }
+
+    pub(crate) fn disarm_all(&mut self, session: &mut Session) {
+        for (_, timer) in session.timers.drain(..) {
+            self.timers.cancel(timer);
+        }
+    }
+
+    /// Forgets a session that was taken out, and says how it ended.
+    pub(crate) fn end(&mut self, mut session: Session, ended: Ended) {
+        self.disarm_all(&mut session);
+        self.drop_media(&session);
+        if let Some(dialog) = session.phase.dialog() {
+            self.sessions.forget_dialog(dialog);
+        }
+        let what = match &session.phase {
+            Phase::Invited(invited) => {
+                self.sessions.forget_invite(invited.invite);
+                What::Missed { peer: session.peer.clone(), why: ended }
+            }
+            Phase::Inviting(inviting) => {
+                for say in &inviting.queue {
+                    self.tell_unsent(&session, say);
+                }
+                What::Ended(ended)
+            }
+            Phase::Answered(answered) => {
+                for say in &answered.queue {
+                    self.tell_unsent(&session, say);
+                }
+                What::Ended(ended)
+            }
+            Phase::Live(_) | Phase::Leaving(_) => What::Ended(ended),
+        };
+        self.tell(session.account, Some(session.id), what);
+    }
+
+    fn tell_unsent(&mut self, session: &Session, say: &crate::client::Say) {
+        let progress =
+            crate::event::Progress::Failed { why: "the session ended before it could be sent".into() };
+        let what = What::Progress { message_id: say.message_id.clone(), progress };
+        self.tell(session.account, Some(session.id), what);
+    }
+
+    /// Closes the MSRP session of a session that goes.
+    pub(crate) fn drop_media(&mut self, session: &Session) {
+        if let Some(agreed) = session.phase.talk().and_then(|talk| talk.agreed.as_ref()) {
+            self.msrp.close(self.now.instant, agreed.msrp);
+            self.pump_msrp();
+            self.sessions.forget_msrp(agreed.msrp);
+        }
+    }
+
+    /// The flow to a next hop; `None` while its name is looked up, after which the errand is run again.
+    pub(crate) fn reach(&mut self, errand: Errand, hop: &Proxy) -> Option<Result<FlowId, String>> {
+        match literal(&hop.host) {
+            Some(address) => Some(self.reach_at(hop, &[address])),
+            None => {
+                let query = self.flows.query();
+                self.lookups.insert(query, (errand, hop.clone()));
+                self.outputs.push_back(Output::Resolve { query, name: hop.host.clone() });
+                None
+            }
+        }
+    }
+
+    /// The flow to a next hop whose addresses are known.
+    pub(crate) fn reach_at(&mut self, hop: &Proxy, addresses: &[IpAddr]) -> Result<FlowId, String> {
+        if addresses.is_empty() {
+            return Err(format!("{} has no address", text::neutral(&hop.host)));
+        }
+        let Some((flow, target)) = self.flows.toward(hop, addresses) else {
+            return Err(format!(
+                "no UDP socket of ours has the address family of {}",
+                text::neutral(&hop.host)
+            ));
+        };
+        if let Some(to) = target {
+            let stream = Stream {
+                service: to.service,
+                transport: to.transport,
+                peer: to.address,
+                local: None,
+                security: Security::Plain,
+                framer: None,
+                accepted: false,
+                deadline: None,
+            };
+            self.flows.opened(flow, stream, usize::MAX);
+            self.outputs.push_back(Output::Open { flow, to });
+        }
+        Ok(flow)
+    }
+}

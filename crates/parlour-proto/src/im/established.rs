@@ -1,0 +1,355 @@
+//! What happens inside a dialog: ACK, BYE, a second INVITE, and leaving.
+
+use crate::client::Misuse;
+use crate::config::Proxy;
+use crate::event::{Ended, What};
+use crate::fault::PeerFault;
+use crate::im::Core;
+use crate::im::core::Purpose;
+use crate::im::flows::literal;
+use crate::im::media::Agreed;
+use crate::im::session::{Answered, Leaving, Live, Phase, Session, Unacked};
+use crate::im::stamp::Reply;
+use crate::io::{FlowId, SessionId, Transport, Why};
+use crate::sdp;
+use crate::sip::dialog::{Dialog, DialogFault, DialogKey};
+use crate::sip::digest::Chain;
+use crate::sip::header::CSeq;
+use crate::sip::message::Message;
+use crate::sip::method::Method;
+use crate::sip::name::Name;
+use crate::sip::tx::{ServerId, T1};
+use crate::sip::uri::{Scheme, Uri};
+
+impl Core {
+    /// A request with a To tag.
+    pub(crate) fn request_inside(
+        &mut self,
+        flow: FlowId,
+        server: ServerId,
+        request: &Message<'_>,
+    ) -> Result<(), PeerFault> {
+        let id = DialogKey::of_request(request).and_then(|key| self.sessions.by_dialog(&key));
+        let mut session = id.and_then(|id| self.sessions.take(id)).ok_or(PeerFault::NoDialog)?;
+        let outcome = self.inside(flow, server, request, &mut session);
+        match outcome {
+            Ok(Some(ended)) => self.end(session, ended),
+            Ok(None) => self.sessions.put(session),
+            Err(fault) => {
+                self.sessions.put(session);
+                return Err(fault);
+            }
+        }
+        Ok(())
+    }
+
+    fn inside(
+        &mut self,
+        flow: FlowId,
+        server: ServerId,
+        request: &Message<'_>,
+        session: &mut Session,
+    ) -> Result<Option<Ended>, PeerFault> {
+        //= IM X-8
+        if !self.is_from_peer(session, flow) {
+            return Err(PeerFault::NoDialog);
+        }
+        if let Some(dialog) = session.phase.dialog_mut() {
+            dialog.check(request).map_err(|fault| match fault {
+                DialogFault::CSeqOrder { got, last } => PeerFault::CSeqOrder { got, last },
+                DialogFault::NotThisDialog => PeerFault::NoDialog,
+            })?;
+        }
+        match request.method() {
+            Some(Method::Bye) => Ok(self.bye_came(server, request, session)),
+            Some(Method::Invite) => self.reinvited(server, request, session).map(|()| None),
+            _ => {
+                self.options(session.flow, server, request, session.account, true);
+                Ok(None)
+            }
+        }
+    }
+
+    /// on a flow that nobody vouches for, a request of a dialog comes from where its peer is known to be.
+    fn is_from_peer(&self, session: &Session, flow: FlowId) -> bool {
+        if flow == session.flow || self.trust(flow).is_some() {
+            return true;
+        }
+        let Some(source) = self.flows.peer(flow).map(|peer| peer.ip()) else { return false };
+        if self.flows.peer(session.flow).is_some_and(|peer| peer.ip() == source) {
+            return true;
+        }
+        let Some(dialog) = session.phase.dialog() else { return false };
+        dialog.hops().any(|uri| {
+            Uri::parse(uri.as_bytes())
+                .is_ok_and(|uri| literal(uri.host()).is_none_or(|address| address == source))
+        })
+    }
+
+    /// RFC 3261 15.1.2.
+    //= IM S-12
+    fn bye_came(&mut self, server: ServerId, request: &Message<'_>, session: &mut Session) -> Option<Ended> {
+        let reply = Reply { status: 200, reason: "OK", ..Reply::default() };
+        let octets = self.response(request, session.flow, Some(session.account), &reply);
+        self.tx.respond(self.now.instant, server, 200, octets);
+        match &session.phase {
+            // RFC 3261 15.1.2: an INVITE that is still unanswered gets 487.
+            Phase::Invited(_) => {
+                self.terminate_invite(session);
+                Some(Ended::Cancelled { elsewhere: false })
+            }
+            Phase::Answered(_) | Phase::Live(_) | Phase::Inviting(_) => Some(Ended::PeerLeft),
+            // Our own BYE crossed this one: its response ends the session.
+            Phase::Leaving(_) => None,
+        }
+    }
+
+    /// A second INVITE of the dialog: a refresh gets the same answer, a change is refused, and the session lives.
+    //= IM D-50
+    fn reinvited(
+        &mut self,
+        server: ServerId,
+        request: &Message<'_>,
+        session: &mut Session,
+    ) -> Result<(), PeerFault> {
+        let flow = session.flow;
+        let Phase::Live(live) = &mut session.phase else { return Err(PeerFault::InviteInProgress) };
+        if live.reanswered.is_some() {
+            return Err(PeerFault::InviteInProgress);
+        }
+        let Some(agreed) = &live.talk.agreed else { return Err(PeerFault::Renegotiation) };
+        if !request.body().is_empty() {
+            let offer = sdp::parse(request.body()).map_err(|fault| PeerFault::Sdp(fault.to_string()))?;
+            if offer.origin != agreed.origin {
+                return Err(PeerFault::Renegotiation);
+            }
+        }
+        let description = agreed.description.clone();
+        live.talk.dialog.refresh_target(request).map_err(PeerFault::Header)?;
+        //= IM G-3
+        if request.has(Name::Allow) {
+            live.talk.remote.allow = request.allow();
+        }
+        let cseq = request.one::<CSeq<'_>>().map_err(PeerFault::Header)?.number;
+        let body = Some(("application/sdp", &*description));
+        let reply = Reply { status: 200, reason: "OK", body, ..Reply::default() };
+        let octets = self.response(request, flow, Some(session.account), &reply);
+        self.tx.respond(self.now.instant, server, 200, octets.clone());
+        let unacked = Unacked { server, cseq, response: octets.into_boxed_slice(), interval: T1 };
+        if let Phase::Live(live) = &mut session.phase {
+            live.reanswered = Some(unacked);
+        }
+        self.await_ack(session);
+        Ok(())
+    }
+
+    /// An ACK that belongs to a 2xx (RFC 3261 13.3.1.4).
+    pub(crate) fn ack_came(&mut self, request: &Message<'_>) {
+        let id = DialogKey::of_request(request).and_then(|key| self.sessions.by_dialog(&key));
+        let Some(mut session) = id.and_then(|id| self.sessions.take(id)) else { return };
+        let cseq = request.one::<CSeq<'_>>().map_or(0, |cseq| cseq.number);
+        match session.phase {
+            Phase::Answered(answered) if answered.unacked.cseq == cseq => {
+                session.phase = Phase::Answered(answered);
+                self.acknowledged(session, request);
+            }
+            Phase::Live(mut live) => {
+                if live.reanswered.as_ref().is_some_and(|unacked| unacked.cseq == cseq) {
+                    live.reanswered = None;
+                    session.phase = Phase::Live(live);
+                    self.disarm(&mut session, Why::Resend2xx);
+                    self.disarm(&mut session, Why::No2xxAck);
+                } else {
+                    session.phase = Phase::Live(live);
+                }
+                self.sessions.put(session);
+            }
+            other @ (Phase::Inviting(_) | Phase::Invited(_) | Phase::Answered(_) | Phase::Leaving(_)) => {
+                session.phase = other;
+                self.sessions.put(session);
+            }
+        }
+    }
+
+    /// Answered -> Live.
+    //= IM S-11
+    fn acknowledged(&mut self, mut session: Session, ack: &Message<'_>) {
+        self.disarm_all(&mut session);
+        let Phase::Answered(answered) = session.phase else { return };
+        let Answered { mut talk, offered, queue, leave, .. } = *answered;
+        let mut broken = None;
+        //= IM S-1a
+        if let Some(own) = offered {
+            match self.read_answer(session.flow, &own, ack.body()) {
+                Ok((stream, _)) if !self.may_aim(session.flow, &stream) => {
+                    broken = Some("the answer makes us connect to where its sender is not".to_owned());
+                }
+                Ok((stream, origin)) => {
+                    let path = own.local.path(stream.role);
+                    let msrp = self.open_media(path, &stream);
+                    self.sessions.index_msrp(msrp, session.id);
+                    talk.agreed = Some(Agreed::new(msrp, stream, origin, &own.offered.octets));
+                }
+                Err(why) => broken = Some(why),
+            }
+        }
+        session.phase = Phase::Live(Box::new(Live { talk, reanswered: None }));
+        self.tell_established(&session);
+        match broken {
+            Some(why) => {
+                self.explain(
+                    session.account,
+                    Some(session.id),
+                    "S-1a",
+                    "left: the answer cannot be taken",
+                    &why,
+                );
+                self.bye(session, Ended::MediaFailed { why });
+            }
+            None if leave => self.bye(session, Ended::Left),
+            None => {
+                let id = session.id;
+                self.sessions.put(session);
+                self.pump_msrp();
+                for say in queue {
+                    self.say_or_fail(id, say);
+                }
+            }
+        }
+    }
+
+    pub(crate) fn tell_established(&mut self, session: &Session) {
+        let identity = session.phase.talk().map(|talk| talk.remote.session_identity.to_string());
+        let what =
+            What::Established { peer: session.peer.clone(), session_identity: identity.unwrap_or_default() };
+        self.tell(session.account, Some(session.id), what);
+    }
+
+    /// No ACK came within 64*T1: the session is agreed and over (RFC 3261 13.3.1.4).
+    pub(crate) fn never_acknowledged(&mut self, id: SessionId) {
+        let Some(mut session) = self.sessions.take(id) else { return };
+        self.disarm_all(&mut session);
+        if let Phase::Answered(answered) = session.phase {
+            for say in answered.queue {
+                let why = "the session was never acknowledged".to_owned();
+                let progress = crate::event::Progress::Failed { why };
+                self.tell(session.account, Some(id), What::Progress { message_id: say.message_id, progress });
+            }
+            let live = Live { talk: answered.talk, reanswered: None };
+            session.phase = Phase::Live(Box::new(live));
+        }
+        self.explain(session.account, Some(id), "RFC 3261 13.3.1.4", "left: no ACK for our 200 in 64*T1", "");
+        self.bye(session, Ended::NoAck);
+    }
+
+    /// The user leaves, or takes an invitation back.
+    pub(crate) fn leave(&mut self, id: SessionId) -> Result<(), Misuse> {
+        let mut session = self.sessions.take(id).ok_or(Misuse::NoSession)?;
+        match session.phase {
+            Phase::Live(live) => {
+                session.phase = Phase::Live(live);
+                self.bye(session, Ended::Left);
+                Ok(())
+            }
+            Phase::Answered(mut answered) => {
+                // RFC 3261 15: the callee's BYE must wait for the ACK.
+                answered.leave = true;
+                session.phase = Phase::Answered(answered);
+                self.sessions.put(session);
+                Ok(())
+            }
+            Phase::Inviting(_) => {
+                self.take_back(session);
+                Ok(())
+            }
+            Phase::Invited(_) => {
+                self.sessions.put(session);
+                self.decline(id, crate::client::Decline::Declined)
+            }
+            Phase::Leaving(_) => {
+                let state = session.phase.name();
+                self.sessions.put(session);
+                Err(Misuse::WrongState { state, verb: "leave" })
+            }
+        }
+    }
+
+    /// Live -> Leaving: media ends, BYE goes out.
+    pub(crate) fn bye(&mut self, mut session: Session, ended: Ended) {
+        self.disarm_all(&mut session);
+        self.drop_media(&session);
+        let dialog = match session.phase {
+            Phase::Live(live) => live.talk.dialog,
+            Phase::Leaving(leaving) => leaving.dialog,
+            other @ (Phase::Inviting(_) | Phase::Invited(_) | Phase::Answered(_)) => {
+                session.phase = other;
+                return self.end(session, ended);
+            }
+        };
+        session.phase = Phase::Leaving(Box::new(Leaving { dialog, ended, chain: Chain::default() }));
+        self.send_bye(session, &[]);
+    }
+
+    fn send_bye(&mut self, mut session: Session, rows: &[(Name, String)]) {
+        let Phase::Leaving(leaving) = &mut session.phase else { return };
+        let Some(flow) = self.flow_of_dialog(&leaving.dialog, session.flow) else {
+            let ended = leaving.ended.clone();
+            return self.end(session, ended);
+        };
+        let request = self.request_in_dialog(&mut leaving.dialog, Method::Bye, flow, session.account, rows);
+        self.dispatch(flow, request, Purpose::Bye(session.id));
+        self.sessions.put(session);
+    }
+
+    /// The final response to our BYE, or None if none came: the session is over either way (RFC 3261 15.1.1).
+    pub(crate) fn bye_answered(&mut self, id: SessionId, response: Option<&Message<'_>>) {
+        let Some(mut session) = self.sessions.take(id) else { return };
+        let Phase::Leaving(leaving) = &mut session.phase else { return self.sessions.put(session) };
+        let ended = leaving.ended.clone();
+        let target = leaving.dialog.remote_target().to_owned();
+        if let Some(response) = response
+            && let Some(rows) =
+                self.credentials_for(session.account, &mut leaving.chain, Method::Bye, &target, response)
+        {
+            return self.send_bye(session, &rows);
+        }
+        self.end(session, ended);
+    }
+
+    /// The way to the next hop of a dialog: the stream that made it while it stands, else what its first route or its
+    /// remote target says (RFC 3261 12.2.1.1); a name there is reached by the way that made the dialog.
+    pub(crate) fn flow_of_dialog(&mut self, dialog: &Dialog, made_on: FlowId) -> Option<FlowId> {
+        if matches!(made_on, FlowId::Stream(_)) && self.flows.is_usable(made_on) {
+            return Some(made_on);
+        }
+        let hop = Uri::parse(dialog.next_hop().as_bytes()).ok().and_then(|uri| {
+            let transport = match uri.param("transport").flatten() {
+                Some(name) if name.eq_ignore_ascii_case("tcp") => Transport::Tcp,
+                Some(name) if name.eq_ignore_ascii_case("tls") => Transport::Tls,
+                _ if uri.scheme() == Scheme::Sips => Transport::Tls,
+                _ => match made_on {
+                    FlowId::Udp { .. } => Transport::Udp,
+                    FlowId::Stream(_) => Transport::Tcp,
+                },
+            };
+            let address = literal(uri.host())?;
+            Some((Proxy { host: uri.host().to_owned(), port: uri.port(), transport }, address))
+        });
+        match hop {
+            Some((hop, address)) => self.reach_at(&hop, &[address]).ok(),
+            None => self.flows.is_usable(made_on).then_some(made_on),
+        }
+    }
+}
+
+impl Phase {
+    fn dialog_mut(&mut self) -> Option<&mut Dialog> {
+        match self {
+            Phase::Inviting(_) => None,
+            Phase::Invited(invited) => Some(&mut invited.dialog),
+            Phase::Answered(answered) => Some(&mut answered.talk.dialog),
+            Phase::Live(live) => Some(&mut live.talk.dialog),
+            Phase::Leaving(leaving) => Some(&mut leaving.dialog),
+        }
+    }
+}

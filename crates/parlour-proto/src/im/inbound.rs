@@ -1,0 +1,167 @@
+//! What arrives and belongs to no procedure yet: broken messages, floods, and responses on their way to whoever asked.
+
+use crate::event::Ended;
+use crate::fault::PeerFault;
+use crate::im::Core;
+use crate::im::core::Purpose;
+use crate::im::session::Phase;
+use crate::im::stamp::{ALLOW, Reply};
+use crate::io::{AccountId, FlowId, SessionId, Why};
+use crate::sip::fault::Fault;
+use crate::sip::header::To;
+use crate::sip::message::{Message, ParseFault};
+use crate::sip::method::Method;
+use crate::sip::name::Name;
+use crate::sip::tx::{ClientId, ServerId, reply_flow};
+
+impl Core {
+    /// A message that cannot be read as a whole: answered if enough of it can, else dropped (catalogue 1.3 row 28).
+    pub(crate) fn malformed(&mut self, flow: FlowId, fault: &ParseFault<'_>) {
+        if let Some(request) = fault.answerable() {
+            self.answer_statelessly(flow, request, fault.fault.status(), &fault.fault.reason(), &[]);
+        }
+    }
+
+    /// A request that passed the parser and not the door.
+    pub(crate) fn turned_away(&mut self, flow: FlowId, request: &Message<'_>, fault: &Fault) {
+        let core = [Name::From, Name::To, Name::CallId, Name::CSeq];
+        if request.top_via().is_ok() && core.iter().all(|name| request.has(*name)) {
+            self.answer_statelessly(flow, request, fault.status(), &fault.reason(), &[]);
+        }
+    }
+
+    /// A response that no transaction keeps (RFC 3261 8.2.7). An ACK is never answered.
+    fn answer_statelessly(
+        &mut self,
+        flow: FlowId,
+        request: &Message<'_>,
+        status: u16,
+        reason: &str,
+        rows: &[(Name, String)],
+    ) {
+        if request.method().is_none_or(|method| method == Method::Ack) {
+            return;
+        }
+        let Ok(via) = request.top_via() else { return };
+        // RFC 3261 8.2.7: the same request gets the same To tag.
+        let tag = self.stateless_tag(request);
+        let reply = Reply { status, reason, rows, tag: Some(&tag), body: None };
+        let octets = self.response(request, flow, None, &reply);
+        // nobody gets more out of us than he put in, if a forged source could be the victim.
+        let amplifies = matches!(flow, FlowId::Udp { .. }) && octets.len() > request.octets().len().max(512);
+        if !amplifies {
+            self.send(reply_flow(flow, &via), octets);
+        }
+        let decision = format!("answered {status} {reason}");
+        self.explain(AccountId(0), None, "RFC 3261 8.2", decision, "");
+    }
+
+    fn stateless_tag(&self, request: &Message<'_>) -> String {
+        use std::hash::{BuildHasher, Hasher};
+        let mut hash = self.stateless_keys.build_hasher();
+        for name in [Name::CallId, Name::CSeq, Name::From, Name::Via] {
+            hash.write(request.rows(name).next().unwrap_or_default());
+        }
+        format!("{:016x}", hash.finish())
+    }
+
+    /// Whether a message is let in at all: new requests pass a rate limit, all others belong to what we know.
+    pub(crate) fn admit(&mut self, flow: FlowId, message: &Message<'_>) -> bool {
+        let new = matches!(
+            message.method(),
+            Some(method) if !matches!(method, Method::Ack | Method::Cancel | Method::Bye)
+        );
+        if !new || has_to_tag(message) {
+            return true;
+        }
+        let Some(source) = self.flows.peer(flow).map(|peer| peer.ip()) else { return false };
+        if self.gate.admit(self.now.instant, source) {
+            return true;
+        }
+        // Over UDP the source may be forged: silence costs the victim nothing.
+        if matches!(flow, FlowId::Stream(_)) {
+            self.refuse_statelessly(flow, message, &PeerFault::Flood);
+        }
+        false
+    }
+
+    /// The transaction table is full.
+    pub(crate) fn overloaded(&mut self, flow: FlowId, request: &Message<'_>) {
+        self.refuse_statelessly(flow, request, &PeerFault::Overload);
+    }
+
+    fn refuse_statelessly(&mut self, flow: FlowId, request: &Message<'_>, fault: &PeerFault) {
+        let refused = fault.refused(ALLOW, "");
+        self.answer_statelessly(flow, request, refused.status, &refused.reason, &refused.rows);
+    }
+
+    /// A response to one of our requests.
+    pub(crate) fn response_came(&mut self, flow: FlowId, client: ClientId, response: &Message<'_>) {
+        let Some(purpose) = self.requests.get(&client).cloned() else { return };
+        let status = response.status().unwrap_or(0);
+        if status >= 200 && !matches!(purpose, Purpose::Accepted(_)) {
+            self.requests.remove(&client);
+        }
+        match purpose {
+            Purpose::Invite(id) => self.invite_answered(id, client, flow, response),
+            Purpose::Accepted(accepted) => self.accepted_again(&accepted, response),
+            Purpose::Bye(id) if status >= 200 => self.bye_answered(id, Some(response)),
+            Purpose::Register(id) if status >= 200 => self.register_answered(id, flow, response),
+            Purpose::Bye(_) | Purpose::Register(_) | Purpose::Cancel => {}
+        }
+    }
+
+    /// One of our requests got no final response: it timed out, or its flow is gone.
+    pub(crate) fn no_response(&mut self, client: ClientId) {
+        match self.requests.remove(&client) {
+            Some(Purpose::Invite(id)) => self.invite_unanswered(id),
+            Some(Purpose::Bye(id)) => self.bye_answered(id, None),
+            Some(Purpose::Register(id)) => self.register_unanswered(id),
+            Some(Purpose::Cancel | Purpose::Accepted(_)) | None => {}
+        }
+    }
+
+    /// An INVITE can be answered no more: the stream that it came on is gone.
+    pub(crate) fn invite_gone(&mut self, invite: ServerId) {
+        let Some(session) = self.sessions.by_invite(invite).and_then(|id| self.sessions.take(id)) else {
+            return;
+        };
+        self.end(session, Ended::Lost { why: "the caller's connection is gone".into() });
+    }
+
+    /// A deadline of a session.
+    pub(crate) fn session_due(&mut self, id: SessionId, why: Why) {
+        match why {
+            Why::RingTimeout | Why::InviteExpires | Why::RepeatProvisional => self.invitation_due(id, why),
+            Why::Resend2xx => self.resend_2xx(id),
+            Why::No2xxAck => self.never_acknowledged(id),
+            Why::Leave => self.cancel_unanswered(id),
+            Why::Trying
+            | Why::Retransmit
+            | Why::TransactionTimeout
+            | Why::ResendFinal
+            | Why::AckTimeout
+            | Why::TransactionLinger
+            | Why::Register
+            | Why::KeepAlive
+            | Why::FlowIdle
+            | Why::Msrp
+            | Why::Session => {}
+        }
+    }
+
+    /// Answers the INVITE of an invitation 487 (RFC 3261 15.1.2).
+    pub(crate) fn terminate_invite(&mut self, session: &crate::im::session::Session) {
+        if let Phase::Invited(invited) = &session.phase {
+            let tag = invited.dialog.local_tag().to_owned();
+            let reply =
+                Reply { status: 487, reason: "Request Terminated", tag: Some(&tag), ..Reply::default() };
+            self.answer_invite(session, invited.invite, &reply);
+        }
+    }
+}
+
+/// Whether a request belongs to a dialog, or says so.
+pub(crate) fn has_to_tag(message: &Message<'_>) -> bool {
+    message.one::<To<'_>>().is_ok_and(|to| to.tag().is_some())
+}

@@ -1,0 +1,250 @@
+//! The MSRP side of a session: what our descriptions say, and the guard on where we connect to.
+
+use std::net::{IpAddr, SocketAddr};
+
+use parlour_msrp::accept::AcceptTypes;
+use parlour_msrp::uri::MsrpUri;
+use parlour_msrp::{ConnectionId, SessionSpec};
+
+use crate::config::Proxy;
+use crate::im::Core;
+use crate::im::core::Errand;
+use crate::im::flows::Stream;
+use crate::io::{FlowId, Output, Security, Service, Target, Transport};
+use crate::sdp::{self, Capabilities, Local, Offered};
+
+/// The types that we take: the containers and text, and whatever else as an attachment if the peer offers all types.
+const RECEIVABLE: &str = "message/cpim text/plain";
+const RECEIVABLE_WRAPPED: &str = "text/plain";
+
+/// Our end of a session whose other end is not agreed yet.
+#[derive(Debug)]
+pub(crate) struct LocalMedia {
+    pub(crate) local: Local,
+    pub(crate) offered: Offered,
+}
+
+/// An agreed MSRP session.
+#[derive(Debug)]
+pub(crate) struct Agreed {
+    pub(crate) msrp: parlour_msrp::SessionId,
+    pub(crate) stream: sdp::Stream,
+    /// The origin of the peer's last description, to tell a refresh from a change (D-50).
+    pub(crate) origin: sdp::Origin,
+    /// Our last description.
+    pub(crate) description: Box<[u8]>,
+}
+
+impl Agreed {
+    pub(crate) fn new(
+        msrp: parlour_msrp::SessionId,
+        stream: sdp::Stream,
+        origin: sdp::Origin,
+        description: &[u8],
+    ) -> Self {
+        Agreed { msrp, stream, origin, description: description.into() }
+    }
+}
+
+impl Core {
+    /// What we can do for a peer at the end of this flow.
+    pub(crate) fn capabilities(&self, flow: FlowId) -> Capabilities {
+        let address = self.media_address(flow);
+        let listens = address.is_some_and(|address| self.flows.msrp_port(address).is_some());
+        Capabilities {
+            receivable: AcceptTypes::parse(RECEIVABLE, Some(RECEIVABLE_WRAPPED)),
+            sendable: vec!["text/plain".to_owned()],
+            max_size: self.config.max_size,
+            ipv4: address.is_none_or(|address| address.is_ipv4()),
+            ipv6: address.is_none_or(|address| address.is_ipv6()),
+            tls: false,
+            listens,
+            connects: true,
+            reachable: listens,
+            actpass_answer: self.config.actpass_answer,
+        }
+    }
+
+    /// Our end of a new session with a peer at the end of this flow.
+    pub(crate) fn local_media(&mut self, flow: FlowId) -> Option<Local> {
+        let address = self.media_address(flow)?;
+        // Without a listener we are active, and the port is never told.
+        let port = self.flows.msrp_port(address).unwrap_or(9);
+        //= IM D-5
+        let ident = self.random.ident(24);
+        // RFC 4566 5.2: a numeric string; 62 bits stay within what peers parse.
+        let session_id = self.random.bits() >> 2;
+        Local::new(address, port, &ident, session_id, 1).ok()
+    }
+
+    fn media_address(&self, flow: FlowId) -> Option<IpAddr> {
+        let own = self.flows.local(flow)?.ip();
+        match self.config.advertised_address {
+            Some(advertised) if advertised.is_ipv4() == own.is_ipv4() => Some(advertised),
+            _ => Some(own),
+        }
+    }
+
+    /// Registers an agreed session with MSRP. A passive end is ready when this returns (S-8).
+    pub(crate) fn open_media(&mut self, local: &MsrpUri, stream: &sdp::Stream) -> parlour_msrp::SessionId {
+        let role = match stream.role {
+            sdp::Role::Active => parlour_msrp::Role::Active,
+            sdp::Role::Passive => parlour_msrp::Role::Passive,
+        };
+        let spec = SessionSpec {
+            local: local.clone(),
+            peer: stream.path.clone(),
+            role,
+            matching: self.config.sessmatch,
+            accept: stream.listed.clone(),
+            max_size: self.config.max_size,
+            peer_max_size: stream.max_size,
+            chunk_size: self.config.chunk_size,
+        };
+        self.msrp.open(self.now.instant, spec)
+    }
+
+    /// MSRP wants a connection: to an address at once, to a name after its look-up.
+    pub(crate) fn connect(
+        &mut self,
+        connection: ConnectionId,
+        session: parlour_msrp::SessionId,
+        to: &MsrpUri,
+    ) {
+        // D-2: a URI in SDP has an explicit port; 2855 is the registered one (RFC 4975 15.4).
+        let port = to.port().unwrap_or(2855);
+        match to.ip() {
+            Some(address) => self.connect_to(connection, session, port, &[address]),
+            None => {
+                let query = self.flows.query();
+                let hop = Proxy { host: to.host().to_owned(), port: Some(port), transport: Transport::Tcp };
+                self.lookups.insert(query, (Errand::Connect(connection, session), hop));
+                self.outputs.push_back(Output::Resolve { query, name: to.host().to_owned() });
+            }
+        }
+    }
+
+    /// Connects to the first address that the guard lets through.
+    //= IM M-16
+    pub(crate) fn connect_to(
+        &mut self,
+        connection: ConnectionId,
+        msrp: parlour_msrp::SessionId,
+        port: u16,
+        addresses: &[IpAddr],
+    ) {
+        let now = self.now.instant;
+        let owner = self.sessions.by_msrp(msrp).and_then(|id| self.sessions.get(id));
+        let caller = owner.and_then(|session| self.flows.peer(session.flow)).map(|peer| peer.ip());
+        let (account, id) = match owner {
+            Some(session) => (session.account, Some(session.id)),
+            None => (crate::io::AccountId(0), None),
+        };
+        for address in addresses {
+            let verdict = if self.connects.admit(now, *address) {
+                guard(*address, port, caller, self.config.connect_private)
+            } else {
+                Err("too many connects in one second")
+            };
+            match verdict {
+                Ok(()) => {
+                    let flow = FlowId::Stream(connection.0);
+                    let address = SocketAddr::new(*address, port);
+                    let to = Target {
+                        service: Service::Msrp,
+                        transport: Transport::Tcp,
+                        address,
+                        server_name: None,
+                    };
+                    let stream = Stream {
+                        service: Service::Msrp,
+                        transport: Transport::Tcp,
+                        peer: address,
+                        local: None,
+                        security: Security::Plain,
+                        framer: None,
+                        accepted: false,
+                        deadline: None,
+                    };
+                    self.flows.opened(flow, stream, usize::MAX);
+                    self.outputs.push_back(Output::Open { flow, to });
+                    return;
+                }
+                Err(why) => {
+                    let input = format!("a=path names {address} port {port}");
+                    self.explain(account, id, "X-22", format!("not connected: {why}"), &input);
+                }
+            }
+        }
+        self.msrp.handle(now, parlour_msrp::Input::Closed { connection });
+    }
+
+    /// Whether the peer's description may make us connect at all: without an offer of its own, only if a trusted core
+    /// passed it on, or it names the very address that it speaks from (S-1a, X-22).
+    pub(crate) fn may_aim(&self, flow: FlowId, stream: &sdp::Stream) -> bool {
+        if stream.role == sdp::Role::Passive || self.trust(flow).is_some() {
+            return true;
+        }
+        let target = stream.path.leftmost().ip();
+        target.is_some() && target == self.flows.peer(flow).map(|peer| peer.ip())
+    }
+}
+
+/// Where a peer's description may not make us connect to (RFC 4975 14.5).
+//= IM X-22
+fn guard(address: IpAddr, port: u16, caller: Option<IpAddr>, private: bool) -> Result<(), &'static str> {
+    let address = address.to_canonical();
+    let local_call = caller.is_some_and(|caller| caller.to_canonical().is_loopback());
+    if address.is_loopback() && !local_call {
+        return Err("the address is this machine's own, and the peer is elsewhere");
+    }
+    if address.is_unspecified() || address.is_multicast() {
+        return Err("the address is no single host's");
+    }
+    let (link_local, broadcast, own_range) = match address {
+        IpAddr::V4(v4) => (v4.is_link_local(), v4.is_broadcast(), v4.is_private()),
+        IpAddr::V6(v6) => (v6.is_unicast_link_local(), false, v6.is_unique_local()),
+    };
+    if link_local || broadcast {
+        return Err("the address is link-local or broadcast");
+    }
+    if own_range && !private {
+        return Err("the address is private, and connect_private is off");
+    }
+    if port < 1024 && port != 443 {
+        return Err("the port is a privileged one");
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    //= IM X-22 test
+    fn a_description_cannot_aim_us_at_a_victim() {
+        let at = |address: &str| address.parse::<IpAddr>().unwrap();
+        let elsewhere = Some(at("192.0.2.1"));
+        for victim in [
+            "127.0.0.1",
+            "::1",
+            "::ffff:127.0.0.1",
+            "0.0.0.0",
+            "::",
+            "224.0.0.1",
+            "255.255.255.255",
+            "169.254.1.1",
+            "fe80::1",
+        ] {
+            assert!(guard(at(victim), 2855, elsewhere, true).is_err(), "{victim}");
+            assert!(guard(at(victim), 2855, None, true).is_err(), "{victim}");
+        }
+        assert_eq!(guard(at("127.0.0.1"), 2855, Some(at("127.0.0.9")), true), Ok(()));
+        assert_eq!(guard(at("198.51.100.7"), 2855, elsewhere, true), Ok(()));
+        assert!(guard(at("198.51.100.7"), 25, elsewhere, true).is_err());
+        assert_eq!(guard(at("198.51.100.7"), 443, elsewhere, true), Ok(()));
+        assert_eq!(guard(at("10.0.0.7"), 2855, elsewhere, true), Ok(()));
+        assert!(guard(at("10.0.0.7"), 2855, elsewhere, false).is_err());
+    }
+}

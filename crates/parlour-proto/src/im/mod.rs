@@ -1,0 +1,20 @@
+//! The OMA SIMPLE IM procedures of a client, one verb a file.
+
+pub(crate) mod account;
+mod chat;
+pub(crate) mod core;
+mod established;
+pub(crate) mod flows;
+mod gate;
+mod inbound;
+mod media;
+mod originating;
+mod register;
+mod screen;
+mod session;
+mod simultaneous;
+mod stamp;
+mod terminating;
+mod trust;
+
+pub(crate) use self::core::Core;

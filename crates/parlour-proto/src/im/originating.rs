@@ -1,0 +1,397 @@
+//! Inviting somebody to a 1-1 session: one offer, and what comes of it.
+
+use std::time::Duration;
+
+use crate::client::Misuse;
+use crate::config::Proxy;
+use crate::event::{Ended, Peer, Progress, What};
+use crate::im::Core;
+use crate::im::core::{Accepted, Deadline, Errand, Purpose};
+use crate::im::media::{Agreed, LocalMedia};
+use crate::im::session::{Call, Inviting, Live, Phase, Remote, Sent, Session, Talk};
+use crate::im::stamp::Draft;
+use crate::im::trust;
+use crate::io::{AccountId, FlowId, SessionId, Transport, Why};
+use crate::sdp;
+use crate::sip::dialog::Dialog;
+use crate::sip::digest::Chain;
+use crate::sip::header::{CSeq, To};
+use crate::sip::message::{Kept, Message, Start};
+use crate::sip::method::Method;
+use crate::sip::name::Name;
+use crate::sip::tx::ClientId;
+use crate::sip::uri::{Scheme, Uri};
+
+/// The flow of a session whose next hop is not known yet. The shell gives no stream this number.
+const NOWHERE: FlowId = FlowId::Stream(0);
+
+/// RFC 3261 13.2.2.4 and 9.1: how long a 2xx may come again, and how long a cancelled INVITE may stay unanswered.
+const PATIENCE: Duration = Duration::from_secs(32);
+
+impl Core {
+    /// Invites `to`, through `via`, else the account's proxy, else straight to its host.
+    pub(crate) fn invite(
+        &mut self,
+        account: AccountId,
+        to: &str,
+        via: Option<Proxy>,
+    ) -> Result<SessionId, Misuse> {
+        let bad = || Misuse::BadAddress(to.to_owned());
+        let uri = Uri::parse(to.as_bytes()).map_err(|_| bad())?;
+        if !matches!(uri.scheme(), Scheme::Sip | Scheme::Sips) {
+            return Err(bad());
+        }
+        let proxy = self.account(account).ok_or(Misuse::NoAccount)?.proxy.clone();
+        let named = via.or(proxy);
+        let own_hop = named.is_some();
+        let hop = named.unwrap_or_else(|| hop_of(&uri));
+        let call = Call {
+            uri: to.into(),
+            call_id: self.random.ident(24).into(),
+            tag: self.tag().into(),
+            cseq: 0,
+            hop: hop.clone(),
+            own_hop,
+        };
+        let id = self.sessions.fresh_id();
+        let inviting = Inviting {
+            call,
+            sent: None,
+            local: None,
+            proceeding: false,
+            cancelled: false,
+            queue: Vec::new(),
+            chain: Chain::default(),
+        };
+        let session = Session {
+            id,
+            account,
+            peer: Peer { address: trust::plain(to.as_bytes()), display_name: None, verified: false },
+            flow: NOWHERE,
+            timers: Vec::new(),
+            phase: Phase::Inviting(Box::new(inviting)),
+        };
+        self.sessions.put(session);
+        self.tell(account, Some(id), What::Inviting { to: to.to_owned() });
+        match self.reach(Errand::Invite(id), &hop) {
+            Some(Ok(flow)) => self.invite_over(id, Ok(flow)),
+            Some(Err(why)) => {
+                self.sessions.take(id);
+                return Err(Misuse::NoRoute(why));
+            }
+            None => {}
+        }
+        Ok(id)
+    }
+
+    /// The next hop is known, or cannot be.
+    pub(crate) fn invite_over(&mut self, id: SessionId, flow: Result<FlowId, String>) {
+        let Some(mut session) = self.sessions.take(id) else { return };
+        match flow {
+            Ok(flow) => {
+                session.flow = flow;
+                self.start_invite(session);
+            }
+            Err(why) => self.end(session, Ended::Lost { why }),
+        }
+    }
+
+    /// A stream that a session waited for stands, so its local address is known.
+    fn start_invite(&mut self, mut session: Session) {
+        let Phase::Inviting(inviting) = &mut session.phase else { return self.sessions.put(session) };
+        if inviting.cancelled {
+            return self.end(session, Ended::Left);
+        }
+        // The offer names our own address, which a stream has only once it stands: `flow_stands` comes back here.
+        let Some(local) = self.local_media(session.flow) else { return self.sessions.put(session) };
+        let offered = sdp::offer(&local, &self.capabilities(session.flow));
+        inviting.local = Some(LocalMedia { local, offered });
+        self.send_invite(session, &[]);
+    }
+
+    /// A SIP stream of ours stands: invitations that waited for it leave.
+    pub(crate) fn flow_stands(&mut self, flow: FlowId) {
+        for id in self.sessions.inviting_over(flow) {
+            if let Some(session) = self.sessions.take(id) {
+                self.start_invite(session);
+            }
+        }
+    }
+
+    /// A SIP stream of ours never stood.
+    pub(crate) fn flow_failed(&mut self, flow: FlowId, why: &str) {
+        for id in self.sessions.inviting_over(flow) {
+            if let Some(session) = self.sessions.take(id) {
+                self.end(session, Ended::Lost { why: why.to_owned() });
+            }
+        }
+    }
+
+    fn send_invite(&mut self, mut session: Session, rows: &[(Name, String)]) {
+        let Phase::Inviting(inviting) = &mut session.phase else { return self.sessions.put(session) };
+        inviting.call.cseq = inviting.call.cseq.saturating_add(1);
+        inviting.proceeding = false;
+        let (Some(account), Some(media)) = (self.account(session.account), &inviting.local) else { return };
+        let from = format!("{};tag={}", account.name_addr(), inviting.call.tag);
+        let to = format!("<{}>", inviting.call.uri);
+        let routes = account.routes(&inviting.call.hop, &inviting.call.uri);
+        let draft = Draft {
+            method: Method::Invite,
+            uri: &inviting.call.uri,
+            flow: session.flow,
+            account: session.account,
+            routes: &routes,
+            from: &from,
+            to: &to,
+            call_id: &inviting.call.call_id,
+            cseq: inviting.call.cseq,
+            rows,
+            body: Some(("application/sdp", &media.offered.octets)),
+        };
+        let octets = self.request(&draft);
+        let Ok(request) = Message::parse(&octets).map(|message| message.keep()) else {
+            return self.end(session, Ended::Lost { why: "the INVITE would be malformed".into() });
+        };
+        let client = self.dispatch(session.flow, octets, Purpose::Invite(session.id));
+        if let Phase::Inviting(inviting) = &mut session.phase {
+            inviting.sent = Some(Sent { client, request });
+        }
+        self.sessions.put(session);
+    }
+
+    /// A response to our INVITE.
+    pub(crate) fn invite_answered(
+        &mut self,
+        id: SessionId,
+        client: ClientId,
+        flow: FlowId,
+        response: &Message<'_>,
+    ) {
+        let Some(session) = self.sessions.take(id) else { return };
+        let status = response.status().unwrap_or(0);
+        match (&session.phase, status) {
+            (Phase::Inviting(_), 100..200) => self.invite_proceeds(session, status),
+            (Phase::Inviting(_), 200..300) => self.invite_accepted(session, client, flow, response),
+            (Phase::Inviting(_), _) => self.invite_refused(session, status, response),
+            (_, _) => self.sessions.put(session),
+        }
+    }
+
+    /// No final response came.
+    pub(crate) fn invite_unanswered(&mut self, id: SessionId) {
+        let Some(session) = self.sessions.take(id) else { return };
+        let taken_back = matches!(&session.phase, Phase::Inviting(inviting) if inviting.cancelled);
+        let lost = Ended::Lost { why: "no answer came in time".into() };
+        self.end(session, if taken_back { Ended::Left } else { lost });
+    }
+
+    fn invite_proceeds(&mut self, mut session: Session, status: u16) {
+        let Phase::Inviting(inviting) = &mut session.phase else { return };
+        let first = !inviting.proceeding;
+        inviting.proceeding = true;
+        let cancelled = inviting.cancelled;
+        if status == 180 {
+            self.tell(session.account, Some(session.id), What::Ringing);
+        }
+        // RFC 3261 9.1: a CANCEL waits for the first provisional response.
+        if cancelled && first {
+            self.send_cancel(&mut session);
+        }
+        self.sessions.put(session);
+    }
+
+    /// 2xx: ACK at once, then talk, or BYE if the answer cannot be taken (RFC 3261 13.2.2.4).
+    fn invite_accepted(
+        &mut self,
+        mut session: Session,
+        client: ClientId,
+        flow: FlowId,
+        response: &Message<'_>,
+    ) {
+        self.disarm_all(&mut session);
+        let Phase::Inviting(inviting) = session.phase else { return };
+        let made = inviting.sent.as_ref().and_then(|sent| {
+            let dialog = Dialog::uac(&sent.request.message(), response).ok()?;
+            Some((sent.request.clone(), dialog))
+        });
+        let Some((request, dialog)) = made else {
+            session.phase = Phase::Inviting(inviting);
+            let why = "the 200 that came makes no dialog: its Contact, To or Record-Route cannot be read"
+                .to_owned();
+            return self.end(session, Ended::Lost { why });
+        };
+        if let Ok(peer) = trust::callee(response, self.trust(flow)) {
+            session.peer = peer;
+        }
+        let accepted = self.acknowledge(&dialog, session.flow, session.account, request, response);
+        self.requests.insert(client, Purpose::Accepted(Box::new(accepted)));
+        self.timers.arm(self.now.instant + PATIENCE, Deadline::Accepted(client));
+
+        let contact = response.values(Name::Contact).next().unwrap_or_default();
+        let remote =
+            Remote { session_identity: String::from_utf8_lossy(contact).into(), allow: response.allow() };
+        let Inviting { local, queue, cancelled, .. } = *inviting;
+        self.sessions.index_dialog(&dialog, session.id);
+        let read = match local {
+            Some(own) => self.read_answer(session.flow, &own, response.body()).map(|(stream, origin)| {
+                let msrp = self.open_media(own.local.path(stream.role), &stream);
+                self.sessions.index_msrp(msrp, session.id);
+                Agreed::new(msrp, stream, origin, &own.offered.octets)
+            }),
+            None => Err("we made no offer".to_owned()),
+        };
+        let (agreed, broken) = match read {
+            Ok(agreed) => (Some(agreed), None),
+            Err(why) => (None, Some(why)),
+        };
+        let talk = Talk { dialog, remote, agreed };
+        session.phase = Phase::Live(Box::new(Live { talk, reanswered: None }));
+        if cancelled {
+            // RFC 3261 9.1: the CANCEL came too late.
+            return self.bye(session, Ended::Left);
+        }
+        let id = session.id;
+        if let Some(why) = broken {
+            self.explain(session.account, Some(id), "S-1", "left: the answer cannot be taken", &why);
+            for say in queue {
+                let progress = Progress::Failed { why: why.clone() };
+                self.tell(session.account, Some(id), What::Progress { message_id: say.message_id, progress });
+            }
+            return self.bye(session, Ended::MediaFailed { why });
+        }
+        self.tell_established(&session);
+        self.sessions.put(session);
+        self.pump_msrp();
+        for say in queue {
+            self.say_or_fail(id, say);
+        }
+    }
+
+    /// Sends the ACK for a 2xx, and keeps what a repeated one needs.
+    fn acknowledge(
+        &mut self,
+        dialog: &Dialog,
+        made_on: FlowId,
+        account: AccountId,
+        request: Kept,
+        response: &Message<'_>,
+    ) -> Accepted {
+        let cseq = response.one::<CSeq<'_>>().map_or(1, |cseq| cseq.number);
+        let flow = self.flow_of_dialog(dialog, made_on).unwrap_or(made_on);
+        // RFC 3261 22.1: an ACK cannot be challenged, so it repeats the credentials of its INVITE.
+        let rows: Vec<(Name, String)> = [Name::Authorization, Name::ProxyAuthorization]
+            .into_iter()
+            .flat_map(|name| {
+                let invite = request.message();
+                let values: Vec<_> =
+                    invite.rows(name).map(|row| (name, String::from_utf8_lossy(row).into_owned())).collect();
+                values
+            })
+            .collect();
+        let octets = self.ack(dialog, cseq, flow, &rows);
+        self.send(flow, octets.clone());
+        Accepted { account, request, remote_tag: dialog.remote_tag().into(), flow, ack: octets.into() }
+    }
+
+    /// The same 2xx again gets the same ACK; one of another fork gets ACK and BYE.
+    pub(crate) fn accepted_again(&mut self, accepted: &Accepted, response: &Message<'_>) {
+        if !response.status().is_some_and(|status| (200..300).contains(&status)) {
+            return;
+        }
+        let tag = response.one::<To<'_>>().ok().and_then(|to| to.tag()).unwrap_or_default();
+        if *tag == *accepted.remote_tag {
+            return self.send(accepted.flow, accepted.ack.to_vec());
+        }
+        let Ok(mut fork) = Dialog::uac(&accepted.request.message(), response) else { return };
+        let Accepted { account, flow, .. } = *accepted;
+        let way = self.acknowledge(&fork, flow, account, accepted.request.clone(), response).flow;
+        let bye = self.request_in_dialog(&mut fork, Method::Bye, way, account, &[]);
+        self.dispatch(way, bye, Purpose::Cancel);
+    }
+
+    fn invite_refused(&mut self, mut session: Session, status: u16, response: &Message<'_>) {
+        let Phase::Inviting(inviting) = &mut session.phase else { return };
+        if inviting.cancelled {
+            return self.end(session, Ended::Left);
+        }
+        let uri = inviting.call.uri.clone();
+        if inviting.call.own_hop
+            && matches!(status, 401 | 407)
+            && let Some(rows) =
+                self.credentials_for(session.account, &mut inviting.chain, Method::Invite, &uri, response)
+        {
+            return self.send_invite(session, &rows);
+        }
+        let reason = reason_phrase(response);
+        self.end(session, Ended::Refused { status, reason });
+    }
+
+    /// The user takes an invitation back.
+    pub(crate) fn take_back(&mut self, mut session: Session) {
+        let Phase::Inviting(inviting) = &mut session.phase else { return };
+        let (already, proceeding) = (inviting.cancelled, inviting.proceeding);
+        inviting.cancelled = true;
+        if inviting.sent.is_none() {
+            return self.end(session, Ended::Left);
+        }
+        if proceeding && !already {
+            self.send_cancel(&mut session);
+        }
+        self.sessions.put(session);
+    }
+
+    fn send_cancel(&mut self, session: &mut Session) {
+        let Phase::Inviting(inviting) = &session.phase else { return };
+        let Some(sent) = &inviting.sent else { return };
+        let cancel = self.cancel(&sent.request.message());
+        self.dispatch(session.flow, cancel, Purpose::Cancel);
+        self.arm(session, Why::Leave, self.now.instant + PATIENCE);
+    }
+
+    /// RFC 3261 9.1: with no final response 64*T1 after the CANCEL, the INVITE counts as cancelled.
+    pub(crate) fn cancel_unanswered(&mut self, id: SessionId) {
+        let Some(session) = self.sessions.take(id) else { return };
+        if let Phase::Inviting(inviting) = &session.phase
+            && let Some(sent) = &inviting.sent
+        {
+            self.tx.forget_client(sent.client);
+            self.requests.remove(&sent.client);
+        }
+        self.end(session, Ended::Left);
+    }
+
+    /// Reads the answer to an offer of ours.
+    pub(crate) fn read_answer(
+        &self,
+        flow: FlowId,
+        own: &LocalMedia,
+        body: &[u8],
+    ) -> Result<(sdp::Stream, sdp::Origin), String> {
+        if body.is_empty() {
+            return Err("the answer to our offer is missing".into());
+        }
+        let answer = sdp::parse(body).map_err(|fault| fault.to_string())?;
+        let stream = sdp::read_answer(&own.offered, &answer, &self.capabilities(flow))
+            .map_err(|refusal| refusal.text)?;
+        Ok((stream, answer.origin))
+    }
+}
+
+/// What a response says in words.
+pub(crate) fn reason_phrase(response: &Message<'_>) -> String {
+    match response.start() {
+        Start::Response { reason, .. } => crate::text::neutral_bytes(reason),
+        Start::Request { .. } => String::new(),
+    }
+}
+
+/// Where a request goes that no proxy takes (RFC 3263 4, without SRV and NAPTR).
+fn hop_of(uri: &Uri<'_>) -> Proxy {
+    let transport = match uri.param("transport").flatten() {
+        Some(name) if name.eq_ignore_ascii_case("tcp") => Transport::Tcp,
+        Some(name) if name.eq_ignore_ascii_case("tls") => Transport::Tls,
+        _ if uri.scheme() == Scheme::Sips => Transport::Tls,
+        _ => Transport::Udp,
+    };
+    Proxy { host: uri.host().to_owned(), port: uri.port(), transport }
+}

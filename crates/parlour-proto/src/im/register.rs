@@ -1,0 +1,489 @@
+//! Registration, the simple case: REGISTER through the proxy, refreshed, and removed at the end (RFC 3261 10).
+
+use std::time::Duration;
+
+use parlour_msrp::random::Random;
+use parlour_msrp::timer::TimerId;
+
+use crate::client::Misuse;
+use crate::config::Proxy;
+use crate::event::What;
+use crate::im::Core;
+use crate::im::account::Account;
+use crate::im::core::{Deadline, Errand, Purpose};
+use crate::im::originating::reason_phrase;
+use crate::im::stamp::{Draft, FEATURE};
+use crate::im::trust::plain;
+use crate::io::{AccountId, FlowId, Transport, Why};
+use crate::sip::digest::Chain;
+use crate::sip::header::{Contact, Expires, MinExpires, PAssociatedUri, RetryAfter};
+use crate::sip::message::Message;
+use crate::sip::method::Method;
+use crate::sip::name::Name;
+use crate::sip::uri::Uri;
+
+/// RFC 5626 4.5: the first pause after a failure, and the longest one.
+const BASE_PAUSE: Duration = Duration::from_secs(30);
+const LONGEST_PAUSE: Duration = Duration::from_secs(1800);
+
+/// RFC 5626 4.4.1: a stream is kept alive every two minutes or so. Over UDP, NATs forget sooner.
+const STREAM_KEEP_ALIVE: Duration = Duration::from_secs(100);
+const DATAGRAM_KEEP_ALIVE: Duration = Duration::from_secs(25);
+
+/// Where an account's registration stands, and what all its REGISTERs share (RFC 3261 10.2).
+#[derive(Debug)]
+pub(crate) struct Registration {
+    state: State,
+    /// What the user wants.
+    wanted: bool,
+    call_id: String,
+    tag: String,
+    cseq: u32,
+    /// The challenges answered so far.
+    chain: Chain,
+    failures: u32,
+    /// What the registrar asked for with 423.
+    min_expires: Option<Duration>,
+    refresh: Option<TimerId>,
+    keep_alive: Option<TimerId>,
+}
+
+/// ```text
+/// Off --register--> Trying --200--> Registered --refresh--> Trying
+///  ^                  |--failed--> Off (and a deadline to try again)
+///  +---200 to Expires: 0 (Removing)
+/// ```
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum State {
+    Off,
+    /// A REGISTER is out, or waits for its next hop. `held`: the flow of a registration that is still valid.
+    Trying {
+        held: Option<FlowId>,
+        over: Option<FlowId>,
+    },
+    Registered {
+        flow: FlowId,
+    },
+    /// A REGISTER with Expires: 0 is out.
+    Removing {
+        flow: FlowId,
+    },
+}
+
+impl Registration {
+    pub(crate) fn new(random: &mut Random) -> Self {
+        Registration {
+            state: State::Off,
+            wanted: false,
+            call_id: random.ident(24),
+            tag: random.ident(20),
+            cseq: 0,
+            chain: Chain::default(),
+            failures: 0,
+            min_expires: None,
+            refresh: None,
+            keep_alive: None,
+        }
+    }
+
+    /// The flow on which the registrar knows us.
+    pub(crate) fn flow(&self) -> Option<FlowId> {
+        match self.state {
+            State::Registered { flow } | State::Removing { flow } => Some(flow),
+            State::Trying { held, .. } => held,
+            State::Off => None,
+        }
+    }
+
+    fn over(&self) -> Option<FlowId> {
+        match self.state {
+            State::Trying { over, .. } => over,
+            State::Registered { flow } | State::Removing { flow } => Some(flow),
+            State::Off => None,
+        }
+    }
+}
+
+impl Account {
+    /// RFC 3261 10.2: the Request-URI of a REGISTER is the domain.
+    fn registrar_uri(&self) -> String {
+        let scheme = if self.address.starts_with("sips:") { "sips" } else { "sip" };
+        format!("{scheme}:{}", self.host)
+    }
+
+    /// The next hop of a REGISTER.
+    fn registrar_hop(&self) -> Proxy {
+        let transport = if self.address.starts_with("sips:") { Transport::Tls } else { Transport::Udp };
+        self.proxy.clone().unwrap_or_else(|| Proxy { host: self.host.clone(), port: None, transport })
+    }
+
+    /// The Route rows of a request outside a dialog that goes to `hop`: the outbound proxy, then the Service-Route of
+    /// our registration (RFC 3608 6.1; R-51).
+    pub(crate) fn routes(&self, hop: &Proxy, target: &str) -> Vec<String> {
+        let target_host = Uri::parse(target.as_bytes()).map(|uri| uri.host().to_owned()).unwrap_or_default();
+        let mut routes = Vec::new();
+        // RFC 3261 8.1.1.1 and 8.1.2: an outbound proxy is a route set of one, unless it is the target itself.
+        if !hop.host.eq_ignore_ascii_case(&target_host) {
+            let port = hop.port.map(|port| format!(":{port}")).unwrap_or_default();
+            let transport = match hop.transport {
+                Transport::Udp => "",
+                Transport::Tcp => ";transport=tcp",
+                Transport::Tls => ";transport=tls",
+            };
+            routes.push(format!("<sip:{}{port}{transport};lr>", hop.host));
+        }
+        if self.proxy.as_ref() == Some(hop) {
+            routes.extend(self.service_route.iter().cloned());
+        }
+        routes
+    }
+}
+
+impl Core {
+    /// Starts a registration, or renews it now.
+    pub(crate) fn register(&mut self, id: AccountId) -> Result<(), Misuse> {
+        let account = self.account_mut(id).ok_or(Misuse::NoAccount)?;
+        account.registration.wanted = true;
+        self.begin_register(id);
+        Ok(())
+    }
+
+    /// Removes a registration.
+    pub(crate) fn unregister(&mut self, id: AccountId) -> Result<(), Misuse> {
+        let account = self.account_mut(id).ok_or(Misuse::NoAccount)?;
+        account.registration.wanted = false;
+        let held = account.registration.flow();
+        self.cancel_register_timers(id);
+        let Some(account) = self.account_mut(id) else { return Ok(()) };
+        match held {
+            Some(flow) => {
+                account.registration.state = State::Removing { flow };
+                account.registration.chain = Chain::default();
+                self.send_register(id, flow, &[]);
+            }
+            None => {
+                account.registration.state = State::Off;
+                self.tell(id, None, What::Unregistered);
+            }
+        }
+        Ok(())
+    }
+
+    fn begin_register(&mut self, id: AccountId) {
+        self.cancel_register_timers(id);
+        let Some(account) = self.account_mut(id) else { return };
+        let held = account.registration.flow();
+        account.registration.state = State::Trying { held, over: held };
+        account.registration.chain = Chain::default();
+        let hop = account.registrar_hop();
+        match held.filter(|flow| self.flows.is_usable(*flow)) {
+            Some(flow) => self.send_register(id, flow, &[]),
+            None => {
+                if let Some(flow) = self.reach(Errand::Register(id), &hop) {
+                    self.register_over(id, flow);
+                }
+            }
+        }
+    }
+
+    /// The next hop is known, or cannot be.
+    pub(crate) fn register_over(&mut self, id: AccountId, flow: Result<FlowId, String>) {
+        match flow {
+            Ok(flow) => {
+                let Some(account) = self.account_mut(id) else { return };
+                if let State::Trying { over, .. } = &mut account.registration.state {
+                    *over = Some(flow);
+                }
+                // A stream tells its local address, which Contact needs, once it stands.
+                if self.flows.local(flow).is_some() {
+                    self.send_register(id, flow, &[]);
+                }
+            }
+            Err(why) => self.register_failed(id, None, why, None),
+        }
+    }
+
+    /// A SIP stream of ours stands: registrations that waited for it go on.
+    pub(crate) fn register_on_stream(&mut self, flow: FlowId) {
+        for id in self.account_ids() {
+            let waits = self.account(id).is_some_and(|account| {
+                matches!(account.registration.state, State::Trying { over, .. } if over == Some(flow))
+            });
+            if waits {
+                self.send_register(id, flow, &[]);
+            }
+        }
+    }
+
+    /// A stream is gone: registrations on it have to be made again.
+    pub(crate) fn registered_flow_closed(&mut self, flow: FlowId, why: &str) {
+        for id in self.account_ids() {
+            let Some(account) = self.account_mut(id) else { continue };
+            let registration = &mut account.registration;
+            match registration.state {
+                State::Registered { flow: own } if own == flow => {
+                    registration.state = State::Off;
+                    self.register_failed(id, None, format!("the registered flow is gone: {why}"), None);
+                }
+                State::Trying { over, .. } if over == Some(flow) => {
+                    registration.state = State::Off;
+                    self.register_failed(id, None, format!("no connection to the registrar: {why}"), None);
+                }
+                State::Removing { flow: own } if own == flow => self.unregistered(id),
+                State::Off | State::Trying { .. } | State::Registered { .. } | State::Removing { .. } => {}
+            }
+        }
+    }
+
+    fn send_register(&mut self, id: AccountId, flow: FlowId, rows: &[(Name, String)]) {
+        let Some(account) = self.account_mut(id) else { return };
+        let registration = &mut account.registration;
+        // RFC 3261 10.2: one Call-ID, and a CSeq that rises.
+        registration.cseq = registration.cseq.saturating_add(1);
+        let removing = matches!(registration.state, State::Removing { .. });
+        let expires = if removing {
+            Duration::ZERO
+        } else {
+            account.register_expires.max(account.registration.min_expires.unwrap_or_default())
+        };
+        let Some(account) = self.account(id) else { return };
+        let uri = account.registrar_uri();
+        let from = format!("<{}>;tag={}", account.address, account.registration.tag);
+        let to = format!("<{}>", account.address);
+        let hop = account.registrar_hop();
+        let mut routes = account.routes(&hop, &uri);
+        // RFC 3608 6.1: the Service-Route is not for REGISTER.
+        routes.truncate(usize::from(!hop.host.eq_ignore_ascii_case(&account.host)));
+        let contact = self.contact_uri(flow, Some(id), uri.starts_with("sips:")).unwrap_or_default();
+        let mut all = vec![
+            //= IM R-40
+            (Name::Contact, format!("<{contact}>;{FEATURE}")),
+            (Name::Expires, expires.as_secs().to_string()),
+        ];
+        all.extend(rows.iter().cloned());
+        let draft = Draft {
+            method: Method::Register,
+            uri: &uri,
+            flow,
+            account: id,
+            routes: &routes,
+            from: &from,
+            to: &to,
+            call_id: &account.registration.call_id.clone(),
+            cseq: account.registration.cseq,
+            rows: &all,
+            body: None,
+        };
+        let request = self.request(&draft);
+        self.dispatch(flow, request, Purpose::Register(id));
+    }
+
+    /// No final response came to a REGISTER.
+    pub(crate) fn register_unanswered(&mut self, id: AccountId) {
+        self.register_failed(id, None, "the registrar does not answer".into(), None);
+    }
+
+    /// A final response to a REGISTER.
+    pub(crate) fn register_answered(&mut self, id: AccountId, flow: FlowId, response: &Message<'_>) {
+        let Some(account) = self.account_mut(id) else { return };
+        let status = response.status().unwrap_or(0);
+        let registration = &mut account.registration;
+        match status {
+            200..300 => {
+                registration.chain = Chain::default();
+                registration.failures = 0;
+                match registration.state {
+                    State::Removing { .. } => self.unregistered(id),
+                    State::Off | State::Trying { .. } | State::Registered { .. } => {
+                        self.registered(id, flow, response)
+                    }
+                }
+            }
+            401 | 407 => {
+                let over = registration.over().unwrap_or(flow);
+                let mut chain = std::mem::take(&mut registration.chain);
+                let uri = account.registrar_uri();
+                let rows = self.credentials_for(id, &mut chain, Method::Register, &uri, response);
+                if let Some(account) = self.account_mut(id) {
+                    account.registration.chain = chain;
+                }
+                match rows {
+                    Some(rows) => self.send_register(id, over, &rows),
+                    None => {
+                        let why =
+                            "the registrar's challenge cannot be answered: check user, password and realm";
+                        self.register_failed(id, Some(status), why.into(), None);
+                    }
+                }
+            }
+            // RFC 3261 10.2.8
+            423 => {
+                let least = response.maybe::<MinExpires>().ok().flatten().map(|MinExpires(seconds)| seconds);
+                let longer = least.map(|seconds| Duration::from_secs(seconds.into()));
+                if longer.is_some_and(|longer| registration.min_expires.is_none_or(|before| before < longer))
+                {
+                    registration.min_expires = longer;
+                    let over = registration.over().unwrap_or(flow);
+                    self.send_register(id, over, &[]);
+                } else {
+                    self.register_failed(id, Some(status), "423 without a longer Min-Expires".into(), None);
+                }
+            }
+            _ => {
+                let reason = reason_phrase(response);
+                let after = response.maybe::<RetryAfter>().ok().flatten();
+                let after = after.map(|RetryAfter(seconds)| Duration::from_secs(seconds.into()));
+                self.register_failed(id, Some(status), format!("{status} {reason}"), after);
+            }
+        }
+    }
+
+    fn registered(&mut self, id: AccountId, flow: FlowId, response: &Message<'_>) {
+        let now = self.now.instant;
+        let asked = self.account(id).map_or(Duration::ZERO, |account| account.register_expires);
+        let own = self.contact_uri(flow, Some(id), false).unwrap_or_default();
+        let lifetime = granted(response, &own).unwrap_or(asked);
+        // Refreshed at half of a short lifetime, ten minutes before the end of a long one (R-50).
+        let refresh = if lifetime > Duration::from_secs(1200) {
+            lifetime - Duration::from_secs(600)
+        } else {
+            (lifetime / 2).max(Duration::from_secs(1))
+        };
+        self.cancel_register_timers(id);
+        let refresh = self.timers.arm(now + refresh, Deadline::Account(id, Why::Register));
+        let keep_alive = self.timers.arm(now + keep_alive(flow), Deadline::Account(id, Why::KeepAlive));
+        let Some(account) = self.account_mut(id) else { return };
+        account.registration.state = State::Registered { flow };
+        account.registration.refresh = Some(refresh);
+        account.registration.keep_alive = Some(keep_alive);
+        // RFC 3608 6.1 and RFC 7315 4.1: each 200 replaces what the one before said.
+        account.service_route = response
+            .values(Name::ServiceRoute)
+            .map(|value| String::from_utf8_lossy(value).into_owned())
+            .collect();
+        account.identities =
+            response.list::<PAssociatedUri<'_>>().flatten().map(|value| plain(value.uri)).collect();
+        let identities = account.identities.clone();
+        self.tell(id, None, What::Registered { identities, expires: lifetime });
+    }
+
+    fn unregistered(&mut self, id: AccountId) {
+        self.cancel_register_timers(id);
+        if let Some(account) = self.account_mut(id) {
+            account.registration.state = State::Off;
+        }
+        self.tell(id, None, What::Unregistered);
+    }
+
+    /// Tries again later, unless the registrar said no for good (RFC 3261 10.2.7, RFC 5626 4.5).
+    fn register_failed(&mut self, id: AccountId, status: Option<u16>, why: String, after: Option<Duration>) {
+        self.cancel_register_timers(id);
+        let dice = self.random.below(1 << 20);
+        let Some(account) = self.account_mut(id) else { return };
+        let registration = &mut account.registration;
+        if matches!(registration.state, State::Removing { .. }) {
+            return self.unregistered(id);
+        }
+        registration.state = State::Off;
+        let hopeless = matches!(status, Some(401 | 403 | 404 | 407 | 423)) || !registration.wanted;
+        let retry = (!hopeless).then(|| after.unwrap_or_else(|| pause(registration.failures, dice)));
+        registration.failures = registration.failures.saturating_add(1);
+        if let Some(retry) = retry {
+            let timer = self.timers.arm(self.now.instant + retry, Deadline::Account(id, Why::Register));
+            if let Some(account) = self.account_mut(id) {
+                account.registration.refresh = Some(timer);
+            }
+        }
+        self.tell(id, None, What::RegistrationFailed { status, why, retry });
+    }
+
+    /// A refresh, a new try or a keep-alive is due.
+    pub(crate) fn account_due(&mut self, id: AccountId, why: Why) {
+        if why == Why::KeepAlive {
+            let Some(flow) = self.account(id).and_then(Account::registered_flow) else { return };
+            // RFC 5626 4.4.1
+            self.send(flow, b"\r\n\r\n".to_vec());
+            let timer =
+                self.timers.arm(self.now.instant + keep_alive(flow), Deadline::Account(id, Why::KeepAlive));
+            if let Some(account) = self.account_mut(id) {
+                account.registration.keep_alive = Some(timer);
+            }
+        } else {
+            self.begin_register(id);
+        }
+    }
+
+    fn cancel_register_timers(&mut self, id: AccountId) {
+        let Some(account) = self.account_mut(id) else { return };
+        let timers = [account.registration.refresh.take(), account.registration.keep_alive.take()];
+        for timer in timers.into_iter().flatten() {
+            self.timers.cancel(timer);
+        }
+    }
+
+    /// The Authorization and Proxy-Authorization rows that answer a challenge, if there are any to give.
+    pub(crate) fn credentials_for(
+        &mut self,
+        id: AccountId,
+        chain: &mut Chain,
+        method: Method,
+        uri: &str,
+        response: &Message<'_>,
+    ) -> Option<Vec<(Name, String)>> {
+        let account = self.accounts.get_mut(usize::try_from(id.0).ok()?)?;
+        let credentials = account.credentials.as_ref()?;
+        let refusal = account.auth.challenged(response, credentials, chain).err();
+        if let Some(refusal) = refusal {
+            let status = response.status().unwrap_or(0);
+            self.explain(id, None, "X-41", "the challenge was not answered", &format!("{status}: {refusal}"));
+            return None;
+        }
+        Some(account.auth.rows(credentials, method.text(), uri, &mut self.random))
+    }
+
+    pub(crate) fn account_ids(&self) -> impl Iterator<Item = AccountId> + use<> {
+        let count = u32::try_from(self.accounts.len()).unwrap_or(u32::MAX);
+        (0..count).map(AccountId)
+    }
+}
+
+/// For how long the registrar keeps our binding (RFC 3261 10.2.4).
+fn granted(response: &Message<'_>, own: &str) -> Option<Duration> {
+    let ours = Uri::parse(own.as_bytes()).ok();
+    let bound = response.list::<Contact<'_>>().flatten().find_map(|contact| {
+        let address = *contact.address()?;
+        let same = ours.as_ref().is_some_and(|ours| {
+            Uri::parse(address.uri).is_ok_and(|uri| uri.host() == ours.host() && uri.port() == ours.port())
+        });
+        same.then(|| address.params.token("expires")?.parse::<u64>().ok()).flatten()
+    });
+    let general = || response.maybe::<Expires>().ok().flatten().map(|Expires(seconds)| u64::from(seconds));
+    bound.or_else(general).map(Duration::from_secs)
+}
+
+/// RFC 5626 4.5: doubled with each failure, and between half and all of it by chance.
+fn pause(failures: u32, dice: u64) -> Duration {
+    let whole = BASE_PAUSE.saturating_mul(1 << failures.min(10)).min(LONGEST_PAUSE);
+    let part = u32::try_from(dice.min((1 << 20) - 1)).unwrap_or(0);
+    whole / 2 + (whole / 2).mul_f64(f64::from(part) / f64::from(1_u32 << 20))
+}
+
+fn keep_alive(flow: FlowId) -> Duration {
+    match flow {
+        FlowId::Udp { .. } => DATAGRAM_KEEP_ALIVE,
+        FlowId::Stream(_) => STREAM_KEEP_ALIVE,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pauses_grow_to_half_an_hour_and_are_spread() {
+        assert_eq!(pause(0, 0), Duration::from_secs(15));
+        assert!(pause(0, u64::MAX) < Duration::from_secs(30));
+        assert_eq!(pause(1, 0), Duration::from_secs(30));
+        assert_eq!(pause(40, 0), Duration::from_secs(900));
+    }
+}

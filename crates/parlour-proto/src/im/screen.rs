@@ -1,0 +1,284 @@
+//! What a request has to pass before a procedure sees it, in the order of RFC 3261 8.2.
+
+use crate::fault::PeerFault;
+use crate::im::Core;
+use crate::im::inbound::has_to_tag;
+use crate::im::stamp::{ALLOW, ALLOWED, FEATURE, Reply};
+use crate::io::{AccountId, FlowId};
+use crate::sip::header::{AcceptContact, CSeq, ContentType, MaxForwards, RejectContact};
+use crate::sip::message::Message;
+use crate::sip::method::Method;
+use crate::sip::name::Name;
+use crate::sip::tx::ServerId;
+use crate::sip::uri::{Scheme, Uri};
+
+/// The pseudonym that Warning shows instead of our host (catalogue 1.3, X-44).
+const PSEUDONYM: &str = "parlour";
+
+impl Core {
+    /// A request that is not a CANCEL and made a new server transaction: exactly one final response leaves, now or
+    /// when the user has decided.
+    pub(crate) fn request_came(
+        &mut self,
+        flow: FlowId,
+        server: ServerId,
+        merged: bool,
+        request: &Message<'_>,
+    ) {
+        let account = self.addressee(request);
+        if let Err(fault) = self.screen(flow, server, merged, request, account) {
+            self.refuse(flow, server, request, account, &fault);
+        }
+    }
+
+    fn screen(
+        &mut self,
+        flow: FlowId,
+        server: ServerId,
+        merged: bool,
+        request: &Message<'_>,
+        account: Option<AccountId>,
+    ) -> Result<(), PeerFault> {
+        let method = request.method().unwrap_or(Method::Other);
+        let inside = has_to_tag(request);
+        if account.is_some() && !inside {
+            // RFC 3841 6: caller preferences come before 8.2.1.
+            preferences(request)?;
+        }
+        // RFC 3261 8.2.1
+        if method == Method::Other {
+            let token = request.one::<CSeq<'_>>().map(|cseq| cseq.method_text.to_vec()).unwrap_or_default();
+            return Err(PeerFault::MethodUnknown(String::from_utf8_lossy(&token).into_owned()));
+        }
+        if !ALLOWED.contains(&method) {
+            return Err(PeerFault::MethodNotAllowed(method));
+        }
+        // RFC 3261 8.2.2.1
+        let account = match (request_scheme(request)?, account) {
+            (_, Some(account)) => account,
+            // RFC 3261 16.3: whoever is not the target answers like a proxy that would have to pass the request on.
+            (_, None) if matches!(request.maybe::<MaxForwards>(), Ok(Some(MaxForwards(0)))) => {
+                return Err(PeerFault::TooManyHops);
+            }
+            (_, None) => return Err(PeerFault::NotFound),
+        };
+        // RFC 3261 8.2.2.2
+        if merged {
+            return Err(PeerFault::Merged);
+        }
+        if inside {
+            return self.request_inside(flow, server, request);
+        }
+        require(request)?;
+        content(request)?;
+        match method {
+            Method::Invite => self.invited(flow, server, request, account),
+            Method::Options => {
+                self.options(flow, server, request, account, false);
+                Ok(())
+            }
+            // RFC 3261 15.1.2: a BYE without a dialog.
+            Method::Bye
+            | Method::Ack
+            | Method::Cancel
+            | Method::Register
+            | Method::Message
+            | Method::Notify
+            | Method::Subscribe
+            | Method::Refer
+            | Method::Update
+            | Method::Prack
+            | Method::Info
+            | Method::Publish
+            | Method::Other => Err(PeerFault::NoDialog),
+        }
+    }
+
+    /// Whose address the Request-URI is.
+    pub(crate) fn addressee(&self, request: &Message<'_>) -> Option<AccountId> {
+        let uri = Uri::parse(request.request_uri()?).ok()?;
+        if !matches!(uri.scheme(), Scheme::Sip | Scheme::Sips) {
+            return None;
+        }
+        let user = uri.user();
+        let position = self.accounts.iter().position(|account| account.serves(user))?;
+        u32::try_from(position).ok().map(AccountId)
+    }
+
+    /// Answers a request with the status that the fault deserves, and says why.
+    pub(crate) fn refuse(
+        &mut self,
+        flow: FlowId,
+        server: ServerId,
+        request: &Message<'_>,
+        account: Option<AccountId>,
+        fault: &PeerFault,
+    ) {
+        let refused = fault.refused(ALLOW, PSEUDONYM);
+        let tag = self.tag();
+        let body = matches!(fault, PeerFault::NotAcceptable(_) | PeerFault::Renegotiation)
+            .then(|| self.capability_description(flow))
+            .flatten();
+        let reply = Reply {
+            status: refused.status,
+            reason: &refused.reason,
+            rows: &refused.rows,
+            tag: Some(&tag),
+            body: body.as_deref().map(|body| ("application/sdp", body)),
+        };
+        let octets = self.response(request, flow, account, &reply);
+        self.tx.respond(self.now.instant, server, refused.status, octets);
+        let decision = format!("answered {} {}", refused.status, refused.reason);
+        self.explain(account.unwrap_or(AccountId(0)), None, refused.clause, decision, &fault.input());
+    }
+
+    /// A CANCEL (RFC 3261 9.2). `invite` is the transaction that it matches.
+    pub(crate) fn cancel_came(
+        &mut self,
+        flow: FlowId,
+        server: ServerId,
+        invite: Option<ServerId>,
+        request: &Message<'_>,
+    ) {
+        let account = self.addressee(request);
+        let Some(invite) = invite else {
+            return self.refuse(flow, server, request, account, &PeerFault::NoDialog);
+        };
+        let session = self.sessions.by_invite(invite);
+        let dialog_tag = session
+            .and_then(|id| self.sessions.get(id))
+            .and_then(|session| session.phase.dialog())
+            .map(|dialog| dialog.local_tag().to_owned());
+        // RFC 3261 9.2: the To tag of the 200 to CANCEL should be that of the responses to the INVITE.
+        let tag = dialog_tag.unwrap_or_else(|| self.tag());
+        let reply = Reply { status: 200, reason: "OK", tag: Some(&tag), ..Reply::default() };
+        let octets = self.response(request, flow, account, &reply);
+        self.tx.respond(self.now.instant, server, 200, octets);
+        // After our final response a CANCEL changes nothing.
+        if let Some(id) = session {
+            self.cancelled(id, request);
+        }
+    }
+
+    /// What we can do (R-44, RFC 3261 11.2).
+    //= IM R-44
+    pub(crate) fn options(
+        &mut self,
+        flow: FlowId,
+        server: ServerId,
+        request: &Message<'_>,
+        account: AccountId,
+        inside: bool,
+    ) {
+        // RFC 3261 11.2: the answer is the one that an INVITE would get; inside a dialog it is 200.
+        let full = !inside && self.room_for_session().is_err();
+        let tag = self.tag();
+        let body = self.capability_description(flow);
+        let reply = if full {
+            Reply { status: 486, reason: "Busy Here", tag: Some(&tag), ..Reply::default() }
+        } else {
+            let body = body.as_deref().map(|body| ("application/sdp", body));
+            Reply { status: 200, reason: "OK", tag: Some(&tag), body, ..Reply::default() }
+        };
+        let octets = self.response(request, flow, Some(account), &reply);
+        self.tx.respond(self.now.instant, server, reply.status, octets);
+    }
+
+    fn capability_description(&mut self, flow: FlowId) -> Option<Vec<u8>> {
+        let local = self.local_media(flow)?;
+        Some(crate::sdp::capabilities(local.address, local.session_id, &self.capabilities(flow)))
+    }
+
+    /// A tag of our own: 120 random bits.
+    //= IM X-42
+    pub(crate) fn tag(&mut self) -> String {
+        self.random.ident(20)
+    }
+}
+
+fn request_scheme(request: &Message<'_>) -> Result<(), PeerFault> {
+    let octets = request.request_uri().unwrap_or_default();
+    let text =
+        || String::from_utf8_lossy(octets.split(|c| *c == b':').next().unwrap_or_default()).into_owned();
+    match Uri::parse(octets) {
+        Ok(uri) => match uri.scheme() {
+            Scheme::Sip | Scheme::Sips => Ok(()),
+            Scheme::Tel | Scheme::Other => Err(PeerFault::Scheme(text())),
+        },
+        Err(fault) => Err(PeerFault::Malformed(format!("Bad Request-URI: {fault}"))),
+    }
+}
+
+/// RFC 3261 8.2.2.3: we support no extension that may be required.
+fn require(request: &Message<'_>) -> Result<(), PeerFault> {
+    let tags: Vec<String> = request
+        .values(Name::Require)
+        .filter(|tag| !tag.is_empty())
+        .map(|tag| crate::text::neutral(&String::from_utf8_lossy(tag)))
+        .collect();
+    if tags.is_empty() { Ok(()) } else { Err(PeerFault::Require(tags)) }
+}
+
+/// RFC 3261 8.2.3: a body that we may not ignore has to be one that we understand.
+fn content(request: &Message<'_>) -> Result<(), PeerFault> {
+    for coding in request.values(Name::ContentEncoding) {
+        if !coding.is_empty() && !coding.eq_ignore_ascii_case(b"identity") {
+            return Err(PeerFault::BodyEncoding(String::from_utf8_lossy(coding).into_owned()));
+        }
+    }
+    if request.body().is_empty() {
+        return Ok(());
+    }
+    let Some(kind) = request.maybe::<ContentType<'_>>().map_err(PeerFault::Header)? else {
+        return Err(PeerFault::Malformed("Missing Content-Type: there is a body".into()));
+    };
+    let described = kind.media_type.eq_ignore_ascii_case("application/sdp");
+    let taken = described && request.method() == Some(Method::Invite);
+    // RFC 3261 20.11: a body whose handling is optional may be ignored.
+    let optional = request.rows(Name::ContentDisposition).any(|row| {
+        row.to_ascii_lowercase().split(|c| *c == b';').any(|part| part.trim_ascii() == b"handling=optional")
+    });
+    // A body that says nothing to the method, such as one in OPTIONS, asks for nothing.
+    if taken || optional || (described && request.method() != Some(Method::Invite)) {
+        return Ok(());
+    }
+    Err(PeerFault::BodyType(kind.media_type.to_owned()))
+}
+
+/// Whether the caller's preferences exclude the one feature that we register (RFC 3841 6 and 7.2.4).
+//= IM R-43
+fn preferences(request: &Message<'_>) -> Result<(), PeerFault> {
+    let excluded =
+        |text: &[u8]| Err(PeerFault::CallerPreferences(String::from_utf8_lossy(text).into_owned()));
+    for (value, raw) in request.list::<AcceptContact<'_>>().flatten().zip(request.values(Name::AcceptContact))
+    {
+        let (mut require, mut explicit, mut unknown, mut conflict) = (false, false, false, false);
+        for param in value.params.iter() {
+            match param.name.to_ascii_lowercase().as_str() {
+                "require" => require = true,
+                "explicit" => explicit = true,
+                FEATURE => conflict |= param.value.is_some_and(is_false),
+                _ => unknown = true,
+            }
+        }
+        if require && (conflict || (explicit && unknown)) {
+            return excluded(raw);
+        }
+    }
+    for (value, raw) in request.list::<RejectContact<'_>>().flatten().zip(request.values(Name::RejectContact))
+    {
+        let mut features = value.params.iter().peekable();
+        let any = features.peek().is_some();
+        if any
+            && features
+                .all(|param| param.name.eq_ignore_ascii_case(FEATURE) && !param.value.is_some_and(is_false))
+        {
+            return excluded(raw);
+        }
+    }
+    Ok(())
+}
+
+fn is_false(value: &[u8]) -> bool {
+    value.eq_ignore_ascii_case(b"FALSE") || value.eq_ignore_ascii_case(b"\"FALSE\"")
+}

@@ -1,0 +1,325 @@
+//! IM Sessions: a sum of states, of which each verb consumes one and returns the next.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use parlour_msrp::random::Random;
+use parlour_msrp::table::Table;
+use parlour_msrp::timer::TimerId;
+
+use crate::client::Say;
+use crate::config::Proxy;
+use crate::event::Peer;
+use crate::im::media::{Agreed, LocalMedia};
+use crate::io::{AccountId, FlowId, SessionId, Why};
+use crate::sdp;
+use crate::sip::dialog::{Dialog, DialogKey};
+use crate::sip::digest::Chain;
+use crate::sip::header::MethodSet;
+use crate::sip::message::Kept;
+use crate::sip::tx::{ClientId, ServerId};
+
+/// One IM Session, from its invitation to its end.
+#[derive(Debug)]
+pub(crate) struct Session {
+    pub(crate) id: SessionId,
+    pub(crate) account: AccountId,
+    pub(crate) peer: Peer,
+    /// The way on which the dialog was made.
+    pub(crate) flow: FlowId,
+    /// Deadlines, at most one for each reason.
+    pub(crate) timers: Vec<(Why, TimerId)>,
+    pub(crate) phase: Phase,
+}
+
+/// ```text
+///  INVITE in --> Invited --accept--> Answered --ACK--> Live --leave/BYE--> Leaving --> gone
+///                   |                    |               ^
+///                   +--decline, CANCEL   +--no ACK: BYE  |
+///  invite --> Inviting --------2xx, ACK------------------+
+///                 +--refused, CANCEL--> gone
+/// ```
+#[derive(Debug)]
+pub(crate) enum Phase {
+    /// Our invitation is out, or waits for the address of its next hop.
+    Inviting(Box<Inviting>),
+    /// We are invited; the user has not answered.
+    Invited(Box<Invited>),
+    /// Our 200 is out; its ACK is not here.
+    Answered(Box<Answered>),
+    /// The session stands.
+    Live(Box<Live>),
+    /// Our BYE is out.
+    Leaving(Box<Leaving>),
+}
+
+/// An invitation that came.
+#[derive(Debug)]
+pub(crate) struct Invited {
+    pub(crate) invite: ServerId,
+    pub(crate) dialog: Dialog,
+    /// None for an INVITE without an offer (S-1a).
+    pub(crate) offer: Option<(sdp::Session, sdp::Judged)>,
+    pub(crate) remote: Remote,
+}
+
+/// What a peer's Contact and Allow told us.
+#[derive(Debug, Default)]
+pub(crate) struct Remote {
+    /// The Contact as received: the IM Session Identity (G-4).
+    pub(crate) session_identity: Box<str>,
+    /// The methods of Allow (G-3).
+    pub(crate) allow: MethodSet,
+}
+
+/// An invitation that went out.
+#[derive(Debug)]
+pub(crate) struct Inviting {
+    pub(crate) call: Call,
+    /// The INVITE's transaction and octets, once it has left.
+    pub(crate) sent: Option<Sent>,
+    /// What our offer says; None until the INVITE has left.
+    pub(crate) local: Option<LocalMedia>,
+    /// Whether a provisional response came: only then may a CANCEL leave (RFC 3261 9.1).
+    pub(crate) proceeding: bool,
+    /// The user has taken the invitation back.
+    pub(crate) cancelled: bool,
+    /// Messages for as soon as the session stands.
+    pub(crate) queue: Vec<Say>,
+    /// The challenges answered so far.
+    pub(crate) chain: Chain,
+}
+
+/// What all INVITEs of one invitation share: a challenge is answered with a second one.
+#[derive(Debug)]
+pub(crate) struct Call {
+    pub(crate) uri: Box<str>,
+    pub(crate) call_id: Box<str>,
+    pub(crate) tag: Box<str>,
+    pub(crate) cseq: u32,
+    pub(crate) hop: Proxy,
+    /// Whether the user or the configuration named the next hop, rather than the invited address.
+    pub(crate) own_hop: bool,
+}
+
+/// A request that left.
+#[derive(Debug)]
+pub(crate) struct Sent {
+    pub(crate) client: ClientId,
+    pub(crate) request: Kept,
+}
+
+/// Our 200 is out.
+#[derive(Debug)]
+pub(crate) struct Answered {
+    pub(crate) talk: Talk,
+    pub(crate) unacked: Unacked,
+    /// Set if the offer was ours, in the 200: the answer comes in the ACK.
+    pub(crate) offered: Option<LocalMedia>,
+    pub(crate) queue: Vec<Say>,
+    /// The user wants out: BYE may leave only after the ACK (RFC 3261 15).
+    pub(crate) leave: bool,
+}
+
+/// A 2xx that is sent again until its ACK comes (RFC 3261 13.3.1.4).
+#[derive(Debug)]
+pub(crate) struct Unacked {
+    pub(crate) server: ServerId,
+    pub(crate) cseq: u32,
+    pub(crate) response: Box<[u8]>,
+    pub(crate) interval: Duration,
+}
+
+/// A session that stands.
+#[derive(Debug)]
+pub(crate) struct Live {
+    pub(crate) talk: Talk,
+    /// The answer to a re-INVITE that was not acknowledged yet.
+    pub(crate) reanswered: Option<Unacked>,
+}
+
+/// What an agreed session needs.
+#[derive(Debug)]
+pub(crate) struct Talk {
+    pub(crate) dialog: Dialog,
+    pub(crate) remote: Remote,
+    /// None while the peer's answer to our offer is not here.
+    pub(crate) agreed: Option<Agreed>,
+}
+
+/// Our BYE is out.
+#[derive(Debug)]
+pub(crate) struct Leaving {
+    pub(crate) dialog: Dialog,
+    /// What to say at the end.
+    pub(crate) ended: crate::event::Ended,
+    /// The challenges answered so far.
+    pub(crate) chain: Chain,
+}
+
+impl Phase {
+    pub(crate) fn name(&self) -> &'static str {
+        match self {
+            Phase::Inviting(_) => "being set up",
+            Phase::Invited(_) => "an unanswered invitation",
+            Phase::Answered(_) | Phase::Live(_) => "established",
+            Phase::Leaving(_) => "ending",
+        }
+    }
+
+    pub(crate) fn dialog(&self) -> Option<&Dialog> {
+        match self {
+            Phase::Inviting(_) => None,
+            Phase::Invited(invited) => Some(&invited.dialog),
+            Phase::Answered(answered) => Some(&answered.talk.dialog),
+            Phase::Live(live) => Some(&live.talk.dialog),
+            Phase::Leaving(leaving) => Some(&leaving.dialog),
+        }
+    }
+
+    pub(crate) fn talk(&self) -> Option<&Talk> {
+        match self {
+            Phase::Answered(answered) => Some(&answered.talk),
+            Phase::Live(live) => Some(&live.talk),
+            Phase::Inviting(_) | Phase::Invited(_) | Phase::Leaving(_) => None,
+        }
+    }
+
+    /// Counts against `max_sessions` (R-1): confirmed, or accepted and waiting for the ACK.
+    fn is_session(&self) -> bool {
+        matches!(self, Phase::Answered(_) | Phase::Live(_))
+    }
+}
+
+/// All sessions, and the ways to find one.
+#[derive(Debug)]
+pub(crate) struct Sessions {
+    map: BTreeMap<SessionId, Session>,
+    by_dialog: Table<DialogKey, SessionId>,
+    by_invite: BTreeMap<ServerId, SessionId>,
+    by_msrp: BTreeMap<parlour_msrp::SessionId, SessionId>,
+    by_peer: Table<String, u32>,
+    standing: usize,
+    ringing: usize,
+    given: u64,
+}
+
+impl Sessions {
+    pub(crate) fn new(random: &mut Random) -> Self {
+        Sessions {
+            map: BTreeMap::new(),
+            by_dialog: Table::new(random.hash_keys()),
+            by_invite: BTreeMap::new(),
+            by_msrp: BTreeMap::new(),
+            by_peer: Table::new(random.hash_keys()),
+            standing: 0,
+            ringing: 0,
+            given: 0,
+        }
+    }
+
+    pub(crate) fn fresh_id(&mut self) -> SessionId {
+        self.given = self.given.saturating_add(1);
+        SessionId(self.given)
+    }
+
+    pub(crate) fn get(&self, id: SessionId) -> Option<&Session> {
+        self.map.get(&id)
+    }
+
+    pub(crate) fn get_mut(&mut self, id: SessionId) -> Option<&mut Session> {
+        self.map.get_mut(&id)
+    }
+
+    /// Takes a session out to change its state. Give it back with [`Sessions::put`], or forget it with
+    /// [`Sessions::forget_dialog`] and its kin.
+    pub(crate) fn take(&mut self, id: SessionId) -> Option<Session> {
+        let session = self.map.remove(&id)?;
+        self.standing = self.standing.saturating_sub(usize::from(session.phase.is_session()));
+        self.ringing = self.ringing.saturating_sub(usize::from(matches!(session.phase, Phase::Invited(_))));
+        if let Some(count) = self.by_peer.get_mut(&session.peer.address) {
+            *count = count.saturating_sub(1);
+            if *count == 0 {
+                self.by_peer.remove(&session.peer.address);
+            }
+        }
+        Some(session)
+    }
+
+    pub(crate) fn put(&mut self, session: Session) {
+        self.standing = self.standing.saturating_add(usize::from(session.phase.is_session()));
+        self.ringing = self.ringing.saturating_add(usize::from(matches!(session.phase, Phase::Invited(_))));
+        let count = self.by_peer.get(&session.peer.address).copied().unwrap_or(0);
+        self.by_peer.insert(session.peer.address.clone(), count.saturating_add(1));
+        self.map.insert(session.id, session);
+    }
+
+    pub(crate) fn index_dialog(&mut self, dialog: &Dialog, id: SessionId) {
+        self.by_dialog.insert(dialog.key(), id);
+    }
+
+    pub(crate) fn forget_dialog(&mut self, dialog: &Dialog) {
+        self.by_dialog.remove(&dialog.key());
+    }
+
+    pub(crate) fn by_dialog(&self, key: &DialogKey) -> Option<SessionId> {
+        self.by_dialog.get(key).copied()
+    }
+
+    pub(crate) fn index_invite(&mut self, invite: ServerId, id: SessionId) {
+        self.by_invite.insert(invite, id);
+    }
+
+    pub(crate) fn forget_invite(&mut self, invite: ServerId) {
+        self.by_invite.remove(&invite);
+    }
+
+    pub(crate) fn by_invite(&self, invite: ServerId) -> Option<SessionId> {
+        self.by_invite.get(&invite).copied()
+    }
+
+    pub(crate) fn index_msrp(&mut self, msrp: parlour_msrp::SessionId, id: SessionId) {
+        self.by_msrp.insert(msrp, id);
+    }
+
+    pub(crate) fn forget_msrp(&mut self, msrp: parlour_msrp::SessionId) {
+        self.by_msrp.remove(&msrp);
+    }
+
+    pub(crate) fn by_msrp(&self, msrp: parlour_msrp::SessionId) -> Option<SessionId> {
+        self.by_msrp.get(&msrp).copied()
+    }
+
+    /// Invitations of ours that go, or want to go, over this flow.
+    pub(crate) fn inviting_over(&self, flow: FlowId) -> Vec<SessionId> {
+        let waits = |session: &&Session| {
+            session.flow == flow
+                && matches!(&session.phase, Phase::Inviting(inviting) if inviting.sent.is_none())
+        };
+        self.map.values().filter(waits).map(|session| session.id).collect()
+    }
+
+    /// All ids, oldest first.
+    pub(crate) fn ids(&self) -> Vec<SessionId> {
+        self.map.keys().copied().collect()
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.map.len()
+    }
+
+    /// Sessions that are confirmed, or accepted and waiting for the ACK.
+    pub(crate) fn standing(&self) -> usize {
+        self.standing
+    }
+
+    /// Invitations that wait for the user.
+    pub(crate) fn ringing(&self) -> usize {
+        self.ringing
+    }
+
+    /// Sessions and invitations with this peer.
+    pub(crate) fn with_peer(&self, address: &str) -> u32 {
+        self.by_peer.get(address).copied().unwrap_or(0)
+    }
+}

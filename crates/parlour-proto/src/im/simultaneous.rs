@@ -1,0 +1,30 @@
+//! How many IM Sessions at once (catalogue 2.1).
+
+use crate::fault::PeerFault;
+use crate::im::Core;
+
+impl Core {
+    /// Whether one more invitation of this peer is let in to the user.
+    //= IM R-2
+    //= IM R-6
+    pub(crate) fn room_to_ring(&self, peer: &str) -> Result<(), PeerFault> {
+        self.room_for_session()?;
+        let pending = usize::try_from(self.config.max_pending_invites).unwrap_or(usize::MAX);
+        let asks = self.config.accept != crate::config::Accept::All;
+        if asks
+            && (self.sessions.ringing() >= pending
+                || self.sessions.with_peer(peer) >= self.config.per_peer_limit)
+        {
+            return Err(PeerFault::InvitationLimit);
+        }
+        Ok(())
+    }
+
+    /// Whether one more session is taken (R-1: confirmed, or accepted and waiting for the ACK).
+    //= IM G-1a
+    //= IM R-1
+    pub(crate) fn room_for_session(&self) -> Result<(), PeerFault> {
+        let limit = usize::try_from(self.config.max_sessions).unwrap_or(usize::MAX);
+        if limit != 0 && self.sessions.standing() >= limit { Err(PeerFault::SessionLimit) } else { Ok(()) }
+    }
+}

@@ -1,0 +1,262 @@
+//! The only maker of requests, and of responses other than 100: what every message of ours bears cannot be forgotten.
+
+use crate::config::PreferredIdentity;
+use crate::im::Core;
+use crate::im::inbound::has_to_tag;
+use crate::io::{AccountId, FlowId, Transport};
+use crate::sip::dialog::Dialog;
+use crate::sip::header::{Contact, RecordRoute};
+use crate::sip::message::Message;
+use crate::sip::method::Method;
+use crate::sip::name::Name;
+use crate::sip::tx::{cancel_for, reply_via};
+use crate::sip::write::Writer;
+
+/// The methods that we really take (G-7).
+pub(crate) const ALLOW: &str = "INVITE, ACK, CANCEL, BYE, OPTIONS";
+
+/// The methods that [`ALLOW`] lists.
+pub(crate) const ALLOWED: [Method; 5] =
+    [Method::Invite, Method::Ack, Method::Cancel, Method::Bye, Method::Options];
+
+/// The enabler token of the release version.
+const ENABLER: &str = "IM-client/OMA1.0";
+
+/// The media feature tag of OMA SIMPLE IM.
+pub(crate) const FEATURE: &str = "+g.oma.sip-im";
+
+/// A response in the making.
+#[derive(Debug, Default)]
+pub(crate) struct Reply<'r> {
+    pub(crate) status: u16,
+    pub(crate) reason: &'r str,
+    /// Rows that this response needs and others do not.
+    pub(crate) rows: &'r [(Name, String)],
+    /// The To tag for a request that has none.
+    pub(crate) tag: Option<&'r str>,
+    pub(crate) body: Option<(&'static str, &'r [u8])>,
+}
+
+impl Core {
+    /// A response other than 100 to `request`.
+    pub(crate) fn response(
+        &self,
+        request: &Message<'_>,
+        flow: FlowId,
+        account: Option<AccountId>,
+        reply: &Reply<'_>,
+    ) -> Vec<u8> {
+        debug_assert!(reply.status > 100, "the transaction layer makes 100 Trying");
+        let invite = request.method() == Some(Method::Invite);
+        //= IM G-5
+        let mut out = Writer::response(reply.status, reply.reason);
+        if let Some(source) = self.flows.peer(flow) {
+            reply_via(request, source, &mut out);
+        }
+        // RFC 3261 12.1.1: what makes a dialog bears the Record-Route rows of the request, in order, and a Contact.
+        let makes_dialog = invite && (101..300).contains(&reply.status);
+        if makes_dialog {
+            out.copy(request, Name::RecordRoute);
+        }
+        out.copy(request, Name::From);
+        match (has_to_tag(request), reply.tag, request.rows(Name::To).next()) {
+            // RFC 3261 8.2.6.2: a To without a tag gets one.
+            (false, Some(tag), Some(to)) => {
+                let mut value = to.to_vec();
+                value.extend_from_slice(b";tag=");
+                value.extend_from_slice(tag.as_bytes());
+                out.row(Name::To, value);
+            }
+            (_, _, _) => {
+                out.copy(request, Name::To);
+            }
+        }
+        out.copy(request, Name::CallId).copy(request, Name::CSeq);
+        let options = request.method() == Some(Method::Options) && reply.status == 200;
+        if makes_dialog || options {
+            self.contact(&mut out, flow, account, wants_sips(request));
+        }
+        //= IM G-6
+        out.fmt(Name::Server, format_args!("{ENABLER} {}", self.config.vendor));
+        //= IM G-7
+        if !reply.rows.iter().any(|(name, _)| *name == Name::Allow) {
+            out.row(Name::Allow, ALLOW);
+        }
+        //= IM G-7s
+        if (invite || options) && (200..300).contains(&reply.status) {
+            out.row(Name::Supported, "");
+            out.row(Name::Accept, "application/sdp");
+        }
+        if invite {
+            self.preferred_identity(&mut out, flow, account);
+        }
+        for (name, value) in reply.rows {
+            out.row(*name, value);
+        }
+        out.finish(reply.body)
+    }
+
+    /// A request inside a dialog, with its branch.
+    pub(crate) fn request_in_dialog(
+        &mut self,
+        dialog: &mut Dialog,
+        method: Method,
+        flow: FlowId,
+        account: AccountId,
+        rows: &[(Name, String)],
+    ) -> Vec<u8> {
+        let branch = self.branch();
+        let mut out = dialog.request(method, |out| self.via(out, flow, &branch));
+        self.common_rows(&mut out, flow, Some(account));
+        for (name, value) in rows {
+            out.row(*name, value);
+        }
+        out.finish(None)
+    }
+
+    /// The CANCEL of a request of ours (RFC 3261 9.1): its Via is that of the request.
+    pub(crate) fn cancel(&self, request: &Message<'_>) -> Vec<u8> {
+        let mut out = cancel_for(request);
+        out.fmt(Name::UserAgent, format_args!("{ENABLER} {}", self.config.vendor));
+        out.finish(None)
+    }
+
+    /// The ACK to a 2xx (RFC 3261 13.2.2.4).
+    pub(crate) fn ack(
+        &mut self,
+        dialog: &Dialog,
+        cseq: u32,
+        flow: FlowId,
+        rows: &[(Name, String)],
+    ) -> Vec<u8> {
+        let branch = self.branch();
+        let mut out = dialog.ack(cseq, |out| self.via(out, flow, &branch));
+        out.fmt(Name::UserAgent, format_args!("{ENABLER} {}", self.config.vendor));
+        for (name, value) in rows {
+            out.row(*name, value);
+        }
+        out.finish(None)
+    }
+
+    /// A request outside a dialog.
+    pub(crate) fn request(&mut self, draft: &Draft<'_>) -> Vec<u8> {
+        let branch = self.branch();
+        let mut out = Writer::request(draft.method.text(), draft.uri.as_bytes());
+        self.via(&mut out, draft.flow, &branch);
+        for route in draft.routes {
+            out.row(Name::Route, route);
+        }
+        out.row(Name::MaxForwards, "70");
+        out.row(Name::From, draft.from).row(Name::To, draft.to).row(Name::CallId, draft.call_id);
+        out.fmt(Name::CSeq, format_args!("{} {}", draft.cseq, draft.method.text()));
+        if draft.method == Method::Invite {
+            self.contact(&mut out, draft.flow, Some(draft.account), draft.uri.starts_with("sips:"));
+            //= IM R-41
+            out.fmt(Name::AcceptContact, format_args!("*;{FEATURE}"));
+        }
+        self.common_rows(&mut out, draft.flow, (draft.method != Method::Register).then_some(draft.account));
+        for (name, value) in draft.rows {
+            out.row(*name, value);
+        }
+        out.finish(draft.body)
+    }
+
+    /// Our Contact for the peer at the end of a flow: where it reaches us, and what we are.
+    pub(crate) fn contact_uri(
+        &self,
+        flow: FlowId,
+        account: Option<AccountId>,
+        secure: bool,
+    ) -> Option<String> {
+        let at = self.flows.reachable(flow)?;
+        let user = account.and_then(|id| self.account(id)).map_or("", |account| account.user.as_str());
+        let scheme = if secure { "sips" } else { "sip" };
+        let separator = if user.is_empty() { "" } else { "@" };
+        let transport = match (self.flows.transport(flow), secure) {
+            (Transport::Udp, _) | (Transport::Tls, true) => "",
+            (Transport::Tcp, _) => ";transport=tcp",
+            (Transport::Tls, false) => ";transport=tls",
+        };
+        Some(format!("{scheme}:{user}{separator}{at}{transport}"))
+    }
+
+    fn contact(&self, out: &mut Writer, flow: FlowId, account: Option<AccountId>, secure: bool) {
+        if let Some(uri) = self.contact_uri(flow, account, secure) {
+            //= IM R-41
+            out.fmt(Name::Contact, format_args!("<{uri}>;{FEATURE}"));
+        }
+    }
+
+    fn common_rows(&self, out: &mut Writer, flow: FlowId, account: Option<AccountId>) {
+        //= IM R-20
+        //= IM R-21
+        out.fmt(Name::UserAgent, format_args!("{ENABLER} {}", self.config.vendor));
+        out.row(Name::Allow, ALLOW);
+        self.preferred_identity(out, flow, account);
+    }
+
+    /// RFC 3325 6: a preferred identity goes to a proxy that we trust only; where there is no core at all, the OMA rule
+    /// stands and nothing private is told, as From or To say the same.
+    //= IM G-8
+    //= IM R-30
+    fn preferred_identity(&self, out: &mut Writer, flow: FlowId, account: Option<AccountId>) {
+        let Some(account) = account.and_then(|id| self.account(id)) else { return };
+        let wanted = match self.config.preferred_identity {
+            PreferredIdentity::Always => true,
+            PreferredIdentity::Never => false,
+            PreferredIdentity::Auto => account.is_direct() || self.trust(flow).is_some(),
+        };
+        if wanted {
+            out.row(Name::PPreferredIdentity, account.name_addr());
+        }
+    }
+
+    /// RFC 3261 18.1.1 and RFC 3581 3: where the response shall come to.
+    fn via(&self, out: &mut Writer, flow: FlowId, branch: &str) {
+        let transport = match self.flows.transport(flow) {
+            Transport::Udp => "UDP",
+            Transport::Tcp => "TCP",
+            Transport::Tls => "TLS",
+        };
+        match self.flows.reachable(flow) {
+            Some(at) => out.fmt(Name::Via, format_args!("SIP/2.0/{transport} {at};branch={branch};rport")),
+            // A stream that does not stand yet: its response comes back on it, so the name matters to nobody.
+            None => {
+                out.fmt(Name::Via, format_args!("SIP/2.0/{transport} parlour.invalid;branch={branch};rport"))
+            }
+        };
+    }
+
+    /// RFC 3261 8.1.1.7: unique in space and time, and marked as such.
+    fn branch(&mut self) -> String {
+        format!("z9hG4bK{}", self.random.ident(20))
+    }
+}
+
+/// RFC 3261 12.1.1: our Contact is SIPS if the Request-URI, or the top Record-Route, or without one the Contact is.
+fn wants_sips(request: &Message<'_>) -> bool {
+    let is_sips = |uri: &[u8]| uri.get(..5).is_some_and(|scheme| scheme.eq_ignore_ascii_case(b"sips:"));
+    let above = match request.list::<RecordRoute<'_>>().next() {
+        Some(route) => route.is_ok_and(|route| is_sips(route.uri)),
+        None => {
+            matches!(request.list::<Contact<'_>>().next(), Some(Ok(Contact::Address(at))) if is_sips(at.uri))
+        }
+    };
+    above || request.request_uri().is_some_and(is_sips)
+}
+
+/// A request outside a dialog, in the making.
+#[derive(Debug)]
+pub(crate) struct Draft<'d> {
+    pub(crate) method: Method,
+    pub(crate) uri: &'d str,
+    pub(crate) flow: FlowId,
+    pub(crate) account: AccountId,
+    pub(crate) routes: &'d [String],
+    pub(crate) from: &'d str,
+    pub(crate) to: &'d str,
+    pub(crate) call_id: &'d str,
+    pub(crate) cseq: u32,
+    pub(crate) rows: &'d [(Name, String)],
+    pub(crate) body: Option<(&'static str, &'d [u8])>,
+}

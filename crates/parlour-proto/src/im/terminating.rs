@@ -1,0 +1,301 @@
+//! Clause 6.2.1.2: the IM Client is invited to an IM Session.
+
+use std::time::Duration;
+
+use crate::client::{Decline, Misuse};
+use crate::config::{Accept, DeclineScope};
+use crate::event::{Ended, What};
+use crate::fault::PeerFault;
+use crate::im::Core;
+use crate::im::media::{Agreed, LocalMedia};
+use crate::im::session::{Answered, Invited, Phase, Remote, Session, Talk, Unacked};
+use crate::im::stamp::Reply;
+use crate::im::trust;
+use crate::io::{AccountId, FlowId, SessionId, Why};
+use crate::sdp;
+use crate::sip::dialog::Dialog;
+use crate::sip::header::{Contact, Expires};
+use crate::sip::message::Message;
+use crate::sip::name::Name;
+use crate::sip::tx::{ServerId, T1, T2};
+use crate::sip::uri::{Scheme, Uri};
+
+/// RFC 3261 13.3.1.1: a non-100 provisional response every minute keeps proxies from giving up.
+const REPEAT_PROVISIONAL: Duration = Duration::from_secs(60);
+
+impl Core {
+    /// An initial INVITE that passed the screen.
+    pub(crate) fn invited(
+        &mut self,
+        flow: FlowId,
+        server: ServerId,
+        request: &Message<'_>,
+        account: AccountId,
+    ) -> Result<(), PeerFault> {
+        let contact = dialog_contact(request)?;
+        let peer = trust::caller(request, self.trust(flow)).map_err(PeerFault::Header)?;
+        //= IM S-1
+        let offer = match request.body() {
+            //= IM S-1a
+            [] => None,
+            body => {
+                let offer = sdp::parse(body).map_err(|fault| PeerFault::Sdp(fault.to_string()))?;
+                let judged =
+                    sdp::judge(&offer, &self.capabilities(flow)).map_err(PeerFault::NotAcceptable)?;
+                Some((offer, judged))
+            }
+        };
+        self.room_to_ring(&peer.address)?;
+
+        let tag = self.tag();
+        let dialog = Dialog::uas(request, &tag).map_err(PeerFault::Header)?;
+        let remote = Remote {
+            //= IM G-4
+            session_identity: contact.into(),
+            //= IM G-3
+            allow: request.allow(),
+        };
+        let id = self.sessions.fresh_id();
+        let subject = request.rows(Name::Subject).next().map(|row| String::from_utf8_lossy(row).into_owned());
+        self.sessions.index_dialog(&dialog, id);
+        self.sessions.index_invite(server, id);
+        let verified = peer.verified;
+        let invited = Invited { invite: server, dialog, offer, remote };
+        let mut session = Session {
+            id,
+            account,
+            peer: peer.clone(),
+            flow,
+            timers: Vec::new(),
+            phase: Phase::Invited(Box::new(invited)),
+        };
+        self.tell(account, Some(id), What::Invited { peer, subject });
+        let decision = "the offer is acceptable: the user is asked, or policy answers";
+        self.explain(account, Some(id), "S-1", decision, "");
+
+        let answers_itself = match self.config.accept {
+            Accept::Ask => false,
+            // nobody is accepted unasked whose address nobody vouches for, but by express wish.
+            Accept::Auto => verified,
+            Accept::All => true,
+        };
+        if !answers_itself {
+            self.ring(&mut session, request);
+        }
+        self.sessions.put(session);
+        if answers_itself {
+            self.explain(
+                account,
+                Some(id),
+                "S-2",
+                "accepted without asking",
+                &format!("accept = {:?}", self.config.accept),
+            );
+            let _ = self.accept(id);
+        }
+        Ok(())
+    }
+
+    /// 180, and the deadlines of an invitation that waits for the user.
+    //= IM S-2
+    fn ring(&mut self, session: &mut Session, request: &Message<'_>) {
+        let now = self.now.instant;
+        self.provisional(session);
+        self.arm(session, Why::RingTimeout, now + self.config.ring_timeout);
+        self.arm(session, Why::RepeatProvisional, now + REPEAT_PROVISIONAL);
+        // RFC 3261 13.3.1 step 1
+        if let Ok(Some(Expires(seconds))) = request.maybe::<Expires>() {
+            self.arm(session, Why::InviteExpires, now + Duration::from_secs(seconds.into()));
+        }
+    }
+
+    fn provisional(&mut self, session: &Session) {
+        let Phase::Invited(invited) = &session.phase else { return };
+        let reply = Reply {
+            status: 180,
+            reason: "Ringing",
+            tag: Some(invited.dialog.local_tag()),
+            ..Reply::default()
+        };
+        self.answer_invite(session, invited.invite, &reply);
+    }
+
+    /// Sends a response to the INVITE of a session, and returns its octets.
+    pub(crate) fn answer_invite(
+        &mut self,
+        session: &Session,
+        server: ServerId,
+        reply: &Reply<'_>,
+    ) -> Vec<u8> {
+        let Some(kept) = self.tx.kept(server) else { return Vec::new() };
+        let octets = self.response(&kept.message(), session.flow, Some(session.account), reply);
+        self.tx.respond(self.now.instant, server, reply.status, octets.clone());
+        octets
+    }
+
+    /// A deadline of an invitation has come: the next 180, or its end.
+    pub(crate) fn invitation_due(&mut self, id: SessionId, why: Why) {
+        let Some(mut session) = self.sessions.take(id) else { return };
+        session.timers.retain(|(reason, _)| *reason != why);
+        if why == Why::RepeatProvisional {
+            self.provisional(&session);
+            self.arm(&mut session, Why::RepeatProvisional, self.now.instant + REPEAT_PROVISIONAL);
+            self.sessions.put(session);
+        } else if why == Why::InviteExpires {
+            self.reject(session, 487, "Request Terminated", Ended::NoAnswer, "RFC 3261 13.3.1");
+        } else {
+            self.reject(session, 480, "No answer", Ended::NoAnswer, "catalogue 1.3 row 9");
+        }
+    }
+
+    /// The one final response that refuses an invitation.
+    //= IM S-3
+    //= IM S-4
+    fn reject(&mut self, session: Session, status: u16, reason: &str, ended: Ended, clause: &'static str) {
+        if let Phase::Invited(invited) = &session.phase {
+            let tag = invited.dialog.local_tag().to_owned();
+            let reply = Reply { status, reason, tag: Some(&tag), ..Reply::default() };
+            self.answer_invite(&session, invited.invite, &reply);
+        }
+        self.explain(session.account, Some(session.id), clause, format!("answered {status} {reason}"), "");
+        self.end(session, ended);
+    }
+
+    /// The user, or policy, says no.
+    pub(crate) fn decline(&mut self, id: SessionId, how: Decline) -> Result<(), Misuse> {
+        let session = self.take_invited(id, "decline")?;
+        let (status, reason, clause) = match (how, self.config.decline_scope) {
+            (Decline::Declined, DeclineScope::AllDevices) => (603, "Decline", "catalogue 1.3 row 4"),
+            (Decline::Declined, DeclineScope::ThisDevice) | (Decline::Busy, _) => {
+                (486, "Busy Here", "catalogue 1.3 row 1")
+            }
+            (Decline::Unavailable, _) => (480, "Temporarily Unavailable", "catalogue 1.3 row 8"),
+        };
+        self.reject(session, status, reason, Ended::Declined { status }, clause);
+        Ok(())
+    }
+
+    /// The caller gave up (RFC 3261 9.2).
+    pub(crate) fn cancelled(&mut self, id: SessionId, cancel: &Message<'_>) {
+        let Some(session) = self.sessions.take(id) else { return };
+        if !matches!(session.phase, Phase::Invited(_)) {
+            return self.sessions.put(session);
+        }
+        // RFC 3326 2: another device of ours answered, or the caller has no wish any more.
+        let elsewhere = cancel.rows(Name::Reason).any(|row| {
+            let row = String::from_utf8_lossy(row).to_ascii_lowercase();
+            row.starts_with("sip") && row.split(';').any(|param| param.trim() == "cause=200")
+        });
+        self.reject(session, 487, "Request Terminated", Ended::Cancelled { elsewhere }, "RFC 3261 9.2");
+    }
+
+    /// The user, or policy, says yes.
+    pub(crate) fn accept(&mut self, id: SessionId) -> Result<(), Misuse> {
+        let mut session = self.take_invited(id, "accept")?;
+        // G-1a again: others may have been accepted while this one rang.
+        if self.room_for_session().is_err() {
+            self.reject(session, 486, "Busy Here", Ended::Declined { status: 486 }, "G-1a");
+            return Err(Misuse::WrongState {
+                state: "refused: as many sessions as configured",
+                verb: "accept",
+            });
+        }
+        let Some(local) = self.local_media(session.flow) else {
+            self.reject(session, 480, "Resource limit", Ended::Declined { status: 480 }, "G-1b");
+            return Err(Misuse::NoRoute("the flow of the invitation is gone".into()));
+        };
+        self.disarm_all(&mut session);
+        let Phase::Invited(invited) = session.phase else { return Err(Misuse::NoSession) };
+        let Invited { invite, mut dialog, offer, remote } = *invited;
+        dialog.confirm();
+        let ours = self.capabilities(session.flow);
+        //= IM S-7
+        let (agreed, offered, description) = match &offer {
+            Some((offer, judged)) => {
+                let description = sdp::answer(offer, judged, &local, &ours);
+                let stream = &judged.stream;
+                // S-8: the passive side listens before its 200 leaves.
+                let msrp = self.open_media(local.path(stream.role), stream);
+                self.sessions.index_msrp(msrp, id);
+                let agreed = Agreed::new(msrp, stream.clone(), offer.origin.clone(), &description);
+                (Some(agreed), None, description)
+            }
+            //= IM D-13
+            None => {
+                let offered = sdp::offer(&local, &ours);
+                let description = offered.octets.clone();
+                (None, Some(LocalMedia { local, offered }), description)
+            }
+        };
+        let talk = Talk { dialog, remote, agreed };
+        let cseq = talk.dialog.remote_cseq().unwrap_or(0);
+        let unacked = Unacked { server: invite, cseq, response: Box::default(), interval: T1 };
+        let answered = Answered { talk, unacked, offered, queue: Vec::new(), leave: false };
+        session.phase = Phase::Answered(Box::new(answered));
+        self.sessions.forget_invite(invite);
+        //= IM S-8
+        let tag = session.phase.dialog().map(|dialog| dialog.local_tag().to_owned()).unwrap_or_default();
+        let body = Some(("application/sdp", description.as_slice()));
+        let reply = Reply { status: 200, reason: "OK", tag: Some(&tag), body, ..Reply::default() };
+        let octets = self.answer_invite(&session, invite, &reply);
+        if let Phase::Answered(answered) = &mut session.phase {
+            answered.unacked.response = octets.into_boxed_slice();
+        }
+        self.await_ack(&mut session);
+        self.sessions.put(session);
+        self.pump_msrp();
+        Ok(())
+    }
+
+    fn take_invited(&mut self, id: SessionId, verb: &'static str) -> Result<Session, Misuse> {
+        let session = self.sessions.take(id).ok_or(Misuse::NoSession)?;
+        if matches!(session.phase, Phase::Invited(_)) {
+            return Ok(session);
+        }
+        let state = session.phase.name();
+        self.sessions.put(session);
+        Err(Misuse::WrongState { state, verb })
+    }
+
+    /// RFC 3261 13.3.1.4: a 2xx is sent again after T1, 2*T1 and so on up to T2, on every transport, for 64*T1.
+    pub(crate) fn await_ack(&mut self, session: &mut Session) {
+        let now = self.now.instant;
+        self.arm(session, Why::Resend2xx, now + T1);
+        self.arm(session, Why::No2xxAck, now + T1 * 64);
+    }
+
+    pub(crate) fn resend_2xx(&mut self, id: SessionId) {
+        let Some(mut session) = self.sessions.take(id) else { return };
+        session.timers.retain(|(reason, _)| *reason != Why::Resend2xx);
+        let unacked = match &mut session.phase {
+            Phase::Answered(answered) => Some(&mut answered.unacked),
+            Phase::Live(live) => live.reanswered.as_mut(),
+            Phase::Inviting(_) | Phase::Invited(_) | Phase::Leaving(_) => None,
+        };
+        if let Some(unacked) = unacked {
+            unacked.interval = (unacked.interval * 2).min(T2);
+            let (interval, server) = (unacked.interval, unacked.server);
+            self.tx.respond(self.now.instant, server, 200, unacked.response.to_vec());
+            self.arm(&mut session, Why::Resend2xx, self.now.instant + interval);
+        }
+        self.sessions.put(session);
+    }
+}
+
+/// The Contact of an INVITE that makes a dialog, byte-exact (RFC 3261 8.1.1.8, 12.1.1).
+//= IM G-4v
+fn dialog_contact<'a>(request: &Message<'a>) -> Result<String, PeerFault> {
+    let mut rows = request.values(Name::Contact).filter(|value| !value.is_empty());
+    let raw: &'a [u8] = rows.next().ok_or(PeerFault::Contact("an INVITE needs one"))?;
+    if rows.next().is_some() {
+        return Err(PeerFault::Contact("an INVITE has exactly one"));
+    }
+    let Contact::Address(address) = request.one::<Contact<'_>>().map_err(PeerFault::Header)? else {
+        return Err(PeerFault::Contact("* is for REGISTER only"));
+    };
+    match Uri::parse(address.uri).map(|uri| uri.scheme()) {
+        Ok(Scheme::Sip | Scheme::Sips) => Ok(String::from_utf8_lossy(raw).into_owned()),
+        Ok(Scheme::Tel | Scheme::Other) => Err(PeerFault::Contact("not a SIP or SIPS URI")),
+        Err(_) => Err(PeerFault::Contact("not a URI")),
+    }
+}
