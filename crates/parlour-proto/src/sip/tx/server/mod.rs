@@ -25,7 +25,7 @@ pub(super) struct Servers {
 }
 
 #[derive(Debug)]
-struct Transaction {
+pub(super) struct Transaction {
     serial: u64,
     state: State,
     /// Where the responses go.
@@ -151,6 +151,11 @@ impl Servers {
         self.table.len()
     }
 
+    #[cfg(test)]
+    pub(super) fn merges(&self) -> usize {
+        self.merges.len()
+    }
+
     fn find(&self, id: ServerId) -> Option<&Transaction> {
         self.table.get(&id.print).map(Box::as_ref).filter(|transaction| transaction.serial == id.serial)
     }
@@ -164,15 +169,12 @@ impl Servers {
         via: &Via<'_>,
     ) -> Incoming {
         let mut print = key::server(shared.keys, ack, via, As::Invite);
-        if key::modern_branch(via).is_none() && !self.table.contains(&print) {
-            print = key::server(shared.keys, ack, via, As::InviteWithoutToTag);
+        if key::modern_branch(via).is_none() {
+            if !self.table.contains(&print) {
+                print = key::server(shared.keys, ack, via, As::InviteWithoutToTag);
+            }
             // RFC 3261 17.2.3: for a client of RFC 2543, the To tag is the one of the response.
-            let answers = |transaction: &Transaction| {
-                transaction.last.is_empty()
-                    || Message::parse(&transaction.last)
-                        .is_ok_and(|response| key::to_tag(&response) == key::to_tag(ack))
-            };
-            if !self.table.get(&print).is_some_and(|transaction| answers(transaction)) {
+            if !self.table.get(&print).is_some_and(|invite| invite.gave_tag_of(ack)) {
                 return Incoming::Ack;
             }
         }
@@ -239,6 +241,12 @@ struct Done {
 }
 
 impl Transaction {
+    /// Whether the To tag of an ACK is the one of our response, as far as that is still known.
+    fn gave_tag_of(&self, ack: &Message<'_>) -> bool {
+        self.last.is_empty()
+            || Message::parse(&self.last).is_ok_and(|last| key::to_tag(&last) == key::to_tag(ack))
+    }
+
     fn act(
         &mut self,
         shared: &mut Shared,
