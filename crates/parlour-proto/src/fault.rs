@@ -82,7 +82,8 @@ pub struct Refused {
 
 impl PeerFault {
     /// The table. `allow` is the list of our methods, `host` the pseudonym that Warning shows.
-    pub fn refused(&self, allow: &str, host: &str) -> Refused {
+    /// `retry_after` counts seconds: drawn by chance, so that those who are told do not all come back at once.
+    pub fn refused(&self, allow: &str, host: &str, retry_after: u32) -> Refused {
         let (status, reason, clause): (u16, String, &'static str) = match self {
             Self::Header(fault) => {
                 (400, format!("Bad {}: {}", fault.name.text(), fault.what), "RFC 3261 21.4.1")
@@ -130,7 +131,9 @@ impl PeerFault {
             }
             // RFC 3261 8.2.2.1 and 21.4.17: whoever asks is told what we take.
             Self::CSeqOrder { .. } | Self::InviteInProgress => vec![(Name::RetryAfter, "5".to_owned())],
-            Self::Flood | Self::Overload | Self::NoResources => vec![(Name::RetryAfter, "60".to_owned())],
+            Self::Flood | Self::Overload | Self::NoResources => {
+                vec![(Name::RetryAfter, retry_after.to_string())]
+            }
             Self::Header(_)
             | Self::Malformed(_)
             | Self::Contact(_)

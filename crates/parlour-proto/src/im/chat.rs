@@ -157,10 +157,11 @@ impl Core {
 
     /// The store has spoken: only now the last 200 leaves (what we acknowledge, we have).
     pub(crate) fn stored(&mut self, receipt: Receipt, outcome: Result<Stored, StoreFault>) {
-        let verdict = match outcome {
-            Ok(Stored::Fresh | Stored::Duplicate) => Verdict::Accepted,
-            Err(StoreFault::Full | StoreFault::Broken) => Verdict::Refused(413),
+        let (verdict, failed) = match outcome {
+            Ok(Stored::Fresh | Stored::Duplicate) => (Verdict::Accepted, None),
+            Err(StoreFault::Full | StoreFault::Broken) => (Verdict::Refused(413), Some(self.now.instant)),
         };
+        self.store_failed = failed;
         self.msrp.settle(self.now.instant, parlour_msrp::Receipt(receipt.0), verdict);
     }
 

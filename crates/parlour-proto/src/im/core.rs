@@ -39,6 +39,8 @@ pub(crate) struct Core {
     pub(crate) requests: BTreeMap<ClientId, Purpose>,
     pub(crate) lookups: BTreeMap<QueryId, (Errand, Proxy)>,
     pub(crate) outputs: VecDeque<Output>,
+    /// When the store last failed to keep a message.
+    pub(crate) store_failed: Option<Instant>,
     /// For the To tags of responses that no transaction keeps.
     pub(crate) stateless_keys: HashKeys,
 }
@@ -109,6 +111,7 @@ impl Core {
             requests: BTreeMap::new(),
             lookups: BTreeMap::new(),
             outputs: VecDeque::new(),
+            store_failed: None,
             stateless_keys,
         }
     }

@@ -210,6 +210,11 @@ impl Flows {
         ))
     }
 
+    /// Whether one of our listeners has this address.
+    pub(crate) fn is_own(&self, address: IpAddr) -> bool {
+        self.listeners.iter().any(|listener| listener.local.ip() == address)
+    }
+
     fn udp(&self, socket: u16) -> Option<&Listener> {
         self.listeners
             .iter()

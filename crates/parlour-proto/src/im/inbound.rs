@@ -91,7 +91,7 @@ impl Core {
     }
 
     fn refuse_statelessly(&mut self, flow: FlowId, request: &Message<'_>, fault: &PeerFault) {
-        let refused = fault.refused(ALLOW, "");
+        let refused = fault.refused(ALLOW, "", self.retry_after());
         self.answer_statelessly(flow, request, refused.status, &refused.reason, &refused.rows);
     }
 

@@ -142,7 +142,8 @@ impl Core {
         };
         for address in addresses {
             let verdict = if self.connects.admit(now, *address) {
-                guard(*address, port, caller, self.config.connect_private)
+                let own = self.flows.is_own(*address);
+                guard(*address, port, caller, own, self.config.connect_private)
             } else {
                 Err("too many connects in one second")
             };
@@ -192,11 +193,20 @@ impl Core {
 
 /// Where a peer's description may not make us connect to (RFC 4975 14.5).
 //= IM X-22
-fn guard(address: IpAddr, port: u16, caller: Option<IpAddr>, private: bool) -> Result<(), &'static str> {
+fn guard(
+    address: IpAddr,
+    port: u16,
+    caller: Option<IpAddr>,
+    own: bool,
+    private: bool,
+) -> Result<(), &'static str> {
     let address = address.to_canonical();
     let local_call = caller.is_some_and(|caller| caller.to_canonical().is_loopback());
     if address.is_loopback() && !local_call {
         return Err("the address is this machine's own, and the peer is elsewhere");
+    }
+    if own && caller != Some(address) && !local_call {
+        return Err("the address is our own, and the peer is elsewhere");
     }
     if address.is_unspecified() || address.is_multicast() {
         return Err("the address is no single host's");
@@ -237,14 +247,16 @@ mod tests {
             "169.254.1.1",
             "fe80::1",
         ] {
-            assert!(guard(at(victim), 2855, elsewhere, true).is_err(), "{victim}");
-            assert!(guard(at(victim), 2855, None, true).is_err(), "{victim}");
+            assert!(guard(at(victim), 2855, elsewhere, false, true).is_err(), "{victim}");
+            assert!(guard(at(victim), 2855, None, false, true).is_err(), "{victim}");
         }
-        assert_eq!(guard(at("127.0.0.1"), 2855, Some(at("127.0.0.9")), true), Ok(()));
-        assert_eq!(guard(at("198.51.100.7"), 2855, elsewhere, true), Ok(()));
-        assert!(guard(at("198.51.100.7"), 25, elsewhere, true).is_err());
-        assert_eq!(guard(at("198.51.100.7"), 443, elsewhere, true), Ok(()));
-        assert_eq!(guard(at("10.0.0.7"), 2855, elsewhere, true), Ok(()));
-        assert!(guard(at("10.0.0.7"), 2855, elsewhere, false).is_err());
+        assert_eq!(guard(at("127.0.0.1"), 2855, Some(at("127.0.0.9")), true, true), Ok(()));
+        assert_eq!(guard(at("198.51.100.7"), 2855, elsewhere, false, true), Ok(()));
+        assert!(guard(at("198.51.100.7"), 25, elsewhere, false, true).is_err());
+        assert_eq!(guard(at("198.51.100.7"), 443, elsewhere, false, true), Ok(()));
+        assert!(guard(at("192.0.2.9"), 2855, elsewhere, true, true).is_err(), "our own address");
+        assert_eq!(guard(at("192.0.2.9"), 2855, Some(at("192.0.2.9")), true, true), Ok(()));
+        assert_eq!(guard(at("10.0.0.7"), 2855, elsewhere, false, true), Ok(()));
+        assert!(guard(at("10.0.0.7"), 2855, elsewhere, false, false).is_err());
     }
 }

@@ -114,7 +114,7 @@ impl Core {
         account: Option<AccountId>,
         fault: &PeerFault,
     ) {
-        let refused = fault.refused(ALLOW, PSEUDONYM);
+        let refused = fault.refused(ALLOW, PSEUDONYM, self.retry_after());
         let tag = self.tag();
         let body = matches!(fault, PeerFault::NotAcceptable(_) | PeerFault::Renegotiation)
             .then(|| self.capability_description(flow))
@@ -187,6 +187,11 @@ impl Core {
     fn capability_description(&mut self, flow: FlowId) -> Option<Vec<u8>> {
         let local = self.local_media(flow)?;
         Some(crate::sdp::capabilities(local.address, local.session_id, &self.capabilities(flow)))
+    }
+
+    /// Seconds for Retry-After: 30 to 300 by chance (catalogue 1.3 row 2).
+    pub(crate) fn retry_after(&mut self) -> u32 {
+        u32::try_from(self.random.below(271)).unwrap_or(0).saturating_add(30)
     }
 
     /// A tag of our own: 120 random bits.

@@ -1,13 +1,27 @@
 //! How many IM Sessions at once (catalogue 2.1).
 
+use std::time::Duration;
+
 use crate::fault::PeerFault;
 use crate::im::Core;
 
+/// How long no invitation is taken after the store has failed.
+const STORE_PAUSE: Duration = Duration::from_secs(30);
+
 impl Core {
+    /// Whether there is the means to keep what a new session would bring. After a failure of the store, invitations
+    /// are refused for a while, then tried again: only a session shows whether it works.
+    //= IM G-1b
+    fn resources(&self) -> Result<(), PeerFault> {
+        let failed = self.store_failed.is_some_and(|at| self.now.instant - at < STORE_PAUSE);
+        if failed { Err(PeerFault::NoResources) } else { Ok(()) }
+    }
+
     /// Whether one more invitation of this peer is let in to the user.
     //= IM R-2
     //= IM R-6
     pub(crate) fn room_to_ring(&self, peer: &str) -> Result<(), PeerFault> {
+        self.resources()?;
         self.room_for_session()?;
         let pending = usize::try_from(self.config.max_pending_invites).unwrap_or(usize::MAX);
         let asks = self.config.accept != crate::config::Accept::All;
