@@ -149,6 +149,7 @@ impl Framer {
         }
         let end = self.header_end();
         let used = end.unwrap_or(self.buffer.len());
+        //= IM X-11
         if used.saturating_sub(self.done) > self.limits.headers {
             return Some(self.lose(Fault::TooLarge, used));
         }

@@ -11,6 +11,7 @@ use super::method::Method;
 use super::name::Name;
 
 /// The longest Request-URI in octets.
+//= IM X-11
 pub const MAX_URI: usize = 2 << 10;
 /// The longest header row in octets, folds included.
 pub const MAX_ROW: usize = 8 << 10;

@@ -7,7 +7,7 @@ use super::message::Message;
 use super::name::Name;
 
 /// Builds one message, row by row, in the order of the calls. Values cannot break out of their row: CR and LF become
-/// spaces (X-15).
+/// spaces.
 #[derive(Debug)]
 pub struct Writer {
     out: Vec<u8>,
@@ -141,5 +141,49 @@ impl std::fmt::Write for Clean<'_> {
     fn write_str(&mut self, text: &str) -> std::fmt::Result {
         self.0.clean(text.as_bytes());
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const REQUEST: &[u8] = b"BYE sip:bob@h SIP/2.0\r\nv: SIP/2.0/UDP a;branch=z9hG4bK1,\r\n SIP/2.0/TCP b\r\n\
+        Via: SIP/2.0/UDP c\r\nf: \"\xe9\" <sip:a@h>;tag=1\r\nTo: <sip:b@h>\r\nCall-ID: 1\r\nCSeq: 7 BYE\r\nl: 0\r\n\r\n";
+
+    #[test]
+    fn a_reply_copies_what_names_the_transaction() {
+        let request = Message::parse(REQUEST).unwrap();
+        let octets = Writer::reply(&request, 200, "OK", Some("ours")).finish(Some(("text/plain", b"hi")));
+        let expected = b"SIP/2.0 200 OK\r\nVia: SIP/2.0/UDP a;branch=z9hG4bK1,\r\n SIP/2.0/TCP b\r\nVia: SIP/2.0/UDP c\r\n\
+            From: \"\xe9\" <sip:a@h>;tag=1\r\nTo: <sip:b@h>;tag=ours\r\nCall-ID: 1\r\nCSeq: 7 BYE\r\n\
+            Content-Type: text/plain\r\nContent-Length: 2\r\n\r\nhi";
+        assert_eq!(octets.escape_ascii().to_string(), expected.escape_ascii().to_string());
+        let tagged = String::from_utf8_lossy(REQUEST).replace("<sip:b@h>", "<sip:b@h>;tag=old");
+        let request = Message::parse(tagged.as_bytes()).unwrap();
+        let octets = Writer::reply(&request, 200, "OK", Some("ours")).finish(None);
+        assert_eq!(Message::parse(&octets).unwrap().one::<To<'_>>().unwrap().tag(), Some("old"));
+    }
+
+    #[test]
+    fn no_value_breaks_out_of_its_row() {
+        let mut writer = Writer::request("MESSAGE\r\n", b"sip:a@b\r\nX: y");
+        writer.row(Name::Subject, "a\r\nVia: evil\n\rb").raw("X\r\nY", "z");
+        writer.fmt(Name::Reason, format_args!("{}", "x\r\ny"));
+        let octets = writer.finish(None);
+        assert_eq!(
+            octets.escape_ascii().to_string(),
+            "MESSAGE   sip:a@b  X: y SIP/2.0\\r\\nSubject: a  Via: evil  b\\r\\nX  Y: z\\r\\nReason: x  y\\r\\n\
+             Content-Length: 0\\r\\n\\r\\n"
+        );
+    }
+
+    #[test]
+    fn numbers_are_written_whole() {
+        for number in [0, 7, 10, 699, 65_536, usize::MAX] {
+            let mut writer = Writer { out: Vec::new() };
+            writer.decimal(number);
+            assert_eq!(writer.out, number.to_string().into_bytes());
+        }
     }
 }

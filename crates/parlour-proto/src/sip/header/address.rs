@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use super::lex::{Cursor, Params, is_lws, text, trim, unquote};
+use super::lex::{Cursor, Params, is_lws, lossy, text, trim, unquote};
 use super::{Header, HeaderFault};
 use crate::sip::name::Name;
 use crate::sip::uri::{Uri, UriFault};
@@ -31,7 +31,7 @@ impl<'a> Address<'a> {
     pub fn display_name(&self) -> Option<Cow<'a, str>> {
         match self.display {
             Display::None => None,
-            Display::Plain(name) => Some(String::from_utf8_lossy(name)),
+            Display::Plain(name) => Some(lossy(name)),
             Display::Quoted(inside) => Some(unquote(inside)),
         }
     }

@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use super::lex::{Cursor, Params, is_token, text, trim};
+use super::lex::{Cursor, Params, is_token, lossy, text, trim};
 use super::{Header, HeaderFault};
 use crate::sip::name::Name;
 
@@ -69,6 +69,6 @@ impl<'a> Header<'a> for Subject<'a> {
     const NAME: Name = Name::Subject;
 
     fn parse(value: &'a [u8]) -> Result<Self, HeaderFault> {
-        Ok(Subject(String::from_utf8_lossy(trim(value))))
+        Ok(Subject(lossy(trim(value))))
     }
 }

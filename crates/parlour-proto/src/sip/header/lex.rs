@@ -163,10 +163,19 @@ pub(crate) fn number<N: TryFrom<u64>>(digits: &[u8]) -> Option<N> {
     N::try_from(number).ok()
 }
 
-/// The inside of a quoted string with its escapes resolved; octets that are no UTF-8 become U+FFFD.
+/// Text for people: octets that are no UTF-8 become U+FFFD, and the line ends of folds go.
+pub(crate) fn lossy(octets: &[u8]) -> Cow<'_, str> {
+    let text = String::from_utf8_lossy(octets);
+    if memchr::memchr2(b'\r', b'\n', octets).is_none() {
+        return text;
+    }
+    Cow::Owned(text.chars().filter(|letter| !matches!(letter, '\r' | '\n')).collect())
+}
+
+/// The inside of a quoted string with its escapes resolved, as [`lossy`] text.
 pub(crate) fn unquote(inside: &[u8]) -> Cow<'_, str> {
     if memchr::memchr(b'\\', inside).is_none() {
-        return String::from_utf8_lossy(inside);
+        return lossy(inside);
     }
     let mut octets = Vec::with_capacity(inside.len());
     let mut escaped = false;
@@ -178,7 +187,7 @@ pub(crate) fn unquote(inside: &[u8]) -> Cow<'_, str> {
             escaped = false;
         }
     }
-    Cow::Owned(String::from_utf8_lossy(&octets).into_owned())
+    Cow::Owned(lossy(&octets).into_owned())
 }
 
 /// The elements of a row that is a list: split at commas outside quoted strings, `<>` and comments. Empty elements are
@@ -287,7 +296,7 @@ impl<'a> Param<'a> {
         let value = self.value.unwrap_or_default();
         match Cursor::new(value).quoted() {
             Some(inside) => unquote(inside),
-            None => String::from_utf8_lossy(value),
+            None => lossy(value),
         }
     }
 }
