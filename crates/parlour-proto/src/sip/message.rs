@@ -1,11 +1,14 @@
 //! One SIP message: its octets and an index of where its header rows are (RFC 3261 7).
 
+mod read;
+
 use std::sync::Arc;
 
 use smallvec::SmallVec;
 
+use self::read::read;
 use super::fault::Fault;
-use super::header::lex::{Elements, is_lws, is_token, number};
+use super::header::lex::Elements;
 use super::header::{ContentLength, Header, HeaderFault, MethodSet, Via};
 use super::method::Method;
 use super::name::Name;
@@ -353,159 +356,6 @@ impl Kept {
 /// Length of "SIP/2.0 200 ".
 const STATUS_LINE: usize = 12;
 
-/// Indexes everything that can be indexed; the first fault goes to `fault`. `None`: there is no message.
-fn read<'a>(octets: &'a [u8], fault: &mut Option<Fault>) -> Option<Message<'a>> {
-    if octets.len() > MAX_MESSAGE {
-        *fault = Some(Fault::TooLarge);
-    }
-    let octets = octets.get(..octets.len().min(MAX_MESSAGE))?;
-    // RFC 3261 7.5: empty lines before the message are passed over.
-    let blank = octets.iter().take_while(|octet| matches!(octet, b'\r' | b'\n')).count();
-    let octets = octets.get(blank..)?;
-    let line_end = memchr::memchr(b'\n', octets)?;
-    let first = octets.get(..line_end)?;
-    let line = read_start(first.strip_suffix(b"\r").unwrap_or(first), fault)?;
-    let mut message = Message {
-        octets,
-        index: Index { line, rows: SmallVec::new(), seen: 0, body: to_u32(octets.len())? },
-    };
-    read_rows(&mut message, line_end.checked_add(1)?, fault);
-    Some(message)
-}
-
-fn read_start(line: &[u8], fault: &mut Option<Fault>) -> Option<Line> {
-    if let Some(rest) = line.strip_prefix(b"SIP/2.0 ") {
-        let status = rest.get(..3).and_then(number).filter(|status| (100..700).contains(status));
-        // RFC 4475 3.1.1.13: the reason may be empty; strictly, the space before it may not.
-        let reason = rest.get(3..).filter(|after| matches!(after.first(), None | Some(b' ')));
-        let (Some(status), Some(reason)) = (status, reason) else {
-            *fault = Some(Fault::StatusLine);
-            return None;
-        };
-        let reason_length = u16::try_from(reason.len().saturating_sub(1)).ok()?;
-        return Some(Line::Response { status, reason_length });
-    }
-    let method_length = line.iter().position(|&octet| !is_token(octet))?;
-    let (method_text, rest) = line.split_at_checked(method_length)?;
-    let rest = rest.strip_prefix(b" ").filter(|_| method_length > 0)?;
-    // RFC 3261 7.1: single spaces, and none within the URI; a line that breaks this still tells its method.
-    let uri_length = rest.iter().position(|&octet| octet == b' ').unwrap_or(rest.len());
-    let version = rest.get(uri_length..)?;
-    let version = version.strip_prefix(b" ").unwrap_or_default();
-    let is_sip = version.get(..4).is_some_and(|sip| sip.eq_ignore_ascii_case(b"SIP/"));
-    if uri_length > MAX_URI {
-        fault.get_or_insert(Fault::UriTooLong);
-    } else if version.eq_ignore_ascii_case(b"SIP/2.0") && uri_length > 0 {
-        // As it should be.
-    } else if is_sip && version.iter().all(|octet| octet.is_ascii_graphic()) {
-        fault.get_or_insert(Fault::Version);
-    } else {
-        fault.get_or_insert(Fault::RequestLine);
-    }
-    let method_length = u16::try_from(method_length).ok()?;
-    let uri_length = u16::try_from(uri_length).unwrap_or(u16::MAX);
-    Some(Line::Request { method: Method::of(method_text), method_length, uri_length })
-}
-
-/// Indexes the rows that start at `at`, up to the empty line.
-fn read_rows(message: &mut Message<'_>, mut at: usize, fault: &mut Option<Fault>) {
-    let octets = message.octets;
-    let mut vias = 0_usize;
-    while let Some(rest) = octets.get(at..) {
-        let empty_line = match rest {
-            [b'\r', b'\n', ..] => 2,
-            [b'\n', ..] => 1,
-            _ => 0,
-        };
-        if empty_line > 0 {
-            message.index.body = to_u32(at.saturating_add(empty_line)).unwrap_or(u32::MAX);
-            return;
-        }
-        let Some(length) = row_length(rest, fault) else { break };
-        if let Some(row) = rest.get(..length).and_then(|row| read_row(row, at, fault)) {
-            if message.index.rows.len() == MAX_ROWS {
-                fault.get_or_insert(Fault::TooManyRows);
-                return;
-            }
-            message.index.seen |= row.name.bit();
-            message.index.rows.push(row);
-            if row.name == Name::Via {
-                vias = vias.saturating_add(Elements::new(message.value(&row)).count());
-                if vias > MAX_VIA {
-                    fault.get_or_insert(Fault::TooManyVia);
-                }
-            }
-        }
-        at = at.saturating_add(length);
-    }
-    fault.get_or_insert(Fault::NoHeaderEnd);
-}
-
-/// The length of the row that `rest` starts with: with its line ends and the lines folded into it (RFC 3261 7.3.1).
-fn row_length(rest: &[u8], fault: &mut Option<Fault>) -> Option<usize> {
-    let mut at = 0_usize;
-    loop {
-        let found = memchr::memchr2(b'\r', b'\n', rest.get(at..)?)?;
-        at = at.checked_add(found)?;
-        match rest.get(at..)? {
-            [b'\r', b'\n', ..] => at = at.checked_add(2)?,
-            // A line end without CR is read as one: nobody means anything else by it.
-            [b'\n', ..] => at = at.checked_add(1)?,
-            // A CR alone would end the line for others: two readings of one message are an attack.
-            _ => {
-                fault.get_or_insert(Fault::BareCr);
-                at = at.checked_add(1)?;
-                continue;
-            }
-        }
-        if !matches!(rest.get(at), Some(b' ' | b'\t')) {
-            return Some(at);
-        }
-    }
-}
-
-/// One row; `None` for a line that is no header: RFC 3261 8.2.2 has malformed headers ignored that nothing needs.
-fn read_row(row: &[u8], at: usize, fault: &mut Option<Fault>) -> Option<Row> {
-    if row.len() > MAX_ROW {
-        fault.get_or_insert(Fault::RowTooLong);
-        return None;
-    }
-    let name_length = row.iter().position(|&octet| !is_token(octet))?;
-    let (name_text, mut rest) = row.split_at_checked(name_length)?;
-    // RFC 3261 25.1, HCOLON: white space may stand before the colon, and LWS after it.
-    while let [b' ' | b'\t', after @ ..] = rest {
-        rest = after;
-    }
-    rest = rest.strip_prefix(b":").filter(|_| name_length > 0)?;
-    while let [first, after @ ..] = rest
-        && is_lws(*first)
-    {
-        rest = after;
-    }
-    let value = row.len().checked_sub(rest.len())?;
-    while let [before @ .., last] = rest
-        && is_lws(*last)
-    {
-        rest = before;
-    }
-    Some(Row {
-        at: to_u32(at)?,
-        name_length: u16::try_from(name_length).ok()?,
-        value: u16::try_from(value).ok()?,
-        value_length: u16::try_from(rest.len()).ok()?,
-        name: Name::of(name_text),
-    })
-}
-
-fn to_u32(number: usize) -> Option<u32> {
-    u32::try_from(number).ok()
-}
-
-/// Never loses anything: a message is smaller than 4 GiB.
-fn to_usize(number: u32) -> usize {
-    usize::try_from(number).unwrap_or(usize::MAX)
-}
-
 /// Content-Length of a header block that ends with an empty line, for framing.
 pub(super) fn read_head(head: &[u8]) -> Result<Option<usize>, Fault> {
     let mut fault = None;
@@ -515,6 +365,11 @@ pub(super) fn read_head(head: &[u8]) -> Result<Option<usize>, Fault> {
         return Err(fault);
     }
     Ok(content_length(message.rows(Name::ContentLength))?)
+}
+
+/// Never loses anything: a message is smaller than 4 GiB.
+fn to_usize(number: u32) -> usize {
+    usize::try_from(number).unwrap_or(usize::MAX)
 }
 
 #[cfg(test)]
