@@ -32,12 +32,14 @@ pub struct SourceId(pub u64);
 /// What the driver tells the endpoint.
 #[derive(Debug)]
 pub enum Input<'a> {
-    /// A connection stands: one that was accepted, or the one that [`Output::Connect`] asked for.
+    /// A connection stands: one that was accepted, or the one that [`Output::Connect`] asked for. It is taken to have
+    /// room for 16 KiB until [`Input::Writable`] says otherwise.
     Connected { connection: ConnectionId, peer: SocketAddr },
     /// Octets arrived. Any cut is fine.
     Received { connection: ConnectionId, bytes: &'a [u8] },
     /// The driver now takes up to `room` octets on this connection; replaces what it said before. The endpoint emits
-    /// no [`Output::Send`] beyond it, but for responses and REPORTs to what it received.
+    /// no [`Output::Send`] beyond it, but for responses, REPORTs and bodiless SENDs. A message that would fit the room
+    /// when it is told is not cut; grant 16 KiB or more where you can, as less than 4 KiB is as good as none.
     Writable { connection: ConnectionId, room: usize },
     /// The connection is gone, or could not be made. The endpoint forgets it.
     Closed { connection: ConnectionId },
@@ -244,9 +246,11 @@ pub enum SessionFailure {
 /// The driver's word on a received message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Verdict {
-    /// It is stored, or needs no storing: 200.
+    /// It is stored, or needs no storing: 200, and a success REPORT if one was asked for.
     Accepted,
-    /// It is refused with this status: 403, 413 or 415.
+    /// It is here but not stored yet: 200 now. A second verdict decides on the REPORT.
+    Received,
+    /// It is refused with this status: 403, 413 or 415. After [`Verdict::Received`] that is a failure REPORT.
     Refused(u16),
 }
 
@@ -257,18 +261,21 @@ pub struct Limits {
     pub header_section: usize,
     /// Body of a frame that is not a SEND, octets (RFC 4975 7.1.2 and X-23).
     pub other_body: usize,
-    /// Messages in reassembly, per session.
+    /// Messages in reassembly, per session; eight times as many per connection.
     pub incomplete_messages: usize,
     /// Bodies up to this size are kept in memory; larger ones are spooled. Octets.
     pub inline_body: usize,
-    /// Octets handed out for spooling and not yet spooled, per connection, before reading stops.
+    /// Octets handed out for spooling and not yet spooled, and octets of inline bodies without a verdict, per
+    /// connection, before reading stops.
     pub unspooled: u64,
     /// Octets sent and not yet answered, per session, before no more chunks leave.
     pub unacknowledged: u64,
     /// Messages waiting to be sent, per session.
     pub queued_messages: usize,
-    /// Octets of responses and REPORTs that may wait for a peer that does not read.
+    /// Octets of responses and REPORTs beyond the room, per connection, before reading stops.
     pub pending_replies: usize,
+    /// Received messages without a verdict, per connection, before reading stops.
+    pub unsettled: usize,
     /// How long a message may stay without a new chunk.
     pub reassembly_idle: Duration,
     /// How long a connection may stay unbound.
@@ -290,10 +297,56 @@ impl Default for Limits {
             unacknowledged: 256 * 1024,
             queued_messages: 1024,
             pending_replies: 256 * 1024,
+            unsettled: 1024,
             reassembly_idle: Duration::from_secs(60),
             unbound: Duration::from_secs(10),
             bind: Duration::from_secs(30),
             response: Duration::from_secs(30),
         }
     }
+}
+
+/// Why a message is not taken for sending.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, thiserror::Error)]
+pub enum SendError {
+    /// The session never was, is closed, or has failed.
+    #[error("there is no such session")]
+    UnknownSession,
+    /// [`Limits::queued_messages`] wait already.
+    #[error("too many messages wait to be sent")]
+    QueueFull,
+    /// The peer's max-size is smaller.
+    #[error("the message is larger than the {0} octets that the peer takes")]
+    TooLarge(u64),
+    /// The Message-ID is no RFC 4975 `ident`.
+    #[error("the Message-ID is not 4 to 32 letters, digits or .-+%= after a letter or digit")]
+    BadMessageId,
+    /// A message with this Message-ID is on its way.
+    #[error("a message with this Message-ID is on its way")]
+    DuplicateMessageId,
+    /// The media type is malformed.
+    #[error("the media type is malformed")]
+    BadContentType,
+    /// The peer has answered 415 to this media type in this session (RFC 4975 10.6).
+    #[error("the peer has refused this media type in this session")]
+    RefusedContentType,
+}
+
+/// What an endpoint keeps at this moment.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Load {
+    /// Sessions that are open.
+    pub sessions: usize,
+    /// Connections that stand or are being made.
+    pub connections: usize,
+    /// Messages waiting to be sent, or to be acknowledged or reported on.
+    pub outgoing: usize,
+    /// Messages in reassembly.
+    pub incoming: usize,
+    /// Receipts without a verdict.
+    pub receipts: usize,
+    /// Requests of ours without a response.
+    pub transactions: usize,
+    /// Octets of bodies, unfinished header sections and replies in memory.
+    pub octets: usize,
 }

@@ -1,0 +1,160 @@
+//! Which session a request belongs to, and the binding of sessions to connections (RFC 4975 5.4 and 7.3).
+
+use crate::connection::Current;
+use crate::endpoint::Endpoint;
+use crate::head::{Flag, Head, Start};
+use crate::io::{ConnectionId, FailureReport, Matching, SessionId};
+use crate::session::{Bind, Session};
+use crate::uri::{Parts, same_id};
+use crate::write::FrameWriter;
+
+/// Why a request is refused: a status code, the clause, and the reason in words.
+pub(crate) struct Refusal {
+    pub(crate) status: u16,
+    pub(crate) clause: &'static str,
+    pub(crate) text: String,
+}
+
+impl Refusal {
+    pub(crate) fn new(status: u16, clause: &'static str, text: impl Into<String>) -> Self {
+        Refusal { status, clause, text: text.into() }
+    }
+}
+
+impl Endpoint {
+    /// The session that a request belongs to. A SEND binds a waiting session to its connection.
+    //= IM M-11
+    //= IM X-21
+    pub(crate) fn place(&mut self, connection: ConnectionId, head: &Head<'_>) -> Result<SessionId, Refusal> {
+        if let Some(fault) = head.fault {
+            return Err(Refusal::new(400, "M-13", fault.to_string()));
+        }
+        let unknown = |text: &str| Refusal::new(481, "M-11", text);
+        // RFC 4975 7.3: To-Path has exactly one URI, and it is ours. Some peers write it twice.
+        let mut uris = head.to_path.split(' ').filter(|uri| !uri.is_empty());
+        let to = uris.next().unwrap_or_default();
+        if uris.any(|other| other != to) {
+            return Err(unknown("To-Path leads on to somewhere else"));
+        }
+        let to_parts =
+            Parts::of(to).map_err(|fault| Refusal::new(400, "M-13", format!("To-Path: {fault}")))?;
+        let id = to_parts.session_id(to).and_then(|id| self.by_local.get(id)).copied();
+        let Some((id, session)) = id.and_then(|id| Some((id, self.sessions.get_mut(&id)?))) else {
+            return Err(unknown("there is no session with the URI of To-Path"));
+        };
+        if !is_uri(session.local.as_str(), to, session.matching, &session.local) {
+            return Err(unknown("the URI of To-Path is not the one of our SDP"));
+        }
+        match &session.bind {
+            Bind::Bound(bound) if *bound == connection => {}
+            //= IM M-13
+            Bind::Bound(_) | Bind::Connecting(_) => {
+                return Err(Refusal::new(506, "M-11", "the session is bound to another connection"));
+            }
+            Bind::Waiting(_) if head.start == Start::Send => {}
+            Bind::Waiting(_) => return Err(unknown("the session is not bound by a SEND yet")),
+        }
+        let from = head.from_path.split(' ').rfind(|uri| !uri.is_empty()).unwrap_or_default();
+        if !is_uri(session.peer.rightmost().as_str(), from, session.matching, session.peer.rightmost()) {
+            return Err(unknown("the last URI of From-Path is not the peer's of SDP"));
+        }
+        self.explain_difference(connection, id, to, from);
+        self.bind_waiting(connection, id);
+        Ok(id)
+    }
+
+    /// With matching by session-id, tells once that a host or port differs.
+    //= IM D-17
+    fn explain_difference(&mut self, connection: ConnectionId, id: SessionId, to: &str, from: &str) {
+        let Some(session) = self.sessions.get_mut(&id).filter(|session| !session.explained) else { return };
+        let same = |ours: &str, theirs: &str| {
+            ours == theirs
+                || matches!((Parts::of(ours), Parts::of(theirs)),
+                    (Ok(one), Ok(two)) if one.matches(ours, &two, theirs))
+        };
+        let Session { local, peer, .. } = session;
+        let text = if !same(local.as_str(), to) {
+            format!("To-Path says {to} for {local}; the session-id is the same")
+        } else if !same(peer.rightmost().as_str(), from) {
+            format!("From-Path says {from} for {}; the session-id is the same", peer.rightmost())
+        } else {
+            return;
+        };
+        session.explained = true;
+        self.explain(Some(id), connection, "D-17", text);
+    }
+
+    /// The first SEND binds its session to the connection.
+    //= IM M-10
+    fn bind_waiting(&mut self, connection: ConnectionId, id: SessionId) {
+        let Some(session) = self.sessions.get(&id) else { return };
+        let Bind::Waiting(timer) = session.bind else { return };
+        let stated = session.peer.leftmost().ip();
+        self.timers.cancel(timer);
+        if let Some(known) = self.connections.get_mut(&connection) {
+            known.sessions.push(id);
+            if let Some(timer) = known.unbound.take() {
+                self.timers.cancel(timer);
+            }
+            let source = known.peer.map(|peer| peer.ip());
+            if let (Some(stated), Some(source)) = (stated, source)
+                && stated != source
+            {
+                let text = format!("the peer connects from {source}, its path says {stated}");
+                self.explain(Some(id), connection, "X-21", text);
+            }
+        }
+        self.bound(connection, id);
+    }
+
+    /// A request that is neither SEND nor REPORT.
+    //= IM M-13
+    pub(crate) fn unknown_method(&mut self, connection: ConnectionId, head: &Head<'_>) -> Option<Current> {
+        let refusal = match self.place(connection, head) {
+            Ok(session) => (Some(session), Refusal::new(501, "M-13", "the method is unknown")),
+            Err(refusal) => (None, refusal),
+        };
+        self.refuse(connection, refusal.0, head, &refusal.1);
+        None
+    }
+
+    /// Refuses a request: says why, and answers unless the peer wants no response.
+    //= IM X-24
+    //= IM M-7
+    pub(crate) fn refuse(
+        &mut self,
+        connection: ConnectionId,
+        session: Option<SessionId>,
+        head: &Head<'_>,
+        refusal: &Refusal,
+    ) {
+        let Refusal { status, clause, text } = refusal;
+        self.explain(session, connection, clause, format!("{status} to a request: {text}"));
+        let mut previous = head.from_path.split(' ').filter(|uri| !uri.is_empty());
+        // RFC 4975 7.2: the response to a SEND goes to the previous hop, others the whole way back.
+        let to = match head.start {
+            Start::Send => previous.next(),
+            Start::Other(_) => Some(head.from_path).filter(|path| !path.is_empty()),
+            Start::Report | Start::Response { .. } => None,
+        };
+        let from = head.to_path.split(' ').next().filter(|uri| !uri.is_empty());
+        if let (Some(to), Some(from), true) = (to, from, head.failure_report != FailureReport::No)
+            && let Some(known) = self.connections.get_mut(&connection)
+        {
+            FrameWriter::response(&mut known.replies, head.tid, *status, to, from).end(Flag::Last);
+            self.dirty.insert(connection);
+        }
+    }
+}
+
+/// Whether the URI that a peer wrote is `ours`.
+fn is_uri(ours: &str, written: &str, matching: Matching, uri: &crate::uri::MsrpUri) -> bool {
+    if ours == written {
+        return true;
+    }
+    let (Ok(parts), Ok(known)) = (Parts::of(written), Parts::of(ours)) else { return false };
+    match (matching, uri.session_id()) {
+        (Matching::SessionId, Some(id)) => same_id(Some(id), parts.session_id(written)),
+        (Matching::SessionId, None) | (Matching::Strict, _) => known.matches(ours, &parts, written),
+    }
+}

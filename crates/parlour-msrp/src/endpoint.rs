@@ -1,0 +1,488 @@
+//! The endpoint: all sessions and connections of one owner.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+
+use crate::connection::{Chunk, Connection, Current};
+use crate::frame::Piece;
+use crate::head::{Head, Start, Tid};
+use crate::io::{
+    ConnectionId, Event, Incomplete, Input, Limits, Load, Output, Receipt, Role, SendFailure, SessionFailure,
+    SessionId, SessionSpec, SpoolId,
+};
+use crate::outcome::Transaction;
+use crate::random::Random;
+use crate::reassembly::{Partial, Store};
+use crate::send::Fetching;
+use crate::session::{Bind, Session};
+use crate::settle::Held;
+use crate::table::Table;
+use crate::time::Instant;
+use crate::timer::Timers;
+use crate::uri::MsrpUri;
+
+/// The numbers of connections that the endpoint asks for have this bit set.
+const OURS: u64 = 1 << 63;
+
+/// MSRP sessions and their connections.
+///
+/// **One mutation, then drain:** after every call of [`handle`](Endpoint::handle) or a verb, call
+/// [`poll`](Endpoint::poll) until it returns [`Output::Idle`].
+#[derive(Debug)]
+pub struct Endpoint {
+    pub(crate) limits: Limits,
+    pub(crate) random: Random,
+    pub(crate) sessions: BTreeMap<SessionId, Session>,
+    pub(crate) connections: BTreeMap<ConnectionId, Connection>,
+    /// Our sessions by the session-id of our URI.
+    pub(crate) by_local: Table<Box<str>, SessionId>,
+    /// The connections that we opened, by host device.
+    by_device: Table<String, ConnectionId>,
+    pub(crate) transactions: Table<Tid, Transaction>,
+    pub(crate) receipts: BTreeMap<Receipt, Held>,
+    pub(crate) spools: BTreeMap<SpoolId, Spooling>,
+    /// Who waits for the octets of a source.
+    pub(crate) fetches: Vec<Fetching>,
+    pub(crate) timers: Timers<Deadline>,
+    pub(crate) out: VecDeque<Output>,
+    /// Connections for which something may have to be written.
+    pub(crate) dirty: BTreeSet<ConnectionId>,
+    /// The time of the last call.
+    pub(crate) now: Instant,
+    numbers: u64,
+}
+
+/// What a timer is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Deadline {
+    /// An accepted connection has no session.
+    Unbound(ConnectionId),
+    /// A passive session has no connection.
+    Bind(SessionId),
+    /// A request has no response.
+    Response(Tid),
+    /// A message has got no further chunk.
+    Idle(SessionId),
+    /// A frame has been open for long.
+    Stalled(ConnectionId),
+}
+
+/// Octets of one spool.
+#[derive(Debug)]
+pub(crate) struct Spooling {
+    pub(crate) connection: ConnectionId,
+    pub(crate) handed: u64,
+    pub(crate) spooled: u64,
+    /// Whether no more will be handed out.
+    pub(crate) finished: bool,
+}
+
+impl Endpoint {
+    /// An endpoint without sessions.
+    pub fn new(limits: Limits, mut random: Random) -> Self {
+        Endpoint {
+            limits,
+            sessions: BTreeMap::new(),
+            connections: BTreeMap::new(),
+            by_local: Table::new(random.hash_keys()),
+            by_device: Table::new(random.hash_keys()),
+            transactions: Table::new(random.hash_keys()),
+            receipts: BTreeMap::new(),
+            spools: BTreeMap::new(),
+            fetches: Vec::new(),
+            timers: Timers::default(),
+            out: VecDeque::new(),
+            dirty: BTreeSet::new(),
+            now: Instant::ZERO,
+            numbers: 0,
+            random,
+        }
+    }
+
+    /// Opens a session that SDP has negotiated. An active one connects, or shares a connection that we opened to the
+    /// same host device; a passive one waits for its peer for [`Limits::bind`].
+    ///
+    /// The session-id of `spec.local` must be fresh and unguessable (128 random bits or more).
+    //= IM M-15
+    //= IM X-21
+    pub fn open(&mut self, now: Instant, spec: SessionSpec) -> SessionId {
+        self.now = self.now.max(now);
+        let id = SessionId(self.number());
+        let local_id = spec.local.session_id().unwrap_or_default().into();
+        self.by_local.insert(local_id, id);
+        let bind = match spec.role {
+            Role::Passive => Bind::Waiting(self.timers.arm(self.now + self.limits.bind, Deadline::Bind(id))),
+            Role::Active => Bind::Connecting(self.connect(id, spec.peer.leftmost())),
+        };
+        let connection = match bind {
+            Bind::Connecting(connection) => Some(connection),
+            Bind::Waiting(_) | Bind::Bound(_) => None,
+        };
+        self.sessions.insert(id, Session::new(spec, bind));
+        if let Some(connection) = connection
+            && self.connections.get(&connection).is_some_and(|shared| shared.open)
+        {
+            self.bound(connection, id);
+        }
+        id
+    }
+
+    /// Ends a session. Messages that are not acknowledged fail with [`SendFailure::SessionEnded`], messages in
+    /// reassembly become [`Event::Incomplete`]. The last session of a connection takes it along.
+    pub fn close(&mut self, now: Instant, session: SessionId) {
+        self.now = self.now.max(now);
+        let messages = self.sessions.get(&session).map(|session| session.messages.keys().copied().collect());
+        for key in Option::unwrap_or_else(messages, Vec::new) {
+            self.abandon(session, key, SendFailure::SessionEnded);
+        }
+        self.forget_session(session, Incomplete::Disconnected);
+    }
+
+    /// Tells what has happened. It never fails: a peer's fault becomes a response, a closed connection or an event.
+    pub fn handle(&mut self, now: Instant, input: Input<'_>) {
+        self.now = self.now.max(now);
+        match input {
+            Input::Connected { connection, peer } => self.connected(connection, peer),
+            Input::Received { connection, bytes } => self.received(connection, bytes),
+            Input::Writable { connection, room } => {
+                if let Some(known) = self.connections.get_mut(&connection) {
+                    known.grant(room);
+                    self.dirty.insert(connection);
+                }
+            }
+            Input::Closed { connection } => self.disconnected(connection),
+            Input::Fetched { source, offset, bytes } => self.fetched(source, offset, bytes),
+            Input::Spooled { spool, upto } => self.spooled(spool, upto),
+            Input::Tick => {}
+        }
+        while let Some((_, deadline)) = self.timers.pop_due(self.now) {
+            self.expire(deadline);
+        }
+    }
+
+    /// What is to be done next. The responses and chunks for one connection leave together.
+    pub fn poll(&mut self) -> Output {
+        loop {
+            if let Some(output) = self.out.pop_front() {
+                return output;
+            }
+            let Some(connection) = self.dirty.pop_first() else {
+                // A burst must not keep its memory for good.
+                if self.out.capacity() > 64 {
+                    self.out = VecDeque::new();
+                }
+                return Output::Idle(self.timers.next().map(|(at, _)| at));
+            };
+            self.pump(connection);
+        }
+    }
+
+    /// What is kept at this moment. It counts, so do not call it for every input.
+    pub fn load(&self) -> Load {
+        let mut load = Load {
+            sessions: self.sessions.len(),
+            connections: self.connections.len(),
+            receipts: self.receipts.len(),
+            transactions: self.transactions.len(),
+            ..Load::default()
+        };
+        let mut count = |partial: &Partial| {
+            load.incoming = load.incoming.saturating_add(1);
+            load.octets = load.octets.saturating_add(partial.store.octets());
+        };
+        for connection in self.connections.values() {
+            match &connection.current {
+                Current::Chunk(chunk) => chunk.message.iter().for_each(&mut count),
+                Current::Nothing | Current::Ignored { .. } => {}
+            }
+        }
+        self.sessions.values().flat_map(|session| &session.partials).for_each(&mut count);
+        for connection in self.connections.values() {
+            let octets = connection.reader.buffered().saturating_add(connection.replies.len());
+            load.octets = load.octets.saturating_add(octets);
+        }
+        for message in self.sessions.values().flat_map(|session| session.messages.values()) {
+            load.outgoing = load.outgoing.saturating_add(1);
+            load.octets = load.octets.saturating_add(message.octets());
+        }
+        load
+    }
+
+    /// A connection for a new session of ours: one that leads there already, or a new one.
+    fn connect(&mut self, session: SessionId, to: &MsrpUri) -> ConnectionId {
+        // RFC 4975 5.4: the same host, port and scheme.
+        let port = to.port().map_or_else(String::new, |port| port.to_string());
+        let device = format!("{}//{}:{port}", to.is_secure(), to.host().to_ascii_lowercase());
+        let shared = self.by_device.get(&device).copied();
+        let id = shared.unwrap_or_else(|| {
+            let id = ConnectionId(OURS | self.number());
+            let connection = Connection { device: Some(device.clone()), ..Connection::new(&self.limits) };
+            self.connections.insert(id, connection);
+            self.by_device.insert(device, id);
+            self.out.push_back(Output::Connect { connection: id, session, to: to.clone() });
+            id
+        });
+        if let Some(connection) = self.connections.get_mut(&id) {
+            connection.sessions.push(session);
+        }
+        id
+    }
+
+    fn connected(&mut self, id: ConnectionId, peer: std::net::SocketAddr) {
+        let ours = id.0 & OURS != 0;
+        if ours && !self.connections.contains_key(&id) {
+            // Its last session was closed meanwhile.
+            self.out.push_back(Output::Close { connection: id });
+            return;
+        }
+        let limits = &self.limits;
+        let connection = self.connections.entry(id).or_insert_with(|| Connection::new(limits));
+        (connection.open, connection.peer, connection.heard) = (true, Some(peer), self.now);
+        if ours {
+            for session in connection.sessions.clone() {
+                self.bound(id, session);
+            }
+        } else {
+            //= IM X-21
+            connection.unbound = Some(self.timers.arm(self.now + self.limits.unbound, Deadline::Unbound(id)));
+        }
+    }
+
+    /// The session has its connection.
+    pub(crate) fn bound(&mut self, connection: ConnectionId, session: SessionId) {
+        if let (Some(known), Some(state)) =
+            (self.connections.get_mut(&connection), self.sessions.get_mut(&session))
+        {
+            state.bind = Bind::Bound(connection);
+            known.make_ready(session);
+            self.dirty.insert(connection);
+            self.out.push_back(Output::Event(Event::Bound { session }));
+        }
+    }
+
+    fn received(&mut self, id: ConnectionId, bytes: &[u8]) {
+        let Some(connection) = self.connections.get_mut(&id).filter(|connection| connection.open) else {
+            return;
+        };
+        connection.heard = self.now;
+        self.dirty.insert(id);
+        let fresh = crate::frame::FrameReader::new(self.limits.header_section);
+        let mut reader = std::mem::replace(&mut connection.reader, fresh);
+        let mut input = bytes;
+        while let Some(piece) = reader.next(&mut input) {
+            match piece {
+                Piece::Head(head) => {
+                    let current = self.begin(id, &head);
+                    if let Some(connection) = self.connections.get_mut(&id) {
+                        connection.current = current;
+                    }
+                }
+                Piece::Body(octets) => self.body(id, octets),
+                Piece::End(flag) => self.end(id, flag),
+                Piece::Fault(fault) => {
+                    self.explain(None, id, "M-13", format!("connection closed: {fault}"));
+                    self.drop_connection(id);
+                }
+            }
+            if !self.connections.contains_key(&id) {
+                return;
+            }
+        }
+        let idle = self.limits.reassembly_idle;
+        if let Some(connection) = self.connections.get_mut(&id) {
+            if reader.is_mid_frame() && connection.stalled.is_none() {
+                connection.stalled = Some(self.timers.arm(self.now + idle, Deadline::Stalled(id)));
+            }
+            connection.reader = reader;
+        }
+    }
+
+    /// The head of a frame has come.
+    fn begin(&mut self, connection: ConnectionId, head: &Head<'_>) -> Current {
+        match head.start {
+            Start::Send => self.begin_send(connection, head),
+            Start::Report => self.report(connection, head),
+            Start::Response { status, comment } => self.response(connection, head.tid, status, comment),
+            Start::Other(_) => self.unknown_method(connection, head),
+        }
+        .unwrap_or(Current::Ignored {
+            left: match head.start {
+                Start::Send => u64::MAX,
+                //= IM X-23
+                Start::Report | Start::Response { .. } | Start::Other(_) => {
+                    u64::try_from(self.limits.other_body).unwrap_or(u64::MAX)
+                }
+            },
+        })
+    }
+
+    fn expire(&mut self, deadline: Deadline) {
+        match deadline {
+            Deadline::Unbound(id) => {
+                if let Some(connection) = self.connections.get_mut(&id) {
+                    connection.unbound = None;
+                    if connection.sessions.is_empty() {
+                        self.explain(
+                            None,
+                            id,
+                            "X-21",
+                            "connection closed: it belongs to no session".to_owned(),
+                        );
+                        self.drop_connection(id);
+                    }
+                }
+            }
+            Deadline::Bind(id) => self.fail_session(id, SessionFailure::NotBound, SendFailure::SessionEnded),
+            Deadline::Response(tid) => self.no_response(tid),
+            Deadline::Idle(session) => self.idle(session),
+            Deadline::Stalled(id) => self.stalled(id),
+        }
+    }
+
+    /// A connection is gone, and with it its sessions (RFC 4975 5.4).
+    fn disconnected(&mut self, id: ConnectionId) {
+        let Some(connection) = self.forget_connection(id) else { return };
+        if let Current::Chunk(Chunk { session, message: Some(partial), .. }) = connection.current {
+            self.lose(session, None, partial, Incomplete::Disconnected);
+        }
+        let why = if connection.open { SessionFailure::Disconnected } else { SessionFailure::ConnectFailed };
+        for session in connection.sessions {
+            self.fail_session(session, why, SendFailure::Disconnected);
+        }
+    }
+
+    /// Writes what waits, closes a connection and fails its sessions.
+    pub(crate) fn drop_connection(&mut self, id: ConnectionId) {
+        self.close_connection(id);
+        self.disconnected(id);
+    }
+
+    /// The session cannot go on: tells all about it and forgets it.
+    pub(crate) fn fail_session(&mut self, id: SessionId, why: SessionFailure, messages: SendFailure) {
+        let Some(session) = self.sessions.get_mut(&id) else { return };
+        for (_, message) in std::mem::take(&mut session.messages) {
+            if let Some(event) = message.failure(id, messages.clone()) {
+                self.out.push_back(Output::Event(event));
+            }
+        }
+        self.forget_session(id, Incomplete::Disconnected);
+        self.out.push_back(Output::Event(Event::SessionFailed { session: id, why }));
+    }
+
+    /// Forgets a session, tells of what it had in reassembly, and closes its connection if it was the last.
+    fn forget_session(&mut self, id: SessionId, why: Incomplete) {
+        let Some(mut session) = self.sessions.remove(&id) else { return };
+        if let Some(local) = session.local.session_id()
+            && self.by_local.get(local) == Some(&id)
+        {
+            self.by_local.remove(local);
+        }
+        if let Bind::Waiting(timer) = session.bind {
+            self.timers.cancel(timer);
+        }
+        let connection = session.connection();
+        for partial in std::mem::take(&mut session.partials) {
+            self.lose(id, connection, partial, why);
+        }
+        let Some(at) = connection else { return };
+        let Some(connection) = self.connections.get_mut(&at) else { return };
+        connection.sessions.retain(|other| *other != id);
+        connection.ready.retain(|other| *other != id);
+        let last = connection.sessions.is_empty();
+        match std::mem::replace(&mut connection.current, Current::Nothing) {
+            Current::Chunk(chunk) if chunk.session == id => {
+                connection.current = Current::Ignored { left: u64::MAX };
+                if let Some(partial) = chunk.message {
+                    self.lose(id, Some(at), partial, why);
+                }
+            }
+            other @ (Current::Nothing | Current::Ignored { .. } | Current::Chunk(_)) => {
+                connection.current = other
+            }
+        }
+        // RFC 4975 5.4: a connection stays as long as it has sessions.
+        //= IM M-15
+        if last {
+            self.close_connection(at);
+            self.forget_connection(at);
+        }
+    }
+
+    /// Asks the driver to close a connection after what waits to be written.
+    fn close_connection(&mut self, id: ConnectionId) {
+        self.pump_replies(id);
+        self.out.push_back(Output::Close { connection: id });
+    }
+
+    fn forget_connection(&mut self, id: ConnectionId) -> Option<Connection> {
+        let connection = self.connections.remove(&id)?;
+        self.dirty.remove(&id);
+        if let Some(device) = &connection.device
+            && self.by_device.get(device) == Some(&id)
+        {
+            self.by_device.remove(device);
+        }
+        for timer in [connection.unbound, connection.stalled].into_iter().flatten() {
+            self.timers.cancel(timer);
+        }
+        Some(connection)
+    }
+
+    fn spooled(&mut self, spool: SpoolId, upto: u64) {
+        let Some(state) = self.spools.get_mut(&spool) else { return };
+        let news = upto.min(state.handed).saturating_sub(state.spooled);
+        state.spooled = state.spooled.saturating_add(news);
+        let (id, over) = (state.connection, state.finished && state.spooled >= state.handed);
+        if over {
+            self.spools.remove(&spool);
+        }
+        if let Some(connection) = self.connections.get_mut(&id) {
+            connection.unspooled = connection.unspooled.saturating_sub(news);
+            self.dirty.insert(id);
+        }
+    }
+
+    /// Throws away what is here of a message, and says so.
+    pub(crate) fn lose(
+        &mut self,
+        session: SessionId,
+        connection: Option<ConnectionId>,
+        partial: Partial,
+        why: Incomplete,
+    ) {
+        if let Some(timer) = partial.idle {
+            self.timers.cancel(timer);
+        }
+        if let Store::Spool { spool, .. } = partial.store {
+            if let Some(state) = self.spools.remove(&spool)
+                && let Some(connection) = self.connections.get_mut(&state.connection)
+            {
+                let rest = state.handed.saturating_sub(state.spooled);
+                connection.unspooled = connection.unspooled.saturating_sub(rest);
+                self.dirty.insert(state.connection);
+            }
+            self.out.push_back(Output::Discard { spool });
+        }
+        if let Some(connection) = connection.and_then(|id| self.connections.get_mut(&id)) {
+            connection.incomplete = connection.incomplete.saturating_sub(1);
+        }
+        let received = partial.ranges.octets();
+        let message_id = partial.message_id;
+        self.out.push_back(Output::Event(Event::Incomplete { session, message_id, received, why }));
+    }
+
+    pub(crate) fn explain(
+        &mut self,
+        session: Option<SessionId>,
+        connection: ConnectionId,
+        clause: &'static str,
+        text: String,
+    ) {
+        self.out.push_back(Output::Event(Event::Explain { session, connection, clause, text }));
+    }
+
+    /// A number that was never used before.
+    pub(crate) fn number(&mut self) -> u64 {
+        self.numbers = self.numbers.wrapping_add(1);
+        self.numbers
+    }
+}

@@ -1,0 +1,178 @@
+//! What becomes of our requests: responses, REPORTs, and neither (RFC 4975 7.3.2 and 10).
+
+use crate::accept::essence;
+use crate::connection::Current;
+use crate::endpoint::Endpoint;
+use crate::head::{Head, Tid};
+use crate::io::{ConnectionId, Event, FailureReport, Output, SendFailure, SessionFailure, SessionId};
+use crate::time::Instant;
+use crate::timer::TimerId;
+
+/// A request of ours that has no response yet.
+#[derive(Debug)]
+pub(crate) struct Transaction {
+    pub(crate) connection: ConnectionId,
+    pub(crate) session: SessionId,
+    /// The message; none for a SEND without a body.
+    pub(crate) message: Option<u64>,
+    /// What it counts for in the window.
+    pub(crate) cost: u64,
+    pub(crate) timer: TimerId,
+    pub(crate) sent: Instant,
+}
+
+impl Endpoint {
+    /// A response. One that answers nothing is ignored: some peers answer REPORTs.
+    //= IM M-12
+    //= IM X-24
+    pub(crate) fn response(
+        &mut self,
+        connection: ConnectionId,
+        tid: Tid,
+        status: u16,
+        comment: &str,
+    ) -> Option<Current> {
+        // RFC 4975 7.2: a response comes on the connection of its request.
+        self.transactions.get(&tid).filter(|transaction| transaction.connection == connection)?;
+        let transaction = self.transactions.remove(&tid)?;
+        self.timers.cancel(transaction.timer);
+        let id = transaction.session;
+        let session = self.sessions.get_mut(&id)?;
+        session.unacknowledged = session.unacknowledged.saturating_sub(transaction.cost);
+        match (transaction.message, status) {
+            // An unknown 2xx is a 200.
+            (Some(key), 200..=299) => self.answered(id, key),
+            (Some(key), _) => self.refused(id, key, status, comment),
+            (None, 481 | 506) => {
+                self.fail_session(id, SessionFailure::Refused(status), SendFailure::SessionEnded)
+            }
+            (None, _) => {}
+        }
+        self.wake(id);
+        None
+    }
+
+    /// A chunk was answered 200, or needs no answer any more.
+    fn answered(&mut self, id: SessionId, key: u64) {
+        let Some(session) = self.sessions.get_mut(&id) else { return };
+        let Some(message) = session.messages.get_mut(&key) else { return };
+        message.open = message.open.saturating_sub(1);
+        self.finish(id, key);
+    }
+
+    /// Tells that all chunks of a message were answered, and forgets it when no REPORT is to come either.
+    pub(crate) fn finish(&mut self, id: SessionId, key: u64) {
+        let Some(session) = self.sessions.get_mut(&id) else { return };
+        let Some(message) = session.messages.get_mut(&key) else { return };
+        if !message.finished || message.open > 0 {
+            return;
+        }
+        if message.failure_report == FailureReport::Yes && !message.acknowledged {
+            let message_id = message.message_id.as_ref().to_owned();
+            self.out.push_back(Output::Event(Event::Acknowledged { session: id, message_id }));
+        }
+        message.acknowledged = true;
+        if !message.success_report {
+            session.messages.remove(&key);
+        }
+    }
+
+    /// A chunk was refused, and with it the message.
+    fn refused(&mut self, id: SessionId, key: u64, status: u16, comment: &str) {
+        // RFC 4975 10.4: 408 says what our own timer would say.
+        let why = match status {
+            408 => SendFailure::NoResponse,
+            _ => SendFailure::Refused { status, comment: comment.to_owned() },
+        };
+        if status == 415 {
+            self.refused_type(id, key, &why);
+        }
+        self.abandon(id, key, why);
+        if matches!(status, 481 | 506) {
+            self.fail_session(id, SessionFailure::Refused(status), SendFailure::SessionEnded);
+        }
+    }
+
+    /// RFC 4975 10.6: no more messages of that type in this session, those that wait included.
+    fn refused_type(&mut self, id: SessionId, key: u64, why: &SendFailure) {
+        let Some(session) = self.sessions.get_mut(&id) else { return };
+        let Some(refused) = session.messages.get(&key).map(|message| essence(&message.content_type)) else {
+            return;
+        };
+        let same = |other: &str| essence(other).eq_ignore_ascii_case(refused);
+        let waiting = session.queue.iter().filter(|other| {
+            **other != key
+                && session
+                    .messages
+                    .get(other)
+                    .is_some_and(|other| other.sent == 0 && same(&other.content_type))
+        });
+        let waiting: Vec<u64> = waiting.copied().collect();
+        let refused = refused.into();
+        session.refused_types.push(refused);
+        for other in waiting {
+            self.abandon(id, other, why.clone());
+        }
+    }
+
+    /// A REPORT. It is never answered, whatever is wrong with it.
+    //= IM M-8
+    //= IM M-9
+    //= IM X-24
+    pub(crate) fn report(&mut self, connection: ConnectionId, head: &Head<'_>) -> Option<Current> {
+        let id = self.place(connection, head).ok()?;
+        // RFC 4975 7.1.3: only namespace 000 means what the response codes mean.
+        let status = head.status.filter(|status| status.namespace == 0)?;
+        let session = self.sessions.get_mut(&id)?;
+        let mut messages = session.messages.iter_mut();
+        let (&key, message) =
+            messages.find(|(_, message)| Some(message.message_id.as_ref()) == head.message_id)?;
+        if !(200..=299).contains(&status.code) {
+            self.refused(id, key, status.code, status.comment);
+            // RFC 4975 7.3.2: octets did not arrive, so the session has failed. What is only not wanted has arrived.
+            if head.byte_range.is_some() && !matches!(status.code, 400 | 403 | 413 | 415) {
+                self.fail_session(id, SessionFailure::Refused(status.code), SendFailure::SessionEnded);
+            }
+            return None;
+        }
+        let (start, end) = match head.byte_range {
+            Some(range) => (range.start.saturating_sub(1), range.end.or(range.total).unwrap_or(message.size)),
+            None => (0, message.size),
+        };
+        message.reported.add(start, end.min(message.size));
+        if message.success_report && message.finished && message.reported.covers(message.size) {
+            message.success_report = false;
+            let message_id = message.message_id.as_ref().to_owned();
+            self.out.push_back(Output::Event(Event::Reported { session: id, message_id }));
+            self.finish(id, key);
+        }
+        None
+    }
+
+    /// 30 s have passed without a response.
+    //= IM M-7
+    pub(crate) fn no_response(&mut self, tid: Tid) {
+        let Some(transaction) = self.transactions.remove(&tid) else { return };
+        let id = transaction.session;
+        let Some(session) = self.sessions.get_mut(&id) else { return };
+        session.unacknowledged = session.unacknowledged.saturating_sub(transaction.cost);
+        if let Some(key) = transaction.message {
+            let report = session.messages.get(&key).map(|message| message.failure_report);
+            match report {
+                Some(FailureReport::Yes) => self.abandon(id, key, SendFailure::NoResponse),
+                // Silence is consent.
+                Some(FailureReport::Partial | FailureReport::No) => self.answered(id, key),
+                None => {}
+            }
+            if report != Some(FailureReport::Yes) {
+                return;
+            }
+        }
+        let heard = self.connections.get(&transaction.connection).map(|connection| connection.heard);
+        if heard.is_none_or(|heard| heard <= transaction.sent) {
+            self.fail_session(id, SessionFailure::Unresponsive, SendFailure::NoResponse);
+        } else {
+            self.wake(id);
+        }
+    }
+}

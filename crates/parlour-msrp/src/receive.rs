@@ -1,0 +1,343 @@
+//! SENDs that come in (RFC 4975 7.3.1).
+
+use crate::bind::Refusal;
+use crate::connection::{Chunk, Current, Reply};
+use crate::endpoint::{Deadline, Endpoint, Spooling};
+use crate::head::{ByteRange, Flag, Head};
+use crate::io::{ConnectionId, Event, FailureReport, Incomplete, Output, SessionId, SpoolId};
+use crate::reassembly::{Partial, Ranges, Store, overwrite};
+use crate::session::Session;
+
+/// How many octets of a spooled message are shown with it.
+const HEAD: usize = 16 * 1024;
+
+/// How often the owner is told of a large message: each time so many octets more are here.
+const STEP: u64 = 256 * 1024;
+
+/// More holes than a sender makes who sends in order and is cut by relays.
+const MAX_RANGES: usize = 256;
+
+impl Endpoint {
+    /// The head of a SEND.
+    pub(crate) fn begin_send(&mut self, connection: ConnectionId, head: &Head<'_>) -> Option<Current> {
+        let id = match self.place(connection, head) {
+            Ok(id) => id,
+            Err(refusal) => {
+                self.refuse(connection, None, head, &refusal);
+                return None;
+            }
+        };
+        match self.begin_chunk(connection, id, head) {
+            Ok(chunk) => chunk.map(Current::Chunk),
+            Err(refusal) => {
+                self.refuse(connection, Some(id), head, &refusal);
+                None
+            }
+        }
+    }
+
+    /// Checks all that the head tells before an octet is kept; `None` for a chunk that is here already.
+    //= IM X-20
+    //= IM M-13
+    fn begin_chunk(
+        &mut self,
+        connection: ConnectionId,
+        id: SessionId,
+        head: &Head<'_>,
+    ) -> Result<Option<Chunk>, Refusal> {
+        let session = self.sessions.get_mut(&id).ok_or_else(|| Refusal::new(481, "M-11", "no session"))?;
+        let previous = head.from_path.split(' ').next().unwrap_or_default();
+        let reply = (head.failure_report != FailureReport::No).then(|| Reply {
+            tid: head.tid,
+            errors_only: head.failure_report == FailureReport::Partial,
+            to: Some(previous).filter(|uri| *uri != session.peer.leftmost().as_str()).map(Into::into),
+        });
+        let partial = head.message_id.and_then(|message_id| session.take_partial(message_id));
+        if let Some(timer) = partial.as_ref().and_then(|partial| partial.idle) {
+            self.timers.cancel(timer);
+        }
+        if !head.has_body && partial.is_none() {
+            // RFC 4975 7.1: a SEND without a body is traffic, nothing to be shown.
+            return Ok(Some(Chunk { session: id, reply, message: None, offset: 0 }));
+        }
+        let checked = check(session, partial.as_ref(), head);
+        let (range, message_id, content_type) = match checked {
+            Ok(checked) => checked,
+            Err(refusal) => {
+                if let Some(message_id) = head.message_id.filter(|_| refusal.status == 413) {
+                    session.refused.add(message_id);
+                }
+                if let Some(partial) = partial {
+                    self.lose(id, Some(connection), partial, Incomplete::Refused);
+                }
+                return Err(refusal);
+            }
+        };
+        let start = range.start.saturating_sub(1);
+        if partial.is_none() && start > 0 && session.finished.contains(message_id) {
+            //= IM M-2
+            self.repeat(connection, id, message_id, reply);
+            return Ok(None);
+        }
+        let mut partial = match partial {
+            Some(partial) => partial,
+            None => {
+                let known = self.connections.get_mut(&connection);
+                known.into_iter().for_each(|known| known.incomplete = known.incomplete.saturating_add(1));
+                Partial {
+                    message_id: message_id.to_owned(),
+                    content_type: content_type.to_owned(),
+                    content_disposition: head.content_disposition.map(str::to_owned),
+                    success_report: head.success_report,
+                    failure_report: head.failure_report,
+                    report_to: Some(head.from_path).filter(|path| **path != *session.to).map(Into::into),
+                    store: Store::Memory(Vec::new()),
+                    ranges: Ranges::default(),
+                    stated: None,
+                    total: None,
+                    chunks: 0,
+                    told: 0,
+                    idle: None,
+                }
+            }
+        };
+        partial.idle = None;
+        partial.stated = partial.stated.or(range.total);
+        Ok(Some(Chunk { session: id, reply, message: Some(partial), offset: start }))
+    }
+
+    /// Octets of the body that is being received.
+    pub(crate) fn body(&mut self, id: ConnectionId, octets: &[u8]) {
+        let Some(connection) = self.connections.get_mut(&id) else { return };
+        let current = match std::mem::replace(&mut connection.current, Current::Nothing) {
+            Current::Nothing => return,
+            Current::Ignored { left: u64::MAX } => Current::Ignored { left: u64::MAX },
+            Current::Ignored { left } => match left.checked_sub(count(octets)) {
+                Some(left) => Current::Ignored { left },
+                None => {
+                    let limit = self.limits.other_body;
+                    let text =
+                        format!("connection closed: more than {limit} octets in a frame that is no SEND");
+                    self.explain(None, id, "X-23", text);
+                    self.drop_connection(id);
+                    return;
+                }
+            },
+            Current::Chunk(chunk) => self.chunk_body(id, chunk, octets),
+        };
+        if let Some(connection) = self.connections.get_mut(&id) {
+            connection.current = current;
+        }
+    }
+
+    fn chunk_body(&mut self, id: ConnectionId, mut chunk: Chunk, octets: &[u8]) -> Current {
+        let max = self.sessions.get(&chunk.session).map_or(0, |session| session.max_size);
+        let end = chunk.offset.saturating_add(count(octets));
+        let Some(partial) = &mut chunk.message else { return Current::Chunk(chunk) };
+        if end > max || partial.ranges.len() > MAX_RANGES {
+            // RFC 4975 10.5: stop at once, without waiting for the end of the chunk.
+            let text = format!("the message is larger than {max} octets, or full of holes");
+            self.refuse_chunk(id, chunk, 413, &text);
+            return Current::Ignored { left: u64::MAX };
+        }
+        self.keep(id, partial, chunk.offset, octets);
+        partial.ranges.add(chunk.offset, end);
+        chunk.offset = end;
+        let received = partial.ranges.octets();
+        if received.saturating_sub(partial.told) >= STEP {
+            partial.told = received;
+            let (message_id, total) = (partial.message_id.clone(), partial.total.or(partial.stated));
+            let session = chunk.session;
+            self.out.push_back(Output::Event(Event::Receiving { session, message_id, received, total }));
+        }
+        Current::Chunk(chunk)
+    }
+
+    /// Puts octets into memory, or hands them out once there are too many.
+    //= IM M-6
+    fn keep(&mut self, id: ConnectionId, partial: &mut Partial, offset: u64, octets: &[u8]) {
+        let end = offset.saturating_add(count(octets));
+        if let Store::Memory(memory) = &mut partial.store {
+            match (usize::try_from(offset), usize::try_from(end)) {
+                (Ok(offset), Ok(end)) if end <= self.limits.inline_body => {
+                    overwrite(memory, offset, octets, self.limits.inline_body);
+                    return;
+                }
+                (Ok(_) | Err(_), Ok(_) | Err(_)) => {}
+            }
+            let memory = std::mem::take(memory);
+            let spool = SpoolId(self.number());
+            let head = memory.get(..HEAD).unwrap_or(&memory).to_vec();
+            partial.store = Store::Spool { spool, head };
+            self.spools.insert(spool, Spooling { connection: id, handed: 0, spooled: 0, finished: false });
+            if !memory.is_empty() {
+                self.hand_out(spool, 0, memory);
+            }
+        }
+        if let Store::Spool { spool, head } = &mut partial.store {
+            if let Ok(offset) = usize::try_from(offset) {
+                overwrite(head, offset, octets, HEAD);
+            }
+            self.hand_out(*spool, offset, octets.to_vec());
+        }
+    }
+
+    fn hand_out(&mut self, spool: SpoolId, offset: u64, bytes: Vec<u8>) {
+        let length = count(&bytes);
+        if let Some(state) = self.spools.get_mut(&spool) {
+            state.handed = state.handed.saturating_add(length);
+            if let Some(connection) = self.connections.get_mut(&state.connection) {
+                connection.unspooled = connection.unspooled.saturating_add(length);
+            }
+        }
+        self.out.push_back(Output::Spool { spool, offset, bytes });
+    }
+
+    /// The frame that is being received is over.
+    pub(crate) fn end(&mut self, id: ConnectionId, flag: Flag) {
+        let Some(connection) = self.connections.get_mut(&id) else { return };
+        let mut chunk = match std::mem::replace(&mut connection.current, Current::Nothing) {
+            Current::Nothing | Current::Ignored { .. } => return,
+            Current::Chunk(chunk) => chunk,
+        };
+        let Some(partial) = &mut chunk.message else {
+            self.respond(id, chunk.session, chunk.reply.as_ref(), 200);
+            return;
+        };
+        partial.chunks = partial.chunks.saturating_add(1);
+        match flag {
+            Flag::Abort => {
+                self.respond(id, chunk.session, chunk.reply.as_ref(), 200);
+                if let Some(partial) = chunk.message {
+                    self.lose(chunk.session, Some(id), partial, Incomplete::Aborted);
+                }
+                return;
+            }
+            // RFC 4975 7.3.1: the chunk with `$` defines the total, by its octets and not by its Byte-Range.
+            Flag::Last if partial.total.is_none_or(|total| total == chunk.offset) => {
+                partial.total = Some(chunk.offset)
+            }
+            Flag::Last => {
+                self.refuse_chunk(
+                    id,
+                    chunk,
+                    400,
+                    "two chunks say that the message ends, in different places",
+                );
+                return;
+            }
+            Flag::More => {}
+        }
+        //= IM X-20
+        if partial.total.is_some_and(|total| partial.ranges.end() > total) {
+            self.refuse_chunk(id, chunk, 400, "a chunk lies beyond the end of the message");
+        } else if partial.is_whole() {
+            self.complete(id, chunk);
+        } else {
+            self.wait_for_more(id, chunk);
+        }
+    }
+
+    /// Keeps a message until its next chunk comes; this chunk's octets are safe, so it is answered.
+    fn wait_for_more(&mut self, id: ConnectionId, mut chunk: Chunk) {
+        let most = self.limits.incomplete_messages;
+        let crowded =
+            self.connections.get(&id).is_some_and(|known| known.incomplete > most.saturating_mul(8));
+        let Some(session) = self.sessions.get_mut(&chunk.session) else { return };
+        if crowded || session.partials.len() >= most {
+            self.refuse_chunk(id, chunk, 413, "too many messages are incomplete");
+            return;
+        }
+        if let Some(mut partial) = chunk.message.take() {
+            let at = self.now + self.limits.reassembly_idle;
+            partial.idle = Some(self.timers.arm(at, Deadline::Idle(chunk.session)));
+            session.partials.push(partial);
+        }
+        self.respond(id, chunk.session, chunk.reply.as_ref(), 200);
+    }
+
+    /// Refuses the message that a chunk belongs to.
+    fn refuse_chunk(&mut self, id: ConnectionId, chunk: Chunk, status: u16, text: &str) {
+        let session = chunk.session;
+        self.explain(Some(session), id, "X-20", format!("{status} to a chunk: {text}"));
+        self.respond(id, session, chunk.reply.as_ref(), status);
+        if let Some(partial) = chunk.message {
+            if let Some(session) = self.sessions.get_mut(&session) {
+                session.refused.add(&partial.message_id);
+            }
+            self.lose(session, Some(id), partial, Incomplete::Refused);
+        }
+    }
+
+    /// Messages of this session wait for a chunk that does not come.
+    pub(crate) fn idle(&mut self, id: SessionId) {
+        let now = self.now;
+        let Some(session) = self.sessions.get_mut(&id) else { return };
+        let connection = session.connection();
+        let due = |partial: &Partial| partial.idle.is_some_and(|timer| timer.at() <= now);
+        let (late, rest) = std::mem::take(&mut session.partials).into_iter().partition(due);
+        session.partials = rest;
+        let late: Vec<Partial> = late;
+        for partial in late {
+            self.lose(id, connection, partial, Incomplete::Idle);
+        }
+    }
+
+    /// A frame has been open for as long as a message may wait for a chunk.
+    pub(crate) fn stalled(&mut self, id: ConnectionId) {
+        let idle = self.limits.reassembly_idle;
+        let Some(connection) = self.connections.get_mut(&id) else { return };
+        connection.stalled = None;
+        if !connection.reader.is_mid_frame() {
+            return;
+        }
+        if self.now - connection.heard < idle {
+            connection.stalled = Some(self.timers.arm(connection.heard + idle, Deadline::Stalled(id)));
+            return;
+        }
+        match std::mem::replace(&mut connection.current, Current::Ignored { left: u64::MAX }) {
+            Current::Chunk(Chunk { session, message: Some(partial), .. }) => {
+                self.lose(session, Some(id), partial, Incomplete::Idle);
+            }
+            Current::Nothing | Current::Ignored { .. } | Current::Chunk(_) => {}
+        }
+    }
+}
+
+/// What the head of a chunk says of its message, if it may be taken: Byte-Range, Message-ID and Content-Type.
+fn check<'h>(
+    session: &Session,
+    partial: Option<&Partial>,
+    head: &Head<'h>,
+) -> Result<(ByteRange, &'h str, &'h str), Refusal> {
+    let message_id = head.message_id.ok_or_else(|| Refusal::new(400, "M-13", "there is no Message-ID"))?;
+    let content_type = match head.content_type {
+        Some(content_type) if session.accept.accepts_root(content_type) => content_type,
+        Some(content_type) => {
+            return Err(Refusal::new(415, "M-13", format!("our SDP does not list {content_type}")));
+        }
+        None if head.has_body => {
+            return Err(Refusal::new(400, "M-13", "there is a body and no Content-Type"));
+        }
+        None => "",
+    };
+    let range = head.byte_range.unwrap_or(ByteRange { start: 1, end: None, total: None });
+    let largest = range.start.saturating_sub(1).max(range.end.unwrap_or(0)).max(range.total.unwrap_or(0));
+    if largest > session.max_size {
+        let text = format!("Byte-Range states more than our max-size of {}", session.max_size);
+        return Err(Refusal::new(413, "X-20", text));
+    }
+    // A new attempt starts at 1.
+    if partial.is_none() && range.start > 1 && session.refused.contains(message_id) {
+        return Err(Refusal::new(413, "M-13", "the message was refused before"));
+    }
+    let stated = partial.and_then(|partial| partial.stated);
+    if stated.is_some() && range.total.is_some() && stated != range.total {
+        return Err(Refusal::new(400, "X-20", "the total of Byte-Range changes between chunks"));
+    }
+    Ok((range, message_id, content_type))
+}
+
+fn count(octets: &[u8]) -> u64 {
+    u64::try_from(octets.len()).unwrap_or(u64::MAX)
+}

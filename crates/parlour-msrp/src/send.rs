@@ -1,0 +1,465 @@
+//! Messages that go out: the queue, the chunks, and whose turn it is (RFC 4975 5.1, 7.1, 7.1.1).
+//!
+//! A frame is always written whole, so it needs no interrupting: what would interrupt a chunk - responses, REPORTs,
+//! another session's turn - goes between two of them, and the next chunk continues at the next octet.
+
+use crate::accept::essence;
+use crate::endpoint::{Deadline, Endpoint};
+use crate::head::{Flag, Tid, is_ident};
+use crate::io::{
+    ConnectionId, Event, FailureReport, Outgoing, Output, SendError, SendFailure, SessionId, Source, SourceId,
+};
+use crate::outcome::Transaction;
+use crate::reassembly::Ranges;
+use crate::session::{Bind, Sending, Session};
+use crate::settle::fresh_tid;
+use crate::time::Instant;
+use crate::write::FrameWriter;
+
+/// Octets that leave as one [`Output::Send`] where there is more.
+const BATCH: usize = 256 * 1024;
+
+/// Octets that are asked of a source at once.
+const FETCH: usize = 64 * 1024;
+
+/// RFC 4975 7.1.1: no chunk is smaller, but a message's last; and no larger one may state where it ends.
+const SMALLEST: usize = 2048;
+
+/// Octets that a chunk counts for in the window besides its body.
+const COST: u64 = 256;
+
+/// How often the owner is told of a large message: each time so many octets more have left.
+const STEP: u64 = 256 * 1024;
+
+/// A source that was asked for octets.
+#[derive(Debug)]
+pub(crate) struct Fetching {
+    source: SourceId,
+    offset: u64,
+    session: SessionId,
+    message: u64,
+}
+
+impl Endpoint {
+    /// Queues a message. It leaves, after those queued before it, as soon as the session is bound and there is room.
+    ///
+    /// # Errors
+    /// Why it is not taken; nothing is sent then.
+    //= IM M-2
+    pub fn send(&mut self, now: Instant, id: SessionId, message: Outgoing) -> Result<(), SendError> {
+        self.now = self.now.max(now);
+        let key = self.number();
+        let session = self.sessions.get_mut(&id).ok_or(SendError::UnknownSession)?;
+        let Outgoing { message_id, content_type, body, success_report, failure_report } = message;
+        if !is_ident(message_id.as_bytes()) {
+            return Err(SendError::BadMessageId);
+        }
+        if !essence(&content_type).contains('/') || content_type.chars().any(char::is_control) {
+            return Err(SendError::BadContentType);
+        }
+        //= IM M-12
+        if session.refused_types.iter().any(|refused| refused.eq_ignore_ascii_case(essence(&content_type))) {
+            return Err(SendError::RefusedContentType);
+        }
+        if session.messages.values().any(|other| *other.message_id == *message_id) {
+            return Err(SendError::DuplicateMessageId);
+        }
+        let size = match &body {
+            Source::Inline(octets) => u64::try_from(octets.len()).unwrap_or(u64::MAX),
+            Source::Fetched { size, .. } => *size,
+        };
+        if let Some(max) = session.peer_max_size.filter(|max| size > *max) {
+            return Err(SendError::TooLarge(max));
+        }
+        if session.queue.len() >= self.limits.queued_messages {
+            return Err(SendError::QueueFull);
+        }
+        // Success REPORTs may never come; those awaited for longest are given up.
+        if session.messages.len() >= self.limits.queued_messages.saturating_mul(2)
+            && let Some((&oldest, _)) = session.messages.iter().find(|(_, old)| old.finished && old.open == 0)
+        {
+            session.messages.remove(&oldest);
+        }
+        let sending = Sending {
+            message_id: message_id.into(),
+            content_type: content_type.into(),
+            success_report,
+            failure_report,
+            source: body,
+            fetched: Vec::new(),
+            fetched_from: 0,
+            fetching: false,
+            size,
+            sent: 0,
+            finished: false,
+            open: 0,
+            acknowledged: false,
+            reported: Ranges::default(),
+            told: 0,
+        };
+        session.messages.insert(key, sending);
+        session.queue.push_back(key);
+        self.wake(id);
+        Ok(())
+    }
+
+    /// Gives a message up: it fails with [`SendFailure::Aborted`]. If a part of it has left, the peer is told to forget
+    /// it; if all of it has left, the peer may have it.
+    //= IM M-5
+    pub fn abort(&mut self, now: Instant, id: SessionId, message_id: &str) {
+        self.now = self.now.max(now);
+        let messages = self.sessions.get(&id).map(|session| &session.messages);
+        let key = messages.and_then(|all| all.iter().find(|(_, message)| *message.message_id == *message_id));
+        if let Some(key) = key.map(|(key, _)| *key) {
+            self.abandon(id, key, SendFailure::Aborted);
+        }
+    }
+
+    /// Forgets a message of ours and says why it failed.
+    pub(crate) fn abandon(&mut self, id: SessionId, key: u64, why: SendFailure) {
+        let Some(session) = self.sessions.get_mut(&id) else { return };
+        let Some(message) = session.messages.remove(&key) else { return };
+        session.queue.retain(|queued| *queued != key);
+        let refused = matches!(why, SendFailure::Refused { .. });
+        // RFC 4975 7.1: `#` says that no more chunks come. Who refused the message knows that.
+        if let (Bind::Bound(connection), true) =
+            (&session.bind, message.sent > 0 && !message.finished && !refused)
+            && let Some(known) = self.connections.get_mut(connection)
+        {
+            let tid = fresh_tid(&mut self.random, &self.transactions, &[]);
+            write_chunk(&mut known.replies, tid, session, &message, &[], Flag::Abort);
+            self.dirty.insert(*connection);
+        }
+        if let Some(event) = message.failure(id, why) {
+            self.out.push_back(Output::Event(event));
+        }
+    }
+
+    /// Octets that a source was asked for.
+    pub(crate) fn fetched(&mut self, source: SourceId, offset: u64, bytes: &[u8]) {
+        let Some(at) = self.fetches.iter().position(|asked| asked.source == source && asked.offset == offset)
+        else {
+            return;
+        };
+        let Fetching { session: id, message: key, .. } = self.fetches.swap_remove(at);
+        let Some(session) = self.sessions.get_mut(&id) else { return };
+        let Some(message) = session.messages.get_mut(&key) else { return };
+        message.fetching = false;
+        let wanted = usize::try_from(message.size.saturating_sub(offset)).unwrap_or(usize::MAX);
+        let bytes = bytes.get(..wanted).unwrap_or(bytes);
+        if bytes.is_empty() {
+            self.abandon(id, key, SendFailure::Unreadable);
+        } else {
+            message.fetched.extend_from_slice(bytes);
+            self.wake(id);
+        }
+    }
+
+    /// Gives a session a turn if it is bound.
+    pub(crate) fn wake(&mut self, id: SessionId) {
+        if let Some(Bind::Bound(connection)) = self.sessions.get(&id).map(|session| &session.bind)
+            && let Some(known) = self.connections.get_mut(connection)
+        {
+            known.make_ready(id);
+            self.dirty.insert(*connection);
+        }
+    }
+
+    /// Hands out what may leave on a connection: replies first, then chunks, a session's chunk at a time.
+    //= IM M-4
+    //= IM M-15
+    pub(crate) fn pump(&mut self, id: ConnectionId) {
+        let mut batch = self.take_replies(id);
+        let mut told = Vec::new();
+        while let Some(known) = self.connections.get_mut(&id).filter(|known| known.open) {
+            let Some(&session) = known.ready.front() else { break };
+            match self.next_frame(id, session, &mut batch, &mut told) {
+                Turn::Taken => {
+                    if let Some(known) = self.connections.get_mut(&id) {
+                        known.ready.pop_front();
+                        known.ready.push_back(session);
+                    }
+                }
+                Turn::Waived => {
+                    if let Some(known) = self.connections.get_mut(&id) {
+                        known.ready.pop_front();
+                    }
+                }
+                Turn::NoRoom => break,
+            }
+            if batch.len() >= BATCH {
+                self.out.push_back(Output::Send { connection: id, bytes: std::mem::take(&mut batch) });
+            }
+        }
+        if !batch.is_empty() {
+            self.out.push_back(Output::Send { connection: id, bytes: batch });
+        }
+        self.out.extend(told.into_iter().map(Output::Event));
+        self.balance(id);
+    }
+
+    /// Hands out the responses and REPORTs that wait.
+    pub(crate) fn pump_replies(&mut self, id: ConnectionId) {
+        let bytes = self.take_replies(id);
+        if !bytes.is_empty() {
+            self.out.push_back(Output::Send { connection: id, bytes });
+        }
+    }
+
+    fn take_replies(&mut self, id: ConnectionId) -> Vec<u8> {
+        let Some(known) = self.connections.get_mut(&id).filter(|known| known.open) else { return Vec::new() };
+        let bytes = std::mem::take(&mut known.replies);
+        known.spend(bytes.len());
+        bytes
+    }
+
+    /// Stops or restarts reading.
+    fn balance(&mut self, id: ConnectionId) {
+        let Some(known) = self.connections.get_mut(&id) else { return };
+        let hold = known.should_hold(&self.limits);
+        if std::mem::replace(&mut known.held, hold) != hold {
+            let output =
+                if hold { Output::Hold { connection: id } } else { Output::Resume { connection: id } };
+            self.out.push_back(output);
+        }
+    }
+
+    /// Appends the next SEND of a session, if it has one and there is room for it.
+    fn next_frame(
+        &mut self,
+        at: ConnectionId,
+        id: SessionId,
+        batch: &mut Vec<u8>,
+        told: &mut Vec<Event>,
+    ) -> Turn {
+        self.prefetch(id);
+        let Some(session) = self.sessions.get_mut(&id).filter(|session| session.has_work()) else {
+            return Turn::Waived;
+        };
+        let Some(known) = self.connections.get_mut(&at) else { return Turn::Waived };
+        let plan = session.plan(self.limits.unacknowledged);
+        let fits = plan.and_then(|(key, length)| {
+            let need = length.saturating_add(session.overhead(key));
+            let room = fit(need, known.room, known.granted)?;
+            Some((key, length.min(room.saturating_sub(need.saturating_sub(length)))))
+        });
+        let before = batch.len();
+        match fits {
+            Some((key, length)) => {
+                let Some(message) = session.messages.get(&key) else { return Turn::Waived };
+                let body = message.next_octets(length);
+                let tid = fresh_tid(&mut self.random, &self.transactions, body);
+                let sent = message.sent.saturating_add(count(body));
+                //= IM M-5
+                let flag = if sent == message.size { Flag::Last } else { Flag::More };
+                write_chunk(batch, tid, session, message, body, flag);
+                known.spend(batch.len().saturating_sub(before));
+                self.chunk_left(at, id, key, tid, sent, told);
+            }
+            // RFC 4975 5.4: who connects sends at once, with or without something to say.
+            //= IM M-10
+            None if !session.greeted => {
+                let tid = fresh_tid(&mut self.random, &self.transactions, &[]);
+                let message_id = self.random.ident(16);
+                FrameWriter::request(batch, tid, "SEND", &session.to, session.local.as_str())
+                    .row("Message-ID", &[&message_id])
+                    .row("Byte-Range", &["1-0/0"])
+                    .end(Flag::Last);
+                known.spend(batch.len().saturating_sub(before));
+                self.await_response(at, id, None, tid, 0, FailureReport::Yes);
+            }
+            None if plan.is_some() => return Turn::NoRoom,
+            None => return Turn::Waived,
+        }
+        if let Some(session) = self.sessions.get_mut(&id) {
+            session.greeted = true;
+        }
+        self.prefetch(id);
+        Turn::Taken
+    }
+
+    /// Counts a chunk that was just written.
+    //= IM M-17
+    fn chunk_left(
+        &mut self,
+        at: ConnectionId,
+        id: SessionId,
+        key: u64,
+        tid: Tid,
+        sent: u64,
+        told: &mut Vec<Event>,
+    ) {
+        let Some(session) = self.sessions.get_mut(&id) else { return };
+        let Some(message) = session.messages.get_mut(&key) else { return };
+        let length = sent.saturating_sub(message.sent);
+        let failure_report = message.failure_report;
+        message.advance(sent);
+        let message_id = || message.message_id.as_ref().to_owned();
+        if sent == message.size {
+            told.push(Event::Sent { session: id, message_id: message_id() });
+            message.finished = true;
+            message.source = Source::Inline(Vec::new());
+            message.fetched = Vec::new();
+            session.queue.pop_front();
+        } else if sent.saturating_sub(message.told) >= STEP {
+            let total = message.size;
+            told.push(Event::Progress { session: id, message_id: message_id(), sent, total });
+            message.told = sent;
+        }
+        if failure_report != FailureReport::No {
+            message.open = message.open.saturating_add(1);
+            self.await_response(at, id, Some(key), tid, length, failure_report);
+        }
+        self.finish(id, key);
+    }
+
+    /// Starts the 30 s in which a response must come (RFC 4975 7.1.1).
+    //= IM M-7
+    fn await_response(
+        &mut self,
+        connection: ConnectionId,
+        session: SessionId,
+        message: Option<u64>,
+        tid: Tid,
+        length: u64,
+        failure_report: FailureReport,
+    ) {
+        let timer = self.timers.arm(self.now + self.limits.response, Deadline::Response(tid));
+        // Only `yes` brings a response for sure, so only then is there something to wait for.
+        let cost = if failure_report == FailureReport::Yes { length.saturating_add(COST) } else { 0 };
+        if let Some(session) = self.sessions.get_mut(&session) {
+            session.unacknowledged = session.unacknowledged.saturating_add(cost);
+        }
+        let transaction = Transaction { connection, session, message, cost, timer, sent: self.now };
+        self.transactions.insert(tid, transaction);
+    }
+
+    /// Asks the source of a session's next message for octets before they are needed.
+    fn prefetch(&mut self, id: SessionId) {
+        let Some(session) = self.sessions.get_mut(&id) else { return };
+        let chunk = session.chunk_size;
+        let Some(key) = session.queue.front().copied() else { return };
+        let Some(message) = session.messages.get_mut(&key) else { return };
+        let Source::Fetched { source, size } = message.source else { return };
+        let offset = message.fetched_from.saturating_add(count(&message.fetched));
+        let most = FETCH.checked_div(chunk).unwrap_or(0).max(1).saturating_mul(chunk);
+        let length = usize::try_from(size.saturating_sub(offset)).unwrap_or(usize::MAX).min(most);
+        if length > 0 && !message.fetching && message.next_octets(usize::MAX).len() < most {
+            message.fetching = true;
+            self.fetches.push(Fetching { source, offset, session: id, message: key });
+            self.out.push_back(Output::Fetch { source, offset, length });
+        }
+    }
+}
+
+impl Session {
+    /// The next message and how many of its octets may leave, if they are here and the window is open.
+    fn plan(&self, window: u64) -> Option<(u64, usize)> {
+        let key = *self.queue.front()?;
+        let message = self.messages.get(&key)?;
+        let left = usize::try_from(message.size.saturating_sub(message.sent)).unwrap_or(usize::MAX);
+        let length = left.min(self.chunk_size);
+        let cost = COST.saturating_add(u64::try_from(length).unwrap_or(u64::MAX));
+        let shut = message.failure_report == FailureReport::Yes
+            && self.unacknowledged > 0
+            && self.unacknowledged.saturating_add(cost) > window;
+        (!shut && message.next_octets(length).len() == length).then_some((key, length))
+    }
+
+    /// At least the octets of a chunk that are not its body.
+    fn overhead(&self, key: u64) -> usize {
+        let message = self.messages.get(&key);
+        let own =
+            message.map_or(0, |message| message.message_id.len().saturating_add(message.content_type.len()));
+        [self.to.len(), self.local.as_str().len(), own]
+            .iter()
+            .fold(320, |sum, part| sum.saturating_add(*part))
+    }
+}
+
+impl Sending {
+    /// Octets of it in memory.
+    pub(crate) fn octets(&self) -> usize {
+        match &self.source {
+            Source::Inline(octets) => octets.len(),
+            Source::Fetched { .. } => self.fetched.len(),
+        }
+    }
+
+    /// Up to `length` octets that leave next, as far as they are here.
+    fn next_octets(&self, length: usize) -> &[u8] {
+        let (octets, from) = match &self.source {
+            Source::Inline(octets) => (octets, 0),
+            Source::Fetched { .. } => (&self.fetched, self.fetched_from),
+        };
+        let start = usize::try_from(self.sent.saturating_sub(from)).unwrap_or(usize::MAX);
+        let rest = octets.get(start..).unwrap_or_default();
+        rest.get(..length).unwrap_or(rest)
+    }
+
+    /// Notes that all octets before `sent` have left, and drops those of a source.
+    fn advance(&mut self, sent: u64) {
+        self.sent = sent;
+        let gone = usize::try_from(sent.saturating_sub(self.fetched_from)).unwrap_or(usize::MAX);
+        // Dropping half of them at once moves each octet once at most.
+        if gone >= self.fetched.len() / 2 && gone <= self.fetched.len() {
+            self.fetched.drain(..gone);
+            self.fetched_from = sent;
+        }
+    }
+
+    /// What its owner is told when it fails; nothing if all of it was acknowledged.
+    pub(crate) fn failure(&self, session: SessionId, why: SendFailure) -> Option<Event> {
+        let message_id = self.message_id.as_ref().to_owned();
+        (!self.acknowledged).then_some(Event::Failed { session, message_id, why })
+    }
+}
+
+/// What a session did with its turn.
+enum Turn {
+    /// It has sent a frame.
+    Taken,
+    /// It has nothing to send for now.
+    Waived,
+    /// There is not enough room.
+    NoRoom,
+}
+
+/// How much of a frame of `need` octets may leave now. A frame that fits the whole room is never cut; one that does not
+/// is cut, unless that would make a chunk that is too small.
+fn fit(need: usize, room: usize, granted: usize) -> Option<usize> {
+    if need <= room {
+        return Some(need);
+    }
+    (need > granted && room >= SMALLEST.saturating_mul(2)).then_some(room)
+}
+
+/// Writes one SEND.
+//= IM M-3
+//= IM M-4
+fn write_chunk(out: &mut Vec<u8>, tid: Tid, session: &Session, message: &Sending, body: &[u8], flag: Flag) {
+    let first = message.sent.saturating_add(1).to_string();
+    let last = message.sent.saturating_add(count(body)).to_string();
+    let total = message.size.to_string();
+    // RFC 4975 7.1.1: a chunk above 2048 octets does not say where it ends.
+    let last = if body.len() > SMALLEST { "*" } else { last.as_str() };
+    let mut frame = FrameWriter::request(out, tid, "SEND", &session.to, session.local.as_str())
+        .row("Message-ID", &[&message.message_id]);
+    if message.success_report {
+        frame = frame.row("Success-Report", &["yes"]);
+    }
+    frame = match message.failure_report {
+        FailureReport::Yes => frame,
+        FailureReport::Partial => frame.row("Failure-Report", &["partial"]),
+        FailureReport::No => frame.row("Failure-Report", &["no"]),
+    };
+    frame
+        .row("Byte-Range", &[&first, "-", last, "/", &total])
+        .row("Content-Type", &[&message.content_type])
+        .body(body)
+        .end(flag);
+}
+
+fn count(octets: &[u8]) -> u64 {
+    u64::try_from(octets.len()).unwrap_or(u64::MAX)
+}

@@ -1,0 +1,156 @@
+//! What an endpoint keeps of one session.
+
+use std::collections::{BTreeMap, VecDeque};
+
+use crate::accept::AcceptTypes;
+use crate::io::{ConnectionId, FailureReport, Matching, Role, SessionSpec, Source};
+use crate::reassembly::{Partial, Ranges};
+use crate::timer::TimerId;
+use crate::uri::{MsrpPath, MsrpUri};
+
+/// How many identifiers of refused, and of finished, messages are remembered.
+const REMEMBERED: usize = 8;
+
+/// One session.
+#[derive(Debug)]
+pub(crate) struct Session {
+    pub(crate) local: MsrpUri,
+    pub(crate) peer: MsrpPath,
+    /// The To-Path of our requests: the peer's path in full.
+    pub(crate) to: Box<str>,
+    pub(crate) matching: Matching,
+    pub(crate) accept: AcceptTypes,
+    pub(crate) max_size: u64,
+    pub(crate) peer_max_size: Option<u64>,
+    pub(crate) chunk_size: usize,
+    pub(crate) bind: Bind,
+    /// Whether the SEND that binds the connection has left.
+    pub(crate) greeted: bool,
+    /// Whether a differing host or port was told.
+    pub(crate) explained: bool,
+    /// Messages in reassembly, but for the one whose chunk is being received.
+    pub(crate) partials: Vec<Partial>,
+    /// Identifiers of messages that we refused: their further chunks are refused too.
+    pub(crate) refused: Recent,
+    /// Identifiers of messages that came in chunks and are whole.
+    pub(crate) finished: Recent,
+    /// Our messages, by the order in which they were given to us.
+    pub(crate) messages: BTreeMap<u64, Sending>,
+    /// Those of which octets are still to be sent.
+    pub(crate) queue: VecDeque<u64>,
+    /// Octets sent and not answered.
+    pub(crate) unacknowledged: u64,
+    /// Media types that the peer has answered 415 to.
+    pub(crate) refused_types: Vec<Box<str>>,
+}
+
+impl Session {
+    pub(crate) fn new(spec: SessionSpec, bind: Bind) -> Self {
+        Session {
+            to: spec.peer.to_string().into(),
+            local: spec.local,
+            peer: spec.peer,
+            matching: spec.matching,
+            accept: spec.accept,
+            max_size: spec.max_size,
+            peer_max_size: spec.peer_max_size,
+            chunk_size: spec.chunk_size.max(2048),
+            bind,
+            greeted: spec.role == Role::Passive,
+            explained: false,
+            partials: Vec::new(),
+            refused: Recent::default(),
+            finished: Recent::default(),
+            messages: BTreeMap::new(),
+            queue: VecDeque::new(),
+            unacknowledged: 0,
+            refused_types: Vec::new(),
+        }
+    }
+
+    /// Its connection, standing or being made.
+    pub(crate) fn connection(&self) -> Option<ConnectionId> {
+        match self.bind {
+            Bind::Waiting(_) => None,
+            Bind::Connecting(connection) | Bind::Bound(connection) => Some(connection),
+        }
+    }
+
+    /// Takes the message with this identifier out of reassembly.
+    pub(crate) fn take_partial(&mut self, message_id: &str) -> Option<Partial> {
+        let at = self.partials.iter().position(|partial| partial.message_id == message_id)?;
+        let partial = self.partials.swap_remove(at);
+        if self.partials.is_empty() {
+            self.partials = Vec::new();
+        }
+        Some(partial)
+    }
+
+    /// Whether there is something to send.
+    pub(crate) fn has_work(&self) -> bool {
+        !self.greeted || !self.queue.is_empty()
+    }
+}
+
+/// How a session stands to its connection.
+///
+/// ```text
+/// passive: Waiting -- SEND to our URI --> Bound
+/// active:  Connecting -- connected --> Bound
+/// ```
+#[derive(Debug)]
+pub(crate) enum Bind {
+    /// The peer's SEND is to come until the timer fires.
+    Waiting(TimerId),
+    /// Our connection is being made.
+    Connecting(ConnectionId),
+    /// Messages flow.
+    Bound(ConnectionId),
+}
+
+/// One of our messages.
+#[derive(Debug)]
+pub(crate) struct Sending {
+    pub(crate) message_id: Box<str>,
+    pub(crate) content_type: Box<str>,
+    pub(crate) success_report: bool,
+    pub(crate) failure_report: FailureReport,
+    pub(crate) source: Source,
+    /// Octets of a fetched source that are here, and the position of the first of them.
+    pub(crate) fetched: Vec<u8>,
+    pub(crate) fetched_from: u64,
+    /// Whether more of them were asked for.
+    pub(crate) fetching: bool,
+    pub(crate) size: u64,
+    pub(crate) sent: u64,
+    /// Whether the last chunk has left.
+    pub(crate) finished: bool,
+    /// Chunks without a response.
+    pub(crate) open: u32,
+    /// Whether the owner was told that all chunks were answered.
+    pub(crate) acknowledged: bool,
+    /// What success REPORTs cover.
+    pub(crate) reported: Ranges,
+    /// How many octets had left when the owner was last told.
+    pub(crate) told: u64,
+}
+
+/// The last few identifiers of some kind.
+#[derive(Debug, Default)]
+pub(crate) struct Recent(VecDeque<Box<str>>);
+
+impl Recent {
+    pub(crate) fn add(&mut self, id: &str) {
+        if self.contains(id) {
+            return;
+        }
+        if self.0.len() >= REMEMBERED {
+            self.0.pop_front();
+        }
+        self.0.push_back(id.into());
+    }
+
+    pub(crate) fn contains(&self, id: &str) -> bool {
+        self.0.iter().any(|known| **known == *id)
+    }
+}

@@ -1,0 +1,200 @@
+//! Whole messages, the driver's verdict on them, and what the sender is told (RFC 4975 7.1.3, 7.1.4, 7.2).
+
+use crate::connection::{Chunk, Reply};
+use crate::endpoint::Endpoint;
+use crate::head::{Flag, Tid};
+use crate::io::{Body, ConnectionId, Event, FailureReport, Output, Receipt, SessionId, Verdict};
+use crate::outcome::Transaction;
+use crate::random::Random;
+use crate::reassembly::Store;
+use crate::table::Table;
+use crate::time::Instant;
+use crate::write::{FrameWriter, comment, status_digits};
+
+/// A message that was handed out and waits for the verdict.
+#[derive(Debug)]
+pub(crate) struct Held {
+    session: SessionId,
+    connection: ConnectionId,
+    message_id: Box<str>,
+    /// Responses that wait: the last chunk's, and those of its repetitions.
+    replies: Vec<Reply>,
+    /// Whether the responses have left.
+    answered: bool,
+    success_report: bool,
+    failure_report: FailureReport,
+    report_to: Option<Box<str>>,
+    size: u64,
+    inline: u64,
+}
+
+impl Endpoint {
+    /// Gives the verdict on a message: only now the response to its last chunk, and the REPORT, leave. A receipt that
+    /// is unknown, or whose session is gone, is ignored.
+    //= IM M-7
+    //= IM M-8
+    //= IM M-9
+    pub fn settle(&mut self, now: Instant, receipt: Receipt, verdict: Verdict) {
+        self.now = self.now.max(now);
+        let Some(mut held) = self.receipts.remove(&receipt) else { return };
+        let connection = held.connection;
+        let yes = held.failure_report == FailureReport::Yes;
+        // RFC 4975 7.1.4: with `partial` no 200, with `no` no response at all.
+        let status = match verdict {
+            Verdict::Accepted | Verdict::Received => Some(200).filter(|_| yes),
+            Verdict::Refused(status) => Some(status).filter(|_| held.failure_report != FailureReport::No),
+        };
+        let answered = held.answered;
+        held.answered |= yes && status.is_some();
+        if let Some(status) = status.filter(|_| !answered) {
+            for reply in std::mem::take(&mut held.replies) {
+                self.respond_with(connection, held.session, &reply, status);
+            }
+        }
+        match verdict {
+            Verdict::Received => {
+                self.receipts.insert(receipt, held);
+                return;
+            }
+            Verdict::Accepted if held.success_report => self.send_report(&held, 200),
+            Verdict::Accepted => {}
+            Verdict::Refused(status) => {
+                if let Some(session) = self.sessions.get_mut(&held.session) {
+                    session.refused.add(&held.message_id);
+                }
+                // The error comes too late for a response.
+                if answered && yes {
+                    self.send_report(&held, status);
+                }
+            }
+        }
+        if let Some(known) = self.connections.get_mut(&connection) {
+            known.unsettled = known.unsettled.saturating_sub(1);
+            known.unsettled_octets = known.unsettled_octets.saturating_sub(held.inline);
+            self.dirty.insert(connection);
+        }
+    }
+
+    /// Hands a whole message out.
+    pub(crate) fn complete(&mut self, connection: ConnectionId, chunk: Chunk) {
+        let Chunk { session: id, reply, message: Some(partial), .. } = chunk else { return };
+        let size = partial.total.unwrap_or(0);
+        let receipt = Receipt(self.number());
+        if let Some(session) = self.sessions.get_mut(&id).filter(|_| partial.chunks > 1) {
+            session.finished.add(&partial.message_id);
+        }
+        let (body, inline) = match partial.store {
+            Store::Memory(octets) => (Body::Inline(octets), size),
+            Store::Spool { spool, head } => {
+                if let Some(state) = self.spools.get_mut(&spool) {
+                    state.finished = true;
+                    if state.spooled >= state.handed {
+                        self.spools.remove(&spool);
+                    }
+                }
+                (Body::Spooled { spool, size, head }, 0)
+            }
+        };
+        if let Some(known) = self.connections.get_mut(&connection) {
+            known.incomplete = known.incomplete.saturating_sub(1);
+            known.unsettled = known.unsettled.saturating_add(1);
+            known.unsettled_octets = known.unsettled_octets.saturating_add(inline);
+        }
+        let held = Held {
+            session: id,
+            connection,
+            message_id: partial.message_id.as_str().into(),
+            replies: reply.into_iter().collect(),
+            answered: false,
+            success_report: partial.success_report,
+            failure_report: partial.failure_report,
+            report_to: partial.report_to,
+            size,
+            inline,
+        };
+        self.receipts.insert(receipt, held);
+        self.out.push_back(Output::Event(Event::Message {
+            session: id,
+            receipt,
+            message_id: partial.message_id,
+            content_type: partial.content_type,
+            content_disposition: partial.content_disposition,
+            body,
+            success_report: partial.success_report,
+        }));
+    }
+
+    /// A chunk came again whose message is whole: it is answered as the message was, or will be.
+    pub(crate) fn repeat(
+        &mut self,
+        id: ConnectionId,
+        session: SessionId,
+        message_id: &str,
+        reply: Option<Reply>,
+    ) {
+        let held = self
+            .receipts
+            .values_mut()
+            .find(|held| held.session == session && *held.message_id == *message_id);
+        match held.filter(|held| !held.answered) {
+            Some(held) => held.replies.extend(reply),
+            None => self.respond(id, session, reply.as_ref(), 200),
+        }
+    }
+
+    /// Answers a chunk at once, if it wants an answer.
+    pub(crate) fn respond(
+        &mut self,
+        id: ConnectionId,
+        session: SessionId,
+        reply: Option<&Reply>,
+        status: u16,
+    ) {
+        if let Some(reply) = reply.filter(|reply| status >= 300 || !reply.errors_only) {
+            self.respond_with(id, session, reply, status);
+        }
+    }
+
+    /// Writes a response; it leaves with the next octets for the connection.
+    fn respond_with(&mut self, id: ConnectionId, session: SessionId, reply: &Reply, status: u16) {
+        let (Some(known), Some(session)) = (self.connections.get_mut(&id), self.sessions.get(&session))
+        else {
+            return;
+        };
+        let to = reply.to.as_deref().unwrap_or(session.peer.leftmost().as_str());
+        FrameWriter::response(&mut known.replies, reply.tid, status, to, session.local.as_str())
+            .end(Flag::Last);
+        self.dirty.insert(id);
+    }
+
+    /// Writes a REPORT on a whole message. It is a request, but nobody answers it.
+    fn send_report(&mut self, held: &Held, status: u16) {
+        let tid = fresh_tid(&mut self.random, &self.transactions, &[]);
+        let Some(session) = self.sessions.get(&held.session) else { return };
+        let Some(known) = self.connections.get_mut(&held.connection) else { return };
+        let to = held.report_to.as_deref().unwrap_or(&session.to);
+        let size = held.size.to_string();
+        // An empty range ends before it starts: `1-0/0`.
+        let digits = status_digits(status);
+        let digits = str::from_utf8(&digits).unwrap_or("200");
+        FrameWriter::request(&mut known.replies, tid, "REPORT", to, session.local.as_str())
+            .row("Message-ID", &[&held.message_id])
+            .row("Byte-Range", &["1-", &size, "/", &size])
+            .row("Status", &["000 ", digits, " ", comment(status)])
+            .end(Flag::Last);
+        self.dirty.insert(held.connection);
+    }
+}
+
+/// A new transaction identifier, of 96 random bits, that is no other's and does not stand in the body.
+//= IM M-1
+pub(crate) fn fresh_tid(random: &mut Random, transactions: &Table<Tid, Transaction>, body: &[u8]) -> Tid {
+    loop {
+        let text = random.ident(16);
+        let Some(tid) = Tid::parse(text.as_bytes()) else { continue };
+        let stands_in_body = || memchr::memmem::find(body, format!("-------{text}").as_bytes()).is_some();
+        if !transactions.contains(&tid) && !stands_in_body() {
+            return tid;
+        }
+    }
+}

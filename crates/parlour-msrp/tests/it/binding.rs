@@ -1,0 +1,247 @@
+//! M-10, M-11, M-15, X-21, D-17: sessions and connections.
+
+use std::time::Duration;
+
+use parlour_msrp::uri::{MsrpPath, MsrpUri};
+use parlour_msrp::{
+    ConnectionId, Event, Input, Matching, Output, Role, SendFailure, SessionFailure, SessionSpec,
+};
+
+use crate::script::{ALICE, BOB, Bob, PEER, answer, chunk, frame, frames, response, send, spec, text};
+
+const SECOND: Duration = Duration::from_secs(1);
+
+fn connect_of(bob: &mut Bob) -> ConnectionId {
+    match bob.outputs.pop() {
+        Some(Output::Connect { connection, .. }) => connection,
+        other => panic!("no connection is asked for: {other:?}"),
+    }
+}
+
+//= IM M-10 test
+#[test]
+fn the_active_side_sends_at_once_even_if_it_has_nothing_to_say() {
+    let mut bob = Bob::new();
+    let session = bob.open(spec(Role::Active));
+    let connection = connect_of(&mut bob);
+    let peer = "192.0.2.1:7777".parse().expect("an address");
+    bob.input(Input::Connected { connection, peer });
+    assert_eq!(bob.take_events(), [Event::Bound { session }]);
+    let text = bob.take_text(connection);
+    let (tid, start) = frames(&text).pop().expect("a frame");
+    assert_eq!(start, "SEND");
+    let id = text.lines().find_map(|line| line.strip_prefix("Message-ID: ")).expect("a Message-ID");
+    assert_eq!(
+        text,
+        format!(
+            "MSRP {tid} SEND\r\nTo-Path: {ALICE}\r\nFrom-Path: {BOB}\r\nMessage-ID: {id}\r\nByte-Range: 1-0/0\r\n\
+             -------{tid}$\r\n"
+        )
+    );
+    bob.receive_on(connection, &answer(&tid, "200 OK"));
+    assert_eq!((bob.take_events(), bob.next), (vec![], None));
+}
+
+//= IM M-10 test
+#[test]
+fn the_first_message_binds_if_there_is_one() {
+    let mut bob = Bob::new();
+    let session = bob.open(spec(Role::Active));
+    let connection = connect_of(&mut bob);
+    bob.send(session, text("m1m1", "hi"));
+    assert_eq!(bob.take_text(connection), "");
+    bob.connect(connection);
+    let text = bob.take_text(connection);
+    assert_eq!(frames(&text).len(), 1);
+    assert!(text.contains("\r\n\r\nhi\r\n"), "{text}");
+}
+
+//= IM M-10 test
+#[test]
+fn the_passive_side_waits_for_the_binding_send() {
+    let mut bob = Bob::new();
+    let session = bob.open(spec(Role::Passive));
+    bob.send(session, text("m1m1", "hi"));
+    bob.connect(PEER);
+    assert_eq!(bob.take_text(PEER), "");
+    bob.receive(&send("bind", &["Message-ID: hello"], None, '$'));
+    let text = bob.take_text(PEER);
+    assert!(text.starts_with(&response("bind", "200 OK")) && text.contains("\r\n\r\nhi\r\n"), "{text}");
+    // Nothing but the binding is told: a SEND without a body is no message.
+    assert_eq!(
+        bob.take_events(),
+        [Event::Bound { session }, Event::Sent { session, message_id: "m1m1".into() }]
+    );
+}
+
+//= IM M-11 test
+//= IM M-13 test
+#[test]
+fn a_request_for_no_session_gets_481() {
+    let (mut bob, session) = Bob::bound();
+    let other = "msrp://192.0.2.2:8888/other;tcp";
+    for text in [
+        chunk("t481", "m1m1", "1-2/2", "hi", '$').replace(BOB, other),
+        chunk("t481", "m1m1", "1-2/2", "hi", '$').replace(ALICE, "msrp://192.0.2.1:7777/other;tcp"),
+        chunk("t481", "m1m1", "1-2/2", "hi", '$').replace(BOB, &format!("{BOB} {other}")),
+    ] {
+        bob.receive(&text);
+        let answer = bob.take_text(PEER);
+        assert_eq!(frames(&answer), [("t481".to_owned(), "481 No Such Session".to_owned())], "{text}");
+        assert_eq!(bob.take_explained(), ["M-11"]);
+        assert_eq!(bob.take_events(), []);
+    }
+    // Twice the same URI is a known quirk.
+    bob.receive(&chunk("t200", "m1m1", "1-2/2", "hi", '$').replace(BOB, &format!("{BOB} {BOB}")));
+    assert_eq!(bob.take_message().1, "hi");
+    let _ = session;
+}
+
+//= IM M-11 test
+//= IM X-21 test
+#[test]
+fn a_session_has_one_connection() {
+    let (mut bob, _) = Bob::bound();
+    let thief = ConnectionId(2);
+    bob.connect(thief);
+    bob.receive_on(thief, &chunk("t506", "m1m1", "1-2/2", "hi", '$'));
+    assert_eq!(bob.take_text(thief), response("t506", "506 Session In Use"));
+    assert_eq!(bob.take_events(), []);
+    // And the thief dies after 10 s, the session does not.
+    bob.wait(10 * SECOND);
+    assert_eq!(bob.outputs.pop(), Some(Output::Close { connection: thief }));
+    bob.receive(&chunk("t200", "m1m1", "1-2/2", "hi", '$'));
+    assert_eq!(bob.take_message().1, "hi");
+}
+
+//= IM X-21 test
+#[test]
+fn unbound_connections_and_sessions_end() {
+    let mut bob = Bob::new();
+    let session = bob.open(spec(Role::Passive));
+    bob.connect(PEER);
+    bob.wait(Duration::from_millis(9_999));
+    assert_eq!(bob.outputs, []);
+    bob.wait(Duration::from_millis(1));
+    assert_eq!(bob.take_explained(), ["X-21"]);
+    assert_eq!(std::mem::take(&mut bob.outputs), [Output::Close { connection: PEER }]);
+    bob.wait(Duration::from_millis(19_999));
+    assert_eq!(bob.outputs, []);
+    bob.wait(Duration::from_millis(1));
+    assert_eq!(bob.take_events(), [Event::SessionFailed { session, why: SessionFailure::NotBound }]);
+    assert_eq!(bob.endpoint.load(), parlour_msrp::Load::default());
+}
+
+//= IM X-21 test
+#[test]
+fn another_source_address_is_told_and_let_in() {
+    let mut bob = Bob::new();
+    bob.open(spec(Role::Passive));
+    let peer = "203.0.113.9:5".parse().expect("an address");
+    bob.input(Input::Connected { connection: PEER, peer });
+    bob.receive(&send("bind", &["Message-ID: hello"], None, '$'));
+    assert_eq!(bob.take_explained(), ["X-21"]);
+    assert_eq!(bob.take_text(PEER), response("bind", "200 OK"));
+}
+
+//= IM D-17 test
+#[test]
+fn another_host_passes_by_session_id_but_not_strictly() {
+    let rewritten = send("bind", &["Message-ID: hello"], None, '$')
+        .replace("192.0.2.2:8888", "10.0.0.1:2855")
+        .replace("192.0.2.1:7777", "nat.example.com:9");
+    for (matching, status) in [(Matching::SessionId, "200 OK"), (Matching::Strict, "481 No Such Session")] {
+        let mut bob = Bob::new();
+        bob.open(SessionSpec { matching, ..spec(Role::Passive) });
+        bob.connect(PEER);
+        bob.receive(&rewritten);
+        assert_eq!(frames(&bob.take_text(PEER)), [("bind".to_owned(), status.to_owned())]);
+        let clause = if matching == Matching::Strict { "M-11" } else { "D-17" };
+        assert_eq!(bob.take_explained(), [clause]);
+        bob.receive(&rewritten);
+        bob.take_text(PEER);
+        // It is told once.
+        assert!(!bob.take_explained().contains(&"D-17"));
+    }
+}
+
+//= IM M-15 test
+#[test]
+fn sessions_to_one_device_share_our_connection() {
+    let mut bob = Bob::new();
+    let one = bob.open(spec(Role::Active));
+    let connection = connect_of(&mut bob);
+    let other = |local: &str, peer: &str| SessionSpec {
+        local: MsrpUri::parse(local).expect("a URI"),
+        peer: MsrpPath::parse(peer).expect("a path"),
+        ..spec(Role::Active)
+    };
+    let two = bob.open(other("msrp://192.0.2.2:8888/second;tcp", "msrp://192.0.2.1:7777/second;tcp"));
+    assert_eq!(bob.outputs, [], "no second connection");
+    bob.connect(connection);
+    assert_eq!(bob.take_events(), [Event::Bound { session: one }, Event::Bound { session: two }]);
+    assert_eq!(frames(&bob.take_text(connection)).len(), 2, "each session sends at once");
+    let three = bob.open(other("msrp://192.0.2.2:8888/third;tcp", "msrp://192.0.2.1:7777/third;tcp"));
+    assert_eq!(bob.take_events(), [Event::Bound { session: three }]);
+    assert_eq!(frames(&bob.take_text(connection)).len(), 1);
+    for (local, peer) in [
+        ("msrp://192.0.2.2:8888/a;tcp", "msrp://192.0.2.1:7778/a;tcp"),
+        ("msrp://192.0.2.2:8888/b;tcp", "msrp://192.0.2.3:7777/b;tcp"),
+        ("msrps://192.0.2.2:8888/c;tcp", "msrps://192.0.2.1:7777/c;tcp"),
+    ] {
+        bob.open(other(local, peer));
+        assert_ne!(connect_of(&mut bob), connection, "{peer}");
+    }
+    // It closes with the last of its sessions.
+    let now = bob.now;
+    for (session, closed) in [(one, false), (three, false), (two, true)] {
+        bob.endpoint.close(now, session);
+        bob.drain();
+        assert_eq!(bob.outputs.contains(&Output::Close { connection }), closed);
+    }
+    assert_eq!(bob.take_events(), []);
+}
+
+//= IM M-16 test
+#[test]
+fn a_connection_that_cannot_be_made_fails_its_sessions() {
+    let mut bob = Bob::new();
+    let session = bob.open(spec(Role::Active));
+    let connection = connect_of(&mut bob);
+    bob.send(session, text("m1m1", "hi"));
+    bob.input(Input::Closed { connection });
+    assert_eq!(
+        bob.take_events(),
+        [
+            Event::Failed { session, message_id: "m1m1".into(), why: SendFailure::Disconnected },
+            Event::SessionFailed { session, why: SessionFailure::ConnectFailed }
+        ]
+    );
+    assert_eq!((bob.outputs.len(), bob.endpoint.load()), (0, parlour_msrp::Load::default()));
+}
+
+#[test]
+fn a_session_closed_while_connecting_closes_the_connection() {
+    let mut bob = Bob::new();
+    let session = bob.open(spec(Role::Active));
+    let connection = connect_of(&mut bob);
+    let now = bob.now;
+    bob.endpoint.close(now, session);
+    bob.drain();
+    assert_eq!(std::mem::take(&mut bob.outputs), [Output::Close { connection }]);
+    let peer = "192.0.2.1:7777".parse().expect("an address");
+    bob.input(Input::Connected { connection, peer });
+    assert_eq!(bob.outputs, [Output::Close { connection }]);
+    assert_eq!(bob.take_text(connection), "");
+}
+
+#[test]
+fn only_a_send_binds() {
+    let mut bob = Bob::new();
+    bob.open(spec(Role::Passive));
+    bob.connect(PEER);
+    bob.receive(&frame("nick", "NICKNAME", &[], None, '$'));
+    assert_eq!(bob.take_text(PEER), response("nick", "481 No Such Session"));
+    bob.receive(&frame("repo", "REPORT", &["Message-ID: m1m1", "Status: 000 200 OK"], None, '$'));
+    assert_eq!((bob.take_text(PEER), bob.take_events()), (String::new(), vec![]));
+}

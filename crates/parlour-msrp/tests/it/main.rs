@@ -1,0 +1,10 @@
+//! Behaviour of an endpoint in virtual time, one file a subject.
+
+#![expect(clippy::wildcard_enum_match_arm, reason = "tests pick what they look at")]
+#![expect(unreachable_pub, reason = "nothing uses a test binary")]
+
+mod binding;
+mod pair;
+mod receiving;
+mod script;
+mod sending;
