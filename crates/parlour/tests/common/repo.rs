@@ -4,22 +4,22 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// The root of the repository.
-pub fn root() -> PathBuf {
+pub(crate) fn root() -> PathBuf {
     let manifest = Path::new(env!("CARGO_MANIFEST_DIR"));
     manifest.ancestors().nth(2).expect("invariant: the crate lies two folders below the root").to_owned()
 }
 
 /// A text file of the repository.
-pub struct Text {
+pub(crate) struct Text {
     /// Its path from the root, with `/`.
-    pub path: String,
+    pub(crate) path: String,
     /// What it says.
-    pub text: String,
+    pub(crate) text: String,
 }
 
 /// All text files below `folder` (a path from the root, "" for all), in order of their paths. Builds, fuzz corpora and
 /// what git keeps are left out.
-pub fn texts(folder: &str) -> Vec<Text> {
+pub(crate) fn texts(folder: &str) -> Vec<Text> {
     let root = root();
     let mut found = Vec::new();
     let mut waiting = vec![root.join(folder)];
@@ -43,12 +43,12 @@ pub fn texts(folder: &str) -> Vec<Text> {
 }
 
 /// The Rust files among [`texts`].
-pub fn rust(folder: &str) -> Vec<Text> {
+pub(crate) fn rust(folder: &str) -> Vec<Text> {
     texts(folder).into_iter().filter(|file| file.path.ends_with(".rs")).collect()
 }
 
 /// The lines that are code: without comment lines, line comments and the unit tests at the end of the file.
-pub fn code_lines(text: &str) -> impl Iterator<Item = (usize, &str)> {
+pub(crate) fn code_lines(text: &str) -> impl Iterator<Item = (usize, &str)> {
     text.lines()
         .enumerate()
         .take_while(|(_, line)| line.trim() != "#[cfg(test)]")

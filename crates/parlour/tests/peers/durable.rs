@@ -1,0 +1,211 @@
+//! What we acknowledge, we have: killed receivers, the order of system calls, and programs that come back.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use serde_json::{Value, json};
+
+use crate::agent::{Agent, Setup, history};
+use crate::harness::Folder;
+
+const WAIT: Duration = Duration::from_secs(20);
+
+/// How often the receiver is killed.
+const KILLS: u64 = 20;
+
+/// A sender that invites again and again, and keeps what it saw acknowledged.
+struct Sender {
+    agent: Agent,
+    /// Message-ID and text of all that was said.
+    said: BTreeMap<String, String>,
+    acknowledged: BTreeSet<String>,
+}
+
+impl Sender {
+    /// A session with the receiver.
+    fn call(&mut self, to: &Setup) -> Value {
+        let via = format!("tcp:{}:{}", to.host, to.sip);
+        self.agent.tell(&json!({"do": "invite", "to": to.address, "via": via}));
+        let connected = self.agent.await_event("connected", WAIT);
+        connected["session"].clone()
+    }
+
+    fn say(&mut self, session: &Value, id: &str, text: &str) {
+        self.said.insert(id.to_owned(), text.to_owned());
+        self.agent.tell(&json!({"do": "say", "session": session, "message_id": id, "text": text}));
+    }
+
+    /// Reads events for a while.
+    fn listen(&mut self, time: Duration) {
+        let until = Instant::now() + time;
+        while let Some(event) = self.agent.next(until.saturating_duration_since(Instant::now())) {
+            if event["type"] == "progress" && event["state"] == "acknowledged" {
+                self.acknowledged.insert(event["message_id"].as_str().expect("an id").to_owned());
+            }
+        }
+    }
+}
+
+/// Pseudo-random milliseconds, so that each kill falls elsewhere in the stream.
+fn milliseconds(state: &mut u64, below: u64) -> Duration {
+    *state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+    Duration::from_millis((*state >> 33) % below)
+}
+
+//= IM M-2 test
+#[test]
+#[ignore = "kills a receiver 20 times, 60 s: run ./check"]
+fn a_killed_receiver_has_what_it_acknowledged() {
+    let folder = Folder::new("killed");
+    let setup = Setup::new(&folder, "bob", "all");
+    let agent = Setup::new(&folder, "alice", "ask").start(&folder, "alice");
+    let mut alice = Sender { agent, said: BTreeMap::new(), acknowledged: BTreeSet::new() };
+    let seed = u64::from(std::process::id());
+    let mut random = seed;
+    eprintln!("seed {seed}");
+    // What Bob's program read of its events, over all its lives.
+    let mut heard = Vec::<Value>::new();
+    for round in 0..KILLS {
+        let after = heard.iter().filter_map(|event| event["seq"].as_u64()).max().unwrap_or(0);
+        let mut life = Setup { more: vec!["--after".to_owned(), after.to_string()], ..setup.clone() };
+        life.data.clone_from(&setup.data);
+        let mut bob = life.start(&folder, "bob");
+        let session = alice.call(&setup);
+        // What the last kill left open goes again, under its old Message-ID.
+        let open: Vec<_> = alice.said.iter().filter(|(id, _)| !alice.acknowledged.contains(*id)).collect();
+        let open: Vec<_> = open.into_iter().map(|(id, text)| (id.clone(), text.clone())).collect();
+        for (id, text) in open {
+            alice.say(&session, &id, &text);
+        }
+        for number in 0..30 {
+            alice.say(
+                &session,
+                &format!("round{round}message{number}"),
+                &format!("message {number} of round {round}"),
+            );
+        }
+        alice.listen(milliseconds(&mut random, 150));
+        bob.kill();
+        heard.append(&mut bob.seen);
+        alice.listen(Duration::from_millis(300));
+        check_store(&setup.data, &alice, round);
+    }
+    // A last life in which everything arrives.
+    let after = heard.iter().filter_map(|event| event["seq"].as_u64()).max().unwrap_or(0);
+    let mut bob =
+        Setup { more: vec!["--after".to_owned(), after.to_string()], ..setup.clone() }.start(&folder, "bob");
+    let session = alice.call(&setup);
+    let open: Vec<_> = alice.said.keys().filter(|id| !alice.acknowledged.contains(*id)).cloned().collect();
+    for id in open {
+        let text = alice.said[&id].clone();
+        alice.say(&session, &id, &text);
+    }
+    let until = Instant::now() + WAIT;
+    while alice.acknowledged.len() < alice.said.len() && Instant::now() < until {
+        alice.listen(Duration::from_millis(200));
+    }
+    assert_eq!(alice.acknowledged.len(), alice.said.len(), "all is acknowledged in the end");
+    bob.drain(Duration::from_millis(500));
+    heard.append(&mut bob.seen);
+    bob.quit();
+    assert_eq!(check_store(&setup.data, &alice, KILLS), alice.said.len(), "each is there once");
+
+    // The program that read the events missed nothing and heard nothing twice.
+    let mut told = BTreeMap::<&str, usize>::new();
+    for event in heard.iter().filter(|event| event["type"] == "message" && event["direction"] == "in") {
+        *told.entry(event["message_id"].as_str().expect("an id")).or_default() += 1;
+    }
+    let twice: Vec<_> = told.iter().filter(|(_, times)| **times != 1).collect();
+    assert!(twice.is_empty(), "told more than once: {twice:?}");
+    assert_eq!(told.len(), alice.said.len(), "every message was told");
+    let numbers: Vec<_> = heard.iter().filter_map(|event| event["seq"].as_u64()).collect();
+    assert!(numbers.is_sorted_by(|a, b| a < b), "the numbers rise over all lives");
+}
+
+/// All that the sender saw acknowledged is in the store, once. Returns how many messages are.
+fn check_store(data: &Path, alice: &Sender, round: u64) -> usize {
+    let mut found = BTreeMap::<String, usize>::new();
+    for line in history(data).iter().filter(|line| line["direction"] == "in") {
+        *found.entry(line["message_id"].as_str().expect("an id").to_owned()).or_default() += 1;
+    }
+    let lost: Vec<_> = alice.acknowledged.iter().filter(|id| !found.contains_key(*id)).collect();
+    assert!(lost.is_empty(), "round {round}: acknowledged and lost: {lost:?}");
+    let twice: Vec<_> = found.iter().filter(|(_, times)| **times != 1).collect();
+    assert!(twice.is_empty(), "round {round}: more than once: {twice:?}");
+    found.len()
+}
+
+#[test]
+#[ignore = "needs strace: run ./check"]
+fn a_final_200_leaves_after_the_sync_that_covers_it() {
+    let folder = Folder::new("strace");
+    let mut setup = Setup::new(&folder, "bob", "all");
+    let trace = folder.join("trace");
+    let calls = "trace=read,recvfrom,write,writev,sendto,sendmsg,pwrite64,fsync,fdatasync";
+    let trace_path = trace.display().to_string();
+    setup.wrapper =
+        ["strace", "-f", "-s", "4096", "-o", &trace_path, "-e", calls].map(str::to_owned).to_vec();
+    let mut bob = setup.start(&folder, "bob");
+    let agent = Setup::new(&folder, "alice", "ask").start(&folder, "alice");
+    let mut alice = Sender { agent, said: BTreeMap::new(), acknowledged: BTreeSet::new() };
+    let session = alice.call(&setup);
+    for number in 0..10 {
+        alice.say(&session, &format!("traced{number}"), &format!("marker-{number}-of-the-trace"));
+        alice.listen(Duration::from_millis(100));
+    }
+    let until = Instant::now() + WAIT;
+    while alice.acknowledged.len() < 10 && Instant::now() < until {
+        alice.listen(Duration::from_millis(100));
+    }
+    assert_eq!(alice.acknowledged.len(), 10);
+    alice.agent.quit();
+    bob.program.terminate();
+    bob.program.wait(WAIT);
+    let text = fs::read_to_string(&trace).expect("a trace");
+    for number in 0..10 {
+        in_order(&text, &format!("marker-{number}-of-the-trace"))
+            .unwrap_or_else(|fault| panic!("message {number}: {fault}"));
+    }
+}
+
+/// Whether the message with this marker was received, then written to the log of the store, then synced, then answered.
+fn in_order(trace: &str, marker: &str) -> Result<(), String> {
+    let lines: Vec<_> = trace.lines().collect();
+    let after = |from: usize, what: &str, is: &dyn Fn(&str) -> bool| {
+        let found = lines.iter().skip(from).position(|line| is(line)).map(|at| from + at);
+        found.ok_or_else(|| format!("no {what} in the trace"))
+    };
+    let received = after(0, "SEND", &|line| line.contains("SEND\\r\\n") && line.contains(marker))?;
+    let send = lines[received];
+    let before = send.find(marker).unwrap_or(0);
+    let start = send[..before].rfind("MSRP ").ok_or("no start of a frame before the marker")?;
+    let id = send[start..].split(' ').nth(1).ok_or("no transaction id")?;
+    let answer = format!("MSRP {id} 200");
+    let answered = after(received, "200", &|line| line.contains(&answer))?;
+    let written =
+        after(received, "write of the message", &|line| line.contains("pwrite64(") && line.contains(marker))?;
+    let synced = after(written, "sync", &|line| line.contains("sync") && line.ends_with("= 0"))?;
+    if synced < answered {
+        Ok(())
+    } else {
+        Err(format!("line {}: 200 before the sync in line {}", answered + 1, synced + 1))
+    }
+}
+
+#[test]
+fn a_200_before_the_sync_is_found() {
+    let lines = [
+        r#"7 recvfrom(9, "MSRP d93kswow SEND\r\nTo-Path: x\r\n\r\nmarker-1-\r\n-------d93kswow$\r\n", 4096) = 90"#,
+        r#"8 pwrite64(5, "marker-1-"..., 4096, 0) = 4096"#,
+        "8 fdatasync(5 <unfinished ...>",
+        "8 <... fdatasync resumed>) = 0",
+        r#"7 sendto(9, "MSRP d93kswow 200 OK\r\n", 40) = 40"#,
+    ];
+    assert_eq!(in_order(&lines.join("\n"), "marker-1-"), Ok(()));
+    for early in [[0, 4, 1, 2, 3], [0, 1, 4, 2, 3], [0, 1, 2, 4, 3]] {
+        let trace: Vec<_> = early.into_iter().map(|line| lines[line]).collect();
+        assert!(in_order(&trace.join("\n"), "marker-1-").is_err(), "{early:?}");
+    }
+}

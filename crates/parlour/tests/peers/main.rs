@@ -1,0 +1,11 @@
+//! Parlour against real programs on loopback. Those tests need the programs, so a plain `cargo test` names them as
+//! ignored; `./check peers` installs what is missing and runs all.
+
+mod agent;
+mod callers;
+mod capture;
+mod dissected;
+mod durable;
+mod harness;
+mod namespaces;
+mod registrar;
