@@ -102,11 +102,6 @@ impl Agent {
         writeln!(pipe, "{command}").expect("the agent reads its commands");
     }
 
-    /// As [`tell`](Self::tell), for an agent that may be gone.
-    pub(crate) fn try_tell(&mut self, command: &Value) -> bool {
-        self.commands.as_mut().is_some_and(|pipe| writeln!(pipe, "{command}").is_ok())
-    }
-
     /// The next event, if one comes in time.
     pub(crate) fn next(&mut self, limit: Duration) -> Option<Value> {
         match self.events.recv_timeout(limit) {

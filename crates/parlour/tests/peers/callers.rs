@@ -72,7 +72,7 @@ impl Call {
     }
 
     /// The same call to an agent at another host than loopback.
-    pub(crate) fn to_host(mut self, host: &str) -> Call {
+    pub(crate) fn at_host(mut self, host: &str) -> Call {
         for (_, pattern) in &mut self.checks {
             *pattern = pattern.replace("127\\.0\\.0\\.1", &host.replace('.', "\\."));
         }

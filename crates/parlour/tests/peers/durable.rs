@@ -62,9 +62,7 @@ fn a_killed_receiver_has_what_it_acknowledged() {
     let setup = Setup::new(&folder, "bob", "all");
     let agent = Setup::new(&folder, "alice", "ask").start(&folder, "alice");
     let mut alice = Sender { agent, said: BTreeMap::new(), acknowledged: BTreeSet::new() };
-    let seed = u64::from(std::process::id());
-    let mut random = seed;
-    eprintln!("seed {seed}");
+    let mut random = u64::from(std::process::id());
     // What Bob's program read of its events, over all its lives.
     let mut heard = Vec::<Value>::new();
     for round in 0..KILLS {

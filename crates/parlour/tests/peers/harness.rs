@@ -45,6 +45,7 @@ impl Folder {
 }
 
 impl Drop for Folder {
+    #[expect(clippy::print_stderr, reason = "whoever reads of the failure wants to know where to look")]
     fn drop(&mut self) {
         if thread::panicking() {
             let kept = self.dir.take().expect("invariant: dropped once").keep();

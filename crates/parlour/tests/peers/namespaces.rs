@@ -72,7 +72,7 @@ fn a_peer_from_elsewhere_cannot_aim_us_at_our_loopback() {
     };
     for host in ["127.0.0.1", "127.8.9.10", "169.254.1.1", "224.0.0.5", "255.255.255.255", "0.0.0.0", OURS] {
         let mut caller =
-            aimed(host).to_host(OURS).place_from(&folder, Transport::Udp, OURS, setup.sip, &sipp, THEIRS);
+            aimed(host).at_host(OURS).place_from(&folder, Transport::Udp, OURS, setup.sip, &sipp, THEIRS);
         caller.succeed(Duration::from_secs(10));
     }
     bob.drain(Duration::from_millis(300));
