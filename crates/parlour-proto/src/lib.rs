@@ -57,3 +57,4 @@ pub mod mime;
 pub mod sdp;
 pub mod sip;
 pub mod text;
+mod verb;

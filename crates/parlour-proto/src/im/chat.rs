@@ -2,7 +2,6 @@
 
 use parlour_msrp::{Body, FailureReport, Outgoing, Source, Verdict};
 
-use crate::client::{Misuse, Say, StoreFault, Stored};
 use crate::config::Ack;
 use crate::event::{Ended, Incoming, Progress, What};
 use crate::im::Core;
@@ -11,6 +10,7 @@ use crate::io::{FlowId, Output, Receipt, SessionId};
 use crate::mime::cpim::{self, Cpim, Mailbox};
 use crate::sdp::Wrapping;
 use crate::sip::uri::{Uri, aor};
+use crate::verb::{Misuse, Say, StoreFault, Stored};
 
 /// Messages that may wait for a session to stand.
 const QUEUE: usize = 256;

@@ -212,7 +212,7 @@ impl Core {
         self.tell(session.account, Some(session.id), what);
     }
 
-    fn tell_unsent(&mut self, session: &Session, say: &crate::client::Say) {
+    fn tell_unsent(&mut self, session: &Session, say: &crate::verb::Say) {
         let progress =
             crate::event::Progress::Failed { why: "the session ended before it could be sent".into() };
         let what = What::Progress { message_id: say.message_id.clone(), progress };

@@ -1,6 +1,5 @@
 //! What happens inside a dialog: ACK, BYE, a second INVITE, and leaving.
 
-use crate::client::Misuse;
 use crate::config::Proxy;
 use crate::event::{Ended, What};
 use crate::fault::PeerFault;
@@ -20,6 +19,7 @@ use crate::sip::method::Method;
 use crate::sip::name::Name;
 use crate::sip::tx::{ServerId, T1};
 use crate::sip::uri::{Scheme, Uri};
+use crate::verb::Misuse;
 
 impl Core {
     /// A request with a To tag.
@@ -264,7 +264,7 @@ impl Core {
             }
             Phase::Invited(_) => {
                 self.sessions.put(session);
-                self.decline(id, crate::client::Decline::Declined)
+                self.decline(id, crate::verb::Decline::Declined)
             }
             Phase::Leaving(_) => {
                 let state = session.phase.name();

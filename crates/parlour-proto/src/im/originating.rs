@@ -2,7 +2,6 @@
 
 use std::time::Duration;
 
-use crate::client::Misuse;
 use crate::config::Proxy;
 use crate::event::{Ended, Peer, Progress, What};
 use crate::im::Core;
@@ -21,6 +20,7 @@ use crate::sip::method::Method;
 use crate::sip::name::Name;
 use crate::sip::tx::ClientId;
 use crate::sip::uri::{Scheme, Uri};
+use crate::verb::Misuse;
 
 /// The flow of a session whose next hop is not known yet. The shell gives no stream this number.
 const NOWHERE: FlowId = FlowId::Stream(0);

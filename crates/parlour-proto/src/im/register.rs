@@ -5,7 +5,6 @@ use std::time::Duration;
 use parlour_msrp::random::Random;
 use parlour_msrp::timer::TimerId;
 
-use crate::client::Misuse;
 use crate::config::Proxy;
 use crate::event::What;
 use crate::im::Core;
@@ -21,6 +20,7 @@ use crate::sip::message::Message;
 use crate::sip::method::Method;
 use crate::sip::name::Name;
 use crate::sip::uri::Uri;
+use crate::verb::Misuse;
 
 /// RFC 5626 4.5: the first pause after a failure, and the longest one.
 const BASE_PAUSE: Duration = Duration::from_secs(30);

@@ -7,7 +7,6 @@ use parlour_msrp::random::Random;
 use parlour_msrp::table::Table;
 use parlour_msrp::timer::TimerId;
 
-use crate::client::Say;
 use crate::config::Proxy;
 use crate::event::Peer;
 use crate::im::media::{Agreed, LocalMedia};
@@ -18,6 +17,7 @@ use crate::sip::digest::Chain;
 use crate::sip::header::MethodSet;
 use crate::sip::message::Kept;
 use crate::sip::tx::{ClientId, ServerId};
+use crate::verb::Say;
 
 /// One IM Session, from its invitation to its end.
 #[derive(Debug)]

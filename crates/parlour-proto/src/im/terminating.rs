@@ -2,7 +2,6 @@
 
 use std::time::Duration;
 
-use crate::client::{Decline, Misuse};
 use crate::config::{Accept, DeclineScope};
 use crate::event::{Ended, What};
 use crate::fault::PeerFault;
@@ -19,6 +18,7 @@ use crate::sip::message::Message;
 use crate::sip::name::Name;
 use crate::sip::tx::{ServerId, T1, T2};
 use crate::sip::uri::{Scheme, Uri};
+use crate::verb::{Decline, Misuse};
 
 /// RFC 3261 13.3.1.1: a non-100 provisional response every minute keeps proxies from giving up.
 const REPEAT_PROVISIONAL: Duration = Duration::from_secs(60);
