@@ -442,7 +442,6 @@ mod tests {
             "-------abcd",
             "\r\n-------abcd",
             "\r\n-------abcdX\r\n",
-            "\r\n-------abcd$",
             "\r\n-------abcd$\r",
             "x\r\n-------abcd$\rx",
             "\r\n-------abc$\r\n",
