@@ -191,7 +191,7 @@ impl Client {
             sessions: self.core.sessions.len(),
             invitations: self.core.sessions.ringing(),
             transactions: self.core.tx.len(),
-            msrp_sessions: self.core.msrp.sessions(),
+            msrp_sessions: self.core.msrp.load().sessions,
             flows: self.core.flows.len(),
             timers: self.core.timers.len(),
         }

@@ -150,7 +150,7 @@ impl Core {
         }
         incoming.renderable = incoming.content_type.to_ascii_lowercase().starts_with("text/plain");
         if self.config.ack == Ack::Received {
-            settle(self, Verdict::Accepted);
+            settle(self, Verdict::Received);
         }
         self.tell(account, Some(id), What::Message(incoming));
     }
