@@ -176,6 +176,11 @@ impl Endpoint {
         }
     }
 
+    /// How many sessions are open.
+    pub fn sessions(&self) -> usize {
+        self.sessions.len()
+    }
+
     /// What is kept at this moment. It counts, so do not call it for every input.
     pub fn load(&self) -> Load {
         let mut load = Load {
