@@ -72,6 +72,11 @@ impl Account {
         }
     }
 
+    /// Whether a Request-URI names this account's own address.
+    pub(crate) fn is_named_by(&self, uri: &Uri<'_>) -> bool {
+        uri.user() == Some(self.user.as_str()) && uri.host().eq_ignore_ascii_case(&self.host)
+    }
+
     /// Whether a Request-URI with this user part is meant for us. Hosts are not compared: proxies rewrite them, and an
     /// account's Contact has the host of the flow (interop: match on the user, never on a host).
     pub(crate) fn serves(&self, user: Option<&str>) -> bool {

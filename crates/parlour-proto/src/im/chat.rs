@@ -169,8 +169,8 @@ impl Core {
     pub(crate) fn say(&mut self, id: SessionId, message: Say) -> Result<(), Misuse> {
         let session = self.sessions.get_mut(id).ok_or(Misuse::NoSession)?;
         let queue = match &mut session.phase {
-            Phase::Inviting(inviting) if !inviting.cancelled => &mut inviting.queue,
-            Phase::Answered(answered) if !answered.leave => &mut answered.queue,
+            Phase::Inviting(inviting) if !inviting.cancelled => &mut session.queue,
+            Phase::Answered(answered) if answered.leave.is_none() => &mut session.queue,
             Phase::Live(_) => return self.say_now(id, message),
             other @ (Phase::Inviting(_) | Phase::Answered(_) | Phase::Invited(_) | Phase::Leaving(_)) => {
                 return Err(Misuse::WrongState { state: other.name(), verb: "say" });
@@ -191,6 +191,15 @@ impl Core {
         {
             let progress = Progress::Failed { why: misuse.to_string() };
             self.tell(account, Some(id), What::Progress { message_id, progress });
+        }
+    }
+
+    /// Messages that waited for a session which will not stand.
+    pub(crate) fn fail_queue(&mut self, session: &mut Session) {
+        for message in std::mem::take(&mut session.queue) {
+            let progress = Progress::Failed { why: "the session ended before it could be sent".into() };
+            let what = What::Progress { message_id: message.message_id, progress };
+            self.tell(session.account, Some(session.id), what);
         }
     }
 
@@ -259,7 +268,7 @@ impl Core {
         match session.phase {
             Phase::Answered(mut answered) => {
                 // RFC 3261 15: BYE has to wait for the ACK.
-                answered.leave = true;
+                answered.leave = Some(ended);
                 session.phase = Phase::Answered(answered);
                 self.sessions.put(session);
             }

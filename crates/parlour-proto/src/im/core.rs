@@ -186,6 +186,7 @@ impl Core {
     /// Forgets a session that was taken out, and says how it ended.
     pub(crate) fn end(&mut self, mut session: Session, ended: Ended) {
         self.disarm_all(&mut session);
+        self.fail_queue(&mut session);
         self.drop_media(&session);
         if let Some(dialog) = session.phase.dialog() {
             self.sessions.forget_dialog(dialog);
@@ -195,27 +196,10 @@ impl Core {
                 self.sessions.forget_invite(invited.invite);
                 What::Missed { peer: session.peer.clone(), why: ended }
             }
-            Phase::Inviting(inviting) => {
-                for say in &inviting.queue {
-                    self.tell_unsent(&session, say);
-                }
+            Phase::Inviting(_) | Phase::Answered(_) | Phase::Live(_) | Phase::Leaving(_) => {
                 What::Ended(ended)
             }
-            Phase::Answered(answered) => {
-                for say in &answered.queue {
-                    self.tell_unsent(&session, say);
-                }
-                What::Ended(ended)
-            }
-            Phase::Live(_) | Phase::Leaving(_) => What::Ended(ended),
         };
-        self.tell(session.account, Some(session.id), what);
-    }
-
-    fn tell_unsent(&mut self, session: &Session, say: &crate::verb::Say) {
-        let progress =
-            crate::event::Progress::Failed { why: "the session ended before it could be sent".into() };
-        let what = What::Progress { message_id: say.message_id.clone(), progress };
         self.tell(session.account, Some(session.id), what);
     }
 

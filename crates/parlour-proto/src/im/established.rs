@@ -176,7 +176,7 @@ impl Core {
     fn acknowledged(&mut self, mut session: Session, ack: &Message<'_>) {
         self.disarm_all(&mut session);
         let Phase::Answered(answered) = session.phase else { return };
-        let Answered { mut talk, offered, queue, leave, .. } = *answered;
+        let Answered { mut talk, offered, leave, .. } = *answered;
         let mut broken = None;
         //= IM S-1a
         if let Some(own) = offered {
@@ -195,8 +195,8 @@ impl Core {
         }
         session.phase = Phase::Live(Box::new(Live { talk, reanswered: None }));
         self.tell_established(&session);
-        match broken {
-            Some(why) => {
+        match (broken, leave) {
+            (Some(why), _) => {
                 self.explain(
                     session.account,
                     Some(session.id),
@@ -206,15 +206,18 @@ impl Core {
                 );
                 self.bye(session, Ended::MediaFailed { why });
             }
-            None if leave => self.bye(session, Ended::Left),
-            None => {
-                let id = session.id;
-                self.sessions.put(session);
-                self.pump_msrp();
-                for say in queue {
-                    self.say_or_fail(id, say);
-                }
-            }
+            (None, Some(ended)) => self.bye(session, ended),
+            (None, None) => self.stand(session),
+        }
+    }
+
+    /// The session stands: what waited for that leaves.
+    pub(crate) fn stand(&mut self, mut session: Session) {
+        let (id, queue) = (session.id, std::mem::take(&mut session.queue));
+        self.sessions.put(session);
+        self.pump_msrp();
+        for message in queue {
+            self.say_or_fail(id, message);
         }
     }
 
@@ -230,11 +233,6 @@ impl Core {
         let Some(mut session) = self.sessions.take(id) else { return };
         self.disarm_all(&mut session);
         if let Phase::Answered(answered) = session.phase {
-            for say in answered.queue {
-                let why = "the session was never acknowledged".to_owned();
-                let progress = crate::event::Progress::Failed { why };
-                self.tell(session.account, Some(id), What::Progress { message_id: say.message_id, progress });
-            }
             let live = Live { talk: answered.talk, reanswered: None };
             session.phase = Phase::Live(Box::new(live));
         }
@@ -253,7 +251,7 @@ impl Core {
             }
             Phase::Answered(mut answered) => {
                 // RFC 3261 15: the callee's BYE must wait for the ACK.
-                answered.leave = true;
+                answered.leave = Some(Ended::Left);
                 session.phase = Phase::Answered(answered);
                 self.sessions.put(session);
                 Ok(())
@@ -277,6 +275,7 @@ impl Core {
     /// Live -> Leaving: media ends, BYE goes out.
     pub(crate) fn bye(&mut self, mut session: Session, ended: Ended) {
         self.disarm_all(&mut session);
+        self.fail_queue(&mut session);
         self.drop_media(&session);
         let dialog = match session.phase {
             Phase::Live(live) => live.talk.dialog,

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::config::Proxy;
-use crate::event::{Ended, Peer, Progress, What};
+use crate::event::{Ended, Peer, What};
 use crate::im::Core;
 use crate::im::core::{Accepted, Deadline, Errand, Purpose};
 use crate::im::media::{Agreed, LocalMedia};
@@ -60,7 +60,6 @@ impl Core {
             local: None,
             proceeding: false,
             cancelled: false,
-            queue: Vec::new(),
             chain: Chain::default(),
         };
         let session = Session {
@@ -70,6 +69,7 @@ impl Core {
             flow: NOWHERE,
             timers: Vec::new(),
             phase: Phase::Inviting(Box::new(inviting)),
+            queue: Vec::new(),
         };
         self.sessions.put(session);
         self.tell(account, Some(id), What::Inviting { to: to.to_owned() });
@@ -230,7 +230,7 @@ impl Core {
         let contact = response.values(Name::Contact).next().unwrap_or_default();
         let remote =
             Remote { session_identity: String::from_utf8_lossy(contact).into(), allow: response.allow() };
-        let Inviting { local, queue, cancelled, .. } = *inviting;
+        let Inviting { local, cancelled, .. } = *inviting;
         self.sessions.index_dialog(&dialog, session.id);
         let read = match local {
             Some(own) => self.read_answer(session.flow, &own, response.body()).map(|(stream, origin)| {
@@ -250,21 +250,12 @@ impl Core {
             // RFC 3261 9.1: the CANCEL came too late.
             return self.bye(session, Ended::Left);
         }
-        let id = session.id;
         if let Some(why) = broken {
-            self.explain(session.account, Some(id), "S-1", "left: the answer cannot be taken", &why);
-            for say in queue {
-                let progress = Progress::Failed { why: why.clone() };
-                self.tell(session.account, Some(id), What::Progress { message_id: say.message_id, progress });
-            }
+            self.explain(session.account, Some(session.id), "S-1", "left: the answer cannot be taken", &why);
             return self.bye(session, Ended::MediaFailed { why });
         }
         self.tell_established(&session);
-        self.sessions.put(session);
-        self.pump_msrp();
-        for say in queue {
-            self.say_or_fail(id, say);
-        }
+        self.stand(session);
     }
 
     /// Sends the ACK for a 2xx, and keeps what a repeated one needs.

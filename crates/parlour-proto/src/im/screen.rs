@@ -100,8 +100,9 @@ impl Core {
         if !matches!(uri.scheme(), Scheme::Sip | Scheme::Sips) {
             return None;
         }
-        let user = uri.user();
-        let position = self.accounts.iter().position(|account| account.serves(user))?;
+        let exact = self.accounts.iter().position(|account| account.is_named_by(&uri));
+        let position =
+            exact.or_else(|| self.accounts.iter().position(|account| account.serves(uri.user())))?;
         u32::try_from(position).ok().map(AccountId)
     }
 

@@ -8,7 +8,7 @@ use parlour_msrp::table::Table;
 use parlour_msrp::timer::TimerId;
 
 use crate::config::Proxy;
-use crate::event::Peer;
+use crate::event::{Ended, Peer};
 use crate::im::media::{Agreed, LocalMedia};
 use crate::io::{AccountId, FlowId, SessionId, Why};
 use crate::sdp;
@@ -30,6 +30,8 @@ pub(crate) struct Session {
     /// Deadlines, at most one for each reason.
     pub(crate) timers: Vec<(Why, TimerId)>,
     pub(crate) phase: Phase,
+    /// Messages for as soon as the session stands; empty from then on.
+    pub(crate) queue: Vec<Say>,
 }
 
 /// ```text
@@ -84,8 +86,6 @@ pub(crate) struct Inviting {
     pub(crate) proceeding: bool,
     /// The user has taken the invitation back.
     pub(crate) cancelled: bool,
-    /// Messages for as soon as the session stands.
-    pub(crate) queue: Vec<Say>,
     /// The challenges answered so far.
     pub(crate) chain: Chain,
 }
@@ -116,9 +116,8 @@ pub(crate) struct Answered {
     pub(crate) unacked: Unacked,
     /// Set if the offer was ours, in the 200: the answer comes in the ACK.
     pub(crate) offered: Option<LocalMedia>,
-    pub(crate) queue: Vec<Say>,
-    /// The user wants out: BYE may leave only after the ACK (RFC 3261 15).
-    pub(crate) leave: bool,
+    /// Why to leave as soon as the ACK is here: BYE may not leave before (RFC 3261 15).
+    pub(crate) leave: Option<Ended>,
 }
 
 /// A 2xx that is sent again until its ACK comes (RFC 3261 13.3.1.4).
@@ -152,7 +151,7 @@ pub(crate) struct Talk {
 pub(crate) struct Leaving {
     pub(crate) dialog: Dialog,
     /// What to say at the end.
-    pub(crate) ended: crate::event::Ended,
+    pub(crate) ended: Ended,
     /// The challenges answered so far.
     pub(crate) chain: Chain,
 }

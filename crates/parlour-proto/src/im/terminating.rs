@@ -68,6 +68,7 @@ impl Core {
             flow,
             timers: Vec::new(),
             phase: Phase::Invited(Box::new(invited)),
+            queue: Vec::new(),
         };
         self.tell(account, Some(id), What::Invited { peer, subject });
         let decision = "the offer is acceptable: the user is asked, or policy answers";
@@ -230,7 +231,7 @@ impl Core {
         let talk = Talk { dialog, remote, agreed };
         let cseq = talk.dialog.remote_cseq().unwrap_or(0);
         let unacked = Unacked { server: invite, cseq, response: Box::default(), interval: T1 };
-        let answered = Answered { talk, unacked, offered, queue: Vec::new(), leave: false };
+        let answered = Answered { talk, unacked, offered, leave: None };
         session.phase = Phase::Answered(Box::new(answered));
         self.sessions.forget_invite(invite);
         //= IM S-8
