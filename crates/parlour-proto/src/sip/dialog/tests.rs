@@ -223,11 +223,12 @@ fn the_2xx_decides_over_route_set_and_target() {
 fn another_2xx_of_a_forked_invite_is_another_dialog() {
     let mut first = uac(CONTACT, CONTACT);
     let _ = first.request(Method::Bye, |_| {});
+    first.check(&read(&inside("OPTIONS", 7, "b1", "a1"))).expect("in order");
     let second =
         String::from_utf8(answer(200, "Contact: <sip:bob@two>\n")).expect("text").replace("b1", "b2");
     let fork = first.fork(&read(second.as_bytes())).expect("a dialog");
     assert_eq!((fork.remote_tag(), fork.remote_target()), ("b2", "sip:bob@two"));
-    assert_eq!((fork.local_tag(), fork.local_cseq()), ("a1", Some(41)));
+    assert_eq!((fork.local_tag(), fork.local_cseq(), fork.remote_cseq()), ("a1", Some(41), None));
     assert_ne!(fork.key(), first.key());
 }
 
