@@ -1,6 +1,7 @@
 //! One ordered queue of deadlines, each with the reason for which it was set.
 
 use std::collections::BTreeMap;
+use std::num::NonZero;
 
 use crate::time::Instant;
 
@@ -8,7 +9,8 @@ use crate::time::Instant;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct TimerId {
     at: Instant,
-    order: u64,
+    /// Not zero, so that an optional id needs no more room.
+    order: NonZero<u64>,
 }
 
 impl TimerId {
@@ -34,8 +36,9 @@ impl<T> Default for Timers<T> {
 impl<T> Timers<T> {
     /// Arms a deadline at `at` that yields `what`.
     pub fn arm(&mut self, at: Instant, what: T) -> TimerId {
-        self.armed += 1;
-        let id = TimerId { at, order: self.armed };
+        let order = NonZero::<u64>::MIN.saturating_add(self.armed);
+        self.armed = order.get();
+        let id = TimerId { at, order };
         self.queue.insert(id, what);
         id
     }

@@ -1,8 +1,10 @@
 //! How messages find their transaction: RFC 3261 17.1.3 and 17.2.3.
 
-use std::hash::{BuildHasher, Hasher};
+use std::num::NonZero;
 
 use parlour_msrp::table::HashKeys;
+use siphasher::sip128::SipHasher13;
+use smallvec::SmallVec;
 
 use crate::sip::header::{CSeq, CallId, From, To, Via};
 use crate::sip::message::{Message, Start};
@@ -14,23 +16,21 @@ use crate::sip::name::Name;
 /// It stands for the strings themselves: the keys are secret, so nobody can construct two of the same print, and
 /// among a million transactions two meet by chance once in 2^88.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub(super) struct Print(u64, u64);
+pub(super) struct Print(u64, NonZero<u64>);
 
 impl Print {
     /// The first of all in order.
-    pub(super) const LEAST: Print = Print(0, 0);
+    pub(super) const LEAST: Print = Print(0, NonZero::<u64>::MIN);
 
     fn of(keys: HashKeys, parts: &[&[u8]]) -> Print {
-        let half = |which: u8| {
-            let mut hasher = keys.build_hasher();
-            hasher.write_u8(which);
-            for part in parts {
-                hasher.write_u64(u64::try_from(part.len()).unwrap_or(u64::MAX));
-                hasher.write(part);
-            }
-            hasher.finish()
-        };
-        Print(half(0), half(1))
+        // One run over the parts, each behind its length.
+        let mut octets = SmallVec::<[u8; 256]>::new();
+        for part in parts {
+            octets.extend_from_slice(&u64::try_from(part.len()).unwrap_or(u64::MAX).to_le_bytes());
+            octets.extend_from_slice(part);
+        }
+        let hash = SipHasher13::new_with_keys(keys.0, keys.1).hash(&octets);
+        Print(hash.h1, NonZero::new(hash.h2).unwrap_or(NonZero::<u64>::MIN))
     }
 
     /// Names a client transaction: our branches are unique, and a CANCEL shares that of its INVITE.
@@ -56,11 +56,13 @@ pub(super) fn server(keys: HashKeys, request: &Message<'_>, via: &Via<'_>, like:
         (As::Itself, Start::Request { method_text, .. }) => method_text,
         (As::Invite | As::InviteWithoutToTag, _) | (_, Start::Response { .. }) => b"INVITE",
     };
-    let port = via.port.map_or(Vec::new(), |port| port.to_be_bytes().to_vec());
     if let Some(branch) = modern_branch(via) {
         // RFC 3261 17.2.3: branch, sent-by and method.
-        let host = via.host.to_ascii_lowercase();
-        return Print::of(keys, &[b"server", branch.as_bytes(), host.as_bytes(), &port, method]);
+        let mut host = SmallVec::<[u8; 64]>::from_slice(via.host.as_bytes());
+        host.make_ascii_lowercase();
+        let port = via.port.map(u16::to_be_bytes);
+        let port = port.as_ref().map_or([].as_slice(), |port| port);
+        return Print::of(keys, &[b"server", branch.as_bytes(), &host, port, method]);
     }
     // RFC 3261 17.2.3, for clients of RFC 2543: Request-URI, To tag, From tag, Call-ID, CSeq and top Via.
     let to_tag = match like {

@@ -116,8 +116,8 @@ pub(super) struct Due {
 pub(super) struct Clock {
     again: Option<TimerId>,
     end: Option<TimerId>,
-    /// The running interval of `again`.
-    interval: Duration,
+    /// The running interval of `again`, in milliseconds.
+    interval: u32,
 }
 
 impl Clock {
@@ -137,7 +137,7 @@ impl Clock {
 
     /// Starts a repeating timer again with twice its last interval, T2 at most but for timer A, which B bounds.
     pub(super) fn back_off(&mut self, timers: &mut Timers<Due>, now: Instant, due: Due) {
-        let doubled = self.interval.saturating_mul(2);
+        let doubled = Duration::from_millis(u64::from(self.interval).saturating_mul(2));
         self.arm(timers, now, due, if due.timer == Timer::A { doubled } else { doubled.min(T2) });
     }
 
@@ -165,7 +165,7 @@ impl Clock {
         let id = timers.arm(now + after, due);
         if due.timer.repeats() {
             self.again = Some(id);
-            self.interval = after;
+            self.interval = u32::try_from(after.as_millis()).unwrap_or(u32::MAX);
         } else {
             self.end = Some(id);
         }

@@ -279,5 +279,5 @@ fn there_is_an_end_to_the_room_but_for_cancel() {
 
 #[test]
 fn a_lingering_transaction_is_small() {
-    assert!(std::mem::size_of::<crate::sip::tx::server::Transaction>() <= 168);
+    assert!(std::mem::size_of::<crate::sip::tx::server::Transaction>() <= 136);
 }
