@@ -19,6 +19,10 @@ pub(super) fn read<'a>(octets: &'a [u8], fault: &mut Option<Fault>) -> Option<Me
     let line_end = memchr::memchr(b'\n', octets)?;
     let first = octets.get(..line_end)?;
     let line = read_start(first.strip_suffix(b"\r").unwrap_or(first), fault)?;
+    // RFC 3261 7.3.1: only header rows fold.
+    if matches!(octets.get(line_end.checked_add(1)?), Some(b' ' | b'\t')) {
+        fault.get_or_insert(Fault::RequestLine);
+    }
     let index = Index { line, rows: SmallVec::new(), seen: 0, body: u32::try_from(octets.len()).ok()? };
     let mut message = Message { octets, index };
     read_rows(&mut message, line_end.checked_add(1)?, fault);
