@@ -115,8 +115,10 @@ impl FrameReader {
                 let section: &'s [u8] = if before == 0 { input } else { &self.buffer };
                 *input = input.get(end.length.saturating_sub(before)..).unwrap_or_default();
                 self.tid = end.tid;
-                self.tail = Tail::after_head();
-                self.state = end.flag.map_or(State::Body, State::End);
+                (self.state, self.tail) = match end.flag {
+                    Some(flag) => (State::End(flag), Tail::default()),
+                    None => (State::Body, Tail::after_head()),
+                };
                 self.scan = Scan::default();
                 let lines = section.get(..end.lines).unwrap_or_default();
                 Some(Piece::Head(Head::parse(end.tid, lines, end.flag.is_none())))
