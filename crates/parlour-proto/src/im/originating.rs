@@ -190,6 +190,10 @@ impl Core {
         let first = !inviting.proceeding;
         inviting.proceeding = true;
         let cancelled = inviting.cancelled;
+        if first {
+            // From here on no transaction timer runs (RFC 3261 17.1.1.2): the other side may ring as long as ours does.
+            self.arm(&mut session, Why::RingTimeout, self.now.instant + self.config.ring_timeout);
+        }
         if status == 180 {
             self.tell(session.account, Some(session.id), What::Ringing);
         }

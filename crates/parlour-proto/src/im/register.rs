@@ -15,7 +15,7 @@ use crate::im::stamp::{Draft, FEATURE};
 use crate::im::trust::plain;
 use crate::io::{AccountId, FlowId, Transport, Why};
 use crate::sip::digest::Chain;
-use crate::sip::header::{Contact, Expires, MinExpires, PAssociatedUri, RetryAfter};
+use crate::sip::header::{Contact, Expires, MinExpires, PAssociatedUri, RetryAfter, WwwAuthenticate};
 use crate::sip::message::Message;
 use crate::sip::method::Method;
 use crate::sip::name::Name;
@@ -432,6 +432,18 @@ impl Core {
     ) -> Option<Vec<(Name, String)>> {
         let account = self.accounts.get_mut(usize::try_from(id.0).ok()?)?;
         let credentials = account.credentials.as_ref()?;
+        // a 401 to anything but a REGISTER is the far end's, who may be anybody. It gets an answer only for a
+        // realm that is ours: the configured one, or our own domain.
+        let far_end = method != Method::Register && response.status() == Some(401);
+        let known = credentials.realm.is_some()
+            || response.list::<WwwAuthenticate<'_>>().flatten().all(|challenge| {
+                challenge.0.param("realm").is_some_and(|realm| realm.eq_ignore_ascii_case(&account.host))
+            });
+        if far_end && !known {
+            let input = "401 for a realm that is not ours: set `realm` if it is";
+            self.explain(id, None, "X-41", "the challenge was not answered", input);
+            return None;
+        }
         let refusal = account.auth.challenged(response, credentials, chain).err();
         if let Some(refusal) = refusal {
             let status = response.status().unwrap_or(0);

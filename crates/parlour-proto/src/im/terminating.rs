@@ -138,7 +138,11 @@ impl Core {
     pub(crate) fn invitation_due(&mut self, id: SessionId, why: Why) {
         let Some(mut session) = self.sessions.take(id) else { return };
         session.timers.retain(|(reason, _)| *reason != why);
-        if why == Why::RepeatProvisional {
+        if matches!(session.phase, Phase::Inviting(_)) {
+            let decision = "taken back: the other side rang for too long";
+            self.explain(session.account, Some(id), "RFC 3261 9.1", decision, "ring_timeout");
+            self.take_back(session);
+        } else if why == Why::RepeatProvisional {
             self.provisional(&session);
             self.arm(&mut session, Why::RepeatProvisional, self.now.instant + REPEAT_PROVISIONAL);
             self.sessions.put(session);
