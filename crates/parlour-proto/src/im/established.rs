@@ -285,8 +285,11 @@ impl Core {
                 return self.end(session, ended);
             }
         };
+        // Catalogue 6.6; RFC 3326 lets any request in a dialog say why.
+        let media_failed = matches!(ended, Ended::MediaFailed { .. });
+        let reason = media_failed.then(|| (Name::Reason, "SIP;cause=480;text=\"Media failed\"".to_owned()));
         session.phase = Phase::Leaving(Box::new(Leaving { dialog, ended, chain: Chain::default() }));
-        self.send_bye(session, &[]);
+        self.send_bye(session, reason.as_slice());
     }
 
     fn send_bye(&mut self, mut session: Session, rows: &[(Name, String)]) {
