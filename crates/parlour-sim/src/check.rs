@@ -1,6 +1,7 @@
 //! What must hold for every client at all times, judged from what crosses its boundary.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
 use parlour_proto::client::Load;
 use parlour_proto::config::Config;
@@ -9,8 +10,11 @@ use parlour_proto::io::{FlowId, Input, Instant, Output, Service, SpoolId};
 use crate::model::{Model, Stage};
 use crate::text::{self, Splitter};
 
-/// The branch of INVITEs that a client has to answer; scripts write it into those that are well formed.
-pub const ANSWERABLE: &str = "z9hG4bK-ok";
+/// How the branch of a well-formed request of a script begins: such an INVITE must be answered.
+pub const WELL_FORMED: &str = "z9hG4bK-ok";
+
+/// What any fresh stream takes, in octets, before the driver has told its room.
+const FIRST_ROOM: usize = 16 * 1024;
 
 /// The invariants.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -54,7 +58,7 @@ pub struct Checker {
     violations: Vec<Violation>,
     flows: BTreeMap<FlowId, Flow>,
     invites: BTreeMap<String, Invite>,
-    messages: BTreeMap<(String, String), Coverage>,
+    messages: BTreeMap<MessageKey, Coverage>,
     stored: BTreeSet<String>,
     spools: BTreeMap<SpoolId, (u64, u64)>,
     limits: Bounds,
@@ -63,10 +67,10 @@ pub struct Checker {
 #[derive(Debug)]
 struct Bounds {
     transactions: usize,
-    sessions: usize,
     pending: usize,
     unspooled: u64,
     stored_before_ack: bool,
+    reassembly_idle: Duration,
 }
 
 #[derive(Debug)]
@@ -75,24 +79,33 @@ struct Flow {
     room: usize,
     received: Splitter,
     sent: Splitter,
-    /// Transactions of SENDs that completed a message, and its Message-ID.
-    completing: BTreeMap<String, String>,
+    /// SENDs that were not answered yet: their message, and whether they completed it.
+    unanswered: BTreeMap<String, (MessageKey, bool)>,
 }
 
 #[derive(Debug)]
 struct Invite {
     at: Instant,
-    answerable: bool,
+    /// A script vouches for it: only then do we know how it is to be read.
+    well_formed: bool,
+    /// Its flow is gone.
+    excused: bool,
     flow: FlowId,
     tag: Option<String>,
     last: Option<Vec<u8>>,
 }
+
+/// To-Path and Message-ID.
+type MessageKey = (String, String);
 
 /// Which octets of a message have arrived.
 #[derive(Debug, Default)]
 struct Coverage {
     ranges: Vec<(u64, u64)>,
     total: Option<u64>,
+    /// A chunk was refused, or the message given up: what comes later proves nothing.
+    spoilt: bool,
+    last: Instant,
 }
 
 impl Checker {
@@ -109,9 +122,9 @@ impl Checker {
             spools: BTreeMap::new(),
             limits: Bounds {
                 transactions: config.limits.transactions,
-                sessions: bound(config.max_sessions),
                 pending: bound(config.max_pending_invites),
                 unspooled: config.limits.msrp.unspooled + 2 * 64 * 1024,
+                reassembly_idle: config.limits.msrp.reassembly_idle,
                 stored_before_ack: config.ack == parlour_proto::config::Ack::Stored,
             },
         }
@@ -138,7 +151,7 @@ impl Checker {
                 self.invites
                     .values_mut()
                     .filter(|invite| invite.flow == *flow)
-                    .for_each(|invite| invite.answerable = false);
+                    .for_each(|invite| invite.excused = true);
             }
             Input::Received { flow: flow @ FlowId::Udp { .. }, bytes } => {
                 self.sip_received(now, *flow, bytes)
@@ -190,15 +203,11 @@ impl Checker {
 
     /// The client rests.
     pub(crate) fn idle(&mut self, now: Instant, load: &Load, model: &Model) {
-        if load.transactions > self.limits.transactions
-            || load.invitations > self.limits.pending
-            || load.sessions.saturating_sub(load.invitations)
-                > self.limits.sessions.saturating_add(load.invitations)
-        {
+        if load.transactions > self.limits.transactions || load.invitations > self.limits.pending {
             self.broken(Rule::Limits, format!("{load:?} at {} ms", now.as_millis()));
         }
-        let invited = model.sessions.values().filter(|stage| **stage == Stage::Invited).count();
-        if load.sessions + load.invitations == 0 && !model.sessions.is_empty() || invited < load.invitations {
+        let invited = model.sessions.values().filter(|talk| talk.stage == Stage::Invited).count();
+        if model.sessions.len() != load.sessions || invited < load.invitations {
             let sessions = &model.sessions;
             self.broken(
                 Rule::Model,
@@ -225,7 +234,7 @@ impl Checker {
         if !model.sessions.is_empty() {
             self.broken(Rule::Model, format!("events leave {:?}", model.sessions));
         }
-        let open = |invite: &&Invite| invite.answerable && invite.last.is_none();
+        let open = |invite: &&Invite| invite.well_formed && !invite.excused && invite.last.is_none();
         let open: Vec<u64> = self.invites.values().filter(open).map(|invite| invite.at.as_millis()).collect();
         for at in open {
             self.broken(Rule::OneFinal, format!("the INVITE of {at} ms was never answered"));
@@ -236,9 +245,16 @@ impl Checker {
         if text::method(octets).as_deref() != Some("INVITE") {
             return;
         }
-        let answerable = text::header(octets, "Via").is_some_and(|via| via.contains(ANSWERABLE));
+        let well_formed = text::header(octets, "Via").is_some_and(|via| via.contains(WELL_FORMED));
         let tag = text::header(octets, "To").and_then(|to| text::param(&to, "tag"));
-        self.invites.entry(key(octets)).or_insert(Invite { at: now, answerable, flow, tag, last: None });
+        self.invites.entry(key(octets)).or_insert(Invite {
+            at: now,
+            well_formed,
+            excused: false,
+            flow,
+            tag,
+            last: None,
+        });
     }
 
     fn sip_sent(&mut self, now: Instant, octets: &[u8]) {
@@ -247,7 +263,9 @@ impl Checker {
         if !text::header(octets, "Server").is_some_and(|server| server.starts_with("IM-client/OMA1.0 ")) {
             self.broken(Rule::Stamped, format!("{line} has no Server"));
         }
-        let Some(invite) = self.invites.get_mut(&key(octets)).filter(|_| is_invite(octets)) else { return };
+        let Some(invite) = self.invites.get_mut(&key(octets)).filter(|invite| invite.well_formed) else {
+            return;
+        };
         let tag = text::header(octets, "To").and_then(|to| text::param(&to, "tag"));
         let known = invite.tag.get_or_insert_with(|| tag.clone().unwrap_or_default()).clone();
         let other = (status >= 200).then(|| invite.last.replace(octets.to_vec())).flatten();
@@ -265,7 +283,7 @@ impl Checker {
         for message in messages {
             match service {
                 Service::Sip => self.sip_received(now, id, &message),
-                Service::Msrp => self.msrp_received(id, &message),
+                Service::Msrp => self.msrp_received(now, id, &message),
             }
         }
     }
@@ -296,42 +314,51 @@ impl Checker {
         }
     }
 
-    fn msrp_received(&mut self, id: FlowId, frame: &[u8]) {
+    fn msrp_received(&mut self, now: Instant, id: FlowId, frame: &[u8]) {
         let content = text::header(frame, "Content-Type").filter(|kind| !kind.contains("iscomposing"));
         let message_id = text::header(frame, "Message-ID").filter(|_| content.is_some());
         let Some((message_id, tid)) = message_id.zip(text::transaction(frame)) else { return };
         if text::method(frame).as_deref() != Some("SEND") {
             return;
         }
-        let session = text::header(frame, "To-Path").unwrap_or_default();
-        let coverage = self.messages.entry((session, message_id.clone())).or_default();
+        let key = (text::header(frame, "To-Path").unwrap_or_default(), message_id);
+        let coverage = self.messages.entry(key.clone()).or_default();
+        let idle = now - coverage.last >= self.limits.reassembly_idle;
+        coverage.spoilt |= text::flag(frame) == Some('#') || idle && !coverage.ranges.is_empty();
+        coverage.last = now;
         let start = text::byte_range(frame).map_or(1, |(start, _, _)| start);
         let end = start.saturating_add(text::body(frame).len() as u64);
         coverage.ranges.push((start, end));
         if text::flag(frame) == Some('$') {
             coverage.total = Some(end);
         }
-        if coverage.complete()
-            && let Some(flow) = self.flows.get_mut(&id)
-        {
-            flow.completing.insert(tid, message_id);
+        let complete = coverage.complete();
+        if complete {
+            self.messages.remove(&key);
+        }
+        if let Some(flow) = self.flows.get_mut(&id) {
+            flow.unanswered.insert(tid, (key, complete));
         }
     }
 
     fn msrp_answered(&mut self, now: Instant, id: FlowId, frame: &[u8]) {
-        let report = text::method(frame).as_deref() == Some("REPORT");
         let good = text::header(frame, "Status").is_some_and(|status| status.starts_with("000 200"));
-        let message_id = match text::status(frame) {
-            Some(200) => text::transaction(frame)
-                .and_then(|tid| self.flows.get_mut(&id).and_then(|flow| flow.completing.remove(&tid))),
-            None if report && good => text::header(frame, "Message-ID"),
-            _ => None,
+        let report = text::method(frame).as_deref() == Some("REPORT") && good;
+        let tid = text::transaction(frame).unwrap_or_default();
+        let send = self.flows.get_mut(&id).and_then(|flow| flow.unanswered.remove(&tid));
+        let acknowledged = match (text::status(frame), send) {
+            (Some(200), Some(((_, message_id), true))) => Some(message_id),
+            (Some(200), Some((_, false))) => None,
+            (Some(_), Some((key, _))) => {
+                self.messages.entry(key).or_default().spoilt = true;
+                None
+            }
+            (..) if report => text::header(frame, "Message-ID"),
+            (..) => None,
         };
-        if let Some(message_id) =
-            message_id.filter(|id| !self.stored.contains(id) && self.limits.stored_before_ack)
-        {
-            let label = text::label(frame);
-            let at = now.as_millis();
+        let unstored = |id: &String| self.limits.stored_before_ack && !self.stored.contains(id);
+        if let Some(message_id) = acknowledged.filter(unstored) {
+            let (label, at) = (text::label(frame), now.as_millis());
             self.broken(
                 Rule::StoredFirst,
                 format!("{label} at {at} ms for {message_id}, which is not stored"),
@@ -359,13 +386,13 @@ impl Checker {
 impl Flow {
     fn new(service: Service) -> Self {
         let (received, sent) = (Splitter::new(service), Splitter::new(service));
-        Flow { service, room: 0, received, sent, completing: BTreeMap::new() }
+        Flow { service, room: FIRST_ROOM, received, sent, unanswered: BTreeMap::new() }
     }
 }
 
 impl Coverage {
     fn complete(&mut self) -> bool {
-        let Some(total) = self.total else { return false };
+        let Some(total) = self.total.filter(|_| !self.spoilt) else { return false };
         self.ranges.sort_unstable();
         let reached = self
             .ranges
@@ -378,9 +405,6 @@ impl Coverage {
 /// What a response shares with its request.
 fn key(octets: &[u8]) -> String {
     let value = |name| text::header(octets, name).unwrap_or_default();
-    format!("{} {} {} {}", value("Via"), value("Call-ID"), value("CSeq"), value("From"))
-}
-
-fn is_invite(octets: &[u8]) -> bool {
-    text::header(octets, "CSeq").is_some_and(|cseq| cseq.ends_with("INVITE"))
+    let branch = text::param(&value("Via"), "branch").unwrap_or_default();
+    format!("{branch} {} {} {}", value("Call-ID"), value("CSeq"), value("From"))
 }

@@ -153,6 +153,14 @@ impl World {
         result
     }
 
+    /// The world is over: judges every client by what is left of it. What it did against the rules, then and before,
+    /// stands in [`ClientNode::violations`].
+    pub fn judge(&mut self) {
+        for node in self.clients() {
+            self.with_client(node, |at| at.checker.finish(&at.client.load(), &at.model));
+        }
+    }
+
     /// Gives a client one input and lets its outputs out.
     pub(crate) fn tell(&mut self, node: NodeId, input: Input<'_>) {
         let now = self.now();

@@ -74,6 +74,10 @@ fn arrow(row: &Row, nodes: usize, gap: usize) -> String {
     let mut line = format!("{:>10}  ", millis(row.at));
     for node in 0..nodes {
         line.push('|');
+        if left == right && node == left {
+            line.push_str(&format!("{:<width$}", format!("> {}", row.label), width = gap - 1));
+            continue;
+        }
         let (within, first, last) = (node >= left && node < right, node == left, node + 1 == right);
         if !within {
             line.push_str(&" ".repeat(gap - 1));

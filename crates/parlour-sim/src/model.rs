@@ -9,14 +9,23 @@ use parlour_proto::io::{AccountId, SessionId};
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Model {
     /// All sessions that have not ended.
-    pub sessions: BTreeMap<SessionId, Stage>,
+    pub sessions: BTreeMap<SessionId, Talk>,
     /// Accounts that are registered.
     pub registered: Vec<AccountId>,
     /// Messages received, by session.
     pub messages: BTreeMap<SessionId, Vec<String>>,
 }
 
-/// How far a session is.
+/// One session.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Talk {
+    /// How far its signalling is.
+    pub stage: Stage,
+    /// Whether its MSRP connection stands; it may, before the ACK is here.
+    pub connected: bool,
+}
+
+/// How far a session's signalling is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Stage {
     /// We were invited, and have not been told that it is established.
@@ -27,8 +36,6 @@ pub enum Stage {
     Ringing,
     /// 200 and ACK have passed.
     Established,
-    /// Messages flow.
-    Connected,
 }
 
 impl Model {
@@ -44,14 +51,20 @@ impl Model {
                 self.registered.retain(|account| *account != event.account);
                 Ok(())
             }
-            What::Missed { .. } | What::Explain(_) => Ok(()),
+            // Refused before anybody was troubled: no session began.
+            What::Missed { .. } if event.session.is_none() => Ok(()),
+            What::Explain(_) => Ok(()),
             What::Invited { .. } => self.begin(event, Stage::Invited),
             What::Inviting { .. } => self.begin(event, Stage::Inviting),
             What::Ringing => self.advance(event, &[Stage::Inviting, Stage::Ringing], Stage::Ringing),
             What::Established { .. } => {
                 self.advance(event, &[Stage::Invited, Stage::Inviting, Stage::Ringing], Stage::Established)
             }
-            What::Connected => self.advance(event, &[Stage::Established, Stage::Connected], Stage::Connected),
+            What::Connected => {
+                let session = self.known(event)?;
+                self.sessions.entry(session).and_modify(|talk| talk.connected = true);
+                Ok(())
+            }
             What::Message(message) => {
                 let session = self.known(event)?;
                 self.messages.entry(session).or_default().push(message.message_id.clone());
@@ -60,7 +73,7 @@ impl Model {
             What::Receiving { .. } | What::Incomplete { .. } | What::Progress { .. } => {
                 self.known(event).map(|_| ())
             }
-            What::Ended(_) => {
+            What::Missed { .. } | What::Ended(_) => {
                 let session = self.known(event)?;
                 self.sessions.remove(&session);
                 Ok(())
@@ -70,7 +83,7 @@ impl Model {
 
     fn begin(&mut self, event: &Event, stage: Stage) -> Result<(), String> {
         let session = event.session.ok_or("a session's event without its session")?;
-        match self.sessions.insert(session, stage) {
+        match self.sessions.insert(session, Talk { stage, connected: false }) {
             None => Ok(()),
             Some(before) => Err(format!("{session:?} begins again, it was {before:?}")),
         }
@@ -78,9 +91,11 @@ impl Model {
 
     fn advance(&mut self, event: &Event, from: &[Stage], to: Stage) -> Result<(), String> {
         let session = self.known(event)?;
-        match self.sessions.insert(session, to) {
-            Some(before) if from.contains(&before) => Ok(()),
-            before => Err(format!("{session:?} becomes {to:?}, it was {before:?}")),
+        let Some(talk) = self.sessions.get_mut(&session) else { return Ok(()) };
+        let before = std::mem::replace(&mut talk.stage, to);
+        match from.contains(&before) {
+            true => Ok(()),
+            false => Err(format!("{session:?} becomes {to:?}, it was {before:?}")),
         }
     }
 

@@ -1,1 +1,576 @@
-//! Random scenarios.
+//! Random scenarios: two clients and a hostile peer do what the dice say, over links that are as bad.
+
+use std::time::Duration;
+
+use parlour_msrp::Source;
+use parlour_msrp::random::Random;
+use parlour_proto::client::{Decline, Say, StoreFault};
+use parlour_proto::config::{Accept, Account, ActpassAnswer, Config};
+use parlour_proto::io::{AccountId, Service, SessionId};
+
+use crate::check::{Violation, WELL_FORMED};
+use crate::client_node::Tamper;
+use crate::link::{Link, Loss, Segments};
+use crate::peer::{Mail, Way, What};
+use crate::script::Script;
+use crate::text;
+use crate::world::{NodeId, World};
+
+/// After so long without new input, nothing may be left of anything: two hours, in milliseconds.
+const AFTERMATH: u64 = 7_200_000;
+
+/// So long, in milliseconds, a request that is sent again is surely known: it is less than T4 (RFC 3261 17.1.2.2)
+/// with the longest way there.
+const RETRANSMITTED: u64 = 4_000;
+
+/// Where a scenario's choices come from.
+#[derive(Debug)]
+pub enum Dice<'a> {
+    /// A seed, and how many operations it is good for.
+    Seeded(Box<Random>, u64),
+    /// A fuzzer's octets; the scenario ends with them.
+    Octets(&'a [u8]),
+}
+
+/// What became of a scenario.
+#[derive(Debug)]
+pub struct Outcome {
+    /// Which client broke which rule.
+    pub violations: Vec<(NodeId, Violation)>,
+    /// What crossed the world.
+    pub ladder: String,
+    /// How many messages were stored, sessions begun, and rows drawn: that something happened.
+    pub messages: usize,
+    /// Events of all kinds.
+    pub events: usize,
+}
+
+impl Dice<'_> {
+    /// Dice from a seed.
+    pub fn seeded(seed: u64) -> Self {
+        let mut octets = [0; 32];
+        for (octet, value) in octets.iter_mut().zip(seed.to_le_bytes()) {
+            *octet = value;
+        }
+        let mut random = Random::new(octets);
+        let operations = 5 + random.below(40);
+        Dice::Seeded(Box::new(random), operations)
+    }
+
+    /// A value in `0..bound`.
+    fn below(&mut self, bound: u64) -> u64 {
+        match self {
+            Dice::Seeded(random, _) => random.below(bound),
+            Dice::Octets(octets) => {
+                let wide = bound > 256;
+                let (first, rest) =
+                    octets.split_at_checked(if wide { 2 } else { 1 }).unwrap_or((octets, &[]));
+                *octets = rest;
+                first.iter().fold(0, |value, octet| value << 8 | u64::from(*octet)) % bound.max(1)
+            }
+        }
+    }
+
+    fn chance(&mut self, percent: u64) -> bool {
+        self.below(100) < percent
+    }
+
+    fn pick<'t, T>(&mut self, of: &'t [T]) -> Option<&'t T> {
+        let at = usize::try_from(self.below(of.len() as u64)).unwrap_or(0);
+        of.get(at)
+    }
+
+    fn goes_on(&mut self) -> bool {
+        match self {
+            Dice::Seeded(_, left) => {
+                *left = left.saturating_sub(1);
+                *left > 0
+            }
+            Dice::Octets(octets) => !octets.is_empty(),
+        }
+    }
+}
+
+/// Plays one scenario. `plant` may give Bob a fault that the checks have to find.
+pub fn play(mut dice: Dice<'_>, plant: Option<Tamper>) -> Outcome {
+    let mut world = World::new(dice.below(1 << 16));
+    let alice = world.client("alice", config(&mut dice, "sip:alice@192.0.2.1"));
+    let bob = world.client("bob", config(&mut dice, "sip:bob@192.0.2.2"));
+    let mallory = world.peer("mallory");
+    for (a, b) in [(alice, bob), (alice, mallory), (bob, mallory)] {
+        let link = link(&mut dice);
+        world.link(a, b, link);
+    }
+    if let Some(at) = world.client_at_mut(bob) {
+        at.tamper = plant;
+    }
+    let mut play = Play { world, dice, mallory, lines: Vec::new(), media: Vec::new(), said: 0, polite: 90 };
+    while play.dice.goes_on() {
+        play.operation();
+        play.pass();
+    }
+    play.end()
+}
+
+struct Play<'a> {
+    world: World,
+    dice: Dice<'a>,
+    mallory: NodeId,
+    /// Mallory's ends of dialogs.
+    lines: Vec<Line>,
+    /// Mallory's MSRP connections.
+    media: Vec<Way>,
+    said: u64,
+    /// How many of 100 messages Mallory answers properly.
+    polite: u64,
+}
+
+/// One of Mallory's dialogs.
+#[derive(Debug, Clone)]
+struct Line {
+    script: Script,
+    /// The last request, and when it left, in milliseconds.
+    last: String,
+    sent: u64,
+}
+
+impl Play<'_> {
+    fn operation(&mut self) {
+        match self.dice.below(22) {
+            0 => self.client_invites(),
+            1 | 2 => self.client_answers(),
+            3 => self.client_leaves(),
+            4 | 5 => self.client_says(),
+            6 | 7 => self.invite(false),
+            8 => self.invite(true),
+            9 => self.send_again(),
+            10 => self.cancel(),
+            11 => self.in_dialog(),
+            12 | 13 => self.connect_media(),
+            14 | 15 => self.chunk(),
+            16 => self.mutate(),
+            17 => self.noise(),
+            18 => self.break_stream(),
+            19 => self.disturb_store(),
+            20 => self.change_link(),
+            _ => self.polite = self.dice.below(101),
+        }
+    }
+
+    /// Lets some time go by, in which Mallory reacts.
+    fn pass(&mut self) {
+        let millis = match self.dice.below(10) {
+            0..=5 => self.dice.below(200),
+            6..=8 => self.dice.below(3000),
+            _ => self.dice.below(70_000),
+        };
+        let end = self.world.millis() + millis;
+        while self.world.next_within(end) {
+            for mail in self.world.mail_of(self.mallory) {
+                self.react(&mail);
+            }
+        }
+        self.world.run_to(end);
+    }
+
+    fn react(&mut self, mail: &Mail) {
+        if mail.what == What::Opened && !self.media.contains(&mail.way) {
+            self.media.push(mail.way);
+        }
+        let message = mail.message();
+        if !self.dice.chance(self.polite) {
+            return;
+        }
+        let answer = match (text::transaction(message), text::method(message), text::status(message)) {
+            (Some(_), Some(method), _) if method == "SEND" => {
+                let line = if self.dice.chance(90) { "200 OK" } else { "413 Enough" };
+                self.lines.first().map(|at| at.script.msrp_respond(message, line))
+            }
+            (Some(_), ..) => None,
+            (None, Some(method), _) => self.answer_request(mail, &method),
+            (None, None, Some(status)) => self.answer_response(message, status),
+            (None, None, None) => None,
+        };
+        if let Some(answer) = answer {
+            self.world.send(mail.way, answer);
+        }
+    }
+
+    fn answer_request(&mut self, mail: &Mail, method: &str) -> Option<String> {
+        let message = mail.message();
+        let script = match method {
+            "ACK" => return None,
+            "INVITE" => Script::callee(&mut self.world, self.mallory, mail.way, message),
+            _ => match self.by_call_id(message) {
+                Some(script) => script,
+                None => Script::callee(&mut self.world, self.mallory, mail.way, message),
+            },
+        };
+        if method != "INVITE" {
+            return Some(script.respond(message, "200 OK", "", ""));
+        }
+        let answer = match self.dice.below(6) {
+            0 => script.respond(message, "180 Ringing", "", ""),
+            1 => script.respond(message, "486 Busy Here", "", ""),
+            2 => script.respond(message, "200 OK", "", &script.sdp("active", "text/plain message/cpim")),
+            3 => script.respond(message, "200 OK", "", "nonsense"),
+            _ => script.respond(message, "200 OK", "", &script.sdp("passive", "text/plain message/cpim")),
+        };
+        self.keep(script, &answer);
+        Some(answer)
+    }
+
+    fn answer_response(&mut self, message: &[u8], status: u16) -> Option<String> {
+        let invite = text::header(message, "CSeq").is_some_and(|cseq| cseq.ends_with("INVITE"));
+        let via = text::header(message, "Via").unwrap_or_default();
+        let own = self.lines.iter().position(|line| via.contains(&format!("{};", line.script.branch)));
+        let Line { script, .. } = self.lines.get_mut(own?)?;
+        match status {
+            _ if !invite => None,
+            100..200 => {
+                script.learn(message);
+                None
+            }
+            200..300 => Some(script.ack(&mut self.world, message)),
+            _ => Some(script.clone().ack_refusal(message)),
+        }
+    }
+
+    fn by_call_id(&self, message: &[u8]) -> Option<Script> {
+        let call_id = text::header(message, "Call-ID")?;
+        self.lines.iter().rev().find(|line| line.script.call_id == call_id).map(|line| line.script.clone())
+    }
+
+    fn client_invites(&mut self) {
+        let node = self.a_client();
+        let others = [
+            "sip:alice@192.0.2.1",
+            "sip:bob@192.0.2.2",
+            "sip:mallory@192.0.2.3",
+            "sip:x@192.0.2.99",
+            "sip:x@nowhere.example",
+        ];
+        let to = self.dice.pick(&others).copied().unwrap_or("");
+        let _ = self.world.act(node, |client, now| client.invite(now, AccountId(0), to, None));
+    }
+
+    fn client_answers(&mut self) {
+        let (node, session) = self.a_session();
+        let how = match self.dice.below(8) {
+            0 => Some(Decline::Declined),
+            1 => Some(Decline::Busy),
+            2 => Some(Decline::Unavailable),
+            _ => None,
+        };
+        let _ = match how {
+            Some(how) => self.world.act(node, |client, now| client.decline(now, session, how)),
+            None => self.world.act(node, |client, now| client.accept(now, session)),
+        };
+    }
+
+    fn client_leaves(&mut self) {
+        let (node, session) = self.a_session();
+        let _ = self.world.act(node, |client, now| client.leave(now, session));
+    }
+
+    fn client_says(&mut self) {
+        let (node, session) = self.a_session();
+        self.said += 1;
+        let length = match self.dice.below(4) {
+            0 => self.dice.below(120_000),
+            1 => 0,
+            _ => self.dice.below(200),
+        };
+        let octets = vec![b'.'; usize::try_from(length).unwrap_or(0)];
+        let say = Say {
+            message_id: format!("said-{}", self.said),
+            content_type: "text/plain".to_owned(),
+            body: Source::Inline(octets),
+        };
+        let _ = self.world.act(node, |client, now| client.say(now, session, say));
+    }
+
+    fn invite(&mut self, strange: bool) {
+        let way = self.a_sip_way();
+        let Some((way, target)) = way else { return };
+        let script = Script::caller(&mut self.world, self.mallory, way, target);
+        let setup =
+            self.dice.pick(&["actpass", "active", "passive", "holdconn"]).copied().unwrap_or("active");
+        let offer = script.sdp(setup, "text/plain message/cpim");
+        let mut invite = script.invite_with("", &offer);
+        if strange {
+            let edits: &[(&str, &str)] = &[
+                ("Max-Forwards: 70\r\n", "Max-Forwards: 70\r\nRequire: foo, bar\r\n"),
+                ("Contact:", "Contact: <sip:x@y>\r\nContact:"),
+                ("m=message 2855", "m=audio 9"),
+                ("accept-types:text/plain", "accept-types:foo/bar"),
+                ("Max-Forwards: 70\r\n", "Max-Forwards: 70\r\nExpires: 3\r\n"),
+                ("To: <", "To: \"\\\"<sip:odd@x>\" <"),
+                ("a=path:msrp://192.0.2.3:2855", "a=path:msrp://127.0.0.1:22"),
+                ("a=path:msrp://192.0.2.3:2855", "a=path:msrp://192.0.2.99:2855"),
+            ];
+            let edited = match self.dice.pick(edits) {
+                Some((from, to)) => script.invite_with("", &offer.replace(from, to)).replacen(from, to, 1),
+                None => script.invite_with("", ""),
+            };
+            invite = if self.dice.chance(20) { script.invite_with("", "") } else { edited };
+        }
+        self.world.send(way, &invite);
+        self.keep(script, &invite);
+    }
+
+    /// The last request of some dialog once more: as it was, by another way, or when it was forgotten long ago.
+    fn send_again(&mut self) {
+        let Some(line) = self.dice.pick(&self.lines).cloned() else { return };
+        let Line { script, last, sent } = line;
+        let fresh = matches!(script.way, Way::Udp { .. }) && self.world.millis() - sent < RETRANSMITTED;
+        let again = match self.dice.chance(30) {
+            true => last.replace(&script.branch, &format!("{WELL_FORMED}-merged-{}", self.world.serial())),
+            false if fresh => last,
+            false => last.replace(WELL_FORMED, "z9hG4bK-no"),
+        };
+        self.world.send(script.way, again);
+    }
+
+    fn cancel(&mut self) {
+        if let Some(Line { script, .. }) = self.dice.pick(&self.lines) {
+            let (way, cancel) = (script.way, script.cancel());
+            self.world.send(way, cancel);
+        }
+    }
+
+    fn in_dialog(&mut self) {
+        let at = usize::try_from(self.dice.below(self.lines.len() as u64)).unwrap_or(0);
+        let method =
+            self.dice.pick(&["BYE", "OPTIONS", "INVITE", "ACK", "INFO", "MESSAGE"]).copied().unwrap_or("BYE");
+        let (wrong_tag, low) = (self.dice.chance(15), self.dice.chance(15));
+        let change = self.dice.chance(50);
+        let now = self.world.millis();
+        let Some(Line { script, last, sent }) = self.lines.get_mut(at) else { return };
+        let mut as_sent = script.clone();
+        if wrong_tag {
+            as_sent.remote_tag = Some("wrong".to_owned());
+        }
+        if low {
+            as_sent.cseq = 0;
+        }
+        let offer = as_sent.offer();
+        let (rows, body) = match method {
+            "INVITE" if change => ("Contact: <sip:192.0.2.3:5060>\r\n", offer.replace("o=- 1 1", "o=- 1 2")),
+            "INVITE" => ("Contact: <sip:192.0.2.3:5060>\r\n", offer),
+            _ => ("", String::new()),
+        };
+        *sent = now;
+        *last = as_sent.next(&mut self.world, method, rows, &body);
+        let (way, request) = (as_sent.way, last.clone());
+        (script.cseq, script.branch) = (script.cseq.max(as_sent.cseq), as_sent.branch);
+        self.world.send(way, request);
+    }
+
+    fn connect_media(&mut self) {
+        let Some(Line { script, .. }) = self.dice.pick(&self.lines).cloned() else { return };
+        let to = if script.peer_path.contains("192.0.2.1:") { NodeId(0) } else { NodeId(1) };
+        let address = self.world.address(to, 2855);
+        let way = self.world.open(self.mallory, address, Service::Msrp);
+        self.media.push(way);
+        if self.dice.chance(80) {
+            let bind = script.msrp_empty(&format!("bind{}", self.world.serial()));
+            self.world.send(way, bind);
+        }
+    }
+
+    fn chunk(&mut self) {
+        let Some(Line { mut script, .. }) = self.dice.pick(&self.lines).cloned() else { return };
+        let Some(way) = self.dice.pick(&self.media).copied() else { return };
+        let tid = format!("tid{}", self.world.serial());
+        let message_id = format!("chunked-{}", self.dice.below(6));
+        if self.dice.chance(10) {
+            script.peer_path = script.peer_path.replace(";tcp", "x;tcp");
+        }
+        let body = vec![b'x'; usize::try_from(self.dice.below(6000)).unwrap_or(0)];
+        let start = if self.dice.chance(70) { 1 } else { self.dice.below(6000) };
+        let end = start + body.len() as u64;
+        let total = match self.dice.below(6) {
+            0 => "*".to_owned(),
+            1 => "400000000".to_owned(),
+            _ => end.saturating_sub(1).to_string(),
+        };
+        let flag = self.dice.pick(&['$', '$', '$', '+', '#']).copied().unwrap_or('$');
+        let frame = script.msrp_chunk(&tid, &message_id, &format!("{start}-*/{total}"), &body, flag);
+        let rows =
+            ["Success-Report: yes\r\n", "Failure-Report: no\r\n", "Failure-Report: partial\r\n", "", "", ""];
+        let rows = self.dice.pick(&rows).copied().unwrap_or("");
+        self.world.send(way, frame.replace("Byte-Range", &format!("{rows}Byte-Range")));
+    }
+
+    /// The last request once more, with octets changed at random.
+    fn mutate(&mut self) {
+        let Some(Line { script, last, .. }) = self.dice.pick(&self.lines).cloned() else { return };
+        let mut octets = last.replace(WELL_FORMED, "z9hG4bK-no").into_bytes();
+        for _ in 0..=self.dice.below(4) {
+            let at = usize::try_from(self.dice.below(octets.len() as u64)).unwrap_or(0);
+            let octet = u8::try_from(self.dice.below(256)).unwrap_or(0);
+            match (self.dice.below(3), octets.get_mut(at)) {
+                (0, Some(place)) => *place = octet,
+                (1, Some(_)) => octets.insert(at, octet),
+                (_, Some(_)) => octets.truncate(at.max(1)),
+                (_, None) => {}
+            }
+        }
+        self.world.send(script.way, octets);
+    }
+
+    fn noise(&mut self) {
+        let lines: [&[u8]; 7] = [
+            b"\r\n\r\n",
+            b"\r\n",
+            b"MSRP x SEND\r\n\r\n",
+            b"SIP/2.0 200 OK\r\n\r\n",
+            b"INVITE x SIP/2.0\r\n\r\n",
+            b"\0\xFF\0",
+            b"MSRP abcd 200 OK\r\n-------abcd$\r\n",
+        ];
+        let noise = self.dice.pick(&lines).copied().unwrap_or(b"").to_vec();
+        let way = match self.dice.pick(&self.media).copied() {
+            Some(way) if self.dice.chance(50) => Some(way),
+            _ => self.a_sip_way().map(|(way, _)| way),
+        };
+        if let Some(way) = way {
+            self.world.send(way, noise);
+        }
+    }
+
+    fn break_stream(&mut self) {
+        let streams = self.world.open_streams();
+        let Some(stream) = self.dice.pick(&streams).copied() else { return };
+        match self.dice.below(2) {
+            0 => self.world.reset(stream),
+            _ => {
+                let ways = self.world.open_ways();
+                if let Some(way) = self.dice.pick(&ways).copied() {
+                    self.world.close(way);
+                }
+            }
+        }
+    }
+
+    fn disturb_store(&mut self) {
+        let node = self.a_client();
+        let delay = Duration::from_millis(self.dice.below(300));
+        let fault = match self.dice.below(4) {
+            0 => Some(StoreFault::Full),
+            1 => Some(StoreFault::Broken),
+            _ => None,
+        };
+        if let Some(at) = self.world.client_at_mut(node) {
+            (at.store.delay, at.store.fault) = (delay, fault);
+        }
+    }
+
+    fn change_link(&mut self) {
+        let (a, b) = (NodeId(0), NodeId(usize::try_from(1 + self.dice.below(2)).unwrap_or(1)));
+        let mut link = link(&mut self.dice);
+        if self.dice.chance(20) {
+            (link.loss, link.refuse) = (Loss::Percent(100), true);
+        }
+        self.world.link(a, b, link);
+    }
+
+    fn keep(&mut self, script: Script, last: &str) {
+        self.lines.push(Line { script, last: last.to_owned(), sent: self.world.millis() });
+    }
+
+    fn a_client(&mut self) -> NodeId {
+        NodeId(usize::try_from(self.dice.below(2)).unwrap_or(0))
+    }
+
+    /// Some session of some client; or one that is not there.
+    fn a_session(&mut self) -> (NodeId, SessionId) {
+        let node = self.a_client();
+        let sessions: Vec<SessionId> = self
+            .world
+            .client_at(node)
+            .map(|at| at.model.sessions.keys().copied().collect())
+            .unwrap_or_default();
+        (node, self.dice.pick(&sessions).copied().unwrap_or(SessionId(u64::MAX)))
+    }
+
+    fn a_sip_way(&mut self) -> Option<(Way, &'static str)> {
+        let node = self.a_client();
+        let target = if node.0 == 0 { "sip:alice@192.0.2.1" } else { "sip:bob@192.0.2.2" };
+        let way = match self.dice.below(4) {
+            0 => {
+                let to = self.world.address(node, 5060);
+                self.world.open(self.mallory, to, Service::Sip)
+            }
+            _ => self.world.udp(self.mallory, node),
+        };
+        Some((way, target))
+    }
+
+    /// Everybody goes home; then nothing may be left.
+    fn end(mut self) -> Outcome {
+        for way in self.world.open_ways() {
+            self.world.close(way);
+        }
+        for node in self.world.clients() {
+            let _ = self.world.act(node, |client, now| {
+                client.shutdown(now);
+                Ok(())
+            });
+        }
+        self.world.run(AFTERMATH);
+        // What was opened to Mallory since then ends with her.
+        for way in self.world.open_ways() {
+            self.world.close(way);
+        }
+        self.world.run(AFTERMATH);
+        self.world.judge();
+        let clients = self.world.clients();
+        let at = |node: &NodeId| self.world.client_at(*node);
+        let broken = |node: &NodeId| {
+            let violations = at(node).map(|client| client.violations().to_vec()).unwrap_or_default();
+            violations.into_iter().map(|violation| (*node, violation)).collect::<Vec<_>>()
+        };
+        Outcome {
+            violations: clients.iter().flat_map(broken).collect(),
+            ladder: self.world.ladder(),
+            messages: clients.iter().filter_map(at).map(|client| client.store.messages.len()).sum(),
+            events: clients.iter().filter_map(at).map(|client| client.events.len()).sum(),
+        }
+    }
+}
+
+fn config(dice: &mut Dice<'_>, address: &str) -> Config {
+    let account = Account {
+        address: address.to_owned(),
+        display_name: None,
+        proxy: None,
+        register: false,
+        register_expires: Duration::from_secs(3600),
+        credentials: None,
+    };
+    Config {
+        accounts: vec![account],
+        accept: dice.pick(&[Accept::Ask, Accept::All, Accept::Auto]).copied().unwrap_or_default(),
+        max_sessions: dice.pick(&[0, 0, 1, 3]).copied().unwrap_or(0),
+        max_pending_invites: dice.pick(&[10, 10, 1]).copied().unwrap_or(10),
+        actpass_answer: dice.pick(&[ActpassAnswer::Auto, ActpassAnswer::Active]).copied().unwrap_or_default(),
+        ..Config::default()
+    }
+}
+
+fn link(dice: &mut Dice<'_>) -> Link {
+    Link {
+        delay: Duration::from_millis(dice.below(200)),
+        jitter: Duration::from_millis(dice.pick(&[0, 0, 50, 700]).copied().unwrap_or(0)),
+        loss: Loss::Percent(dice.pick(&[0, 0, 10, 40]).copied().unwrap_or(0)),
+        duplicate: dice.pick(&[0, 0, 20]).copied().unwrap_or(0),
+        segments: dice
+            .pick(&[Segments::Whole, Segments::Random(1400), Segments::Random(90)])
+            .copied()
+            .unwrap_or(Segments::Whole),
+        window: dice.pick(&[64 * 1024, 16 * 1024, 3000]).copied().unwrap_or(64 * 1024),
+        refuse: false,
+    }
+}

@@ -1,6 +1,6 @@
 //! What a scripted peer writes: SIP dialogs and MSRP frames as text.
 
-use crate::check::ANSWERABLE;
+use crate::check::WELL_FORMED;
 use crate::peer::Way;
 use crate::text;
 use crate::world::{NodeId, World};
@@ -61,7 +61,7 @@ impl Script {
             remote_tag: None,
             target: remote.to_owned(),
             cseq: 1,
-            branch: format!("{ANSWERABLE}-{serial}"),
+            branch: format!("{WELL_FORMED}-{serial}"),
             path: format!("msrp://{}/session{serial}-{name};tcp", world.address(node, 2855)),
             peer_path: String::new(),
             host,
@@ -128,7 +128,7 @@ impl Script {
     /// The next request of this dialog: CSeq rises, the branch is new.
     pub fn next(&mut self, world: &mut World, method: &str, rows: &str, body: &str) -> String {
         self.cseq += 1;
-        self.branch = format!("{ANSWERABLE}-{}", world.serial());
+        self.branch = format!("{WELL_FORMED}-{}", world.serial());
         self.request(method, &self.branch, rows, body)
     }
 

@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use parlour_proto::io::Service;
 
 use crate::peer::{Mail, Way, What};
-use crate::stream::Side;
+use crate::stream::{EndState, Side};
 use crate::text;
 use crate::world::{NodeId, World};
 
@@ -37,6 +37,18 @@ impl World {
         if let Way::Stream { stream, side } = way {
             self.close_stream(stream, side);
         }
+    }
+
+    /// The ends of scripted peers that are not closed.
+    pub fn open_ways(&self) -> Vec<Way> {
+        let sides = [Side::Opener, Side::Acceptor];
+        let ends = self
+            .streams
+            .iter()
+            .flat_map(|(stream, entry)| sides.map(|side| (*stream, side, entry.end(side))));
+        let open =
+            ends.filter(|(.., end)| end.state != EndState::Closed && self.client_at(end.node).is_none());
+        open.map(|(stream, side, _)| Way::Stream { stream, side }).collect()
     }
 
     /// Lets a scripted peer read from a stream, or not.

@@ -1,0 +1,9 @@
+//! Clients in virtual time: flows as ladders, timelines, and what bad input is answered with.
+
+mod answering;
+mod common;
+mod faults;
+mod media;
+mod originating;
+mod registration;
+mod world;
