@@ -1,2 +1,45 @@
 //! The binary `parlour`.
-fn main() {}
+
+mod agent;
+mod cli;
+mod command;
+mod config;
+mod demo;
+mod explain;
+mod history;
+mod json;
+mod json_front;
+mod line;
+mod log;
+mod model;
+mod net;
+mod run;
+mod send;
+mod store;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+use cli::{Cli, Verb};
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    log::start();
+    let outcome = match cli.verb {
+        Verb::Demo => demo::demo(),
+        Verb::Run(flags) => run::run(*flags),
+        Verb::Send(flags) => send::send(*flags),
+        Verb::History(flags) => history::history(&flags),
+    };
+    match outcome {
+        Ok(code) => code,
+        Err(fault) => {
+            log::say(&format!("parlour: {fault}"));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Why a command could not do its work; its text is for people, and says what to do next.
+type Fault = Box<dyn std::error::Error>;

@@ -1,0 +1,182 @@
+//! The command line.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use parlour_proto::config::{Accept, Hop, Proxy};
+
+use crate::config;
+use crate::net::Listen;
+
+/// An instant-messaging client for SIP networks: it answers and starts OMA SIMPLE IM sessions.
+#[derive(Debug, Parser)]
+#[command(name = "parlour", version, after_help = "Example: parlour demo")]
+pub(crate) struct Cli {
+    #[command(subcommand)]
+    pub(crate) verb: Verb,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Verb {
+    /// Show two clients talk to each other over this machine's loopback, with every SIP and MSRP message
+    #[command(after_help = "Example: parlour demo")]
+    Demo,
+    /// Be there for others: answer invitations, show and send messages
+    #[command(after_help = "Examples:
+  parlour run --address sip:alice@192.0.2.1 --sip udp:192.0.2.1:5060
+  parlour run --address sip:alice@example.com --register --proxy tls:sip.example.com \\
+      --user alice --password-file ~/.parlour-password
+  parlour run --accept all --echo")]
+    Run(Box<Run>),
+    /// Send one message, wait until the other side has it, leave
+    #[command(after_help = "Examples:
+  parlour send --to sip:bob@192.0.2.2 \"Dinner at eight?\"
+  parlour send --to sip:bob@example.com --via proxy.example.com:5060 \"Dinner at eight?\"
+
+Exit codes: 0 the other side has it; 1 this machine's fault (configuration, ports); 2 wrong command line;
+3 refused or declined; 4 no answer or no way there; 5 the session stood, but the message was not acknowledged")]
+    Send(Box<Send>),
+    /// Show what was said
+    #[command(after_help = "Example: parlour history --with sip:bob@example.com")]
+    History(History),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Run {
+    /// Configuration file (TOML); flags win over it
+    #[arg(long, value_name = "FILE")]
+    pub(crate) config: Option<PathBuf>,
+    /// Our IM Address
+    #[arg(long, value_name = "SIP-URI")]
+    pub(crate) address: Option<String>,
+    /// Where SIP listens: udp:HOST:PORT, tcp:HOST:PORT or tls:HOST:PORT; may be repeated
+    #[arg(long, value_name = "PLACE")]
+    pub(crate) sip: Vec<Listen>,
+    /// Where MSRP listens
+    #[arg(long, value_name = "HOST:PORT", value_parser = Listen::msrp)]
+    pub(crate) msrp: Option<Listen>,
+    /// Register at the proxy
+    #[arg(long)]
+    pub(crate) register: bool,
+    #[command(flatten)]
+    pub(crate) account: AccountFlags,
+    /// The outbound proxy; udp:, tcp: or tls: may stand before it
+    #[arg(long, value_name = "HOST:PORT", value_parser = config::proxy)]
+    pub(crate) proxy: Option<Proxy>,
+    /// A hop whose word on who is calling counts: an address or a prefix; may be repeated
+    #[arg(long, value_name = "ADDR[/LEN]", value_parser = config::hop)]
+    pub(crate) trust: Vec<Hop>,
+    /// Who is accepted without asking: nobody, callers for whom a trusted core vouches, or everybody
+    #[arg(long, value_enum)]
+    pub(crate) accept: Option<AcceptFlag>,
+    /// Answer each message with its own text
+    #[arg(long)]
+    pub(crate) echo: bool,
+    /// Speak JSON lines: commands on stdin, events on stdout (docs/json.md)
+    #[arg(long)]
+    pub(crate) json: bool,
+    /// Tell first all events after this number
+    #[arg(long, value_name = "N", requires = "json")]
+    pub(crate) after: Option<u64>,
+    /// Where everything is kept [default: ~/.local/share/parlour]
+    #[arg(long, value_name = "DIR")]
+    pub(crate) data: Option<PathBuf>,
+    /// Tell why each decision was taken, with its clause
+    #[arg(long)]
+    pub(crate) explain: bool,
+    /// Certificate authorities trusted besides the system's (PEM)
+    #[arg(long, value_name = "FILE")]
+    pub(crate) ca: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Send {
+    /// Who is to have it
+    #[arg(long, value_name = "SIP-URI")]
+    pub(crate) to: String,
+    /// The next hop; udp:, tcp: or tls: may stand before it [default: the address's own host]
+    #[arg(long, value_name = "HOST:PORT", value_parser = config::proxy)]
+    pub(crate) via: Option<Proxy>,
+    /// Configuration file (TOML); flags win over it
+    #[arg(long, value_name = "FILE")]
+    pub(crate) config: Option<PathBuf>,
+    /// Our IM Address
+    #[arg(long, value_name = "SIP-URI")]
+    pub(crate) address: Option<String>,
+    #[command(flatten)]
+    pub(crate) account: AccountFlags,
+    /// Keep the message in this directory, too [default: it is kept nowhere]
+    #[arg(long, value_name = "DIR")]
+    pub(crate) data: Option<PathBuf>,
+    /// Tell why each decision was taken, with its clause
+    #[arg(long)]
+    pub(crate) explain: bool,
+    /// Certificate authorities trusted besides the system's (PEM)
+    #[arg(long, value_name = "FILE")]
+    pub(crate) ca: Option<PathBuf>,
+    /// What to say
+    pub(crate) text: String,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct AccountFlags {
+    /// Our user name for Digest
+    #[arg(long, value_name = "NAME", requires = "password_file")]
+    pub(crate) user: Option<String>,
+    /// A file with the password in its first line, readable by us alone
+    #[arg(long, value_name = "FILE", requires = "user")]
+    pub(crate) password_file: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct History {
+    /// Only what was said with this address
+    #[arg(long, value_name = "SIP-URI")]
+    pub(crate) with: Option<String>,
+    /// As JSON lines (docs/json.md)
+    #[arg(long)]
+    pub(crate) json: bool,
+    /// Where it is kept [default: ~/.local/share/parlour]
+    #[arg(long, value_name = "DIR")]
+    pub(crate) data: Option<PathBuf>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum AcceptFlag {
+    Ask,
+    Auto,
+    All,
+}
+
+impl From<AcceptFlag> for Accept {
+    fn from(flag: AcceptFlag) -> Accept {
+        match flag {
+            AcceptFlag::Ask => Accept::Ask,
+            AcceptFlag::Auto => Accept::Auto,
+            AcceptFlag::All => Accept::All,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_definition_is_sound_and_every_command_shows_an_example() {
+        let command = Cli::command();
+        command.clone().debug_assert();
+        for verb in command.get_subcommands() {
+            let help = verb.get_after_help().map(ToString::to_string).unwrap_or_default();
+            assert!(help.contains(&format!("parlour {}", verb.get_name())), "{}", verb.get_name());
+        }
+    }
+
+    #[test]
+    fn a_user_without_a_password_file_is_refused() {
+        assert!(Cli::try_parse_from(["parlour", "run", "--user", "a"]).is_err());
+        assert!(Cli::try_parse_from(["parlour", "run", "--after", "3"]).is_err(), "--after goes with --json");
+    }
+}

@@ -1,0 +1,59 @@
+//! What a user or a program can ask, whatever front end it comes from.
+
+use parlour_proto::client::Decline;
+use parlour_proto::config::Proxy;
+
+use crate::model::SessionName;
+
+/// A command and the mark by which its answer is recognised.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Asked {
+    pub(crate) id: Option<String>,
+    pub(crate) command: Command,
+}
+
+/// A command. Without a session, the only one that fits is meant.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Command {
+    Accept {
+        session: Option<SessionName>,
+    },
+    Decline {
+        session: Option<SessionName>,
+        how: Decline,
+    },
+    Say {
+        session: Option<SessionName>,
+        message_id: Option<String>,
+        content_type: String,
+        body: Vec<u8>,
+    },
+    Leave {
+        session: Option<SessionName>,
+    },
+    /// `account` is one of our addresses; the first if absent.
+    Invite {
+        account: Option<String>,
+        to: String,
+        via: Option<Proxy>,
+    },
+    Quit,
+    /// What was asked makes no sense, and why.
+    Nonsense(String),
+}
+
+/// What became of a command.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Outcome {
+    pub(crate) id: Option<String>,
+    pub(crate) what: Result<Achieved, String>,
+}
+
+/// What a command that made sense achieved.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub(crate) struct Achieved {
+    /// The session that it was about.
+    pub(crate) session: Option<SessionName>,
+    /// The message that it sends; it is durable.
+    pub(crate) message_id: Option<String>,
+}

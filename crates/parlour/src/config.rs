@@ -1,0 +1,463 @@
+//! The configuration file: TOML whose keys are the names of catalogue 5.2. What stands on the command line wins.
+
+use std::fs;
+use std::io;
+use std::net::IpAddr;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::str::FromStr;
+use std::time::Duration;
+
+use parlour_msrp::Matching;
+use parlour_proto::config::{
+    Accept, Account, Ack, ActpassAnswer, Config, Credentials, DeclineScope, Hop, PreferredIdentity, Proxy,
+};
+use parlour_proto::io::Transport;
+use serde::{Deserialize, Deserializer};
+use zeroize::Zeroizing;
+
+use crate::net::tls;
+use crate::net::{Listen, host_port, transport_prefix};
+
+/// All that the program is told once.
+#[derive(Debug, Clone)]
+pub(crate) struct Settings {
+    pub(crate) proto: Config,
+    /// Where SIP listens; empty for the default.
+    pub(crate) sip: Vec<Listen>,
+    /// Where MSRP listens.
+    pub(crate) msrp: Option<Listen>,
+    /// Where everything is kept.
+    pub(crate) data: Option<PathBuf>,
+    /// Whether anything is kept.
+    pub(crate) store: bool,
+    pub(crate) tls: tls::Files,
+}
+
+/// A configuration that cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum ConfigFault {
+    #[error("{file:?} cannot be read: {error}")]
+    Read { file: PathBuf, error: io::Error },
+    /// The library's text names line and key.
+    #[error("{file:?} is wrong: {error}")]
+    Toml { file: PathBuf, error: Box<toml::de::Error> },
+    #[error("{file:?} can be read by others: run chmod 600 {}", file.display())]
+    Exposed { file: PathBuf },
+    #[error("{file:?} holds no password: its first line is empty")]
+    NoPassword { file: PathBuf },
+    #[error("account {address} has a user but no password_file, or the other way round: give both")]
+    HalfCredentials { address: String },
+    #[error("{0}")]
+    Flag(String),
+}
+
+impl Settings {
+    /// The defaults, without an account.
+    pub(crate) fn new() -> Settings {
+        Settings {
+            proto: Config::default(),
+            sip: Vec::new(),
+            msrp: None,
+            data: None,
+            store: true,
+            tls: tls::Files::default(),
+        }
+    }
+
+    /// Reads a file. Relative paths in it are relative to its directory.
+    pub(crate) fn read(file: &Path) -> Result<Settings, ConfigFault> {
+        let text =
+            fs::read_to_string(file).map_err(|error| ConfigFault::Read { file: file.to_owned(), error })?;
+        let parsed = toml::from_str::<File>(&text)
+            .map_err(|error| ConfigFault::Toml { file: file.to_owned(), error: Box::new(error) })?;
+        parsed.settings(file.parent().unwrap_or(Path::new(".")))
+    }
+}
+
+/// Reads a password: the first line of a file that nobody else can read (X-41).
+pub(crate) fn password(file: &Path) -> Result<Zeroizing<String>, ConfigFault> {
+    let fault = |error| ConfigFault::Read { file: file.to_owned(), error };
+    let mode = fs::metadata(file).map_err(fault)?.permissions().mode();
+    if mode & 0o077 != 0 {
+        return Err(ConfigFault::Exposed { file: file.to_owned() });
+    }
+    let text = Zeroizing::new(fs::read_to_string(file).map_err(fault)?);
+    match text.lines().next().filter(|line| !line.is_empty()) {
+        Some(line) => Ok(Zeroizing::new(line.to_owned())),
+        None => Err(ConfigFault::NoPassword { file: file.to_owned() }),
+    }
+}
+
+/// A proxy: `HOST`, `HOST:PORT`, or with `udp:`, `tcp:` or `tls:` before it. Without one of these, UDP.
+pub(crate) fn proxy(text: &str) -> Result<Proxy, String> {
+    let (transport, rest) = transport_prefix(text);
+    let (host, port) = host_port(rest)?;
+    Ok(Proxy { host, port, transport: transport.unwrap_or(Transport::Udp) })
+}
+
+/// A hop: `ADDRESS` or `ADDRESS/LENGTH`.
+pub(crate) fn hop(text: &str) -> Result<Hop, String> {
+    let (address, bits) = match text.split_once('/') {
+        Some((address, bits)) => (address, Some(bits)),
+        None => (text, None),
+    };
+    let address: IpAddr = address
+        .parse()
+        .map_err(|_| format!("{address:?} is not an IP address, such as 192.0.2.7 or 2001:db8::/32"))?;
+    let all = if address.is_ipv4() { 32 } else { 128 };
+    let bits = match bits {
+        None => all,
+        Some(bits) => bits
+            .parse()
+            .ok()
+            .filter(|bits| *bits <= all)
+            .ok_or_else(|| format!("{bits:?} is not a prefix length from 0 to {all}"))?,
+    };
+    Ok(Hop { address, bits })
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct File {
+    #[serde(default)]
+    accounts: Vec<FileAccount>,
+    core: Option<Core>,
+    vendor: Option<String>,
+    accept: Option<FileAccept>,
+    #[serde(default, deserialize_with = "each")]
+    trusted_hops: Vec<Text<Hop>>,
+    max_sessions: Option<u32>,
+    max_pending_invites: Option<u32>,
+    per_peer_limit: Option<u32>,
+    /// Seconds.
+    ring_timeout: Option<u64>,
+    decline_scope: Option<FileDeclineScope>,
+    actpass_answer: Option<FileActpass>,
+    sessmatch: Option<FileSessmatch>,
+    advertised_address: Option<IpAddr>,
+    max_size: Option<u64>,
+    chunk_size: Option<usize>,
+    ack: Option<FileAck>,
+    preferred_identity: Option<FilePreferred>,
+    connect_private: Option<bool>,
+    limits: Option<FileLimits>,
+    #[serde(default, deserialize_with = "each")]
+    sip: Vec<Text<Listen>>,
+    #[serde(default, deserialize_with = "maybe_msrp")]
+    msrp: Option<Listen>,
+    data: Option<PathBuf>,
+    store: Option<bool>,
+    tls_ca: Option<PathBuf>,
+    tls_certificate: Option<PathBuf>,
+    tls_key: Option<PathBuf>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct FileAccount {
+    address: String,
+    display_name: Option<String>,
+    #[serde(default, deserialize_with = "maybe_proxy")]
+    proxy: Option<Proxy>,
+    #[serde(default)]
+    register: bool,
+    /// Seconds.
+    register_expires: Option<u64>,
+    user: Option<String>,
+    password_file: Option<PathBuf>,
+    realm: Option<String>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct FileLimits {
+    stream_message: Option<usize>,
+    header_row: Option<usize>,
+    header_rows: Option<usize>,
+    uri: Option<usize>,
+    transactions: Option<usize>,
+    requests_per_source: Option<u32>,
+    requests: Option<u32>,
+    streams_per_source: Option<usize>,
+    connects: Option<u32>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "lowercase")]
+enum Core {
+    Generic,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "lowercase")]
+enum FileAccept {
+    Ask,
+    Auto,
+    All,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum FileDeclineScope {
+    AllDevices,
+    ThisDevice,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "lowercase")]
+enum FileActpass {
+    Auto,
+    Active,
+    Passive,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum FileSessmatch {
+    SessionId,
+    Strict,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "lowercase")]
+enum FileAck {
+    Stored,
+    Received,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "lowercase")]
+enum FilePreferred {
+    Auto,
+    Always,
+    Never,
+}
+
+impl File {
+    fn settings(self, base: &Path) -> Result<Settings, ConfigFault> {
+        let within = |path: PathBuf| base.join(path);
+        let mut settings = Settings::new();
+        // The generic core is the only one so far; naming it is fine.
+        let _: Option<Core> = self.core;
+        let proto = &mut settings.proto;
+        for account in self.accounts {
+            proto.accounts.push(account.account(base)?);
+        }
+        set(&mut proto.vendor, self.vendor);
+        set(&mut proto.accept, self.accept.map(Into::into));
+        proto.trusted_hops = self.trusted_hops.into_iter().map(|hop| hop.0).collect();
+        set(&mut proto.max_sessions, self.max_sessions);
+        set(&mut proto.max_pending_invites, self.max_pending_invites);
+        set(&mut proto.per_peer_limit, self.per_peer_limit);
+        set(&mut proto.ring_timeout, self.ring_timeout.map(Duration::from_secs));
+        let decline_scope = self.decline_scope.map(|scope| match scope {
+            FileDeclineScope::AllDevices => DeclineScope::AllDevices,
+            FileDeclineScope::ThisDevice => DeclineScope::ThisDevice,
+        });
+        set(&mut proto.decline_scope, decline_scope);
+        let actpass_answer = self.actpass_answer.map(|answer| match answer {
+            FileActpass::Auto => ActpassAnswer::Auto,
+            FileActpass::Active => ActpassAnswer::Active,
+            FileActpass::Passive => ActpassAnswer::Passive,
+        });
+        set(&mut proto.actpass_answer, actpass_answer);
+        let sessmatch = self.sessmatch.map(|matching| match matching {
+            FileSessmatch::SessionId => Matching::SessionId,
+            FileSessmatch::Strict => Matching::Strict,
+        });
+        set(&mut proto.sessmatch, sessmatch);
+        proto.advertised_address = self.advertised_address;
+        set(&mut proto.max_size, self.max_size);
+        set(&mut proto.chunk_size, self.chunk_size);
+        let ack = self.ack.map(|ack| match ack {
+            FileAck::Stored => Ack::Stored,
+            FileAck::Received => Ack::Received,
+        });
+        set(&mut proto.ack, ack);
+        let preferred_identity = self.preferred_identity.map(|preferred| match preferred {
+            FilePreferred::Auto => PreferredIdentity::Auto,
+            FilePreferred::Always => PreferredIdentity::Always,
+            FilePreferred::Never => PreferredIdentity::Never,
+        });
+        set(&mut proto.preferred_identity, preferred_identity);
+        set(&mut proto.connect_private, self.connect_private);
+        if let Some(limits) = self.limits {
+            limits.apply(&mut proto.limits);
+        }
+        settings.sip = self.sip.into_iter().map(|at| at.0).collect();
+        settings.msrp = self.msrp;
+        settings.data = self.data.map(within);
+        set(&mut settings.store, self.store);
+        settings.tls = tls::Files {
+            ca: self.tls_ca.map(within),
+            certificate: self.tls_certificate.map(within),
+            key: self.tls_key.map(within),
+        };
+        Ok(settings)
+    }
+}
+
+impl FileAccount {
+    fn account(self, base: &Path) -> Result<Account, ConfigFault> {
+        let credentials = match (self.user, self.password_file) {
+            (Some(username), Some(file)) => {
+                Some(Credentials { username, password: password(&base.join(file))?, realm: self.realm })
+            }
+            (None, None) => None,
+            (Some(_), None) | (None, Some(_)) => {
+                return Err(ConfigFault::HalfCredentials { address: self.address });
+            }
+        };
+        Ok(Account {
+            address: self.address,
+            display_name: self.display_name,
+            proxy: self.proxy,
+            register: self.register,
+            register_expires: Duration::from_secs(self.register_expires.unwrap_or(3600)),
+            credentials,
+        })
+    }
+}
+
+impl FileLimits {
+    fn apply(self, limits: &mut parlour_proto::config::Limits) {
+        set(&mut limits.stream_message, self.stream_message);
+        set(&mut limits.header_row, self.header_row);
+        set(&mut limits.header_rows, self.header_rows);
+        set(&mut limits.uri, self.uri);
+        set(&mut limits.transactions, self.transactions);
+        set(&mut limits.requests_per_source, self.requests_per_source);
+        set(&mut limits.requests, self.requests);
+        set(&mut limits.streams_per_source, self.streams_per_source);
+        set(&mut limits.connects, self.connects);
+    }
+}
+
+impl From<FileAccept> for Accept {
+    fn from(accept: FileAccept) -> Accept {
+        match accept {
+            FileAccept::Ask => Accept::Ask,
+            FileAccept::Auto => Accept::Auto,
+            FileAccept::All => Accept::All,
+        }
+    }
+}
+
+fn set<T>(place: &mut T, value: Option<T>) {
+    if let Some(value) = value {
+        *place = value;
+    }
+}
+
+/// A value written as a string. Its own error text reaches the user with the line that it stands in.
+struct Text<T>(T);
+
+impl<'de> Deserialize<'de> for Text<Hop> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        hop(&String::deserialize(deserializer)?).map(Text).map_err(serde::de::Error::custom)
+    }
+}
+
+impl<'de> Deserialize<'de> for Text<Listen> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        Listen::from_str(&String::deserialize(deserializer)?).map(Text).map_err(serde::de::Error::custom)
+    }
+}
+
+fn each<'de, D: Deserializer<'de>, T: Deserialize<'de>>(deserializer: D) -> Result<Vec<T>, D::Error> {
+    Vec::deserialize(deserializer)
+}
+
+fn maybe_proxy<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Proxy>, D::Error> {
+    proxy(&String::deserialize(deserializer)?).map(Some).map_err(serde::de::Error::custom)
+}
+
+fn maybe_msrp<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Listen>, D::Error> {
+    Listen::msrp(&String::deserialize(deserializer)?).map(Some).map_err(serde::de::Error::custom)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::OpenOptionsExt;
+
+    use super::*;
+
+    fn write(dir: &Path, name: &str, mode: u32, text: &str) -> PathBuf {
+        let path = dir.join(name);
+        let mut file =
+            fs::OpenOptions::new().create(true).truncate(true).write(true).mode(mode).open(&path).unwrap();
+        io::Write::write_all(&mut file, text.as_bytes()).unwrap();
+        path
+    }
+
+    #[test]
+    fn a_full_file_is_read() {
+        let dir = tempfile::tempdir().unwrap();
+        write(dir.path(), "secret", 0o600, "swordfish\n");
+        let file = write(
+            dir.path(),
+            "parlour.toml",
+            0o644,
+            r#"
+                core = "generic"
+                accept = "auto"
+                trusted_hops = ["192.0.2.0/24", "::1"]
+                ring_timeout = 45
+                sip = ["udp:127.0.0.1:5070", "tcp:[::1]:5070"]
+                msrp = "127.0.0.1:0"
+                data = "state"
+                [[accounts]]
+                address = "sip:alice@example.com"
+                proxy = "tls:sip.example.com"
+                register = true
+                user = "alice"
+                password_file = "secret"
+                [limits]
+                requests = 7
+            "#,
+        );
+        let settings = Settings::read(&file).unwrap();
+        let account = &settings.proto.accounts[0];
+        assert_eq!(
+            account.proxy,
+            Some(Proxy { host: "sip.example.com".into(), port: None, transport: Transport::Tls })
+        );
+        assert_eq!(account.credentials.as_ref().unwrap().password.as_str(), "swordfish");
+        assert_eq!(settings.proto.accept, Accept::Auto);
+        assert_eq!(settings.proto.trusted_hops[0].bits, 24);
+        assert_eq!(settings.proto.trusted_hops[1].bits, 128);
+        assert_eq!(settings.proto.ring_timeout, Duration::from_secs(45));
+        assert_eq!(settings.proto.limits.requests, 7);
+        assert_eq!(settings.sip.len(), 2);
+        assert_eq!(settings.data, Some(dir.path().join("state")));
+    }
+
+    #[test]
+    fn a_mistake_is_told_with_its_line_and_key() {
+        let dir = tempfile::tempdir().unwrap();
+        for (text, parts) in [
+            ("accept = \"ask\"\nmax_session = 3\n", ["line 2", "max_session"]),
+            ("\n\nmax_sessions = \"three\"\n", ["line 3", "max_sessions"]),
+            ("trusted_hops = [\"192.0.2.300\"]\n", ["line 1", "192.0.2.300"]),
+            ("[[accounts]]\naddress = \"sip:a@b\"\nproxy = \"h:99999\"\n", ["line 3", "99999"]),
+            ("\nsip = [\"5060\"]\n", ["line 2", "names no transport"]),
+            ("accept = \n", ["line 1", "accept"]),
+        ] {
+            let error = Settings::read(&write(dir.path(), "c.toml", 0o644, text)).unwrap_err().to_string();
+            for part in parts {
+                assert!(error.contains(part), "{text}: {error}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_password_that_others_can_read_is_refused() {
+        let dir = tempfile::tempdir().unwrap();
+        assert!(matches!(password(&write(dir.path(), "a", 0o640, "x\n")), Err(ConfigFault::Exposed { .. })));
+        assert!(matches!(
+            password(&write(dir.path(), "b", 0o600, "\n")),
+            Err(ConfigFault::NoPassword { .. })
+        ));
+    }
+}

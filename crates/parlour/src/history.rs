@@ -1,0 +1,48 @@
+//! `parlour history`: what was said, whether or not a client is running.
+
+use std::io::{self, BufWriter, Write};
+use std::process::ExitCode;
+
+use parlour_proto::text;
+
+use crate::Fault;
+use crate::cli::History;
+use crate::json;
+use crate::store::{self, ReadFault, Reader, Saying};
+
+/// Prints the messages, oldest first.
+pub(crate) fn history(flags: &History) -> Result<ExitCode, Fault> {
+    let dir = flags.data.clone().unwrap_or_else(store::default_dir);
+    let reader = Reader::open(&dir)?;
+    let with = flags.with.as_deref().map(store::party);
+    let mut out = BufWriter::new(io::stdout().lock());
+    let told = reader.history(with.as_deref(), |saying| {
+        let line = if flags.json { json::saying_line(&saying) } else { readable(&saying) };
+        writeln!(out, "{line}")
+    });
+    match told.and_then(|()| out.flush().map_err(ReadFault::Output)) {
+        // Whoever reads has seen enough.
+        Err(ReadFault::Output(error)) if error.kind() == io::ErrorKind::BrokenPipe => Ok(ExitCode::SUCCESS),
+        Err(fault) => Err(fault.into()),
+        Ok(()) => Ok(ExitCode::SUCCESS),
+    }
+}
+
+/// `2026-01-02T03:04:05Z sip:bob@example.com > text` for what came, `<` for what went.
+fn readable(saying: &Saying) -> String {
+    let Saying { row, peer, incoming, state, why } = saying;
+    let arrow = if *incoming { ">" } else { "<" };
+    let body = match &row.body {
+        Some(body) => match &body.file {
+            Some(file) => format!("[{}, kept in {}]", text::neutral(&body.content_type), file.display()),
+            None => text::neutral_lines(&json::readable(&body.content_type, &body.octets)),
+        },
+        None => String::new(),
+    };
+    let state = match (incoming, why) {
+        (true, _) => String::new(),
+        (false, None) => format!("  ({state})"),
+        (false, Some(why)) => format!("  ({state}: {})", text::neutral(why)),
+    };
+    format!("{} {} {arrow} {body}{state}", json::seconds(row.time), text::neutral(peer))
+}

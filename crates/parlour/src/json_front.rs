@@ -1,0 +1,156 @@
+//! The front end for programs: JSON lines on stdin and stdout.
+
+use std::io::{self, BufRead, BufReader, Read, StdoutLock, Write};
+use std::thread::JoinHandle;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use tokio::sync::mpsc::{Receiver, Sender};
+
+use crate::agent::{Happening, Told};
+use crate::command::{Asked, Command};
+use crate::json;
+use crate::store::Reader;
+
+/// Writes events to stdout in a thread of its own until the agent ends. Durable events come in order, each once, from
+/// number `after` + 1 on: what the queue missed is read from the store.
+pub(crate) fn write_events(
+    told: Receiver<Told>,
+    after: u64,
+    upto: u64,
+    reader: Option<Reader>,
+) -> io::Result<JoinHandle<()>> {
+    std::thread::Builder::new().name("stdout".into()).spawn(move || {
+        let mut front = Front { out: io::stdout().lock(), reader, last: after };
+        if let Err(error) = front.write_all(told, upto) {
+            tracing::warn!(%error, "nobody reads our events any more");
+        }
+    })
+}
+
+/// Reads commands from stdin in a thread of its own. The end of stdin ends the reading, not the program.
+pub(crate) fn read_commands(commands: Sender<Asked>) -> io::Result<()> {
+    let read = move || {
+        let mut input = BufReader::new(io::stdin().lock());
+        loop {
+            let line = match next_line(&mut input) {
+                Ok(None) => return,
+                Ok(Some(line)) => line,
+                Err(error) => return tracing::warn!(%error, "commands cannot be read any more"),
+            };
+            let asked = match line {
+                Ok(line) if line.trim().is_empty() => continue,
+                Ok(line) => json::command(&line),
+                Err(what) => Err((None, what)),
+            };
+            let asked = asked.unwrap_or_else(|(id, what)| Asked { id, command: Command::Nonsense(what) });
+            if commands.blocking_send(asked).is_err() {
+                return;
+            }
+        }
+    };
+    std::thread::Builder::new().name("stdin".into()).spawn(read).map(drop)
+}
+
+/// The next line, or what is wrong with it; `None` at the end.
+fn next_line(input: &mut impl BufRead) -> io::Result<Option<Result<String, String>>> {
+    let mut line = Vec::new();
+    let limit = u64::try_from(json::LONGEST_COMMAND).unwrap_or(u64::MAX);
+    if input.by_ref().take(limit).read_until(b'\n', &mut line)? == 0 {
+        return Ok(None);
+    }
+    if line.len() >= json::LONGEST_COMMAND && line.last() != Some(&b'\n') {
+        input.skip_until(b'\n')?;
+        let what = format!("this line is longer than {} octets", json::LONGEST_COMMAND);
+        return Ok(Some(Err(what)));
+    }
+    Ok(Some(String::from_utf8(line).map_err(|_| "this line is not UTF-8".to_owned())))
+}
+
+struct Front {
+    out: StdoutLock<'static>,
+    reader: Option<Reader>,
+    /// The last number written.
+    last: u64,
+}
+
+impl Front {
+    fn write_all(&mut self, mut told: Receiver<Told>, upto: u64) -> io::Result<()> {
+        self.catch_up(upto)?;
+        let mut batch = Vec::new();
+        while told.blocking_recv_many(&mut batch, 256) > 0 {
+            for told in batch.drain(..) {
+                self.write(told)?;
+            }
+            self.out.flush()?;
+        }
+        Ok(())
+    }
+
+    fn write(&mut self, told: Told) -> io::Result<()> {
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        match told {
+            Told::Event(Happening { seq, time, account, session, event, file }) => {
+                if self.is_old(seq)? {
+                    return Ok(());
+                }
+                let line = json::event_line(seq, time, &account, session, &event.what, file.as_deref());
+                writeln!(self.out, "{line}")
+            }
+            Told::Said { seq, time, account, session, peer, message } => {
+                if self.is_old(Some(seq))? {
+                    return Ok(());
+                }
+                writeln!(self.out, "{}", json::said_line(seq, time, &account, session, &peer, &message))
+            }
+            Told::Outcome(outcome) => writeln!(self.out, "{}", json::outcome_line(now, &outcome)),
+            Told::Trouble(what) => writeln!(self.out, "{}", json::notice_line(now, "trouble", &what)),
+            // Durable events are read from the store when the next one comes.
+            Told::Missed(count) => self.missed(now, count),
+        }
+    }
+
+    fn missed(&mut self, now: Duration, count: u64) -> io::Result<()> {
+        let what = format!("{count} events were not written at once; those with a number follow");
+        writeln!(self.out, "{}", json::notice_line(now, "slow", &what))
+    }
+
+    /// Whether this number was written before; if not, all before it are now.
+    fn is_old(&mut self, seq: Option<u64>) -> io::Result<bool> {
+        let Some(seq) = seq else { return Ok(false) };
+        if seq <= self.last {
+            return Ok(true);
+        }
+        self.catch_up(seq.saturating_sub(1))?;
+        self.last = seq;
+        Ok(false)
+    }
+
+    fn catch_up(&mut self, upto: u64) -> io::Result<()> {
+        let Some(reader) = &self.reader else { return Ok(()) };
+        while self.last < upto {
+            let rows = reader.since(self.last, upto).map_err(io::Error::other)?;
+            let Some(last) = rows.last().map(|row| row.seq) else { break };
+            for row in &rows {
+                writeln!(self.out, "{}", json::row_line(row))?;
+            }
+            self.last = last;
+        }
+        self.out.flush()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_line_that_is_too_long_is_skipped_and_the_next_is_read() {
+        let mut octets = vec![b'x'; json::LONGEST_COMMAND + 5];
+        octets.extend_from_slice(b"\n{\"do\":\"quit\"}\n\xff\n");
+        let mut input = octets.as_slice();
+        assert!(matches!(next_line(&mut input), Ok(Some(Err(_)))));
+        assert_eq!(next_line(&mut input).unwrap(), Some(Ok("{\"do\":\"quit\"}\n".into())));
+        assert!(matches!(next_line(&mut input), Ok(Some(Err(_)))));
+        assert_eq!(next_line(&mut input).unwrap(), None);
+    }
+}

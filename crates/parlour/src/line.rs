@@ -1,0 +1,256 @@
+//! The front end for people: one line in, one line out.
+
+use std::io::{self, BufRead, BufReader, Read, StdoutLock, Write};
+use std::thread::JoinHandle;
+
+use parlour_msrp::Body;
+use parlour_proto::client::Decline;
+use parlour_proto::event::{Ended, Incoming, Peer, Progress, What};
+use parlour_proto::io::SessionId;
+use parlour_proto::text;
+use tokio::sync::mpsc::{Receiver, Sender};
+
+use crate::agent::{Happening, Told};
+use crate::command::{Asked, Command};
+use crate::model::SessionName;
+use crate::{explain, json};
+
+/// Octets of a line that is typed or piped in.
+const LONGEST: u64 = 64 * 1024;
+
+const HELP: &str = "\
+accept [N]                         accept the invitation
+decline [N] [busy|unavailable]     decline it
+TEXT, or say TEXT                  say it in the session; with several sessions: @N TEXT
+leave [N]                          leave the session
+invite SIP-URI                     start a session
+help, quit
+N is a session's number, needed only when there are several.";
+
+/// Prints what happens in a thread of its own until the agent ends.
+pub(crate) fn print_events(mut told: Receiver<Told>) -> io::Result<JoinHandle<()>> {
+    std::thread::Builder::new().name("stdout".into()).spawn(move || {
+        let mut out = io::stdout().lock();
+        while let Some(told) = told.blocking_recv() {
+            if let Err(error) = print(&mut out, &told) {
+                return tracing::warn!(%error, "nobody reads our lines any more");
+            }
+        }
+    })
+}
+
+/// Reads lines from stdin in a thread of its own. The end of stdin ends the reading, not the program.
+pub(crate) fn read_commands(commands: Sender<Asked>, run: u64) -> io::Result<()> {
+    let read = move || {
+        let mut input = BufReader::new(io::stdin().lock());
+        let mut line = Vec::new();
+        while matches!(input.by_ref().take(LONGEST).read_until(b'\n', &mut line), Ok(1..)) {
+            let command = command(String::from_utf8_lossy(&line).trim(), run);
+            line.clear();
+            let command = match command {
+                Some(Ok(command)) => command,
+                Some(Err(answer)) => {
+                    crate::log::say(&answer);
+                    continue;
+                }
+                None => continue,
+            };
+            if commands.blocking_send(Asked { id: None, command }).is_err() {
+                return;
+            }
+        }
+    };
+    std::thread::Builder::new().name("stdin".into()).spawn(read).map(drop)
+}
+
+/// What a line means; for one that asks only for a word of ours, that word.
+fn command(line: &str, run: u64) -> Option<Result<Command, String>> {
+    let name =
+        |number: &str| number.parse().ok().map(|number| SessionName { run, session: SessionId(number) });
+    let (verb, rest) =
+        line.split_once(char::is_whitespace).map_or((line, ""), |(verb, rest)| (verb, rest.trim()));
+    let words: Vec<&str> = rest.split_whitespace().collect();
+    let say = |session, text: &str| {
+        let (content_type, body) = ("text/plain".into(), text.as_bytes().to_vec());
+        Command::Say { session, message_id: None, content_type, body }
+    };
+    let at = |words: &[&str]| match words {
+        [] => Some(None),
+        [number] => name(number).map(Some),
+        _ => None,
+    };
+    let command = match verb {
+        "" => return None,
+        "help" if words.is_empty() => return Some(Err(HELP.into())),
+        "quit" if words.is_empty() => Some(Command::Quit),
+        "accept" => at(&words).map(|session| Command::Accept { session }),
+        "leave" => at(&words).map(|session| Command::Leave { session }),
+        "decline" => {
+            let (how, numbers) = match words.split_last() {
+                Some((&"busy", numbers)) => (Decline::Busy, numbers),
+                Some((&"unavailable", numbers)) => (Decline::Unavailable, numbers),
+                Some(_) | None => (Decline::Declined, words.as_slice()),
+            };
+            at(numbers).map(|session| Command::Decline { session, how })
+        }
+        "invite" => match words.as_slice() {
+            [to] => Some(Command::Invite { account: None, to: (*to).to_owned(), via: None }),
+            _ => return Some(Err("write: invite SIP-URI".into())),
+        },
+        "say" => Some(say(None, rest)),
+        _ => match verb.strip_prefix('@').and_then(name) {
+            Some(session) => Some(say(Some(session), rest)),
+            None => Some(say(None, line)),
+        },
+    };
+    // A line that begins like a command and goes on like a sentence is a sentence.
+    Some(Ok(command.unwrap_or_else(|| say(None, line))))
+}
+
+fn print(out: &mut StdoutLock<'static>, told: &Told) -> io::Result<()> {
+    let line = match told {
+        Told::Event(happening) => event(happening),
+        Told::Said { .. } => None,
+        Told::Outcome(outcome) => outcome.what.as_ref().err().map(|why| format!("! {}", text::neutral(why))),
+        Told::Trouble(what) => Some(format!("! {what}")),
+        Told::Missed(count) => {
+            Some(format!("! {count} events were too many to show; parlour history has the messages"))
+        }
+    };
+    if let Some(line) = line {
+        writeln!(out, "{line}")?;
+    }
+    Ok(())
+}
+
+fn event(happening: &Happening) -> Option<String> {
+    let session = happening.event.session.map(|session| format!("[{}] ", session.0)).unwrap_or_default();
+    let account = text::neutral(&happening.account);
+    let line = match &happening.event.what {
+        What::Registered { expires, .. } => format!("{account} is registered for {} s", expires.as_secs()),
+        What::RegistrationFailed { why, retry, .. } => {
+            let next = match retry {
+                Some(retry) => format!("next attempt in {} s", retry.as_secs()),
+                None => "not tried again".to_owned(),
+            };
+            format!("! {account} is not registered: {}; {next}", text::neutral(why))
+        }
+        What::Unregistered => format!("{account} is not registered any more"),
+        What::Invited { peer, subject } => {
+            let subject = subject.as_deref().map(|subject| format!(" about {:?}", text::neutral(subject)));
+            let subject = subject.unwrap_or_default();
+            format!("{session}{} invites you{subject}: accept or decline?", who(peer))
+        }
+        What::Missed { peer, why } => format!("{session}{} called: {}", who(peer), end(why)),
+        What::Inviting { to } => format!("{session}inviting {}", text::neutral(to)),
+        What::Ringing => format!("{session}it rings"),
+        What::Established { peer, .. } => format!("{session}in session with {}", who(peer)),
+        What::Connected => format!("{session}connected: type what you want to say"),
+        What::Message(message) => {
+            let at = json::seconds(happening.time);
+            format!("{session}{at} {}: {}", who(&message.from), shown(message, happening.file.as_deref()))
+        }
+        What::Receiving { .. } => return None,
+        What::Incomplete { received, why, .. } => {
+            format!("{session}! a message broke off after {received} octets: {}", text::neutral(why))
+        }
+        What::Progress { progress: Progress::Failed { why }, .. } => {
+            format!("{session}! your message was not delivered: {}", text::neutral(why))
+        }
+        What::Progress { progress: Progress::Acknowledged, .. } => format!("{session}delivered"),
+        What::Progress { progress: Progress::Sent, .. } => return None,
+        What::Ended(why) => format!("{session}over: {}", end(why)),
+        What::Explain(why) => format!("{session}why: {}", explain::line(why)),
+    };
+    Some(line)
+}
+
+/// A peer by name and address; the name never alone, and `unverified` where nobody vouches (X-3).
+pub(crate) fn who(peer: &Peer) -> String {
+    text::shown(peer.display_name.as_deref(), &peer.address, peer.verified)
+}
+
+/// A message's text, made harmless, with what a reader should know about it.
+pub(crate) fn shown(message: &Incoming, file: Option<&str>) -> String {
+    let mut line = match &message.body {
+        Body::Inline(octets) if message.renderable => {
+            text::neutral_lines(&text::decode(octets, charset(&message.content_type)))
+        }
+        Body::Inline(octets) => {
+            format!("[{}, {} octets]", text::neutral(&message.content_type), octets.len())
+        }
+        Body::Spooled { size, .. } => {
+            let file = file.unwrap_or("nowhere");
+            format!("[{}, {size} octets, kept in {file}]", text::neutral(&message.content_type))
+        }
+    };
+    if let Some(claimed) = &message.claimed_from {
+        line.push_str(&format!(" (claims to be from {})", text::neutral(claimed)));
+    }
+    line
+}
+
+/// Why a session ended, in words.
+pub(crate) fn end(why: &Ended) -> String {
+    match why {
+        Ended::Left => "you left".into(),
+        Ended::PeerLeft => "the other side left".into(),
+        Ended::Cancelled { elsewhere: true } => "answered on another device".into(),
+        Ended::Cancelled { elsewhere: false } => "the caller gave up".into(),
+        Ended::Declined { status } => format!("declined ({status})"),
+        Ended::NoAnswer => "you did not answer in time".into(),
+        Ended::Refused { status, reason } => format!("refused: {status} {}", text::neutral(reason)),
+        Ended::NoAck => "it could not be established: our answer was never acknowledged".into(),
+        Ended::MediaFailed { why } => format!("the media connection failed: {}", text::neutral(why)),
+        Ended::Lost { why } => format!("lost: {}", text::neutral(why)),
+    }
+}
+
+/// The charset parameter of a media type.
+fn charset(content_type: &str) -> Option<&str> {
+    let parameters = content_type.split(';').skip(1);
+    let mut pairs = parameters.filter_map(|parameter| parameter.split_once('='));
+    pairs
+        .find(|(name, _)| name.trim().eq_ignore_ascii_case("charset"))
+        .map(|(_, value)| value.trim().trim_matches('"'))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn said(line: &str) -> Option<String> {
+        match command(line, 3) {
+            Some(Ok(Command::Say { body, session: None, .. })) => Some(String::from_utf8(body).unwrap()),
+            _ => None,
+        }
+    }
+
+    #[test]
+    fn verbs_are_understood_and_everything_else_is_said() {
+        let name = SessionName { run: 3, session: SessionId(7) };
+        let ok = |command| Some(Ok(command));
+        assert_eq!(command("accept", 3), ok(Command::Accept { session: None }));
+        assert_eq!(command("accept 7", 3), ok(Command::Accept { session: Some(name) }));
+        assert_eq!(command("decline busy", 3), ok(Command::Decline { session: None, how: Decline::Busy }));
+        assert_eq!(
+            command("decline 7 unavailable", 3),
+            ok(Command::Decline { session: Some(name), how: Decline::Unavailable })
+        );
+        assert_eq!(command("leave", 3), ok(Command::Leave { session: None }));
+        assert_eq!(command("", 3), None);
+        assert!(matches!(command("help", 3), Some(Err(_))));
+        assert_eq!(said("accept my apologies, please").as_deref(), Some("accept my apologies, please"));
+        assert_eq!(said("say quit").as_deref(), Some("quit"));
+        assert_eq!(said("hello there").as_deref(), Some("hello there"));
+        assert!(
+            matches!(command("@7 hello", 3), Some(Ok(Command::Say { session: Some(at), .. })) if at == name)
+        );
+    }
+
+    #[test]
+    fn a_charset_is_found() {
+        assert_eq!(charset("text/plain; format=flowed; Charset=\"iso-8859-1\""), Some("iso-8859-1"));
+        assert_eq!(charset("text/plain"), None);
+    }
+}

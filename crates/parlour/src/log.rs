@@ -1,0 +1,118 @@
+//! Logs and error messages, on stderr. Bodies, passwords and session-ids are never handed to them.
+
+use std::collections::HashMap;
+use std::fmt;
+use std::io::{self, Write};
+use std::sync::Mutex;
+use std::time::{Duration, Instant};
+
+use parlour_proto::text;
+use tracing::callsite;
+use tracing::field::{Field, Visit};
+use tracing::{Event, Level, Metadata, Subscriber};
+use tracing_subscriber::EnvFilter;
+use tracing_subscriber::Layer;
+use tracing_subscriber::fmt::format::Writer;
+use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormatFields};
+use tracing_subscriber::layer::{Context, Filter, SubscriberExt};
+use tracing_subscriber::registry::LookupSpan;
+use tracing_subscriber::util::SubscriberInitExt;
+
+/// Lines of one kind in a period; the rest is counted only.
+const LINES: u32 = 20;
+const PERIOD: Duration = Duration::from_secs(10);
+
+/// Starts logging: warnings and errors, or what `PARLOUR_LOG` asks for, such as `parlour=debug`.
+pub(crate) fn start() {
+    let filter = EnvFilter::builder()
+        .with_default_directive(tracing::level_filters::LevelFilter::WARN.into())
+        .with_env_var("PARLOUR_LOG")
+        .from_env_lossy();
+    let lines = tracing_subscriber::fmt::layer().with_writer(io::stderr).event_format(OneLine);
+    tracing_subscriber::registry().with(lines.with_filter(RateLimit::default()).with_filter(filter)).init();
+}
+
+/// Writes a sentence to stderr. A stderr that is gone is no reason to stop.
+pub(crate) fn say(sentence: &str) {
+    let _ = writeln!(io::stderr().lock(), "{}", text::neutral_lines(sentence));
+}
+
+/// One event, one line: what a peer wrote cannot begin another one.
+//= IM X-15
+struct OneLine;
+
+impl<S, N> FormatEvent<S, N> for OneLine
+where
+    S: Subscriber + for<'a> LookupSpan<'a>,
+    N: for<'a> FormatFields<'a> + 'static,
+{
+    fn format_event(
+        &self,
+        _: &FmtContext<'_, S, N>,
+        mut writer: Writer<'_>,
+        event: &Event<'_>,
+    ) -> fmt::Result {
+        let mut line = Line::default();
+        event.record(&mut line);
+        let time = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
+        write!(writer, "{} {:5} {}", crate::json::rfc3339(time), event.metadata().level(), line.message)?;
+        writeln!(writer, "{}", line.fields)
+    }
+}
+
+/// The fields of an event, neutralised.
+#[derive(Default)]
+struct Line {
+    message: String,
+    fields: String,
+}
+
+impl Visit for Line {
+    fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
+        let value = text::neutral(&format!("{value:?}"));
+        if field.name() == "message" {
+            self.message = value;
+        } else {
+            self.fields.push_str(&format!(" {}={value}", field.name()));
+        }
+    }
+}
+
+/// Lets a line pass only so often: a peer that makes the same fault again and again does not fill the disk.
+#[derive(Default)]
+struct RateLimit {
+    /// For each place in the code: the period's start, and its lines in it.
+    places: Mutex<HashMap<callsite::Identifier, (Option<Instant>, u32)>>,
+}
+
+impl RateLimit {
+    fn passes(&self, metadata: &Metadata<'_>, now: Instant) -> bool {
+        if *metadata.level() > Level::INFO {
+            return true;
+        }
+        let place = metadata.callsite();
+        let Ok(mut places) = self.places.lock() else { return true };
+        let (since, lines) = places.entry(place).or_default();
+        if since.is_none_or(|since| now.duration_since(since) >= PERIOD) {
+            *since = Some(now);
+            *lines = 0;
+        }
+        *lines = lines.saturating_add(1);
+        *lines <= LINES
+    }
+}
+
+impl<S: Subscriber> Filter<S> for RateLimit {
+    fn enabled(&self, _: &Metadata<'_>, _: &Context<'_, S>) -> bool {
+        true
+    }
+
+    fn event_enabled(&self, event: &Event<'_>, _: &Context<'_, S>) -> bool {
+        self.passes(event.metadata(), Instant::now())
+    }
+}
+
+/// Writes a sentence to stdout.
+pub(crate) fn say_out(sentence: &str) {
+    let _ = writeln!(io::stdout().lock(), "{}", text::neutral_lines(sentence));
+}

@@ -1,0 +1,186 @@
+//! What goes on, folded from events: all that a front end has to know to make sense of a command.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::str::FromStr;
+
+use parlour_proto::event::{Event, Peer, What};
+use parlour_proto::io::{AccountId, SessionId};
+
+/// A session's name across restarts: which run of the program on this store, and which session in it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct SessionName {
+    pub(crate) run: u64,
+    pub(crate) session: SessionId,
+}
+
+impl fmt::Display for SessionName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}-{}", self.run, self.session.0)
+    }
+}
+
+impl FromStr for SessionName {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<SessionName, String> {
+        let numbers =
+            text.split_once('-').and_then(|(run, session)| Some((run.parse().ok()?, session.parse().ok()?)));
+        let (run, session) =
+            numbers.ok_or_else(|| format!("{text:?} is not a session: it looks like 3-17"))?;
+        Ok(SessionName { run, session: SessionId(session) })
+    }
+}
+
+/// How far a session is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Stage {
+    /// The other side waits for our answer.
+    Invited,
+    /// We wait for the other side's.
+    Inviting,
+    /// Agreed.
+    Established,
+    /// Messages flow.
+    Connected,
+}
+
+/// One session.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Talk {
+    pub(crate) account: AccountId,
+    pub(crate) peer: Peer,
+    pub(crate) stage: Stage,
+}
+
+/// The sessions that have not ended, and which accounts are registered.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct Model {
+    pub(crate) talks: BTreeMap<SessionId, Talk>,
+    pub(crate) registered: Vec<AccountId>,
+}
+
+impl Model {
+    /// Takes one event in.
+    pub(crate) fn fold(&mut self, event: &Event) {
+        let account = event.account;
+        match &event.what {
+            What::Registered { .. } => {
+                if !self.registered.contains(&account) {
+                    self.registered.push(account);
+                }
+                return;
+            }
+            What::Unregistered | What::RegistrationFailed { .. } => {
+                self.registered.retain(|registered| *registered != account);
+                return;
+            }
+            What::Invited { .. }
+            | What::Missed { .. }
+            | What::Inviting { .. }
+            | What::Ringing
+            | What::Established { .. }
+            | What::Connected
+            | What::Message(_)
+            | What::Receiving { .. }
+            | What::Incomplete { .. }
+            | What::Progress { .. }
+            | What::Ended(_)
+            | What::Explain(_) => {}
+        }
+        let Some(session) = event.session else { return };
+        match &event.what {
+            What::Invited { peer, .. } => {
+                self.talks.insert(session, Talk { account, peer: peer.clone(), stage: Stage::Invited });
+            }
+            What::Inviting { to } => {
+                let peer = Peer { address: to.clone(), ..Peer::default() };
+                self.talks.insert(session, Talk { account, peer, stage: Stage::Inviting });
+            }
+            What::Established { peer, .. } => {
+                let known = self.talks.get(&session).map(|talk| talk.stage);
+                let stage =
+                    if known == Some(Stage::Connected) { Stage::Connected } else { Stage::Established };
+                self.talks.insert(session, Talk { account, peer: peer.clone(), stage });
+            }
+            What::Connected => {
+                if let Some(talk) = self.talks.get_mut(&session) {
+                    talk.stage = Stage::Connected;
+                }
+            }
+            What::Missed { .. } | What::Ended(_) => {
+                self.talks.remove(&session);
+            }
+            What::Registered { .. }
+            | What::RegistrationFailed { .. }
+            | What::Unregistered
+            | What::Ringing
+            | What::Message(_)
+            | What::Receiving { .. }
+            | What::Incomplete { .. }
+            | What::Progress { .. }
+            | What::Explain(_) => {}
+        }
+    }
+
+    /// The one session at these stages, if there is exactly one; else what to do about it.
+    pub(crate) fn only(&self, stages: &[Stage]) -> Result<SessionId, String> {
+        let mut fitting =
+            self.talks.iter().filter(|(_, talk)| stages.contains(&talk.stage)).map(|(session, _)| session);
+        match (fitting.next(), fitting.next()) {
+            (Some(session), None) => Ok(*session),
+            (None, _) => Err("there is no session for that".into()),
+            (Some(_), Some(_)) => Err("there are several sessions: say which".into()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use parlour_proto::event::Ended;
+
+    use super::*;
+
+    fn event(session: u64, what: What) -> Event {
+        Event { account: AccountId(0), session: Some(SessionId(session)), what }
+    }
+
+    fn established(address: &str) -> What {
+        What::Established { peer: peer(address), session_identity: String::new() }
+    }
+
+    fn peer(address: &str) -> Peer {
+        Peer { address: address.into(), display_name: None, verified: false }
+    }
+
+    #[test]
+    fn a_session_goes_through_its_stages_and_out() {
+        let mut model = Model::default();
+        model.fold(&event(1, What::Invited { peer: peer("sip:a@x"), subject: None }));
+        assert_eq!(model.only(&[Stage::Invited]), Ok(SessionId(1)));
+        model.fold(&event(1, established("sip:a@x")));
+        model.fold(&event(1, What::Connected));
+        assert_eq!(model.only(&[Stage::Connected]), Ok(SessionId(1)));
+        model.fold(&event(2, What::Inviting { to: "sip:b@x".into() }));
+        assert!(model.only(&[Stage::Connected, Stage::Inviting]).unwrap_err().contains("several"));
+        model.fold(&event(1, What::Ended(Ended::PeerLeft)));
+        model.fold(&event(2, What::Ended(Ended::Left)));
+        assert_eq!(model, Model::default());
+    }
+
+    #[test]
+    fn messages_that_overtake_the_ack_do_not_set_a_session_back() {
+        let mut model = Model::default();
+        model.fold(&event(1, What::Invited { peer: peer("sip:a@x"), subject: None }));
+        model.fold(&event(1, What::Connected));
+        model.fold(&event(1, established("sip:a@x")));
+        assert_eq!(model.talks[&SessionId(1)].stage, Stage::Connected);
+    }
+
+    #[test]
+    fn a_name_reads_back() {
+        let name = SessionName { run: 3, session: SessionId(17) };
+        assert_eq!(name.to_string().parse(), Ok(name));
+        assert!("17".parse::<SessionName>().is_err());
+    }
+}

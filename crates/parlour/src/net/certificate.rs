@@ -1,0 +1,149 @@
+//! The SIP domains that a certificate vouches for (RFC 5922 section 7).
+
+/// Tag of a DER SEQUENCE.
+const SEQUENCE: u8 = 0x30;
+const OBJECT_IDENTIFIER: u8 = 0x06;
+const BOOLEAN: u8 = 0x01;
+const OCTET_STRING: u8 = 0x04;
+/// `[3] EXPLICIT`: the extensions in TBSCertificate (RFC 5280 4.1).
+const EXTENSIONS: u8 = 0xa3;
+/// GeneralName: `[2] IA5String`.
+const DNS_NAME: u8 = 0x82;
+/// GeneralName: `[6] IA5String`.
+const URI: u8 = 0x86;
+/// 2.5.29.17, subjectAltName.
+const SUBJECT_ALT_NAME: &[u8] = &[0x55, 0x1d, 0x11];
+
+/// Names in the subjectAltName extension.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(super) struct Names {
+    /// Hosts of `sip:` URIs without a user.
+    sip_domains: Vec<String>,
+    /// dNSName entries.
+    dns_names: Vec<String>,
+}
+
+impl Names {
+    /// The names in a DER certificate; none if it cannot be read.
+    pub(super) fn of(certificate: &[u8]) -> Names {
+        let mut names = Names::default();
+        let Some(general_names) = subject_alt_name(certificate) else {
+            return names;
+        };
+        for (tag, value) in Elements(general_names) {
+            let text = String::from_utf8_lossy(value).into_owned();
+            match tag {
+                DNS_NAME => names.dns_names.push(text),
+                URI => names.sip_domains.extend(sip_domain(&text)),
+                _ => {}
+            }
+        }
+        names
+    }
+
+    /// Whether a server that shows this certificate may speak for `domain`.
+    pub(super) fn vouch_for(&self, domain: &str) -> bool {
+        // RFC 5922 7.1: where there are SIP URIs, they alone count; dNSName is for certificates without them.
+        let names = if self.sip_domains.is_empty() { &self.dns_names } else { &self.sip_domains };
+        // RFC 5922 7.2: the whole name is compared, without regard to case; no wildcards.
+        names.iter().any(|name| name.trim_end_matches('.').eq_ignore_ascii_case(domain.trim_end_matches('.')))
+    }
+}
+
+/// The host of a `sip:` URI that identifies a domain: RFC 5922 7.1 ignores other schemes and URIs with a user.
+fn sip_domain(uri: &str) -> Option<String> {
+    let (scheme, rest) = uri.split_once(':')?;
+    if !scheme.eq_ignore_ascii_case("sip") || rest.contains('@') {
+        return None;
+    }
+    let host = rest.split([';', '?', ':']).next()?;
+    Some(host.to_owned())
+}
+
+/// The octets of the GeneralNames in subjectAltName (RFC 5280 4.1, 4.2.1.6).
+fn subject_alt_name(certificate: &[u8]) -> Option<&[u8]> {
+    let whole = Elements(certificate).find_tag(SEQUENCE)?;
+    let to_be_signed = Elements(whole).find_tag(SEQUENCE)?;
+    let extensions = Elements(Elements(to_be_signed).find_tag(EXTENSIONS)?).find_tag(SEQUENCE)?;
+    for (_, extension) in Elements(extensions).filter(|(tag, _)| *tag == SEQUENCE) {
+        let mut fields = Elements(extension).filter(|(tag, _)| *tag != BOOLEAN);
+        if fields.next() == Some((OBJECT_IDENTIFIER, SUBJECT_ALT_NAME)) {
+            let (_, value) = fields.next().filter(|(tag, _)| *tag == OCTET_STRING)?;
+            return Elements(value).find_tag(SEQUENCE);
+        }
+    }
+    None
+}
+
+/// DER elements in a row: tag and value. Ends at the first that is not well formed.
+struct Elements<'a>(&'a [u8]);
+
+impl<'a> Elements<'a> {
+    fn find_tag(mut self, wanted: u8) -> Option<&'a [u8]> {
+        self.find(|(tag, _)| *tag == wanted).map(|(_, value)| value)
+    }
+}
+
+impl<'a> Iterator for Elements<'a> {
+    type Item = (u8, &'a [u8]);
+
+    fn next(&mut self) -> Option<Self::Item> {
+        let (&[tag, first], mut rest) = self.0.split_first_chunk::<2>()?;
+        let length = if first & 0x80 == 0 {
+            usize::from(first)
+        } else {
+            let (octets, after) = rest.split_at_checked(usize::from(first & 0x7f))?;
+            rest = after;
+            octets
+                .iter()
+                .try_fold(0_usize, |sum, octet| sum.checked_mul(256)?.checked_add(usize::from(*octet)))?
+        };
+        let (value, after) = rest.split_at_checked(length)?;
+        self.0 = after;
+        Some((tag, value))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use rcgen::{CertificateParams, KeyPair, SanType};
+
+    use super::*;
+
+    fn certificate(uris: &[&str], names: &[&str]) -> Vec<u8> {
+        let mut params =
+            CertificateParams::new(names.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>()).unwrap();
+        for uri in uris {
+            params.subject_alt_names.push(SanType::URI((*uri).try_into().unwrap()));
+        }
+        params.self_signed(&KeyPair::generate().unwrap()).unwrap().der().to_vec()
+    }
+
+    #[test]
+    fn a_dns_name_counts_where_there_is_no_sip_uri() {
+        let names = Names::of(&certificate(&[], &["Example.COM", "*.wild.example"]));
+        assert!(names.vouch_for("example.com"));
+        assert!(!names.vouch_for("sip.example.com"));
+        assert!(!names.vouch_for("host.wild.example"), "RFC 5922 7.2: no wildcards");
+    }
+
+    #[test]
+    fn a_sip_uri_takes_the_place_of_dns_names() {
+        let names =
+            Names::of(&certificate(&["sip:example.org", "http://example.net"], &["host.example.com"]));
+        assert!(names.vouch_for("example.org"));
+        assert!(!names.vouch_for("host.example.com"));
+        assert!(!names.vouch_for("example.net"));
+        assert!(
+            Names::of(&certificate(&["sip:user@example.org"], &["dns.example"])).vouch_for("dns.example")
+        );
+    }
+
+    #[test]
+    fn a_certificate_cut_anywhere_vouches_for_nothing_wrong_and_does_not_panic() {
+        let whole = certificate(&[], &["example.com"]);
+        for end in 0..whole.len() {
+            assert!(!Names::of(&whole[..end]).vouch_for("other.example"));
+        }
+    }
+}

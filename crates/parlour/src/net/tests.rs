@@ -1,0 +1,204 @@
+//! Sockets against sockets, on loopback.
+
+use std::io::{Read, Write};
+use std::net::{TcpStream as StdStream, UdpSocket as StdUdp};
+use std::path::PathBuf;
+
+use super::*;
+
+const WINDOW: usize = tcp::WINDOW;
+
+/// A place that takes any free port.
+fn at(service: Service, transport: Transport) -> Listen {
+    Listen { service, transport, host: "127.0.0.1".into(), port: 0 }
+}
+
+fn local(input: &Input<'_>) -> SocketAddr {
+    let Input::Listening { local, .. } = input else { panic!("not listening: {input:?}") };
+    *local
+}
+
+fn net(files: tls::Files) -> (Net, Rung) {
+    Net::new(Tls::new(files).unwrap(), None)
+}
+
+/// The next input as text, octets as they are; `None` when nothing comes for a while.
+async fn next(net: &mut Net, rung: &mut Rung) -> Option<String> {
+    let mut buffer = vec![0; 64 * 1024];
+    loop {
+        let mut news = Vec::new();
+        net.flush(Instant::now(), &mut news);
+        if let Some(input) = news.first() {
+            return Some(format!("{input:?}"));
+        }
+        let token = tokio::time::timeout(Duration::from_millis(500), rung.recv()).await.ok()??;
+        let heard = net.hear(token, &mut buffer).map(|input| {
+            let Input::Received { bytes, .. } = input else { return format!("{input:?}") };
+            String::from_utf8_lossy(bytes).into_owned()
+        });
+        match heard {
+            Some(heard) => {
+                net.again(token);
+                return Some(heard);
+            }
+            None => net.go_on(token),
+        }
+    }
+}
+
+#[tokio::test]
+async fn datagrams_come_and_go() {
+    let (mut net, mut rung) = net(tls::Files::default());
+    let here = local(&net.listen(&at(Service::Sip, Transport::Udp)).unwrap());
+    let peer = StdUdp::bind("127.0.0.1:0").unwrap();
+    peer.send_to(b"one", here).unwrap();
+    peer.send_to(b"two", here).unwrap();
+    assert_eq!(next(&mut net, &mut rung).await.as_deref(), Some("one"));
+    assert_eq!(next(&mut net, &mut rung).await.as_deref(), Some("two"));
+    assert_eq!(next(&mut net, &mut rung).await, None);
+    net.send(FlowId::Udp { socket: 0, peer: peer.local_addr().unwrap() }, b"answer".to_vec());
+    let mut buffer = [0; 16];
+    assert_eq!(peer.recv(&mut buffer).unwrap(), 6);
+}
+
+#[tokio::test]
+async fn a_port_in_use_is_told_with_its_remedy() {
+    let (mut net, _rung) = net(tls::Files::default());
+    for transport in [Transport::Udp, Transport::Tcp] {
+        let taken = local(&net.listen(&at(Service::Sip, transport)).unwrap());
+        let again = Listen { port: taken.port(), ..at(Service::Sip, transport) };
+        let error = net.listen(&again).unwrap_err().to_string();
+        assert!(error.contains(&taken.to_string()) && error.contains("--sip"), "{error}");
+    }
+}
+
+#[tokio::test]
+async fn a_stream_is_read_held_resumed_and_closed_without_loss() {
+    let (mut net, mut rung) = net(tls::Files::default());
+    let here = local(&net.listen(&at(Service::Msrp, Transport::Tcp)).unwrap());
+    let mut peer = StdStream::connect(here).unwrap();
+    let opened = next(&mut net, &mut rung).await.unwrap();
+    assert!(opened.contains("Opened") && opened.contains("Msrp"), "{opened}");
+    let room = next(&mut net, &mut rung).await.unwrap();
+    assert!(room.contains(&format!("room: {WINDOW}")), "{room}");
+    let flow = FlowId::Stream(1);
+    peer.write_all(b"first").unwrap();
+    assert_eq!(next(&mut net, &mut rung).await.as_deref(), Some("first"));
+    net.hold(flow);
+    peer.write_all(b"second").unwrap();
+    assert_eq!(next(&mut net, &mut rung).await, None);
+    net.resume(flow);
+    assert_eq!(next(&mut net, &mut rung).await.as_deref(), Some("second"));
+    net.send(flow, b"last ".to_vec());
+    net.send(flow, b"words".to_vec());
+    net.close(flow);
+    let reader = std::thread::spawn(move || {
+        let mut words = String::new();
+        peer.read_to_string(&mut words).unwrap();
+        words
+    });
+    let closed = next(&mut net, &mut rung).await.unwrap();
+    assert!(closed.contains("Local"), "{closed}");
+    assert_eq!(reader.join().unwrap(), "last words");
+}
+
+#[tokio::test]
+async fn room_is_told_again_only_when_the_peer_has_read() {
+    let (mut net, mut rung) = net(tls::Files::default());
+    let here = local(&net.listen(&at(Service::Msrp, Transport::Tcp)).unwrap());
+    let mut peer = StdStream::connect(here).unwrap();
+    next(&mut net, &mut rung).await;
+    next(&mut net, &mut rung).await;
+    let mut sent = 0;
+    // The kernel takes some; then there is no news of room until the peer reads.
+    loop {
+        net.send(FlowId::Stream(1), vec![b'x'; WINDOW]);
+        sent += WINDOW;
+        if next(&mut net, &mut rung).await.is_none() {
+            break;
+        }
+        assert!(sent < 64 * 1024 * 1024, "the kernel takes everything");
+    }
+    assert!(net.deadline().is_some(), "a peer that does not read is watched");
+    let mut news = Vec::new();
+    net.watch(Instant::now() + Duration::from_secs(31), &mut news);
+    assert!(matches!(news.as_slice(), [Input::Closed { why: CloseReason::Error, .. }]), "{news:?}");
+    drop(peer.read(&mut [0; 1]));
+}
+
+#[tokio::test]
+async fn a_connection_that_is_refused_is_told() {
+    let (mut net, mut rung) = net(tls::Files::default());
+    let nobody = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let target =
+        Target { service: Service::Sip, transport: Transport::Tcp, address: nobody, server_name: None };
+    net.open(FlowId::Stream(1 << 63), target);
+    let closed = next(&mut net, &mut rung).await.unwrap();
+    assert!(closed.contains("Connect"), "{closed}");
+}
+
+/// Files of a private authority and of a server certificate that it signed.
+fn authority(dir: &std::path::Path, name: &str) -> tls::Files {
+    use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
+    let ca_key = KeyPair::generate().unwrap();
+    let mut ca = CertificateParams::new(Vec::new()).unwrap();
+    ca.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    let ca_pem = ca.self_signed(&ca_key).unwrap().pem();
+    let issuer = Issuer::new(ca, ca_key);
+    let key = KeyPair::generate().unwrap();
+    let certificate =
+        CertificateParams::new(vec![name.to_owned()]).unwrap().signed_by(&key, &issuer).unwrap();
+    let write = |file: &str, text: String| -> Option<PathBuf> {
+        std::fs::write(dir.join(file), text).unwrap();
+        Some(dir.join(file))
+    };
+    tls::Files {
+        ca: write("ca.pem", ca_pem),
+        certificate: write("cert.pem", certificate.pem()),
+        key: write("key.pem", key.serialize_pem()),
+    }
+}
+
+//= IM X-40 test
+#[tokio::test]
+async fn tls_stands_only_with_the_right_name_and_a_known_authority() {
+    let dir = tempfile::tempdir().unwrap();
+    let files = authority(dir.path(), "sip.example.com");
+    let (mut server, mut server_rung) = net(files.clone());
+    let here = local(&server.listen(&at(Service::Sip, Transport::Tls)).unwrap());
+    let stranger = tls::Files::default();
+    for (files, name, verdict) in [
+        (files.clone(), "sip.example.com", "Tls { verified: true }"),
+        (files.clone(), "other.example.com", "why: Tls"),
+        (stranger, "sip.example.com", "why: Tls"),
+    ] {
+        let (mut client, mut client_rung) = net(tls::Files { certificate: None, key: None, ..files });
+        let target = Target {
+            service: Service::Sip,
+            transport: Transport::Tls,
+            address: here,
+            server_name: Some(name.into()),
+        };
+        let flow = FlowId::Stream(1 << 63);
+        client.open(flow, target);
+        client.send(flow, b"hello over TLS".to_vec());
+        let serve = async {
+            let mut all = Vec::new();
+            while let Some(input) = next(&mut server, &mut server_rung).await {
+                all.push(input);
+            }
+            all
+        };
+        let (seen, heard) = tokio::join!(next(&mut client, &mut client_rung), async {
+            tokio::time::timeout(Duration::from_secs(3), serve).await.unwrap_or_default()
+        });
+        let seen = seen.unwrap();
+        assert!(seen.contains(verdict), "{name}: {seen}");
+        if verdict.contains("true") {
+            let _ = next(&mut client, &mut client_rung).await;
+            let heard =
+                next(&mut server, &mut server_rung).await.into_iter().chain(heard).collect::<Vec<_>>();
+            assert!(heard.iter().any(|input| input == "hello over TLS"), "{heard:?}");
+        }
+    }
+}

@@ -1,0 +1,91 @@
+//! A UDP socket, read in batches.
+
+use std::collections::VecDeque;
+use std::io;
+use std::net::SocketAddr;
+use std::task::{Context, Poll, Waker};
+
+use socket2::{Domain, Protocol, Socket, Type};
+use tokio::io::ReadBuf;
+use tokio::net::UdpSocket;
+
+/// Octets of datagrams that the kernel may hold for us; it grants less where its own limit is lower.
+const RECEIVE_BUFFER: usize = 8 * 1024 * 1024;
+/// Datagrams that wait for room in the kernel; what comes beyond is lost, as UDP may, and sent again by SIP.
+const BACKLOG: usize = 4096;
+
+pub(super) struct Udp {
+    socket: UdpSocket,
+    backlog: VecDeque<(SocketAddr, Vec<u8>)>,
+    readable: Waker,
+    writable: Waker,
+}
+
+impl Udp {
+    pub(super) fn bind(address: SocketAddr, readable: Waker, writable: Waker) -> io::Result<Udp> {
+        let socket = Socket::new(Domain::for_address(address), Type::DGRAM, Some(Protocol::UDP))?;
+        if address.is_ipv6() {
+            socket.set_only_v6(true)?;
+        }
+        socket.set_recv_buffer_size(RECEIVE_BUFFER)?;
+        socket.set_nonblocking(true)?;
+        socket.bind(&address.into())?;
+        let socket = UdpSocket::from_std(socket.into())?;
+        Ok(Udp { socket, backlog: VecDeque::new(), readable, writable })
+    }
+
+    pub(super) fn local(&self) -> io::Result<SocketAddr> {
+        self.socket.local_addr()
+    }
+
+    /// The next datagram, if there is one; if not, the bell rings when there is.
+    pub(super) fn receive(&self, buffer: &mut [u8]) -> Option<(SocketAddr, usize)> {
+        let mut context = Context::from_waker(&self.readable);
+        // An error here is a late ICMP message about something that we sent; the next datagram is behind it.
+        for _ in 0..64 {
+            let mut into = ReadBuf::new(buffer);
+            match self.socket.poll_recv_from(&mut context, &mut into) {
+                Poll::Ready(Ok(peer)) => return Some((peer, into.filled().len())),
+                Poll::Ready(Err(error)) => tracing::debug!(%error, "a UDP socket reports an error"),
+                Poll::Pending => return None,
+            }
+        }
+        self.readable.wake_by_ref();
+        None
+    }
+
+    pub(super) fn send(&mut self, peer: SocketAddr, bytes: Vec<u8>) {
+        if !self.backlog.is_empty() {
+            return self.wait(peer, bytes);
+        }
+        match self.socket.try_send_to(&bytes, peer) {
+            Ok(_) => {}
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => self.wait(peer, bytes),
+            Err(error) => tracing::debug!(%peer, %error, "a datagram could not be sent"),
+        }
+    }
+
+    /// Sends what had to wait.
+    pub(super) fn go_on(&mut self) {
+        while let Some((peer, bytes)) = self.backlog.front() {
+            match self.socket.try_send_to(bytes, *peer) {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return self.arm(),
+                Ok(_) | Err(_) => drop(self.backlog.pop_front()),
+            }
+        }
+    }
+
+    fn wait(&mut self, peer: SocketAddr, bytes: Vec<u8>) {
+        if self.backlog.len() < BACKLOG {
+            self.backlog.push_back((peer, bytes));
+        }
+        self.arm();
+    }
+
+    fn arm(&self) {
+        let mut context = Context::from_waker(&self.writable);
+        if self.socket.poll_send_ready(&mut context).is_ready() {
+            self.writable.wake_by_ref();
+        }
+    }
+}

@@ -1,0 +1,244 @@
+//! `parlour run`: the client.
+
+use std::io::{self, Write};
+use std::net::{IpAddr, Ipv4Addr, ToSocketAddrs};
+use std::path::Path;
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use parlour_proto::config::{Accept, Account, Credentials, Proxy};
+use parlour_proto::io::{Service, Transport};
+use tokio::runtime::Runtime;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::Notify;
+
+use crate::agent::{Agent, Controls, Setup};
+use crate::cli::{AccountFlags, Run};
+use crate::config::{self, ConfigFault, Settings};
+use crate::net::{Listen, route_to};
+use crate::store::{self, Store};
+use crate::{Fault, json, json_front, line, log};
+
+/// SIP's port for UDP and TCP.
+const SIP_PORT: u16 = 5060;
+/// MSRP's registered port.
+const MSRP_PORT: u16 = 2855;
+
+/// Runs until SIGINT, SIGTERM or `quit`.
+pub(crate) fn run(flags: Run) -> Result<ExitCode, Fault> {
+    let settings = gather(&flags)?;
+    let listen = places(&settings);
+    notices(&settings);
+    let dir = settings.data.clone().unwrap_or_else(store::default_dir);
+    let (store, answers) = if settings.store { Store::open(&dir)? } else { Store::nowhere() };
+    let (run, last_seq) = (store.run(), store.last_seq());
+    let reader = store.reader().transpose()?;
+    let addresses: Vec<String> =
+        settings.proto.accounts.iter().map(|account| account.address.clone()).collect();
+    let runtime = runtime()?;
+    runtime.block_on(async {
+        let setup = Setup {
+            settings,
+            listen: listen.clone(),
+            store: (store, answers),
+            tap: None,
+            echo: flags.echo,
+            explain: flags.explain,
+        };
+        let (agent, controls) = Agent::start(setup)?;
+        let Controls { commands, told, stop, listening } = controls;
+        let listening: Vec<String> = listen
+            .iter()
+            .zip(&listening)
+            .map(|(at, local)| at.clone().bound_to(*local).to_string())
+            .collect();
+        for (address, at) in addresses.iter().map(|address| (address, listening.join(", "))) {
+            log::say(&format!("parlour: {address}, listening on {at}"));
+        }
+        stop_on_signals(stop)?;
+        let front = if flags.json {
+            let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+            writeln!(io::stdout().lock(), "{}", json::ready_line(now, run, &addresses, &listening))?;
+            json_front::read_commands(commands)?;
+            json_front::write_events(told, flags.after.unwrap_or(last_seq), last_seq, reader)?
+        } else {
+            line::read_commands(commands, run)?;
+            line::print_events(told)?
+        };
+        agent.run().await;
+        let _ = front.join();
+        Ok(ExitCode::SUCCESS)
+    })
+}
+
+/// A runtime of one thread: the agent is one task.
+pub(crate) fn runtime() -> io::Result<Runtime> {
+    tokio::runtime::Builder::new_current_thread().enable_all().build()
+}
+
+/// The first SIGINT or SIGTERM asks the agent to leave, the second ends the program.
+pub(crate) fn stop_on_signals(stop: Arc<Notify>) -> io::Result<()> {
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let mut terminate = signal(SignalKind::terminate())?;
+    tokio::spawn(async move {
+        for first in [true, false] {
+            tokio::select! { _ = interrupt.recv() => {}, _ = terminate.recv() => {} }
+            if first {
+                stop.notify_one();
+            } else {
+                std::process::exit(130);
+            }
+        }
+    });
+    Ok(())
+}
+
+/// Sets what belongs to an account from the flags that `run` and `send` share.
+pub(crate) fn apply_account(
+    settings: &mut Settings,
+    address: Option<String>,
+    proxy: Option<Proxy>,
+    flags: &AccountFlags,
+    towards: Option<&str>,
+) -> Result<(), ConfigFault> {
+    if settings.proto.accounts.is_empty() {
+        settings.proto.accounts.push(Account {
+            address: default_address(local_address(towards)),
+            display_name: None,
+            proxy: None,
+            register: false,
+            register_expires: Duration::from_secs(3600),
+            credentials: None,
+        });
+    }
+    let Some(account) = settings.proto.accounts.first_mut() else { return Ok(()) };
+    if let Some(address) = address {
+        account.address = address;
+    }
+    if proxy.is_some() {
+        account.proxy = proxy;
+    }
+    if let (Some(user), Some(file)) = (&flags.user, &flags.password_file) {
+        let password = config::password(file)?;
+        account.credentials = Some(Credentials { username: user.clone(), password, realm: None });
+    }
+    Ok(())
+}
+
+/// The file, or the defaults.
+pub(crate) fn settings(file: Option<&Path>) -> Result<Settings, ConfigFault> {
+    file.map_or_else(|| Ok(Settings::new()), Settings::read)
+}
+
+/// The address from which packets to `host` leave; without one, or without a way, the world's or loopback.
+pub(crate) fn local_address(host: Option<&str>) -> IpAddr {
+    let towards = host.and_then(|host| match host.parse() {
+        Ok(address) => Some(address),
+        Err(_) => (host, 0).to_socket_addrs().ok()?.next().map(|address| address.ip()),
+    });
+    let world = IpAddr::from([192, 0, 2, 1]);
+    towards.and_then(route_to).or_else(|| route_to(world)).unwrap_or(IpAddr::from(Ipv4Addr::LOCALHOST))
+}
+
+fn gather(flags: &Run) -> Result<Settings, ConfigFault> {
+    let mut settings = settings(flags.config.as_deref())?;
+    let towards = flags.proxy.as_ref().map(|proxy| proxy.host.clone());
+    let towards = towards.or_else(|| flags.sip.first().map(|at| at.host.clone()));
+    apply_account(
+        &mut settings,
+        flags.address.clone(),
+        flags.proxy.clone(),
+        &flags.account,
+        towards.as_deref(),
+    )?;
+    if let Some(account) = settings.proto.accounts.first_mut() {
+        account.register |= flags.register;
+    }
+    for account in &settings.proto.accounts {
+        if account.register && account.proxy.is_none() {
+            let how = "give --proxy HOST:PORT, or proxy in the configuration";
+            return Err(ConfigFault::Flag(format!(
+                "{} is to be registered, but where? {how}",
+                account.address
+            )));
+        }
+    }
+    if !flags.sip.is_empty() {
+        settings.sip.clone_from(&flags.sip);
+    }
+    if flags.msrp.is_some() {
+        settings.msrp.clone_from(&flags.msrp);
+    }
+    settings.proto.trusted_hops.extend(&flags.trust);
+    if let Some(accept) = flags.accept {
+        settings.proto.accept = accept.into();
+    }
+    if flags.data.is_some() {
+        settings.data.clone_from(&flags.data);
+    }
+    if flags.ca.is_some() {
+        settings.tls.ca.clone_from(&flags.ca);
+    }
+    Ok(settings)
+}
+
+/// Where to listen: as told, else at the usual ports, or, registered, wherever there is a free one.
+fn places(settings: &Settings) -> Vec<Listen> {
+    let registering = settings.proto.accounts.iter().find(|account| account.register);
+    let mut places = settings.sip.clone();
+    if places.is_empty() {
+        let sip = |transport, host: String, port| Listen { service: Service::Sip, transport, host, port };
+        match registering.and_then(|account| account.proxy.as_ref()) {
+            Some(proxy) => {
+                places.push(sip(Transport::Udp, local_address(Some(&proxy.host)).to_string(), 0));
+            }
+            None => {
+                places.push(sip(Transport::Udp, "0.0.0.0".into(), SIP_PORT));
+                places.push(sip(Transport::Tcp, "0.0.0.0".into(), SIP_PORT));
+            }
+        }
+    }
+    let everywhere = || Listen {
+        service: Service::Msrp,
+        transport: Transport::Tcp,
+        host: "0.0.0.0".into(),
+        port: MSRP_PORT,
+    };
+    places.push(settings.msrp.clone().unwrap_or_else(everywhere));
+    places
+}
+
+/// What a user should know about the trust that the settings imply.
+fn notices(settings: &Settings) {
+    let accounts = &settings.proto.accounts;
+    if !accounts.iter().any(|account| account.register) {
+        log::say(
+            "parlour: direct mode: not registered anywhere, so whoever reaches this port is answered, and nobody \
+             vouches for who is calling",
+        );
+    }
+    let mut registered =
+        accounts.iter().filter(|account| account.register).filter_map(|account| account.proxy.as_ref());
+    let plain = registered.any(|proxy| proxy.transport != Transport::Tls);
+    //= IM R-34
+    if plain && settings.proto.trusted_hops.is_empty() {
+        log::say(
+            "parlour: registration is not over TLS, so nobody's word on who is calling is trusted: use tls: with \
+             --proxy, or name the proxy's address with --trust",
+        );
+    }
+    if settings.proto.accept == Accept::All {
+        log::say("parlour: warning: every invitation is accepted, whoever it is from");
+    }
+}
+
+fn default_address(local: IpAddr) -> String {
+    let user: String = std::env::var("USER").unwrap_or_default();
+    let plain = |user: &str| !user.is_empty() && user.bytes().all(|octet| octet.is_ascii_alphanumeric());
+    let user = if plain(&user) { user.as_str() } else { "parlour" };
+    match local {
+        IpAddr::V4(address) => format!("sip:{user}@{address}"),
+        IpAddr::V6(address) => format!("sip:{user}@[{address}]"),
+    }
+}

@@ -1,0 +1,137 @@
+//! `parlour send`: one message, and whether it arrived.
+
+use std::process::ExitCode;
+use std::time::Duration;
+
+use parlour_proto::event::{Ended, Progress, What};
+use parlour_proto::io::{Service, Transport};
+use parlour_proto::sip::uri::Uri;
+use parlour_proto::text;
+use tokio::sync::mpsc::UnboundedReceiver;
+
+use crate::agent::{Agent, Controls, Setup, Told};
+use crate::cli::Send;
+use crate::command::{Asked, Command};
+use crate::line::{end, who};
+use crate::net::Listen;
+use crate::run::{apply_account, local_address, runtime, settings, stop_on_signals};
+use crate::store::{self, Answer, OpenFault, Store};
+use crate::{Fault, explain, log};
+
+/// The other side refused or declined.
+const REFUSED: u8 = 3;
+/// Nobody answered, or there was no way there.
+const NO_ANSWER: u8 = 4;
+/// The session stood, but the message was not acknowledged.
+const NOT_ACKNOWLEDGED: u8 = 5;
+/// RFC 3261 16.6: proxies give up an INVITE that rings after three minutes or more.
+const PATIENCE: Duration = Duration::from_secs(190);
+
+/// Sends, waits, leaves; one sentence on stdout says what happened, and the exit code says it to programs.
+pub(crate) fn send(flags: Send) -> Result<ExitCode, Fault> {
+    let mut settings = settings(flags.config.as_deref())?;
+    let to = Uri::parse(flags.to.as_bytes())
+        .map_err(|_| format!("{:?} is not a SIP address: write it as sip:user@host", flags.to))?;
+    let configured = settings.proto.accounts.first().and_then(|account| account.proxy.as_ref());
+    let hop = flags.via.as_ref().or(configured).map_or(to.host(), |proxy| &proxy.host);
+    let local = local_address(Some(hop.trim_start_matches('[').trim_end_matches(']')));
+    apply_account(&mut settings, flags.address.clone(), None, &flags.account, Some(&local.to_string()))?;
+    if flags.ca.is_some() {
+        settings.tls.ca.clone_from(&flags.ca);
+    }
+    let store = keep(flags.data.as_deref().or(settings.data.as_deref()))?;
+    let place = |service, transport| Listen { service, transport, host: local.to_string(), port: 0 };
+    let listen = vec![place(Service::Sip, Transport::Udp), place(Service::Msrp, Transport::Tcp)];
+    runtime()?.block_on(async {
+        let setup = Setup { settings, listen, store, tap: None, echo: false, explain: flags.explain };
+        let (agent, controls) = Agent::start(setup)?;
+        stop_on_signals(controls.stop.clone())?;
+        let ((), (code, sentence)) = tokio::join!(agent.run(), tell(controls, flags));
+        log::say_out(&sentence);
+        Ok(ExitCode::from(code))
+    })
+}
+
+/// Where the message is kept: without a directory of its own the usual one, if no other parlour has it.
+fn keep(dir: Option<&std::path::Path>) -> Result<(Store, UnboundedReceiver<Answer>), OpenFault> {
+    match Store::open(dir.unwrap_or(&store::default_dir())) {
+        Err(fault @ OpenFault::Locked { .. }) if dir.is_none() => {
+            tracing::info!(%fault, "the message is not kept in the history");
+            Ok(Store::nowhere())
+        }
+        opened => opened,
+    }
+}
+
+/// The story of one message: exit code and sentence.
+async fn tell(controls: Controls, flags: Send) -> (u8, String) {
+    let Controls { commands, mut told, stop, .. } = controls;
+    let to = text::neutral(&flags.to);
+    let ask = |command| commands.send(Asked { id: None, command });
+    let mut outcome = None;
+    let story = async {
+        let _ = ask(Command::Invite { account: None, to: flags.to.clone(), via: flags.via.clone() }).await;
+        while let Some(told) = told.recv().await {
+            let happening = match told {
+                Told::Event(happening) => happening,
+                Told::Outcome(answer) => match answer.what {
+                    Err(why) if outcome.is_none() => {
+                        return outcome = Some((NO_ANSWER, format!("Not sent: {why}.")));
+                    }
+                    Ok(_) | Err(_) => continue,
+                },
+                Told::Trouble(what) => return outcome = Some((1, format!("Not sent: {what}."))),
+                Told::Said { .. } | Told::Missed(_) => continue,
+            };
+            match happening.event.what {
+                What::Established { peer, .. } => {
+                    tracing::info!(peer = %who(&peer), "in session");
+                    let (content_type, body) = ("text/plain".into(), flags.text.clone().into_bytes());
+                    let _ = ask(Command::Say { session: None, message_id: None, content_type, body }).await;
+                }
+                What::Progress { progress: Progress::Acknowledged, .. } => {
+                    outcome = Some((0, format!("{to} has the message.")));
+                    let _ = ask(Command::Leave { session: None }).await;
+                }
+                What::Progress { progress: Progress::Failed { why }, .. } => {
+                    outcome = Some((NOT_ACKNOWLEDGED, format!("{to} did not confirm the message: {why}.")));
+                    let _ = ask(Command::Leave { session: None }).await;
+                }
+                What::Ended(why) => {
+                    outcome.get_or_insert_with(|| unsent(&to, &why));
+                    return;
+                }
+                What::Explain(why) => log::say(&explain::line(&why)),
+                What::Registered { .. }
+                | What::RegistrationFailed { .. }
+                | What::Unregistered
+                | What::Invited { .. }
+                | What::Missed { .. }
+                | What::Inviting { .. }
+                | What::Ringing
+                | What::Connected
+                | What::Message(_)
+                | What::Receiving { .. }
+                | What::Incomplete { .. }
+                | What::Progress { progress: Progress::Sent, .. } => {}
+            }
+        }
+    };
+    let in_time = tokio::time::timeout(PATIENCE, story).await.is_ok();
+    stop.notify_one();
+    // The agent ends when it has left; what it still tells is not waited for.
+    drop(told);
+    let silence = if in_time { "the program was ended first" } else { "no answer in time" };
+    outcome.unwrap_or_else(|| (NO_ANSWER, format!("Not sent to {to}: {silence}.")))
+}
+
+/// The session ended before the message was confirmed.
+fn unsent(to: &str, why: &Ended) -> (u8, String) {
+    let code = match why {
+        Ended::Refused { status: 408 | 480 | 502 | 503 | 504, .. } | Ended::NoAnswer => NO_ANSWER,
+        Ended::Refused { .. } | Ended::Declined { .. } | Ended::Cancelled { .. } => REFUSED,
+        Ended::Left | Ended::PeerLeft | Ended::NoAck | Ended::MediaFailed { .. } => NOT_ACKNOWLEDGED,
+        Ended::Lost { .. } => NO_ANSWER,
+    };
+    (code, format!("Not sent to {to}: {}.", end(why)))
+}

@@ -1,0 +1,311 @@
+//! What is kept: every event, every message, in one directory that one process writes.
+//!
+//! The rule: what we acknowledge, we have, and what we are told to send, we have before it leaves. Jobs go to a writer
+//! thread that puts all that wait into one transaction (group commit); the answers come back together after the commit.
+
+mod read;
+mod spool;
+mod sqlite;
+#[cfg(test)]
+mod tests;
+
+use std::collections::BTreeMap;
+use std::fs::{self, File, OpenOptions, TryLockError};
+use std::io;
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, mpsc};
+use std::time::Duration;
+
+use parlour_msrp::{Body, SpoolId};
+use parlour_proto::client::{StoreFault, Stored};
+use parlour_proto::event::Event;
+use parlour_proto::io::SessionId;
+use parlour_proto::sip::uri::{Uri, aor};
+use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
+
+pub(crate) use read::{ReadFault, Reader, Row, Saying};
+
+use crate::model::SessionName;
+
+/// A thing to be kept.
+#[derive(Debug)]
+pub(crate) enum Job {
+    /// Something happened.
+    Event { time: Duration, account: Arc<str>, session: Option<SessionName>, event: Event },
+    /// We are to send a message.
+    Say { by: By, time: Duration, account: Arc<str>, session: SessionName, peer: String, message: NewMessage },
+}
+
+/// Who wants a message sent.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum By {
+    /// A front end, and the mark of its command.
+    Front(Option<String>),
+    /// `--echo`.
+    Echo,
+}
+
+/// A message of ours, before it leaves.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct NewMessage {
+    pub(crate) session: SessionId,
+    pub(crate) message_id: String,
+    pub(crate) content_type: String,
+    pub(crate) body: Vec<u8>,
+}
+
+/// What became of a job, in the order of the jobs.
+#[derive(Debug)]
+pub(crate) struct Done {
+    /// Its number, if it is durable.
+    pub(crate) outcome: Result<Kept, StoreFault>,
+    pub(crate) job: Job,
+}
+
+/// A durable job.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Kept {
+    /// Its sequence number, from 1, without gaps.
+    pub(crate) seq: u64,
+    /// Whether it was there before; then it got no new number.
+    pub(crate) stored: Stored,
+}
+
+/// What the spool threads are asked.
+#[derive(Debug)]
+pub(crate) enum SpoolJob {
+    Write { spool: SpoolId, offset: u64, bytes: Vec<u8> },
+    Discard { spool: SpoolId },
+}
+
+/// What the store tells the agent.
+#[derive(Debug)]
+pub(crate) enum Answer {
+    /// Jobs are done.
+    Done(Vec<Done>),
+    /// Octets of a spool are written: so many in all.
+    Spooled { spool: SpoolId, upto: u64 },
+}
+
+/// The directory cannot be used, and why.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum OpenFault {
+    #[error("the data directory {dir:?} cannot be made: {error}. Name another with --data DIR")]
+    Directory { dir: PathBuf, error: io::Error },
+    #[error(
+        "another parlour uses the data directory {dir:?}: end it, or name another directory with --data DIR"
+    )]
+    Locked { dir: PathBuf },
+    #[error("the database {file:?} cannot be opened: {error}")]
+    Database { file: PathBuf, error: rusqlite::Error },
+    #[error("the database {file:?} is of a newer version ({found}, this program knows up to {known})")]
+    Newer { file: PathBuf, found: i64, known: i64 },
+    #[error("there is no history in {dir:?} yet")]
+    NoHistory { dir: PathBuf },
+}
+
+/// The writing end.
+#[derive(Debug)]
+pub(crate) struct Store {
+    jobs: Option<mpsc::Sender<Vec<Job>>>,
+    spool: Option<spool::Spools>,
+    /// Where the answers of a store that keeps nothing come from.
+    answers: UnboundedSender<Answer>,
+    next_seq: u64,
+    dir: Option<PathBuf>,
+    run: u64,
+    last_seq: u64,
+    threads: Vec<std::thread::JoinHandle<()>>,
+    /// Octets of spools that a store which keeps nothing has dropped.
+    dropped: BTreeMap<SpoolId, u64>,
+    /// Held as long as we write.
+    _lock: Option<File>,
+}
+
+impl Store {
+    /// Opens the store in `dir`, and makes it if need be. The answers come through the receiver.
+    pub(crate) fn open(dir: &Path) -> Result<(Store, UnboundedReceiver<Answer>), OpenFault> {
+        let directory = |error| OpenFault::Directory { dir: dir.to_owned(), error };
+        make_private_dir(dir).map_err(directory)?;
+        let lock = lock(dir)?;
+        let (answers, receiver) = unbounded_channel();
+        let database = sqlite::Database::open(&database_file(dir))?;
+        let (run, last_seq) = (database.run(), database.last_seq());
+        let (jobs, waiting) = mpsc::channel();
+        let spools_dir = dir.join("spool");
+        make_private_dir(&spools_dir).map_err(directory)?;
+        let (spool, spool_thread) =
+            spool::Spools::start(&spools_dir, run, jobs.clone(), answers.clone()).map_err(directory)?;
+        let told = answers.clone();
+        let writer = std::thread::Builder::new()
+            .name("store".into())
+            .spawn(move || database.serve(&waiting, &told))
+            .map_err(directory)?;
+        let store = Store {
+            jobs: Some(jobs),
+            spool: Some(spool),
+            answers,
+            next_seq: 0,
+            dir: Some(dir.to_owned()),
+            run,
+            last_seq,
+            threads: vec![spool_thread, writer],
+            dropped: BTreeMap::new(),
+            _lock: Some(lock),
+        };
+        Ok((store, receiver))
+    }
+
+    /// A store that keeps nothing: every job is done at once. Large messages are dropped as they come.
+    pub(crate) fn nowhere() -> (Store, UnboundedReceiver<Answer>) {
+        let (answers, receiver) = unbounded_channel();
+        let store = Store {
+            jobs: None,
+            spool: None,
+            answers,
+            next_seq: 0,
+            dir: None,
+            run: 0,
+            last_seq: 0,
+            threads: Vec::new(),
+            dropped: BTreeMap::new(),
+            _lock: None,
+        };
+        (store, receiver)
+    }
+
+    /// Hands jobs over; their answers come in the same order, but for messages that lie in a spool, which come when
+    /// the spool is durable.
+    pub(crate) fn submit(&mut self, jobs: Vec<Job>) {
+        let Some(sender) = &self.jobs else {
+            for spool in jobs.iter().filter_map(Job::spool) {
+                self.dropped.remove(&spool);
+            }
+            let done = jobs.into_iter().map(|job| {
+                self.next_seq = self.next_seq.saturating_add(1);
+                Done { outcome: Ok(Kept { seq: self.next_seq, stored: Stored::Fresh }), job }
+            });
+            let done = done.collect();
+            let _ = self.answers.send(Answer::Done(done));
+            return;
+        };
+        let (spooled, inline): (Vec<Job>, Vec<Job>) = jobs.into_iter().partition(|job| job.spool().is_some());
+        let lost = match sender.send(inline) {
+            Ok(()) => Vec::new(),
+            Err(lost) => lost.0,
+        };
+        let refused =
+            lost.into_iter().chain(spooled.into_iter().filter_map(|job| self.spool.as_ref()?.finish(job)));
+        let refused: Vec<Done> = refused.map(|job| Done { outcome: Err(StoreFault::Broken), job }).collect();
+        if !refused.is_empty() {
+            let _ = self.answers.send(Answer::Done(refused));
+        }
+    }
+
+    pub(crate) fn spool(&mut self, job: SpoolJob) {
+        match (&self.spool, job) {
+            (Some(spools), job) => spools.ask(job),
+            (None, SpoolJob::Write { spool, bytes, .. }) => {
+                let upto = self.dropped.entry(spool).or_default();
+                *upto = upto.saturating_add(u64::try_from(bytes.len()).unwrap_or(u64::MAX));
+                let _ = self.answers.send(Answer::Spooled { spool, upto: *upto });
+            }
+            (None, SpoolJob::Discard { spool }) => drop(self.dropped.remove(&spool)),
+        }
+    }
+
+    /// Where a message lies that is too large for the database.
+    pub(crate) fn spool_file(&self, spool: SpoolId) -> Option<PathBuf> {
+        let dir = self.dir.as_deref()?;
+        Some(dir.join("spool").join(spool::file_name(self.run, spool)))
+    }
+
+    /// How often this store was opened for writing: names sessions across restarts.
+    pub(crate) fn run(&self) -> u64 {
+        self.run
+    }
+
+    /// The last number given out when the store was opened.
+    pub(crate) fn last_seq(&self) -> u64 {
+        self.last_seq
+    }
+
+    /// A second, reading end, if anything is kept.
+    pub(crate) fn reader(&self) -> Option<Result<Reader, OpenFault>> {
+        self.dir.as_deref().map(Reader::open)
+    }
+
+    /// Waits until all jobs are done.
+    pub(crate) fn close(mut self) {
+        self.spool = None;
+        self.jobs = None;
+        for thread in self.threads.drain(..) {
+            let _ = thread.join();
+        }
+    }
+}
+
+impl Job {
+    /// The spool that the job's message lies in.
+    fn spool(&self) -> Option<SpoolId> {
+        use parlour_proto::event::{Incoming, What};
+        match self {
+            Job::Event { event: Event { what: What::Message(Incoming { body, .. }), .. }, .. } => {
+                match body {
+                    Body::Spooled { spool, .. } => Some(*spool),
+                    Body::Inline(_) => None,
+                }
+            }
+            Job::Event { .. } | Job::Say { .. } => None,
+        }
+    }
+
+    /// Octets that the job holds in memory, roughly.
+    pub(crate) fn weight(&self) -> usize {
+        use parlour_proto::event::{Incoming, What};
+        let body = match self {
+            Job::Say { message, .. } => message.body.len(),
+            Job::Event { event: Event { what: What::Message(Incoming { body, .. }), .. }, .. } => {
+                match body {
+                    Body::Inline(body) => body.len(),
+                    Body::Spooled { head, .. } => head.len(),
+                }
+            }
+            Job::Event { .. } => 0,
+        };
+        body.saturating_add(512)
+    }
+}
+
+/// `$XDG_DATA_HOME/parlour`, `~/.local/share/parlour` without it.
+pub(crate) fn default_dir() -> PathBuf {
+    let absolute = |name: &str| std::env::var_os(name).map(PathBuf::from).filter(|path| path.is_absolute());
+    let data = absolute("XDG_DATA_HOME").or_else(|| absolute("HOME").map(|home| home.join(".local/share")));
+    data.unwrap_or_else(std::env::temp_dir).join("parlour")
+}
+
+/// The other end of a conversation, as a key: its address of record, so that parameters and a display name do not
+/// split a history.
+pub(crate) fn party(address: &str) -> String {
+    Uri::parse(address.as_bytes()).map_or_else(|_| address.to_owned(), |uri| aor(&uri))
+}
+
+fn database_file(dir: &Path) -> PathBuf {
+    dir.join("parlour.db")
+}
+
+fn make_private_dir(dir: &Path) -> io::Result<()> {
+    fs::DirBuilder::new().recursive(true).mode(0o700).create(dir)
+}
+
+fn lock(dir: &Path) -> Result<File, OpenFault> {
+    let directory = |error| OpenFault::Directory { dir: dir.to_owned(), error };
+    let file = OpenOptions::new().create(true).truncate(false).write(true).mode(0o600).open(dir.join("lock"));
+    let file = file.map_err(directory)?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(TryLockError::WouldBlock) => Err(OpenFault::Locked { dir: dir.to_owned() }),
+        Err(TryLockError::Error(error)) => Err(directory(error)),
+    }
+}

@@ -1,0 +1,147 @@
+//! The reader: its own connection, so that it never waits for the writer nor the writer for it.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use rusqlite::{Connection, OpenFlags, params};
+
+use super::{OpenFault, database_file};
+
+const SINCE: &str = "
+    SELECT seq, time, account, session, kind, json, NULL AS content_type, NULL AS body, NULL AS file
+        FROM events WHERE seq > ?1 AND seq <= ?2
+    UNION ALL
+    SELECT seq, time, account, session, 'message', json, content_type, body, file
+        FROM messages WHERE seq > ?1 AND seq <= ?2
+    ORDER BY seq LIMIT ?3";
+const HISTORY: &str = "
+    SELECT seq, time, account, session, peer, incoming, state, why, json, content_type, body, file
+        FROM messages WHERE ?1 IS NULL OR peer = ?1 ORDER BY seq";
+/// Rows fetched at once.
+const PAGE: i64 = 512;
+
+pub(crate) struct Reader {
+    connection: Connection,
+    dir: PathBuf,
+}
+
+/// One durable event.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Row {
+    pub(crate) seq: u64,
+    /// Since 1970.
+    pub(crate) time: Duration,
+    pub(crate) account: String,
+    pub(crate) session: Option<String>,
+    pub(crate) kind: String,
+    /// A JSON object: what is told besides the envelope and the body.
+    pub(crate) json: String,
+    pub(crate) body: Option<StoredBody>,
+}
+
+/// A message's octets.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct StoredBody {
+    pub(crate) content_type: String,
+    pub(crate) octets: Vec<u8>,
+    /// Where they lie if they are not in the database.
+    pub(crate) file: Option<PathBuf>,
+}
+
+/// One message of the history.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Saying {
+    pub(crate) row: Row,
+    pub(crate) peer: String,
+    pub(crate) incoming: bool,
+    pub(crate) state: String,
+    pub(crate) why: Option<String>,
+}
+
+impl Reader {
+    /// Opens what a store has written in `dir`; the store may be live.
+    pub(crate) fn open(dir: &Path) -> Result<Reader, OpenFault> {
+        let file = database_file(dir);
+        if !file.exists() {
+            return Err(OpenFault::NoHistory { dir: dir.to_owned() });
+        }
+        let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+        let opened = Connection::open_with_flags(&file, flags)
+            .and_then(|connection| connection.busy_timeout(Duration::from_secs(5)).map(|()| connection));
+        let connection = opened.map_err(|error| OpenFault::Database { file, error })?;
+        Ok(Reader { connection, dir: dir.to_owned() })
+    }
+
+    /// The events after number `after`, up to number `upto`, oldest first: a page of them, empty at the end.
+    pub(crate) fn since(&self, after: u64, upto: u64) -> rusqlite::Result<Vec<Row>> {
+        let mut statement = self.connection.prepare_cached(SINCE)?;
+        let rows = statement.query_map(params![number(after), number(upto), PAGE], |row| {
+            let content_type: Option<String> = row.get(6)?;
+            Ok(Row {
+                seq: unsigned(row.get(0)?),
+                time: Duration::from_micros(unsigned(row.get(1)?)),
+                account: row.get(2)?,
+                session: row.get(3)?,
+                kind: row.get(4)?,
+                json: row.get(5)?,
+                body: match content_type {
+                    Some(content_type) => Some(self.body(content_type, row.get(7)?, row.get(8)?)),
+                    None => None,
+                },
+            })
+        })?;
+        rows.collect()
+    }
+
+    /// All messages, or those with one peer, oldest first.
+    pub(crate) fn history(
+        &self,
+        with: Option<&str>,
+        mut tell: impl FnMut(Saying) -> std::io::Result<()>,
+    ) -> Result<(), ReadFault> {
+        let mut statement = self.connection.prepare(HISTORY)?;
+        let mut rows = statement.query(params![with])?;
+        while let Some(row) = rows.next()? {
+            let body = self.body(row.get(9)?, row.get(10)?, row.get(11)?);
+            let saying = Saying {
+                row: Row {
+                    seq: unsigned(row.get(0)?),
+                    time: Duration::from_micros(unsigned(row.get(1)?)),
+                    account: row.get(2)?,
+                    session: row.get(3)?,
+                    kind: "message".into(),
+                    json: row.get(8)?,
+                    body: Some(body),
+                },
+                peer: row.get(4)?,
+                incoming: row.get(5)?,
+                state: row.get(6)?,
+                why: row.get(7)?,
+            };
+            tell(saying)?;
+        }
+        Ok(())
+    }
+
+    fn body(&self, content_type: String, octets: Option<Vec<u8>>, file: Option<String>) -> StoredBody {
+        let file = file.map(|name| self.dir.join("spool").join(name));
+        StoredBody { content_type, octets: octets.unwrap_or_default(), file }
+    }
+}
+
+/// The history cannot be told.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum ReadFault {
+    #[error("the history cannot be read: {0}")]
+    Database(#[from] rusqlite::Error),
+    #[error("the history cannot be written: {0}")]
+    Output(#[from] std::io::Error),
+}
+
+pub(super) fn number(seq: u64) -> i64 {
+    i64::try_from(seq).unwrap_or(i64::MAX)
+}
+
+pub(super) fn unsigned(number: i64) -> u64 {
+    u64::try_from(number).unwrap_or(0)
+}

@@ -1,0 +1,247 @@
+//! The writer: one thread, one connection, one transaction for all that waits.
+
+use std::path::{Path, PathBuf};
+use std::sync::mpsc;
+use std::time::Duration;
+
+use parlour_msrp::Body;
+use parlour_proto::client::{StoreFault, Stored};
+use parlour_proto::event::{Incoming, Progress, What};
+use rusqlite::{Connection, ErrorCode, params};
+use tokio::sync::mpsc::UnboundedSender;
+
+use super::read::{number, unsigned};
+use super::spool::file_name;
+use super::{Answer, Done, Job, Kept, OpenFault, party};
+use crate::json;
+
+/// One step for each version of the schema; `user_version` counts the steps taken.
+const MIGRATIONS: &[&str] = &["
+    CREATE TABLE run (number INTEGER PRIMARY KEY, started INTEGER NOT NULL);
+    CREATE TABLE events (
+        seq INTEGER PRIMARY KEY, time INTEGER NOT NULL, account TEXT NOT NULL, session TEXT, kind TEXT NOT NULL,
+        json TEXT NOT NULL);
+    CREATE TABLE messages (
+        seq INTEGER PRIMARY KEY, time INTEGER NOT NULL, account TEXT NOT NULL, session TEXT, peer TEXT NOT NULL,
+        incoming INTEGER NOT NULL, message_id TEXT NOT NULL, state TEXT NOT NULL, why TEXT,
+        content_type TEXT NOT NULL, body BLOB, file TEXT, json TEXT NOT NULL);
+    CREATE UNIQUE INDEX received ON messages (account, peer, message_id) WHERE incoming;
+    CREATE INDEX sent ON messages (message_id) WHERE NOT incoming;
+    CREATE INDEX conversation ON messages (peer, seq);
+"];
+
+/// How long another program may hold the database before we call it broken.
+const BUSY: Duration = Duration::from_secs(5);
+/// Jobs in one transaction.
+const GROUP: usize = 8192;
+
+const EVENT: &str =
+    "INSERT INTO events (seq, time, account, session, kind, json) VALUES (?1, ?2, ?3, ?4, ?5, ?6)";
+const MESSAGE: &str = "INSERT INTO messages (seq, time, account, session, peer, incoming, message_id, state, \
+    content_type, body, file, json) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12) \
+    ON CONFLICT (account, peer, message_id) WHERE incoming DO NOTHING";
+const PROGRESS: &str = "UPDATE messages SET state = ?2, why = ?3 WHERE message_id = ?1 AND NOT incoming \
+    AND session = ?4 AND state IN ('queued', 'sent')";
+
+pub(super) struct Database {
+    connection: Connection,
+    run: u64,
+    last_seq: u64,
+}
+
+impl Database {
+    pub(super) fn open(file: &Path) -> Result<Database, OpenFault> {
+        let fault = |error| OpenFault::Database { file: file.to_owned(), error };
+        let mut connection = Connection::open(file).map_err(fault)?;
+        prepare(&connection).map_err(fault)?;
+        migrate(&mut connection, file)?;
+        let (run, last_seq) = begin_run(&connection).map_err(fault)?;
+        Ok(Database { connection, run, last_seq })
+    }
+
+    pub(super) fn run(&self) -> u64 {
+        self.run
+    }
+
+    pub(super) fn last_seq(&self) -> u64 {
+        self.last_seq
+    }
+
+    /// Does all jobs until nobody can send any more.
+    pub(super) fn serve(mut self, jobs: &mpsc::Receiver<Vec<Job>>, answers: &UnboundedSender<Answer>) {
+        while let Ok(mut group) = jobs.recv() {
+            while group.len() < GROUP
+                && let Ok(more) = jobs.try_recv()
+            {
+                group.extend(more);
+            }
+            if !group.is_empty() && answers.send(Answer::Done(self.commit(group))).is_err() {
+                return;
+            }
+        }
+    }
+
+    /// All of the group, or nothing of it.
+    pub(super) fn commit(&mut self, group: Vec<Job>) -> Vec<Done> {
+        match self.transact(&group) {
+            Ok(kept) => {
+                group.into_iter().zip(kept).map(|(job, kept)| Done { outcome: Ok(kept), job }).collect()
+            }
+            Err(error) => {
+                tracing::error!(%error, jobs = group.len(), "the store failed: nothing of this is kept or acknowledged");
+                let fault = match error.sqlite_error_code() {
+                    Some(ErrorCode::DiskFull) => StoreFault::Full,
+                    Some(_) | None => StoreFault::Broken,
+                };
+                group.into_iter().map(|job| Done { outcome: Err(fault), job }).collect()
+            }
+        }
+    }
+
+    /// Lets the database grow by so many pages only, as a full disk does.
+    #[cfg(test)]
+    pub(super) fn limit_pages(&self, more: Option<i64>) {
+        let used: i64 =
+            self.connection.query_row("PRAGMA page_count", [], |row| row.get(0)).expect("a page count");
+        let most = more.map_or(i64::from(u32::MAX) - 1, |more| used + more);
+        self.connection
+            .query_row(&format!("PRAGMA max_page_count = {most}"), [], |_| Ok(()))
+            .expect("a limit");
+    }
+
+    fn transact(&mut self, group: &[Job]) -> rusqlite::Result<Vec<Kept>> {
+        let mut seq = self.last_seq;
+        let run = self.run;
+        let transaction = self.connection.transaction()?;
+        let mut kept = Vec::with_capacity(group.len());
+        for job in group {
+            let next = seq.saturating_add(1);
+            let fresh = insert(&transaction, run, next, job)?;
+            if fresh {
+                seq = next;
+            }
+            kept.push(Kept { seq, stored: if fresh { Stored::Fresh } else { Stored::Duplicate } });
+        }
+        transaction.commit()?;
+        self.last_seq = seq;
+        Ok(kept)
+    }
+}
+
+/// Whether the job is new.
+fn insert(connection: &Connection, run: u64, seq: u64, job: &Job) -> rusqlite::Result<bool> {
+    match job {
+        Job::Event { time, account, session, event } => {
+            let session_text = session.map(|session| session.to_string());
+            let json = json::payload(&event.what);
+            if let What::Message(message) = &event.what {
+                let Incoming { message_id, content_type, body, .. } = message;
+                let (inline, file) = match body {
+                    Body::Inline(octets) => (Some(octets.as_slice()), None),
+                    Body::Spooled { spool, .. } => (None, Some(file_name(run, *spool))),
+                };
+                let peer = party(&message.from.address);
+                let row = params![
+                    number(seq),
+                    micros(*time),
+                    account,
+                    session_text,
+                    peer,
+                    true,
+                    message_id,
+                    "received",
+                    content_type,
+                    inline,
+                    file,
+                    json
+                ];
+                return Ok(connection.prepare_cached(MESSAGE)?.execute(row)? > 0);
+            }
+            if let What::Progress { message_id, progress } = &event.what {
+                let (state, why) = match progress {
+                    Progress::Sent => ("sent", None),
+                    Progress::Acknowledged => ("acknowledged", None),
+                    Progress::Failed { why } => ("failed", Some(why)),
+                };
+                connection.prepare_cached(PROGRESS)?.execute(params![
+                    message_id,
+                    state,
+                    why,
+                    session_text
+                ])?;
+            }
+            let row =
+                params![number(seq), micros(*time), account, session_text, json::kind(&event.what), json];
+            connection.prepare_cached(EVENT)?.execute(row)?;
+        }
+        Job::Say { time, account, session, peer, message, by: _ } => {
+            let json = json::saying(peer, message);
+            let row = params![
+                number(seq),
+                micros(*time),
+                account,
+                session.to_string(),
+                party(peer),
+                false,
+                message.message_id,
+                "queued",
+                message.content_type,
+                message.body,
+                None::<String>,
+                json
+            ];
+            connection.prepare_cached(MESSAGE)?.execute(row)?;
+        }
+    }
+    Ok(true)
+}
+
+fn prepare(connection: &Connection) -> rusqlite::Result<()> {
+    connection.busy_timeout(BUSY)?;
+    connection.pragma_update(None, "journal_mode", "WAL")?;
+    connection.pragma_update(None, "synchronous", "FULL")?;
+    connection.pragma_update(None, "wal_autocheckpoint", 8192)?;
+    connection.pragma_update(None, "cache_size", -65_536)?;
+    connection.set_prepared_statement_cache_capacity(16);
+    Ok(())
+}
+
+fn migrate(connection: &mut Connection, file: &Path) -> Result<(), OpenFault> {
+    let fault = |error| OpenFault::Database { file: PathBuf::from(file), error };
+    let known = i64::try_from(MIGRATIONS.len()).unwrap_or(i64::MAX);
+    let found: i64 = connection.query_row("PRAGMA user_version", [], |row| row.get(0)).map_err(fault)?;
+    if found > known {
+        return Err(OpenFault::Newer { file: PathBuf::from(file), found, known });
+    }
+    for (step, version) in MIGRATIONS.iter().zip(1_i64..).skip(usize::try_from(found).unwrap_or(0)) {
+        let transaction = connection.transaction().map_err(fault)?;
+        transaction.execute_batch(step).map_err(fault)?;
+        transaction.pragma_update(None, "user_version", version).map_err(fault)?;
+        transaction.commit().map_err(fault)?;
+    }
+    Ok(())
+}
+
+/// Counts this opening, and says of what was under way at the last one that nobody knows how it went.
+fn begin_run(connection: &Connection) -> rusqlite::Result<(u64, u64)> {
+    connection.execute(
+        "INSERT INTO run (number, started) SELECT 1 + ifnull(max(number), 0), unixepoch() FROM run",
+        [],
+    )?;
+    connection.execute(
+        "UPDATE messages SET why = 'not confirmed: the program ended before the other side had answered' \
+         WHERE NOT incoming AND state IN ('queued', 'sent') AND why IS NULL",
+        [],
+    )?;
+    let run = connection.query_row("SELECT max(number) FROM run", [], |row| row.get(0))?;
+    let last = connection.query_row(
+        "SELECT max(ifnull((SELECT max(seq) FROM events), 0), ifnull((SELECT max(seq) FROM messages), 0))",
+        [],
+        |row| row.get(0),
+    )?;
+    Ok((unsigned(run), unsigned(last)))
+}
+
+fn micros(time: Duration) -> i64 {
+    i64::try_from(time.as_micros()).unwrap_or(i64::MAX)
+}

@@ -1,0 +1,216 @@
+//! The store by what it promises.
+
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+
+use parlour_proto::event::{Incoming, Peer, Progress, What};
+use parlour_proto::io::{AccountId, Receipt};
+
+use super::*;
+
+fn received(id: &str, from: &str, body: Body) -> Job {
+    let message = Incoming {
+        receipt: Receipt(1),
+        message_id: id.into(),
+        from: Peer { address: from.into(), display_name: None, verified: false },
+        claimed_from: None,
+        sent_at: None,
+        subject: None,
+        content_type: "text/plain".into(),
+        body,
+        body_offset: 0,
+        renderable: true,
+    };
+    event(What::Message(message))
+}
+
+fn event(what: What) -> Job {
+    let session = SessionName { run: 1, session: SessionId(7) };
+    let event = Event { account: AccountId(0), session: Some(session.session), what };
+    Job::Event { time: Duration::from_secs(1), account: "sip:us@x".into(), session: Some(session), event }
+}
+
+fn text(text: &str) -> Body {
+    Body::Inline(text.as_bytes().to_vec())
+}
+
+fn say(id: &str) -> Job {
+    let session = SessionName { run: 1, session: SessionId(7) };
+    let message = NewMessage {
+        session: session.session,
+        message_id: id.into(),
+        content_type: "text/plain".into(),
+        body: b"hi".to_vec(),
+    };
+    let time = Duration::from_secs(1);
+    Job::Say { by: By::Echo, time, account: "sip:us@x".into(), session, peer: "sip:a@x".into(), message }
+}
+
+/// The outcomes of jobs, and the spool progress on the way.
+fn outcomes(answers: &mut UnboundedReceiver<Answer>, count: usize) -> Vec<Result<Kept, StoreFault>> {
+    let mut outcomes = Vec::new();
+    while outcomes.len() < count {
+        match answers.blocking_recv().expect("the store lives") {
+            Answer::Done(done) => outcomes.extend(done.into_iter().map(|done| done.outcome)),
+            Answer::Spooled { .. } => {}
+        }
+    }
+    outcomes
+}
+
+fn run(dir: &Path, jobs: Vec<Job>) -> Vec<Result<Kept, StoreFault>> {
+    let (mut store, mut answers) = Store::open(dir).unwrap();
+    let count = jobs.len();
+    store.submit(jobs);
+    let outcomes = outcomes(&mut answers, count);
+    store.close();
+    outcomes
+}
+
+fn fresh(seq: u64) -> Result<Kept, StoreFault> {
+    Ok(Kept { seq, stored: Stored::Fresh })
+}
+
+fn history(dir: &Path, with: Option<&str>) -> Vec<(String, String, Option<String>)> {
+    let mut all = Vec::new();
+    let tell = |saying: Saying| {
+        let body = saying.row.body.map(|body| String::from_utf8(body.octets).unwrap()).unwrap_or_default();
+        all.push((body, saying.state, saying.why));
+        Ok(())
+    };
+    Reader::open(dir).unwrap().history(with, tell).unwrap();
+    all
+}
+
+#[test]
+fn the_same_message_again_is_a_duplicate_within_and_across_runs() {
+    let dir = tempfile::tempdir().unwrap();
+    let jobs =
+        || vec![received("m1", "sip:a@x", text("one")), received("m1", "sip:a@X;user=ip", text("one"))];
+    let other = received("m1", "sip:b@x", text("two"));
+    let duplicate = |seq| Ok(Kept { seq, stored: Stored::Duplicate });
+    assert_eq!(run(dir.path(), jobs()), [fresh(1), duplicate(1)]);
+    assert_eq!(
+        run(dir.path(), jobs().into_iter().chain([other]).collect()),
+        [duplicate(1), duplicate(1), fresh(2)]
+    );
+    assert_eq!(history(dir.path(), Some("sip:a@x")).len(), 1);
+}
+
+#[test]
+fn numbers_have_no_gaps_and_all_after_a_number_can_be_read() {
+    let dir = tempfile::tempdir().unwrap();
+    let outcomes = run(
+        dir.path(),
+        vec![event(What::Connected), received("m1", "sip:a@x", text("x")), say("s1"), event(What::Ringing)],
+    );
+    assert_eq!(outcomes, [fresh(1), fresh(2), fresh(3), fresh(4)]);
+    assert_eq!(run(dir.path(), vec![event(What::Ringing)]), [fresh(5)]);
+    let rows = Reader::open(dir.path()).unwrap().since(1, 4).unwrap();
+    let told: Vec<_> = rows.iter().map(|row| (row.seq, row.kind.as_str())).collect();
+    assert_eq!(told, [(2, "message"), (3, "message"), (4, "ringing")]);
+    assert_eq!(rows[0].session.as_deref(), Some("1-7"));
+}
+
+#[test]
+fn a_message_of_ours_has_a_state_and_what_a_killed_run_left_is_not_confirmed() {
+    let dir = tempfile::tempdir().unwrap();
+    let progress = |id: &str, progress| event(What::Progress { message_id: id.into(), progress });
+    run(
+        dir.path(),
+        vec![
+            say("s1"),
+            say("s2"),
+            say("s3"),
+            progress("s1", Progress::Acknowledged),
+            progress("s2", Progress::Failed { why: "481".into() }),
+            progress("s3", Progress::Sent),
+        ],
+    );
+    run(dir.path(), vec![]);
+    let states: Vec<_> = history(dir.path(), None).into_iter().map(|(_, state, why)| (state, why)).collect();
+    assert_eq!(states[0], ("acknowledged".into(), None));
+    assert_eq!(states[1], ("failed".into(), Some("481".into())));
+    assert_eq!(states[2].0, "sent");
+    assert!(states[2].1.as_ref().unwrap().contains("not confirmed"));
+}
+
+#[test]
+fn a_large_message_lies_in_a_private_file_whose_octets_are_where_they_belong() {
+    let dir = tempfile::tempdir().unwrap();
+    let (mut store, mut answers) = Store::open(dir.path()).unwrap();
+    let spool = SpoolId(4);
+    for (offset, bytes) in [(4, b"5678".to_vec()), (0, b"1234".to_vec())] {
+        store.spool(SpoolJob::Write { spool, offset, bytes });
+    }
+    let upto: Vec<u64> = (0..2)
+        .filter_map(|_| match answers.blocking_recv() {
+            Some(Answer::Spooled { upto, .. }) => Some(upto),
+            Some(Answer::Done(_)) | None => None,
+        })
+        .collect();
+    assert_eq!(upto, [4, 8]);
+    store.submit(vec![received(
+        "big",
+        "sip:a@x",
+        Body::Spooled { spool, size: 8, head: b"12345678".to_vec() },
+    )]);
+    assert_eq!(outcomes(&mut answers, 1), [fresh(1)]);
+    let file = store.spool_file(spool).unwrap();
+    assert_eq!(fs::read(&file).unwrap(), b"12345678");
+    assert_eq!(fs::metadata(&file).unwrap().permissions().mode() & 0o777, 0o600);
+    let row = Reader::open(dir.path()).unwrap().since(0, 9).unwrap().remove(0);
+    assert_eq!(row.body.unwrap().file, Some(file));
+    store.close();
+}
+
+#[test]
+fn a_spool_that_cannot_be_written_refuses_its_message_and_no_other() {
+    let dir = tempfile::tempdir().unwrap();
+    let (mut store, mut answers) = Store::open(dir.path()).unwrap();
+    let never_written = Body::Spooled { spool: SpoolId(9), size: 8, head: Vec::new() };
+    store.submit(vec![received("big", "sip:a@x", never_written), received("small", "sip:a@x", text("x"))]);
+    let outcomes = outcomes(&mut answers, 2);
+    assert!(outcomes.contains(&Err(StoreFault::Broken)) && outcomes.contains(&fresh(1)), "{outcomes:?}");
+    store.close();
+}
+
+#[test]
+fn only_one_process_writes_and_anybody_may_read() {
+    let dir = tempfile::tempdir().unwrap();
+    let (store, _answers) = Store::open(dir.path()).unwrap();
+    assert!(matches!(Store::open(dir.path()), Err(OpenFault::Locked { .. })));
+    assert!(Reader::open(dir.path()).is_ok());
+    store.close();
+    assert!(Store::open(dir.path()).is_ok());
+}
+
+#[test]
+fn a_full_disk_refuses_and_the_store_goes_on_when_there_is_room() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut database = sqlite::Database::open(&database_file(dir.path())).unwrap();
+    database.limit_pages(Some(0));
+    let big = "x".repeat(1_000_000);
+    let refused = database.commit(vec![received("m1", "sip:a@x", text(&big)), event(What::Ringing)]);
+    assert!(refused.iter().all(|done| done.outcome == Err(StoreFault::Full)), "{refused:?}");
+    database.limit_pages(None);
+    let kept = database.commit(vec![received("m1", "sip:a@x", text(&big))]);
+    assert_eq!(kept[0].outcome, fresh(1));
+}
+
+#[test]
+fn a_database_of_a_newer_version_is_left_alone() {
+    let dir = tempfile::tempdir().unwrap();
+    run(dir.path(), vec![]);
+    let connection = rusqlite::Connection::open(database_file(dir.path())).unwrap();
+    connection.pragma_update(None, "user_version", 99).unwrap();
+    drop(connection);
+    assert!(matches!(Store::open(dir.path()), Err(OpenFault::Newer { found: 99, .. })));
+}
+
+#[test]
+fn a_store_that_keeps_nothing_answers_at_once_and_counts() {
+    let (mut store, mut answers) = Store::nowhere();
+    store.submit(vec![event(What::Ringing), say("s1")]);
+    assert_eq!(outcomes(&mut answers, 2), [fresh(1), fresh(2)]);
+}
