@@ -11,9 +11,13 @@ pub const MAX_ENTRY: usize = 128;
 /// Order is kept, as it tells preference. Types compare without regard to case, parameters are ignored.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct AcceptTypes {
-    root: Vec<Box<str>>,
-    wrapped: Vec<Box<str>>,
+    root: List,
+    wrapped: List,
 }
+
+/// Entries with a space between them: there is one for each session, so it is kept small.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+struct List(Box<str>);
 
 impl AcceptTypes {
     /// From two lists of entries: `type/subtype`, `type/*` or `*`. Malformed and repeated entries are left out.
@@ -22,8 +26,8 @@ impl AcceptTypes {
         wrapped: impl IntoIterator<Item = &'a str>,
     ) -> Self {
         let mut types = AcceptTypes::default();
-        root.into_iter().for_each(|entry| add(&mut types.root, entry));
-        wrapped.into_iter().for_each(|entry| add(&mut types.wrapped, entry));
+        root.into_iter().for_each(|entry| types.root.add(entry));
+        wrapped.into_iter().for_each(|entry| types.wrapped.add(entry));
         types
     }
 
@@ -38,48 +42,48 @@ impl AcceptTypes {
 
     /// Adds the value of one `a=accept-types` line; several lines are one list.
     pub fn add_types(&mut self, value: &str) {
-        entries(value).for_each(|entry| add(&mut self.root, entry));
+        entries(value).for_each(|entry| self.root.add(entry));
     }
 
     /// Adds the value of one `a=accept-wrapped-types` line.
     pub fn add_wrapped_types(&mut self, value: &str) {
-        entries(value).for_each(|entry| add(&mut self.wrapped, entry));
+        entries(value).for_each(|entry| self.wrapped.add(entry));
     }
 
     /// Whether no type may be the whole body: nothing can be sent to such an endpoint.
     pub fn is_empty(&self) -> bool {
-        self.root.is_empty()
+        self.root.0.is_empty()
     }
 
     /// The entries of `a=accept-types`, in order.
     pub fn types(&self) -> impl Iterator<Item = &str> {
-        self.root.iter().map(AsRef::as_ref)
+        self.root.entries()
     }
 
     /// The entries of `a=accept-wrapped-types`, in order.
     pub fn wrapped_types(&self) -> impl Iterator<Item = &str> {
-        self.wrapped.iter().map(AsRef::as_ref)
+        self.wrapped.entries()
     }
 
     /// The value of `a=accept-types`.
     pub fn types_attribute(&self) -> String {
-        self.root.join(" ")
+        self.root.0.to_string()
     }
 
     /// The value of `a=accept-wrapped-types`, if there is one to write.
     pub fn wrapped_types_attribute(&self) -> Option<String> {
-        (!self.wrapped.is_empty()).then(|| self.wrapped.join(" "))
+        (!self.wrapped.0.is_empty()).then(|| self.wrapped.0.to_string())
     }
 
     /// Whether `media_type` may be the whole body.
     //= IM D-33
     pub fn accepts_root(&self, media_type: &str) -> bool {
-        covers(&self.root, essence(media_type))
+        self.root.covers(essence(media_type))
     }
 
     /// Whether `media_type` may stand inside a container: either list says so.
     pub fn accepts_wrapped(&self, media_type: &str) -> bool {
-        self.accepts_root(media_type) || covers(&self.wrapped, essence(media_type))
+        self.accepts_root(media_type) || self.wrapped.covers(essence(media_type))
     }
 
     /// Whether `media_type` may stand inside `container`, which must itself be listed as a whole body.
@@ -91,7 +95,7 @@ impl AcceptTypes {
     /// `*`; less is better.
     pub fn preference(&self, media_type: &str) -> Option<usize> {
         let wanted = essence(media_type);
-        let place = |fits: &dyn Fn(&str) -> bool| self.root.iter().position(|entry| fits(entry));
+        let place = |fits: &dyn Fn(&str) -> bool| self.root.entries().position(fits);
         // RFC 4975 8.6: explicit entries are preferred over those that only `*` stands for.
         place(&|entry| entry.eq_ignore_ascii_case(wanted))
             .or_else(|| {
@@ -105,14 +109,14 @@ impl AcceptTypes {
     /// offer says `*`. Empty if there is nothing in common.
     pub fn answer(&self, offer: &AcceptTypes) -> AcceptTypes {
         let mut answer = AcceptTypes::default();
-        for offered in &offer.root {
-            common(&self.root, offered).for_each(|entry| add(&mut answer.root, entry));
+        for offered in offer.root.entries() {
+            self.root.common(offered).for_each(|entry| answer.root.add(entry));
         }
-        for offered in offer.wrapped.iter().chain(&offer.root) {
-            for entry in common(&self.wrapped, offered).chain(common(&self.root, offered)) {
+        for offered in offer.wrapped.entries().chain(offer.root.entries()) {
+            for entry in self.wrapped.common(offered).chain(self.root.common(offered)) {
                 // RFC 4975 8.6: what accept-types lists is not repeated.
-                if !answer.root.iter().any(|listed| matches(listed, entry)) {
-                    add(&mut answer.wrapped, entry);
+                if !answer.root.entries().any(|listed| matches(listed, entry)) {
+                    answer.wrapped.add(entry);
                 }
             }
         }
@@ -125,17 +129,30 @@ pub fn essence(media_type: &str) -> &str {
     media_type.split(';').next().unwrap_or_default().trim_matches([' ', '\t'])
 }
 
-/// The entries of ours that `offered` stands for, and `offered` itself if an entry of ours stands for it.
-fn common<'a>(ours: &'a [Box<str>], offered: &'a str) -> impl Iterator<Item = &'a str> {
-    let covered = ours.iter().any(|entry| !matches(offered, entry) && matches(entry, offered));
-    ours.iter()
-        .map(AsRef::as_ref)
-        .filter(move |entry| matches(offered, entry))
-        .chain(covered.then_some(offered))
-}
+impl List {
+    fn entries(&self) -> impl Iterator<Item = &str> {
+        self.0.split(' ').filter(|entry| !entry.is_empty())
+    }
 
-fn covers(entries: &[Box<str>], wanted: &str) -> bool {
-    is_media_type(wanted) && entries.iter().any(|entry| matches(entry, wanted))
+    fn add(&mut self, entry: &str) {
+        let entry = essence(entry);
+        let good = entry.len() <= MAX_ENTRY && (entry == "*" || is_media_type(entry));
+        let listed = self.entries().any(|listed| listed.eq_ignore_ascii_case(entry));
+        if good && !listed && self.entries().count() < MAX_ENTRIES {
+            let space = if self.0.is_empty() { "" } else { " " };
+            self.0 = [&self.0, space, entry].concat().into();
+        }
+    }
+
+    fn covers(&self, wanted: &str) -> bool {
+        is_media_type(wanted) && self.entries().any(|entry| matches(entry, wanted))
+    }
+
+    /// The entries that `offered` stands for, and `offered` itself if a wider entry stands for it.
+    fn common<'a>(&'a self, offered: &'a str) -> impl Iterator<Item = &'a str> {
+        let covered = self.entries().any(|entry| !matches(offered, entry) && matches(entry, offered));
+        self.entries().filter(move |entry| matches(offered, entry)).chain(covered.then_some(offered))
+    }
 }
 
 /// Whether an entry stands for a type (or for a narrower entry).
@@ -146,14 +163,6 @@ fn matches(entry: &str, wanted: &str) -> bool {
     match (entry.split_once('/'), wanted.split_once('/')) {
         (Some((entry, "*")), Some((wanted, _))) => entry.eq_ignore_ascii_case(wanted),
         (Some(_) | None, Some(_) | None) => false,
-    }
-}
-
-fn add(list: &mut Vec<Box<str>>, entry: &str) {
-    let entry = essence(entry);
-    let good = entry.len() <= MAX_ENTRY && (entry == "*" || is_media_type(entry));
-    if good && list.len() < MAX_ENTRIES && !list.iter().any(|listed| listed.eq_ignore_ascii_case(entry)) {
-        list.push(entry.into());
     }
 }
 

@@ -72,7 +72,7 @@ impl Endpoint {
                 || matches!((Parts::of(ours), Parts::of(theirs)),
                     (Ok(one), Ok(two)) if one.matches(ours, &two, theirs))
         };
-        let Session { local, peer, .. } = session;
+        let Session { local, peer, .. } = &**session;
         let text = if !same(local.as_str(), to) {
             format!("To-Path says {to} for {local}; the session-id is the same")
         } else if !same(peer.rightmost().as_str(), from) {

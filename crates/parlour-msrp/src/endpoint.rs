@@ -31,8 +31,9 @@ const OURS: u64 = 1 << 63;
 pub struct Endpoint {
     pub(crate) limits: Limits,
     pub(crate) random: Random,
-    pub(crate) sessions: BTreeMap<SessionId, Session>,
-    pub(crate) connections: BTreeMap<ConnectionId, Connection>,
+    /// Boxed, as the nodes of the tree are half empty.
+    pub(crate) sessions: BTreeMap<SessionId, Box<Session>>,
+    pub(crate) connections: BTreeMap<ConnectionId, Box<Connection>>,
     /// Our sessions by the session-id of our URI.
     pub(crate) by_local: Table<Box<str>, SessionId>,
     /// The connections that we opened, by host device.
@@ -117,7 +118,7 @@ impl Endpoint {
             Bind::Connecting(connection) => Some(connection),
             Bind::Waiting(_) | Bind::Bound(_) => None,
         };
-        self.sessions.insert(id, Session::new(spec, bind));
+        self.sessions.insert(id, Box::new(Session::new(spec, bind)));
         if let Some(connection) = connection
             && self.connections.get(&connection).is_some_and(|shared| shared.open)
         {
@@ -221,8 +222,9 @@ impl Endpoint {
         let id = shared.unwrap_or_else(|| {
             let id = ConnectionId(OURS | self.number());
             let connection = Connection { device: Some(device.clone()), ..Connection::new(&self.limits) };
-            self.connections.insert(id, connection);
+            self.connections.insert(id, Box::new(connection));
             self.by_device.insert(device, id);
+            //= IM M-16
             self.out.push_back(Output::Connect { connection: id, session, to: to.clone() });
             id
         });
@@ -240,7 +242,7 @@ impl Endpoint {
             return;
         }
         let limits = &self.limits;
-        let connection = self.connections.entry(id).or_insert_with(|| Connection::new(limits));
+        let connection = self.connections.entry(id).or_insert_with(|| Box::new(Connection::new(limits)));
         (connection.open, connection.peer, connection.heard) = (true, Some(peer), self.now);
         if ours {
             for session in connection.sessions.clone() {
@@ -418,7 +420,7 @@ impl Endpoint {
         self.out.push_back(Output::Close { connection: id });
     }
 
-    fn forget_connection(&mut self, id: ConnectionId) -> Option<Connection> {
+    fn forget_connection(&mut self, id: ConnectionId) -> Option<Box<Connection>> {
         let connection = self.connections.remove(&id)?;
         self.dirty.remove(&id);
         if let Some(device) = &connection.device

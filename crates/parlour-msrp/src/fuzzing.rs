@@ -83,7 +83,7 @@ pub fn fuzz_stream(data: &[u8]) {
                     failure_report: if amount % 5 == 0 { FailureReport::No } else { FailureReport::Yes },
                 };
                 // Refusals are fine.
-                drop(run.endpoint.send(run.now, session, outgoing));
+                _ = run.endpoint.send(run.now, session, outgoing);
                 run.drain();
             }
             6 => {

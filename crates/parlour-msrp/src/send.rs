@@ -103,6 +103,19 @@ impl Endpoint {
         Ok(())
     }
 
+    /// Sends something, so that a peer, or a NAT on the way, sees that the session is alive: the next message, or a
+    /// SEND without a body. It does nothing on a session that is not bound.
+    //= IM M-10
+    pub fn keep_alive(&mut self, now: Instant, id: SessionId) {
+        self.now = self.now.max(now);
+        if let Some(session) = self.sessions.get_mut(&id)
+            && matches!(session.bind, Bind::Bound(_))
+        {
+            session.greeted = false;
+            self.wake(id);
+        }
+    }
+
     /// Gives a message up: it fails with [`SendFailure::Aborted`]. If a part of it has left, the peer is told to forget
     /// it; if all of it has left, the peer may have it.
     //= IM M-5

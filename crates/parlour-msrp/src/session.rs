@@ -24,7 +24,7 @@ pub(crate) struct Session {
     pub(crate) peer_max_size: Option<u64>,
     pub(crate) chunk_size: usize,
     pub(crate) bind: Bind,
-    /// Whether the SEND that binds the connection has left.
+    /// Whether no SEND is owed: the one that binds the connection, or one that keeps it alive.
     pub(crate) greeted: bool,
     /// Whether a differing host or port was told.
     pub(crate) explained: bool,

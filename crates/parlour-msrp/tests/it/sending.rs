@@ -458,6 +458,23 @@ fn closing_fails_what_is_not_acknowledged() {
     assert_eq!(bob.endpoint.load(), parlour_msrp::Load::default());
 }
 
+//= IM M-10 test
+#[test]
+fn keeping_alive_sends_a_message_or_nothing_to_be_shown() {
+    let (mut bob, session) = Bob::bound();
+    let now = bob.now;
+    bob.endpoint.keep_alive(now, session);
+    bob.drain();
+    let sent = chunks(&bob.take_text(PEER));
+    assert_eq!((sent.len(), sent[0].1.as_str(), sent[0].3), (1, "1-0/0", '$'));
+    bob.receive(&answer(&sent[0].0, "200 OK"));
+    assert_eq!((bob.take_events(), bob.next), (vec![], None));
+    bob.endpoint.send(now, session, text("m1m1", "hi")).expect("it is taken");
+    bob.endpoint.keep_alive(now, session);
+    bob.drain();
+    assert_eq!(frames(&bob.take_text(PEER)).len(), 1);
+}
+
 //= IM X-24 test
 #[test]
 fn responses_to_nothing_are_ignored() {
