@@ -296,6 +296,33 @@ impl<'a> Message<'a> {
         }))
     }
 
+    /// The octets of the first line and of all rows but those left out, in as few pieces as possible.
+    pub(super) fn head_without(&self, left_out: impl Fn(Name) -> bool) -> impl Iterator<Item = &'a [u8]> {
+        let rows = self.index.rows.as_slice();
+        // A row goes up to where the next one starts; what follows the last one is the empty line, or lines that are no
+        // headers, so it ends with its value.
+        let ends = rows.iter().skip(1).map(|row| to_usize(row.at));
+        let last_end = rows.last().map(|row| self.row_end(row));
+        let mut from = 0_usize;
+        let mut pieces = SmallVec::<[&'a [u8]; 8]>::new();
+        for (row, end) in rows.iter().zip(ends.chain(last_end)) {
+            if left_out(row.name) {
+                pieces.push(self.octets.get(from..to_usize(row.at)).unwrap_or_default());
+                from = end;
+            }
+        }
+        pieces.push(self.octets.get(from..last_end.unwrap_or_default()).unwrap_or_default());
+        pieces.into_iter()
+    }
+
+    /// Where the line end after a row's value is over.
+    fn row_end(&self, row: &Row) -> usize {
+        let value_end =
+            to_usize(row.at).saturating_add(row.value.into()).saturating_add(row.value_length.into());
+        let rest = self.octets.get(value_end..).unwrap_or_default();
+        value_end.saturating_add(memchr::memchr(b'\n', rest).map_or(rest.len(), |at| at.saturating_add(1)))
+    }
+
     /// Cuts the octets to Content-Length.
     fn cut_body(&mut self) -> Result<(), Fault> {
         let body_at = to_usize(self.index.body);

@@ -126,6 +126,26 @@ impl Name {
         Name::Other
     }
 
+    /// The quick way for a row that starts with a known name and a colon: the name and its length. It looks at 16 octets
+    /// at once; what does not fit is left to [`Name::of`].
+    pub(crate) fn at_start(row: &[u8]) -> Option<(Name, usize)> {
+        let octets = u128::from_le_bytes(*row.first_chunk()?);
+        let bits = first_octet(octets, b':')?;
+        let word = (octets | CASE) & (1_u128 << bits).wrapping_sub(1);
+        let length = usize::try_from(bits / 8).ok()?;
+        let [first, ..] = word.to_le_bytes();
+        if length == 1 {
+            let name = *COMPACT.get(usize::from(first))?;
+            return (name != Name::Other).then_some((name, length));
+        }
+        let [last, ..] = (word >> bits.checked_sub(8)?).to_le_bytes();
+        let home = home(length, first, last);
+        let found = [home, home.wrapping_add(1)]
+            .into_iter()
+            .find_map(|slot| WORDS.get(slot % SLOT_COUNT).filter(|(there, _)| *there == word));
+        found.map(|(_, name)| (*name, length))
+    }
+
     /// This name's bit in a set of names.
     pub(crate) const fn bit(self) -> u128 {
         1 << (self as u8)
@@ -150,6 +170,38 @@ static SLOTS: [(&str, Name); SLOT_COUNT] = {
     }
     slots
 };
+
+/// The full names of up to 15 letters in the order of `SLOTS`, lower case, as the number that their octets make; 0 for
+/// the others. A CR looks like the hyphen here: a row with a bare CR is refused anyway.
+static WORDS: [(u128, Name); SLOT_COUNT] = {
+    let mut words = [(0, Name::Other); SLOT_COUNT];
+    let mut slot = 0;
+    while slot < SLOT_COUNT {
+        let (text, name) = SLOTS[slot];
+        let mut word = 0;
+        let mut at = 0;
+        while at < text.len() && text.len() < 16 {
+            word |= ((text.as_bytes()[at] | 0x20) as u128) << (8 * at);
+            at += 1;
+        }
+        words[slot] = (word, name);
+        slot += 1;
+    }
+    words
+};
+
+/// 1 in each of 16 octets.
+const ONES: u128 = u128::MAX / 0xff;
+/// The bit that tells lower from upper case, in each of 16 octets.
+const CASE: u128 = ONES << 5;
+
+/// How many bits lie below the first of 16 octets that equals `wanted`. That octet becomes 0, and the lowest 0 is the
+/// lowest octet that borrows into its top bit.
+fn first_octet(octets: u128, wanted: u8) -> Option<u32> {
+    let zeros = octets ^ ONES.wrapping_mul(wanted.into());
+    let found = zeros.wrapping_sub(ONES) & !zeros & (ONES << 7);
+    (found != 0).then(|| found.trailing_zeros() & !7)
+}
 
 static COMPACT: [Name; 128] = {
     let mut letters = [Name::Other; 128];
@@ -190,6 +242,30 @@ mod tests {
                 assert_eq!(Name::of(&[name.compact()]), name);
                 assert_eq!(Name::of(&[name.compact().to_ascii_uppercase()]), name);
             }
+        }
+    }
+
+    #[test]
+    fn the_quick_way_finds_the_same() {
+        for &name in Name::KNOWN {
+            for text in [name.text().to_owned(), name.text().to_uppercase(), name.text().to_lowercase()] {
+                let found = Name::at_start(format!("{text}: value of sixteen").as_bytes());
+                assert_eq!(found, (text.len() < 16).then_some((name, text.len())), "{text}");
+                assert_eq!(Name::at_start(format!("x{text}:                ").as_bytes()), None);
+            }
+            if name.compact() != 0 {
+                let row = format!("{}: value of sixteen", char::from(name.compact()));
+                assert_eq!(Name::at_start(row.as_bytes()), Some((name, 1)));
+            }
+        }
+        for row in [
+            "Via:",
+            "Via : value of sixteen",
+            ": value of sixteen",
+            "z: value of sixteen",
+            "no colon in sixteen",
+        ] {
+            assert_eq!(Name::at_start(row.as_bytes()), None, "{row}");
         }
     }
 

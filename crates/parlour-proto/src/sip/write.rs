@@ -43,7 +43,7 @@ impl Writer {
         for name in [Name::From, Name::To, Name::CallId, Name::CSeq] {
             // Where a row is repeated, which is a fault, one will do.
             let Some(value) = request.rows(name).next() else { continue };
-            writer.start_row(name.text());
+            writer.start_row(name);
             writer.out.extend_from_slice(value);
             if let Some(tag) = to_tag
                 && name == Name::To
@@ -57,14 +57,28 @@ impl Writer {
         writer
     }
 
+    /// Starts the same message again, octet by octet, without its body, its Content-Length and the rows of these names.
+    pub fn again(message: &Message<'_>, without: &[Name]) -> Self {
+        let mut writer = Writer { out: Vec::with_capacity(ROOM.max(message.octets().len())) };
+        let left_out = |name| name == Name::ContentLength || without.contains(&name);
+        for piece in message.head_without(left_out) {
+            writer.out.extend_from_slice(piece);
+        }
+        writer
+    }
+
     /// Adds a header row.
     pub fn row(&mut self, name: Name, value: impl AsRef<[u8]>) -> &mut Self {
-        self.raw(name.text(), value)
+        self.start_row(name);
+        self.clean(value.as_ref());
+        self.out.extend_from_slice(b"\r\n");
+        self
     }
 
     /// Adds a header row under any name.
     pub fn raw(&mut self, name: &str, value: impl AsRef<[u8]>) -> &mut Self {
-        self.start_row(name);
+        self.clean(name.as_bytes());
+        self.out.extend_from_slice(b": ");
         self.clean(value.as_ref());
         self.out.extend_from_slice(b"\r\n");
         self
@@ -72,7 +86,7 @@ impl Writer {
 
     /// Adds a header row with a formatted value: `writer.fmt(Name::CSeq, format_args!("{n} BYE"))`.
     pub fn fmt(&mut self, name: Name, args: std::fmt::Arguments<'_>) -> &mut Self {
-        self.start_row(name.text());
+        self.start_row(name);
         // Clean never fails, so neither does the formatting.
         let _ = Clean(self).write_fmt(args);
         self.out.extend_from_slice(b"\r\n");
@@ -82,7 +96,7 @@ impl Writer {
     /// Copies all rows of that name with their octets untouched (folds are kept).
     pub fn copy(&mut self, from: &Message<'_>, name: Name) -> &mut Self {
         for value in from.rows(name) {
-            self.start_row(name.text());
+            self.start_row(name);
             self.out.extend_from_slice(value);
             self.out.extend_from_slice(b"\r\n");
         }
@@ -103,8 +117,8 @@ impl Writer {
         self.out
     }
 
-    fn start_row(&mut self, name: &str) {
-        self.clean(name.as_bytes());
+    fn start_row(&mut self, name: Name) {
+        self.out.extend_from_slice(name.text().as_bytes());
         self.out.extend_from_slice(b": ");
     }
 
@@ -176,6 +190,23 @@ mod tests {
             "MESSAGE   sip:a@b  X: y SIP/2.0\\r\\nSubject: a  Via: evil  b\\r\\nX  Y: z\\r\\nReason: x  y\\r\\n\
              Content-Length: 0\\r\\n\\r\\n"
         );
+    }
+
+    #[test]
+    fn a_message_is_written_again_octet_by_octet() {
+        let request = Message::parse(REQUEST).unwrap();
+        let octets = Writer::again(&request, &[]).finish(None);
+        let expected = String::from_utf8_lossy(REQUEST).replace("l: 0", "Content-Length: 0");
+        assert_eq!(String::from_utf8_lossy(&octets), expected);
+        let mut writer = Writer::again(&request, &[Name::Via, Name::CSeq]);
+        writer.row(Name::CSeq, "8 BYE");
+        let octets = writer.finish(None);
+        let again = Message::parse(&octets).unwrap();
+        assert_eq!(
+            again.fields().map(|field| field.name_text).collect::<Vec<_>>(),
+            [b"f".as_slice(), b"To", b"Call-ID", b"CSeq", b"Content-Length"]
+        );
+        assert_eq!(again.one::<To<'_>>(), request.one::<To<'_>>());
     }
 
     #[test]

@@ -120,6 +120,8 @@ fn row_length(rest: &[u8], fault: &mut Option<Fault>) -> Option<usize> {
         let found = memchr::memchr2(b'\r', b'\n', rest.get(at..)?)?;
         at = at.checked_add(found)?;
         match rest.get(at..)? {
+            // As nearly always: a line end, and no fold after it.
+            [b'\r', b'\n', next, ..] if !matches!(next, b' ' | b'\t') => return at.checked_add(2),
             [b'\r', b'\n', ..] => at = at.checked_add(2)?,
             // A line end without CR is read as one: nobody means anything else by it.
             [b'\n', ..] => at = at.checked_add(1)?,
@@ -142,16 +144,11 @@ fn read_row(row: &[u8], at: usize, fault: &mut Option<Fault>) -> Option<Row> {
         fault.get_or_insert(Fault::RowTooLong);
         return None;
     }
-    let (mut name, rest) = row.split_at_checked(find_colon(row)?)?;
-    // RFC 3261 25.1, HCOLON: white space may stand before the colon, and LWS after it.
-    while let [before @ .., b' ' | b'\t'] = name {
-        name = before;
-    }
-    let interned = Name::of(name);
-    if interned == Name::Other && !is_token_text(name) {
-        return None;
-    }
-    let mut value = rest.get(1..)?;
+    let (name, name_length, colon) = match Name::at_start(row) {
+        Some((name, length)) => (name, length, length),
+        None => read_name(row)?,
+    };
+    let mut value = row.get(colon.checked_add(1)?..)?;
     while let [first, after @ ..] = value
         && is_lws(*first)
     {
@@ -159,23 +156,21 @@ fn read_row(row: &[u8], at: usize, fault: &mut Option<Fault>) -> Option<Row> {
     }
     Some(Row {
         at: u32::try_from(at).ok()?,
-        name_length: u16::try_from(name.len()).ok()?,
+        name_length: u16::try_from(name_length).ok()?,
         value: u16::try_from(row.len().checked_sub(value.len())?).ok()?,
         value_length: u16::try_from(trim(value).len()).ok()?,
-        name: interned,
+        name,
     })
 }
 
-/// Where the first colon is. Names are short, so the first 16 octets are looked at in one go: an octet that is a colon
-/// becomes 0, and the lowest 0 is the lowest one that borrows into its top bit.
-fn find_colon(row: &[u8]) -> Option<usize> {
-    const ONES: u128 = u128::MAX / 0xff;
-    if let Some(first) = row.first_chunk::<16>() {
-        let zeros = u128::from_le_bytes(*first) ^ (ONES * (b':' as u128));
-        let found = zeros.wrapping_sub(ONES) & !zeros & (ONES << 7);
-        if found != 0 {
-            return usize::try_from(found.trailing_zeros() / 8).ok();
-        }
+/// Any name: what it is, its length, and where the colon is.
+fn read_name(row: &[u8]) -> Option<(Name, usize, usize)> {
+    let colon = memchr::memchr(b':', row)?;
+    let mut text = row.get(..colon)?;
+    // RFC 3261 25.1, HCOLON: white space may stand before the colon, and LWS after it.
+    while let [before @ .., b' ' | b'\t'] = text {
+        text = before;
     }
-    memchr::memchr(b':', row)
+    let name = Name::of(text);
+    (name != Name::Other || is_token_text(text)).then_some((name, text.len(), colon))
 }
