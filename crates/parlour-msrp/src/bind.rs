@@ -5,7 +5,7 @@ use crate::endpoint::Endpoint;
 use crate::head::{Flag, Head, Start};
 use crate::io::{ConnectionId, FailureReport, Matching, SessionId};
 use crate::session::{Bind, Session};
-use crate::uri::{Parts, same_id};
+use crate::uri::{MsrpPath, Parts, same_id};
 use crate::write::FrameWriter;
 
 /// Why a request is refused: a status code, the clause, and the reason in words.
@@ -51,10 +51,18 @@ impl Endpoint {
             Bind::Bound(_) | Bind::Connecting(_) => {
                 return Err(Refusal::new(506, "M-11", "the session is bound to another connection"));
             }
-            Bind::Waiting(_) if head.start == Start::Send => {}
-            Bind::Waiting(_) => return Err(unknown("the session is not bound by a SEND yet")),
+            Bind::Expected | Bind::Waiting(_) if head.start == Start::Send => {}
+            Bind::Expected | Bind::Waiting(_) => {
+                return Err(unknown("the session is not bound by a SEND yet"));
+            }
         }
         let from = head.from_path.split(' ').rfind(|uri| !uri.is_empty()).unwrap_or_default();
+        if !session.agreed && matches!(session.bind, Bind::Expected) {
+            // The answer that names the peer is still on its way: until it is here, who knows the session-id is the peer.
+            let path = MsrpPath::parse(head.from_path)
+                .map_err(|fault| Refusal::new(400, "M-13", format!("From-Path: {fault}")))?;
+            session.set_peer(path);
+        }
         if !is_uri(session.peer.rightmost().as_str(), from, session.matching, session.peer.rightmost()) {
             return Err(unknown("the last URI of From-Path is not the peer's of SDP"));
         }
@@ -88,9 +96,15 @@ impl Endpoint {
     //= IM M-10
     fn bind_waiting(&mut self, connection: ConnectionId, id: SessionId) {
         let Some(session) = self.sessions.get(&id) else { return };
-        let Bind::Waiting(timer) = session.bind else { return };
+        let timer = match session.bind {
+            Bind::Expected => None,
+            Bind::Waiting(timer) => Some(timer),
+            Bind::Connecting(_) | Bind::Bound(_) => return,
+        };
         let stated = session.peer.leftmost().ip();
-        self.timers.cancel(timer);
+        if let Some(timer) = timer {
+            self.timers.cancel(timer);
+        }
         if let Some(known) = self.connections.get_mut(&connection) {
             known.sessions.push(id);
             if let Some(timer) = known.unbound.take() {
@@ -148,7 +162,7 @@ impl Endpoint {
 }
 
 /// Whether the URI that a peer wrote is `ours`.
-fn is_uri(ours: &str, written: &str, matching: Matching, uri: &crate::uri::MsrpUri) -> bool {
+pub(crate) fn is_uri(ours: &str, written: &str, matching: Matching, uri: &crate::uri::MsrpUri) -> bool {
     if ours == written {
         return true;
     }

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
+use crate::bind::is_uri;
 use crate::connection::{Chunk, Connection, Current};
 use crate::frame::Piece;
 use crate::head::{Head, Start, Tid};
@@ -18,7 +19,7 @@ use crate::settle::Held;
 use crate::table::Table;
 use crate::time::Instant;
 use crate::timer::Timers;
-use crate::uri::MsrpUri;
+use crate::uri::{MsrpPath, MsrpUri};
 
 /// The numbers of connections that the endpoint asks for have this bit set.
 const OURS: u64 = 1 << 63;
@@ -116,7 +117,7 @@ impl Endpoint {
         };
         let connection = match bind {
             Bind::Connecting(connection) => Some(connection),
-            Bind::Waiting(_) | Bind::Bound(_) => None,
+            Bind::Expected | Bind::Waiting(_) | Bind::Bound(_) => None,
         };
         self.sessions.insert(id, Box::new(Session::new(spec, bind)));
         if let Some(connection) = connection
@@ -125,6 +126,65 @@ impl Endpoint {
             self.bound(connection, id);
         }
         id
+    }
+
+    /// Registers our end of an offer while its answer is on the way. A peer that will be active may connect before its
+    /// answer is here: whoever knows our session-id binds, and [`agree`](Self::agree) then says who it has to be. There is
+    /// no deadline until then. `spec.role` is not looked at, `spec.peer` is a placeholder (our own URI will do).
+    pub fn expect(&mut self, now: Instant, spec: SessionSpec) -> SessionId {
+        self.now = self.now.max(now);
+        let id = SessionId(self.number());
+        let local_id = spec.local.session_id().unwrap_or_default().into();
+        self.by_local.insert(local_id, id);
+        let spec = SessionSpec { role: Role::Passive, ..spec };
+        self.sessions.insert(id, Session::new(spec, Bind::Expected));
+        id
+    }
+
+    /// The answer to an offer is here: who the peer of an expected session is, and which end connects. A session that
+    /// is bound to somebody else by now fails.
+    pub fn agree(
+        &mut self,
+        now: Instant,
+        id: SessionId,
+        peer: MsrpPath,
+        role: Role,
+        peer_max_size: Option<u64>,
+    ) {
+        self.now = self.now.max(now);
+        let Some(session) = self.sessions.get_mut(&id).filter(|session| !session.agreed) else { return };
+        let expected = matches!(session.bind, Bind::Expected);
+        let came = session.peer.rightmost().clone();
+        let wanted = peer.rightmost();
+        let is_peer = expected || is_uri(wanted.as_str(), came.as_str(), session.matching, wanted);
+        let first = peer.leftmost().clone();
+        session.set_peer(peer);
+        session.agreed = true;
+        session.peer_max_size = peer_max_size;
+        if !is_peer {
+            return self.fail_session(id, SessionFailure::Refused(481), SendFailure::Disconnected);
+        }
+        if !expected {
+            return;
+        }
+        match role {
+            Role::Passive => {
+                let timer = self.timers.arm(self.now + self.limits.bind, Deadline::Bind(id));
+                if let Some(session) = self.sessions.get_mut(&id) {
+                    session.bind = Bind::Waiting(timer);
+                }
+            }
+            Role::Active => {
+                let connection = self.connect(id, &first);
+                if let Some(session) = self.sessions.get_mut(&id) {
+                    session.bind = Bind::Connecting(connection);
+                    session.greeted = false;
+                }
+                if self.connections.get(&connection).is_some_and(|shared| shared.open) {
+                    self.bound(connection, id);
+                }
+            }
+        }
     }
 
     /// Ends a session. Messages that are not acknowledged fail with [`SendFailure::SessionEnded`], messages in

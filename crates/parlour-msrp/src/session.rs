@@ -24,6 +24,8 @@ pub(crate) struct Session {
     pub(crate) peer_max_size: Option<u64>,
     pub(crate) chunk_size: usize,
     pub(crate) bind: Bind,
+    /// Whether `peer` is known from SDP; until then it is whoever binds.
+    pub(crate) agreed: bool,
     /// Whether no SEND is owed: the one that binds the connection, or one that keeps it alive.
     pub(crate) greeted: bool,
     /// Whether a differing host or port was told.
@@ -55,6 +57,7 @@ impl Session {
             max_size: spec.max_size,
             peer_max_size: spec.peer_max_size,
             chunk_size: spec.chunk_size.max(2048),
+            agreed: !matches!(bind, Bind::Expected),
             bind,
             greeted: spec.role == Role::Passive,
             explained: false,
@@ -71,9 +74,15 @@ impl Session {
     /// Its connection, standing or being made.
     pub(crate) fn connection(&self) -> Option<ConnectionId> {
         match self.bind {
-            Bind::Waiting(_) => None,
+            Bind::Expected | Bind::Waiting(_) => None,
             Bind::Connecting(connection) | Bind::Bound(connection) => Some(connection),
         }
+    }
+
+    /// Learns who the peer is.
+    pub(crate) fn set_peer(&mut self, peer: MsrpPath) {
+        self.to = peer.to_string().into();
+        self.peer = peer;
     }
 
     /// Takes the message with this identifier out of reassembly.
@@ -95,11 +104,15 @@ impl Session {
 /// How a session stands to its connection.
 ///
 /// ```text
+/// offer without answer: Expected -- SEND to our URI --> Bound
+///                       Expected -- agreed --> Waiting or Connecting
 /// passive: Waiting -- SEND to our URI --> Bound
 /// active:  Connecting -- connected --> Bound
 /// ```
 #[derive(Debug)]
 pub(crate) enum Bind {
+    /// The peer may come before its answer does.
+    Expected,
     /// The peer's SEND is to come until the timer fires.
     Waiting(TimerId),
     /// Our connection is being made.

@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use parlour_msrp::uri::{MsrpPath, MsrpUri};
 use parlour_msrp::{
-    ConnectionId, Event, Input, Matching, Output, Role, SendFailure, SessionFailure, SessionSpec,
+    ConnectionId, Event, Input, Matching, Output, Role, SendError, SendFailure, SessionFailure, SessionId,
+    SessionSpec, Verdict,
 };
 
 use crate::script::{ALICE, BOB, Bob, PEER, answer, chunk, frame, frames, response, send, spec, text};
@@ -244,4 +245,60 @@ fn only_a_send_binds() {
     assert_eq!(bob.take_text(PEER), response("nick", "481 No Such Session"));
     bob.receive(&frame("repo", "REPORT", &["Message-ID: m1m1", "Status: 000 200 OK"], None, '$'));
     assert_eq!((bob.take_text(PEER), bob.take_events()), (String::new(), vec![]));
+}
+
+/// An offer is out: Alice comes before her answer does.
+fn expecting() -> (Bob, SessionId) {
+    let mut bob = Bob::new();
+    let nobody = MsrpPath::parse(BOB).expect("a path");
+    let session = bob.endpoint.expect(bob.now, SessionSpec { peer: nobody, ..spec(Role::Active) });
+    bob.connect(PEER);
+    bob.receive(&send("bind", &["Message-ID: hello", "Byte-Range: 1-0/0"], None, '$'));
+    assert_eq!(bob.take_text(PEER), response("bind", "200 OK"));
+    assert_eq!(bob.take_events(), [Event::Bound { session }]);
+    (bob, session)
+}
+
+//= IM M-11 test
+#[test]
+fn a_peer_may_come_before_its_answer() {
+    let (mut bob, session) = expecting();
+    let alice = MsrpPath::parse(ALICE).expect("a path");
+    bob.endpoint.agree(bob.now, session, alice, Role::Passive, Some(10));
+    bob.drain();
+    assert_eq!(bob.take_events(), []);
+    bob.receive(&chunk("t200", "m1m1", "1-2/2", "hi", '$'));
+    let (receipt, message) = bob.take_message();
+    assert_eq!(message, "hi");
+    bob.settle(receipt, Verdict::Accepted);
+    let large = bob.endpoint.send(bob.now, session, text("m2m2", "eleven octets"));
+    assert_eq!(large, Err(SendError::TooLarge(10)));
+    bob.endpoint.close(bob.now, session);
+    bob.drain();
+    assert_eq!(bob.endpoint.load(), parlour_msrp::Load::default());
+}
+
+//= IM X-21 test
+#[test]
+fn whoever_came_must_be_the_one_of_the_answer() {
+    let (mut bob, session) = expecting();
+    let other = MsrpPath::parse("msrp://192.0.2.3:7777/someoneelse;tcp").expect("a path");
+    bob.endpoint.agree(bob.now, session, other, Role::Passive, None);
+    bob.drain();
+    assert_eq!(bob.take_events(), [Event::SessionFailed { session, why: SessionFailure::Refused(481) }]);
+    assert_eq!(bob.endpoint.load(), parlour_msrp::Load::default());
+}
+
+//= IM M-10 test
+#[test]
+fn an_answer_may_leave_the_connecting_to_us() {
+    let mut bob = Bob::new();
+    let alice = MsrpPath::parse(ALICE).expect("a path");
+    let session = bob.endpoint.expect(bob.now, SessionSpec { peer: alice.clone(), ..spec(Role::Passive) });
+    bob.endpoint.agree(bob.now, session, alice, Role::Active, None);
+    bob.drain();
+    let connection = connect_of(&mut bob);
+    bob.connect(connection);
+    assert_eq!(bob.take_events(), [Event::Bound { session }]);
+    assert!(bob.take_text(connection).contains("Byte-Range: 1-0/0\r\n"));
 }

@@ -205,10 +205,10 @@ impl Core {
 
     /// Closes the MSRP session of a session that goes.
     pub(crate) fn drop_media(&mut self, session: &Session) {
-        if let Some(agreed) = session.phase.talk().and_then(|talk| talk.agreed.as_ref()) {
-            self.msrp.close(self.now.instant, agreed.msrp);
+        if let Some(msrp) = session.phase.msrp() {
+            self.msrp.close(self.now.instant, msrp);
             self.pump_msrp();
-            self.sessions.forget_msrp(agreed.msrp);
+            self.sessions.forget_msrp(msrp);
         }
     }
 

@@ -6,7 +6,6 @@ use crate::fault::PeerFault;
 use crate::im::Core;
 use crate::im::core::Purpose;
 use crate::im::flows::literal;
-use crate::im::media::Agreed;
 use crate::im::session::{Answered, Leaving, Live, Phase, Session, Unacked};
 use crate::im::stamp::Reply;
 use crate::io::{FlowId, SessionId, Transport, Why};
@@ -176,21 +175,22 @@ impl Core {
     fn acknowledged(&mut self, mut session: Session, ack: &Message<'_>) {
         self.disarm_all(&mut session);
         let Phase::Answered(answered) = session.phase else { return };
-        let Answered { mut talk, offered, leave, .. } = *answered;
+        let Answered { mut talk, own, leave, .. } = *answered;
         let mut broken = None;
         //= IM S-1a
-        if let Some(own) = offered {
+        if let Some(own) = own {
             match self.read_answer(session.flow, &own, ack.body()) {
                 Ok((stream, _)) if !self.may_aim(session.flow, &stream) => {
                     broken = Some("the answer makes us connect to where its sender is not".to_owned());
                 }
                 Ok((stream, origin)) => {
-                    let path = own.local.path(stream.role);
-                    let msrp = self.open_media(path, &stream);
-                    self.sessions.index_msrp(msrp, session.id);
-                    talk.agreed = Some(Agreed::new(msrp, stream, origin, &own.offered.octets));
+                    talk.agreed = Some(self.agree(&own, stream, origin));
                 }
                 Err(why) => broken = Some(why),
+            }
+            if talk.agreed.is_none() {
+                self.msrp.close(self.now.instant, own.msrp);
+                self.sessions.forget_msrp(own.msrp);
             }
         }
         session.phase = Phase::Live(Box::new(Live { talk, reanswered: None }));

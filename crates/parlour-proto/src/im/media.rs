@@ -3,25 +3,25 @@
 use std::net::{IpAddr, SocketAddr};
 
 use parlour_msrp::accept::AcceptTypes;
-use parlour_msrp::uri::MsrpUri;
+use parlour_msrp::uri::{MsrpPath, MsrpUri};
 use parlour_msrp::{ConnectionId, SessionSpec};
 
 use crate::config::Proxy;
 use crate::im::Core;
 use crate::im::core::Errand;
 use crate::im::flows::Stream;
-use crate::io::{FlowId, Output, Security, Service, Target, Transport};
+use crate::io::{FlowId, Output, Security, Service, SessionId, Target, Transport};
 use crate::sdp::{self, Capabilities, Local, Offered};
 
 /// The types that we take: the containers and text, and whatever else as an attachment if the peer offers all types.
 const RECEIVABLE: &str = "message/cpim text/plain";
 const RECEIVABLE_WRAPPED: &str = "text/plain";
 
-/// Our end of a session whose other end is not agreed yet.
+/// An offer of ours: the MSRP session is ready for a peer that comes before its answer does.
 #[derive(Debug)]
-pub(crate) struct LocalMedia {
-    pub(crate) local: Local,
+pub(crate) struct OwnOffer {
     pub(crate) offered: Offered,
+    pub(crate) msrp: parlour_msrp::SessionId,
 }
 
 /// An agreed MSRP session.
@@ -86,22 +86,52 @@ impl Core {
     }
 
     /// Registers an agreed session with MSRP. A passive end is ready when this returns (S-8).
-    pub(crate) fn open_media(&mut self, local: &MsrpUri, stream: &sdp::Stream) -> parlour_msrp::SessionId {
-        let role = match stream.role {
-            sdp::Role::Active => parlour_msrp::Role::Active,
-            sdp::Role::Passive => parlour_msrp::Role::Passive,
-        };
+    pub(crate) fn open_media(
+        &mut self,
+        id: SessionId,
+        local: &MsrpUri,
+        stream: &sdp::Stream,
+    ) -> parlour_msrp::SessionId {
         let spec = SessionSpec {
-            local: local.clone(),
             peer: stream.path.clone(),
-            role,
-            matching: self.config.sessmatch,
-            accept: stream.listed.clone(),
-            max_size: self.config.max_size,
+            role: role(stream),
             peer_max_size: stream.max_size,
-            chunk_size: self.config.chunk_size,
+            ..self.spec(local, &stream.listed, stream.path.clone())
         };
-        self.msrp.open(self.now.instant, spec)
+        let msrp = self.msrp.open(self.now.instant, spec);
+        self.sessions.index_msrp(msrp, id);
+        msrp
+    }
+
+    /// Makes an offer for a session with a peer at the end of this flow.
+    pub(crate) fn make_offer(&mut self, id: SessionId, flow: FlowId) -> Option<OwnOffer> {
+        let local = self.local_media(flow)?;
+        let offered = sdp::offer(&local, &self.capabilities(flow));
+        let nobody = MsrpPath::new(vec![offered.path.clone()]).ok()?;
+        let spec = self.spec(&offered.path, &offered.listed, nobody);
+        let msrp = self.msrp.expect(self.now.instant, spec);
+        self.sessions.index_msrp(msrp, id);
+        Some(OwnOffer { offered, msrp })
+    }
+
+    /// The answer to an offer of ours is here.
+    pub(crate) fn agree(&mut self, own: &OwnOffer, stream: sdp::Stream, origin: sdp::Origin) -> Agreed {
+        let (peer, largest) = (stream.path.clone(), stream.max_size);
+        self.msrp.agree(self.now.instant, own.msrp, peer, role(&stream), largest);
+        Agreed::new(own.msrp, stream, origin, &own.offered.octets)
+    }
+
+    fn spec(&self, local: &MsrpUri, listed: &AcceptTypes, peer: MsrpPath) -> SessionSpec {
+        SessionSpec {
+            local: local.clone(),
+            peer,
+            role: parlour_msrp::Role::Passive,
+            matching: self.config.sessmatch,
+            accept: listed.clone(),
+            max_size: self.config.max_size,
+            peer_max_size: None,
+            chunk_size: self.config.chunk_size,
+        }
     }
 
     /// MSRP wants a connection: to an address at once, to a name after its look-up.
@@ -188,6 +218,13 @@ impl Core {
         }
         let target = stream.path.leftmost().ip();
         target.is_some() && target == self.flows.peer(flow).map(|peer| peer.ip())
+    }
+}
+
+fn role(stream: &sdp::Stream) -> parlour_msrp::Role {
+    match stream.role {
+        sdp::Role::Active => parlour_msrp::Role::Active,
+        sdp::Role::Passive => parlour_msrp::Role::Passive,
     }
 }
 

@@ -6,7 +6,7 @@ use crate::config::Proxy;
 use crate::event::{Ended, Peer, What};
 use crate::im::Core;
 use crate::im::core::{Accepted, Deadline, Errand, Purpose};
-use crate::im::media::{Agreed, LocalMedia};
+use crate::im::media::OwnOffer;
 use crate::im::session::{Call, Inviting, Live, Phase, Remote, Sent, Session, Talk};
 use crate::im::stamp::Draft;
 use crate::im::trust;
@@ -57,7 +57,7 @@ impl Core {
         let inviting = Inviting {
             call,
             sent: None,
-            local: None,
+            own: None,
             proceeding: false,
             cancelled: false,
             chain: Chain::default(),
@@ -103,9 +103,8 @@ impl Core {
             return self.end(session, Ended::Left);
         }
         // The offer names our own address, which a stream has only once it stands: `flow_stands` comes back here.
-        let Some(local) = self.local_media(session.flow) else { return self.sessions.put(session) };
-        let offered = sdp::offer(&local, &self.capabilities(session.flow));
-        inviting.local = Some(LocalMedia { local, offered });
+        let Some(own) = self.make_offer(session.id, session.flow) else { return self.sessions.put(session) };
+        inviting.own = Some(own);
         self.send_invite(session, &[]);
     }
 
@@ -131,7 +130,7 @@ impl Core {
         let Phase::Inviting(inviting) = &mut session.phase else { return self.sessions.put(session) };
         inviting.call.cseq = inviting.call.cseq.saturating_add(1);
         inviting.proceeding = false;
-        let (Some(account), Some(media)) = (self.account(session.account), &inviting.local) else { return };
+        let (Some(account), Some(own)) = (self.account(session.account), &inviting.own) else { return };
         let from = format!("{};tag={}", account.name_addr(), inviting.call.tag);
         let to = format!("<{}>", inviting.call.uri);
         let routes = account.routes(&inviting.call.hop, &inviting.call.uri);
@@ -146,7 +145,7 @@ impl Core {
             call_id: &inviting.call.call_id,
             cseq: inviting.call.cseq,
             rows,
-            body: Some(("application/sdp", &media.offered.octets)),
+            body: Some(("application/sdp", &own.offered.octets)),
         };
         let octets = self.request(&draft);
         let Ok(request) = Message::parse(&octets).map(|message| message.keep()) else {
@@ -234,19 +233,18 @@ impl Core {
         let contact = response.values(Name::Contact).next().unwrap_or_default();
         let remote =
             Remote { session_identity: String::from_utf8_lossy(contact).into(), allow: response.allow() };
-        let Inviting { local, cancelled, .. } = *inviting;
+        let Inviting { own, cancelled, .. } = *inviting;
         self.sessions.index_dialog(&dialog, session.id);
-        let read = match local {
-            Some(own) => self.read_answer(session.flow, &own, response.body()).map(|(stream, origin)| {
-                let msrp = self.open_media(own.local.path(stream.role), &stream);
-                self.sessions.index_msrp(msrp, session.id);
-                Agreed::new(msrp, stream, origin, &own.offered.octets)
-            }),
-            None => Err("we made no offer".to_owned()),
-        };
-        let (agreed, broken) = match read {
-            Ok(agreed) => (Some(agreed), None),
-            Err(why) => (None, Some(why)),
+        let (agreed, broken) = match &own {
+            Some(own) => match self.read_answer(session.flow, own, response.body()) {
+                Ok((stream, origin)) => (Some(self.agree(own, stream, origin)), None),
+                Err(why) => {
+                    self.msrp.close(self.now.instant, own.msrp);
+                    self.sessions.forget_msrp(own.msrp);
+                    (None, Some(why))
+                }
+            },
+            None => (None, Some("we made no offer".to_owned())),
         };
         let talk = Talk { dialog, remote, agreed };
         session.phase = Phase::Live(Box::new(Live { talk, reanswered: None }));
@@ -359,7 +357,7 @@ impl Core {
     pub(crate) fn read_answer(
         &self,
         flow: FlowId,
-        own: &LocalMedia,
+        own: &OwnOffer,
         body: &[u8],
     ) -> Result<(sdp::Stream, sdp::Origin), String> {
         if body.is_empty() {

@@ -9,7 +9,7 @@ use parlour_msrp::timer::TimerId;
 
 use crate::config::Proxy;
 use crate::event::{Ended, Peer};
-use crate::im::media::{Agreed, LocalMedia};
+use crate::im::media::{Agreed, OwnOffer};
 use crate::io::{AccountId, FlowId, SessionId, Why};
 use crate::sdp;
 use crate::sip::dialog::{Dialog, DialogKey};
@@ -80,8 +80,8 @@ pub(crate) struct Inviting {
     pub(crate) call: Call,
     /// The INVITE's transaction and octets, once it has left.
     pub(crate) sent: Option<Sent>,
-    /// What our offer says; None until the INVITE has left.
-    pub(crate) local: Option<LocalMedia>,
+    /// None until the INVITE has left.
+    pub(crate) own: Option<OwnOffer>,
     /// Whether a provisional response came: only then may a CANCEL leave (RFC 3261 9.1).
     pub(crate) proceeding: bool,
     /// The user has taken the invitation back.
@@ -115,7 +115,7 @@ pub(crate) struct Answered {
     pub(crate) talk: Talk,
     pub(crate) unacked: Unacked,
     /// Set if the offer was ours, in the 200: the answer comes in the ACK.
-    pub(crate) offered: Option<LocalMedia>,
+    pub(crate) own: Option<OwnOffer>,
     /// Why to leave as soon as the ACK is here: BYE may not leave before (RFC 3261 15).
     pub(crate) leave: Option<Ended>,
 }
@@ -182,6 +182,17 @@ impl Phase {
             Phase::Live(live) => Some(&live.talk),
             Phase::Inviting(_) | Phase::Invited(_) | Phase::Leaving(_) => None,
         }
+    }
+
+    /// The MSRP session, agreed or offered.
+    pub(crate) fn msrp(&self) -> Option<parlour_msrp::SessionId> {
+        let own = match self {
+            Phase::Inviting(inviting) => inviting.own.as_ref(),
+            Phase::Answered(answered) => answered.own.as_ref(),
+            Phase::Invited(_) | Phase::Live(_) | Phase::Leaving(_) => None,
+        };
+        let agreed = self.talk().and_then(|talk| talk.agreed.as_ref());
+        own.map(|own| own.msrp).or(agreed.map(|agreed| agreed.msrp))
     }
 
     /// Counts against `max_sessions`: confirmed, or accepted and waiting for the ACK.

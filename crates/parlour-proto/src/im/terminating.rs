@@ -6,7 +6,7 @@ use crate::config::{Accept, DeclineScope};
 use crate::event::{Ended, What};
 use crate::fault::PeerFault;
 use crate::im::Core;
-use crate::im::media::{Agreed, LocalMedia};
+use crate::im::media::Agreed;
 use crate::im::session::{Answered, Invited, Phase, Remote, Session, Talk, Unacked};
 use crate::im::stamp::Reply;
 use crate::im::trust;
@@ -215,27 +215,26 @@ impl Core {
         dialog.confirm();
         let ours = self.capabilities(session.flow);
         //= IM S-7
-        let (agreed, offered, description) = match &offer {
+        let (agreed, own, description) = match &offer {
             Some((offer, judged)) => {
                 let description = sdp::answer(offer, judged, &local, &ours);
                 let stream = &judged.stream;
                 // S-8: the passive side listens before its 200 leaves.
-                let msrp = self.open_media(local.path(stream.role), stream);
-                self.sessions.index_msrp(msrp, id);
+                let msrp = self.open_media(id, local.path(stream.role), stream);
                 let agreed = Agreed::new(msrp, stream.clone(), offer.origin.clone(), &description);
                 (Some(agreed), None, description)
             }
             //= IM D-13
             None => {
-                let offered = sdp::offer(&local, &ours);
-                let description = offered.octets.clone();
-                (None, Some(LocalMedia { local, offered }), description)
+                let own = self.make_offer(id, session.flow);
+                let description = own.as_ref().map(|own| own.offered.octets.clone()).unwrap_or_default();
+                (None, own, description)
             }
         };
         let talk = Talk { dialog, remote, agreed };
         let cseq = talk.dialog.remote_cseq().unwrap_or(0);
         let unacked = Unacked { server: invite, cseq, response: Box::default(), interval: T1 };
-        let answered = Answered { talk, unacked, offered, leave: None };
+        let answered = Answered { talk, unacked, own, leave: None };
         session.phase = Phase::Answered(Box::new(answered));
         self.sessions.forget_invite(invite);
         //= IM S-8
