@@ -1,6 +1,7 @@
 //! How fast frames are read and messages are taken, on one core and without sockets:
 //! `cargo run --release -p parlour-msrp --example speed`.
 #![expect(
+    clippy::wildcard_enum_match_arm,
     clippy::print_stdout,
     clippy::disallowed_methods,
     clippy::disallowed_types,
