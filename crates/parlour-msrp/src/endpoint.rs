@@ -137,7 +137,7 @@ impl Endpoint {
         let local_id = spec.local.session_id().unwrap_or_default().into();
         self.by_local.insert(local_id, id);
         let spec = SessionSpec { role: Role::Passive, ..spec };
-        self.sessions.insert(id, Session::new(spec, Bind::Expected));
+        self.sessions.insert(id, Box::new(Session::new(spec, Bind::Expected)));
         id
     }
 
