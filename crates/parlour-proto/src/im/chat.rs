@@ -1,12 +1,14 @@
 //! Messages in a session: what MSRP brings and takes, wrapped in message/cpim where the peer wants it.
 
+use std::time::Duration;
+
 use parlour_msrp::{Body, FailureReport, Outgoing, Source, Verdict};
 
 use crate::config::Ack;
 use crate::event::{Ended, Incoming, Progress, What};
 use crate::im::Core;
 use crate::im::session::{Phase, Session};
-use crate::io::{FlowId, Output, Receipt, SessionId};
+use crate::io::{FlowId, Output, Receipt, SessionId, Why};
 use crate::mime::cpim::{self, Cpim, Mailbox};
 use crate::sdp::Wrapping;
 use crate::sip::uri::{Uri, aor};
@@ -14,6 +16,9 @@ use crate::verb::{Misuse, Say, StoreFault, Stored};
 
 /// Messages that may wait for a session to stand.
 const QUEUE: usize = 256;
+
+/// How far a BYE may lag behind the end of the media connection.
+const BYE_BEHIND: Duration = Duration::from_secs(2);
 
 impl Core {
     /// Carries out what MSRP asks for, and hears what it says.
@@ -91,7 +96,7 @@ impl Core {
                 let progress = Progress::Failed { why: unsent(&why) };
                 (session, What::Progress { message_id, progress })
             }
-            E::SessionFailed { session, why } => return self.media_failed(session, &broken(why)),
+            E::SessionFailed { session, why } => return self.media_failed(session, why),
             E::Explain { session, connection: _, clause, text } => {
                 let owner = session.and_then(|msrp| of(self, msrp));
                 let (account, id) =
@@ -253,30 +258,51 @@ impl Core {
     }
 
     /// MSRP gave the session up.
-    fn media_failed(&mut self, msrp: parlour_msrp::SessionId, why: &str) {
+    fn media_failed(&mut self, msrp: parlour_msrp::SessionId, why: parlour_msrp::SessionFailure) {
         let Some(mut session) = self.sessions.by_msrp(msrp).and_then(|id| self.sessions.take(id)) else {
             return;
         };
-        let ended = Ended::MediaFailed { why: why.to_owned() };
-        self.explain(
-            session.account,
-            Some(session.id),
-            "catalogue 6.6",
-            "left: the media connection failed",
-            why,
-        );
+        let closed = matches!(why, parlour_msrp::SessionFailure::Disconnected);
+        let why = broken(why);
         match session.phase {
             Phase::Answered(mut answered) => {
                 // RFC 3261 15: BYE has to wait for the ACK.
-                answered.leave = Some(ended);
+                answered.leave = Some(Ended::MediaFailed { why });
                 session.phase = Phase::Answered(answered);
+                self.sessions.put(session);
+            }
+            Phase::Live(mut live) if closed => {
+                // Who leaves may close the connection first: its BYE is given time to come.
+                live.broken = Some(why);
+                session.phase = Phase::Live(live);
+                self.arm(&mut session, Why::Session, self.now.instant + BYE_BEHIND);
                 self.sessions.put(session);
             }
             other @ (Phase::Inviting(_) | Phase::Invited(_) | Phase::Live(_) | Phase::Leaving(_)) => {
                 session.phase = other;
-                self.bye(session, ended);
+                self.leave_broken(session, why);
             }
         }
+    }
+
+    /// No BYE followed the end of the media connection.
+    pub(crate) fn media_lost(&mut self, id: SessionId) {
+        let Some(session) = self.sessions.take(id) else { return };
+        match &session.phase {
+            Phase::Live(live) => {
+                let why = live.broken.clone().unwrap_or_default();
+                self.leave_broken(session, why);
+            }
+            Phase::Inviting(_) | Phase::Invited(_) | Phase::Answered(_) | Phase::Leaving(_) => {
+                self.sessions.put(session);
+            }
+        }
+    }
+
+    fn leave_broken(&mut self, session: Session, why: String) {
+        let (account, id) = (session.account, Some(session.id));
+        self.explain(account, id, "catalogue 6.6", "left: the media connection failed", &why);
+        self.bye(session, Ended::MediaFailed { why });
     }
 }
 

@@ -193,7 +193,7 @@ impl Core {
                 self.sessions.forget_msrp(own.msrp);
             }
         }
-        session.phase = Phase::Live(Box::new(Live { talk, reanswered: None }));
+        session.phase = Phase::Live(Box::new(Live { talk, reanswered: None, broken: None }));
         self.tell_established(&session);
         match (broken, leave) {
             (Some(why), _) => {
@@ -233,7 +233,7 @@ impl Core {
         let Some(mut session) = self.sessions.take(id) else { return };
         self.disarm_all(&mut session);
         if let Phase::Answered(answered) = session.phase {
-            let live = Live { talk: answered.talk, reanswered: None };
+            let live = Live { talk: answered.talk, reanswered: None, broken: None };
             session.phase = Phase::Live(Box::new(live));
         }
         self.explain(session.account, Some(id), "RFC 3261 13.3.1.4", "left: no ACK for our 200 in 64*T1", "");

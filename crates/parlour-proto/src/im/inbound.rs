@@ -136,6 +136,7 @@ impl Core {
             Why::Resend2xx => self.resend_2xx(id),
             Why::No2xxAck => self.never_acknowledged(id),
             Why::Leave => self.cancel_unanswered(id),
+            Why::Session => self.media_lost(id),
             Why::Trying
             | Why::Retransmit
             | Why::TransactionTimeout
@@ -145,8 +146,7 @@ impl Core {
             | Why::Register
             | Why::KeepAlive
             | Why::FlowIdle
-            | Why::Msrp
-            | Why::Session => {}
+            | Why::Msrp => {}
         }
     }
 

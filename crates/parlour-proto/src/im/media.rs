@@ -210,6 +210,16 @@ impl Core {
         self.msrp.handle(now, parlour_msrp::Input::Closed { connection });
     }
 
+    /// Why an offer that makes us connect cannot be taken, when its path names an address: the user is not troubled with
+    /// a session that cannot be. A name is judged when it has been looked up.
+    pub(crate) fn aims_badly(&self, flow: FlowId, stream: &sdp::Stream) -> Option<&'static str> {
+        let target = stream.path.leftmost();
+        let address = target.ip().filter(|_| stream.role == sdp::Role::Active)?;
+        let caller = self.flows.peer(flow).map(|peer| peer.ip());
+        let own = self.flows.is_own(address);
+        guard(address, target.port().unwrap_or(2855), caller, own, self.config.connect_private).err()
+    }
+
     /// Whether the peer's description may make us connect at all: without an offer of its own, only if a trusted core
     /// passed it on, or it names the very address that it speaks from (S-1a, X-22).
     pub(crate) fn may_aim(&self, flow: FlowId, stream: &sdp::Stream) -> bool {

@@ -247,7 +247,7 @@ impl Core {
             None => (None, Some("we made no offer".to_owned())),
         };
         let talk = Talk { dialog, remote, agreed };
-        session.phase = Phase::Live(Box::new(Live { talk, reanswered: None }));
+        session.phase = Phase::Live(Box::new(Live { talk, reanswered: None, broken: None }));
         if cancelled {
             // RFC 3261 9.1: the CANCEL came too late.
             return self.bye(session, Ended::Left);

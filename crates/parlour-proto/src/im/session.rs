@@ -135,6 +135,8 @@ pub(crate) struct Live {
     pub(crate) talk: Talk,
     /// The answer to a re-INVITE that was not acknowledged yet.
     pub(crate) reanswered: Option<Unacked>,
+    /// Why its media connection is gone, while the BYE that may follow is awaited.
+    pub(crate) broken: Option<String>,
 }
 
 /// What an agreed session needs.

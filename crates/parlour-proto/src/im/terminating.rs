@@ -42,6 +42,16 @@ impl Core {
                 let offer = sdp::parse(body).map_err(|fault| PeerFault::Sdp(fault.to_string()))?;
                 let judged =
                     sdp::judge(&offer, &self.capabilities(flow)).map_err(PeerFault::NotAcceptable)?;
+                //= IM X-22
+                if let Some(why) = self.aims_badly(flow, &judged.stream) {
+                    // RFC 3261 20.43: 399, as no code is for addresses that must not be reached.
+                    let text = format!("we would not connect to the path: {why}");
+                    return Err(PeerFault::NotAcceptable(sdp::Refusal {
+                        warning: 399,
+                        text,
+                        clause: "X-22",
+                    }));
+                }
                 Some((offer, judged))
             }
         };
