@@ -77,7 +77,7 @@ pub(crate) struct Program {
 }
 
 impl Program {
-    /// Starts `command` with its error output in `NAME.log`; what is not piped of its standard output goes there too.
+    /// Starts `command` with its error output in `NAME.log`.
     pub(crate) fn start(folder: &Folder, name: &str, command: &mut Command) -> Program {
         let log = folder.join(&format!("{name}.log"));
         let file = File::options().create(true).append(true).open(&log).expect("a log file");
@@ -87,9 +87,9 @@ impl Program {
         Program { name: name.to_owned(), log, child }
     }
 
-    /// As [`start`](Self::start), for a program that we neither read nor write.
+    /// As [`start`](Self::start), for a program that we neither read nor write: its standard output goes to `NAME.out`.
     pub(crate) fn run(folder: &Folder, name: &str, command: &mut Command) -> Program {
-        let log = File::options().create(true).append(true).open(folder.join(&format!("{name}.log")));
+        let log = File::options().create(true).append(true).open(folder.join(&format!("{name}.out")));
         Program::start(folder, name, command.stdin(Stdio::null()).stdout(log.expect("a log file")))
     }
 
