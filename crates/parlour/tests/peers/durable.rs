@@ -48,10 +48,10 @@ impl Sender {
     }
 }
 
-/// Pseudo-random milliseconds, so that each kill falls elsewhere in the stream.
-fn milliseconds(state: &mut u64, below: u64) -> Duration {
+/// The next of a row of pseudo-random numbers below a bound, so that each kill falls elsewhere in the stream.
+fn random(state: &mut u64, below: u64) -> u64 {
     *state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-    Duration::from_millis((*state >> 33) % below)
+    (*state >> 33) % below
 }
 
 //= IM M-2 test
@@ -62,7 +62,7 @@ fn a_killed_receiver_has_what_it_acknowledged() {
     let setup = Setup::new(&folder, "bob", "all");
     let agent = Setup::new(&folder, "alice", "ask").start(&folder, "alice");
     let mut alice = Sender { agent, said: BTreeMap::new(), acknowledged: BTreeSet::new() };
-    let mut random = u64::from(std::process::id());
+    let mut state = u64::from(std::process::id());
     // What Bob's program read of its events, over all its lives.
     let mut heard = Vec::<Value>::new();
     let mut cut = 0;
@@ -78,14 +78,18 @@ fn a_killed_receiver_has_what_it_acknowledged() {
         for (id, text) in open {
             alice.say(&session, &id, &text);
         }
-        for number in 0..30 {
+        // The stream goes on until the kill.
+        let until = Instant::now() + Duration::from_micros(5000 + random(&mut state, 150_000));
+        let mut number = 0;
+        while Instant::now() < until {
             alice.say(
                 &session,
                 &format!("round{round}message{number}"),
                 &format!("message {number} of round {round}"),
             );
+            number += 1;
+            alice.listen(Duration::from_micros(random(&mut state, 4000)));
         }
-        alice.listen(milliseconds(&mut random, 150));
         bob.kill();
         cut += u64::from(alice.acknowledged.len() < alice.said.len());
         heard.append(&mut bob.seen);
