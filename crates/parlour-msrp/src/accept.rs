@@ -167,7 +167,7 @@ fn matches(entry: &str, wanted: &str) -> bool {
 }
 
 fn is_media_type(text: &str) -> bool {
-    let token = |part: &str| !part.is_empty() && part.bytes().all(crate::uri::is_token);
+    let token = |part: &str| !part.is_empty() && part.bytes().all(crate::parts::is_token);
     text.split_once('/').is_some_and(|(kind, subtype)| token(kind) && kind != "*" && token(subtype))
 }
 

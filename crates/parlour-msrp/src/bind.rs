@@ -4,8 +4,9 @@ use crate::connection::Current;
 use crate::endpoint::Endpoint;
 use crate::head::{Flag, Head, Start};
 use crate::io::{ConnectionId, FailureReport, Matching, SessionId};
+use crate::parts::{Parts, same_id};
 use crate::session::{Bind, Session};
-use crate::uri::{MsrpPath, Parts, same_id};
+use crate::uri::MsrpPath;
 use crate::write::FrameWriter;
 
 /// Why a request is refused: a status code, the clause, and the reason in words.

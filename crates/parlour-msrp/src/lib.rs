@@ -83,6 +83,8 @@
 
 pub mod accept;
 mod bind;
+mod chunk;
+mod connect;
 mod connection;
 mod endpoint;
 pub mod frame;
@@ -91,6 +93,7 @@ pub mod fuzzing;
 pub mod head;
 mod io;
 mod outcome;
+mod parts;
 pub mod random;
 mod reassembly;
 mod receive;

@@ -1,6 +1,7 @@
 //! SENDs that come in (RFC 4975 7.3.1).
 
 use crate::bind::Refusal;
+use crate::chunk::count;
 use crate::connection::{Chunk, Current, Reply};
 use crate::endpoint::{Deadline, Endpoint, Spooling};
 use crate::head::{ByteRange, Flag, Head};
@@ -336,8 +337,4 @@ fn check<'h>(
         return Err(Refusal::new(400, "X-20", "the total of Byte-Range changes between chunks"));
     }
     Ok((range, message_id, content_type))
-}
-
-fn count(octets: &[u8]) -> u64 {
-    u64::try_from(octets.len()).unwrap_or(u64::MAX)
 }

@@ -1,0 +1,121 @@
+//! One chunk of a message: which octets, how many, and how they are written (RFC 4975 7.1 and 7.1.1).
+
+use crate::head::{Flag, Tid};
+use crate::io::{Event, FailureReport, SendFailure, SessionId, Source};
+use crate::session::{Sending, Session};
+use crate::write::FrameWriter;
+
+/// RFC 4975 7.1.1: no chunk is smaller, but a message's last; and no larger one may state where it ends.
+const SMALLEST: usize = 2048;
+
+/// Octets that a chunk counts for in the window besides its body.
+pub(crate) const COST: u64 = 256;
+
+impl Session {
+    /// The next message and how many of its octets may leave, if they are here and the window is open.
+    pub(crate) fn plan(&self, window: u64) -> Option<(u64, usize)> {
+        let key = *self.queue.front()?;
+        let message = self.messages.get(&key)?;
+        let left = usize::try_from(message.size.saturating_sub(message.sent)).unwrap_or(usize::MAX);
+        let length = left.min(self.chunk_size);
+        let cost = COST.saturating_add(u64::try_from(length).unwrap_or(u64::MAX));
+        let shut = message.failure_report == FailureReport::Yes
+            && self.unacknowledged > 0
+            && self.unacknowledged.saturating_add(cost) > window;
+        (!shut && message.next_octets(length).len() == length).then_some((key, length))
+    }
+
+    /// At least the octets of a chunk that are not its body.
+    pub(crate) fn overhead(&self, key: u64) -> usize {
+        let message = self.messages.get(&key);
+        let own =
+            message.map_or(0, |message| message.message_id.len().saturating_add(message.content_type.len()));
+        [self.to.len(), self.local.as_str().len(), own]
+            .iter()
+            .fold(320, |sum, part| sum.saturating_add(*part))
+    }
+}
+
+impl Sending {
+    /// Octets of it in memory.
+    pub(crate) fn octets(&self) -> usize {
+        match &self.source {
+            Source::Inline(octets) => octets.len(),
+            Source::Fetched { .. } => self.fetched.len(),
+        }
+    }
+
+    /// Up to `length` octets that leave next, as far as they are here.
+    pub(crate) fn next_octets(&self, length: usize) -> &[u8] {
+        let (octets, from) = match &self.source {
+            Source::Inline(octets) => (octets, 0),
+            Source::Fetched { .. } => (&self.fetched, self.fetched_from),
+        };
+        let start = usize::try_from(self.sent.saturating_sub(from)).unwrap_or(usize::MAX);
+        let rest = octets.get(start..).unwrap_or_default();
+        rest.get(..length).unwrap_or(rest)
+    }
+
+    /// Notes that all octets before `sent` have left, and drops those of a source.
+    pub(crate) fn advance(&mut self, sent: u64) {
+        self.sent = sent;
+        let gone = usize::try_from(sent.saturating_sub(self.fetched_from)).unwrap_or(usize::MAX);
+        // Dropping half of them at once moves each octet once at most.
+        if gone >= self.fetched.len() / 2 && gone <= self.fetched.len() {
+            self.fetched.drain(..gone);
+            self.fetched_from = sent;
+        }
+    }
+
+    /// What its owner is told when it fails; nothing if all of it was acknowledged.
+    pub(crate) fn failure(&self, session: SessionId, why: SendFailure) -> Option<Event> {
+        let message_id = self.message_id.as_ref().to_owned();
+        (!self.acknowledged).then_some(Event::Failed { session, message_id, why })
+    }
+}
+
+/// How much of a frame of `need` octets may leave now. A frame that fits the whole room is never cut; one that does not
+/// is cut, unless that would make a chunk that is too small.
+pub(crate) fn fit(need: usize, room: usize, granted: usize) -> Option<usize> {
+    if need <= room {
+        return Some(need);
+    }
+    (need > granted && room >= SMALLEST.saturating_mul(2)).then_some(room)
+}
+
+/// Writes one SEND.
+//= IM M-3
+//= IM M-4
+pub(crate) fn write_chunk(
+    out: &mut Vec<u8>,
+    tid: Tid,
+    session: &Session,
+    message: &Sending,
+    body: &[u8],
+    flag: Flag,
+) {
+    let first = message.sent.saturating_add(1).to_string();
+    let last = message.sent.saturating_add(count(body)).to_string();
+    let total = message.size.to_string();
+    // RFC 4975 7.1.1: a chunk above 2048 octets does not say where it ends.
+    let last = if body.len() > SMALLEST { "*" } else { last.as_str() };
+    let mut frame = FrameWriter::request(out, tid, "SEND", &session.to, session.local.as_str())
+        .row("Message-ID", &[&message.message_id]);
+    if message.success_report {
+        frame = frame.row("Success-Report", &["yes"]);
+    }
+    frame = match message.failure_report {
+        FailureReport::Yes => frame,
+        FailureReport::Partial => frame.row("Failure-Report", &["partial"]),
+        FailureReport::No => frame.row("Failure-Report", &["no"]),
+    };
+    frame
+        .row("Byte-Range", &[&first, "-", last, "/", &total])
+        .row("Content-Type", &[&message.content_type])
+        .body(body)
+        .end(flag);
+}
+
+pub(crate) fn count(octets: &[u8]) -> u64 {
+    u64::try_from(octets.len()).unwrap_or(u64::MAX)
+}

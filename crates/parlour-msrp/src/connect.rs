@@ -1,0 +1,163 @@
+//! Connections: made, accepted, shared, read from, and gone (RFC 4975 5.4).
+
+use std::net::SocketAddr;
+
+use crate::connection::{Chunk, Connection, Current};
+use crate::endpoint::{Deadline, Endpoint};
+use crate::frame::{FrameReader, Piece};
+use crate::head::{Head, Start};
+use crate::io::{ConnectionId, Event, Incomplete, Output, SendFailure, SessionFailure, SessionId};
+use crate::session::Bind;
+use crate::uri::MsrpUri;
+
+/// The numbers of connections that the endpoint asks for have this bit set.
+const OURS: u64 = 1 << 63;
+
+impl Endpoint {
+    /// A connection for a new session of ours: one that leads there already, or a new one.
+    pub(crate) fn connect(&mut self, session: SessionId, to: &MsrpUri) -> ConnectionId {
+        // RFC 4975 5.4: the same host, port and scheme.
+        let port = to.port().map_or_else(String::new, |port| port.to_string());
+        let device = format!("{}//{}:{port}", to.is_secure(), to.host().to_ascii_lowercase());
+        let shared = self.by_device.get(&device).copied();
+        let id = shared.unwrap_or_else(|| {
+            let id = ConnectionId(OURS | self.number());
+            let connection = Connection { device: Some(device.clone()), ..Connection::new(&self.limits) };
+            self.connections.insert(id, Box::new(connection));
+            self.by_device.insert(device, id);
+            //= IM M-16
+            self.out.push_back(Output::Connect { connection: id, session, to: to.clone() });
+            id
+        });
+        if let Some(connection) = self.connections.get_mut(&id) {
+            connection.sessions.push(session);
+        }
+        id
+    }
+
+    pub(crate) fn connected(&mut self, id: ConnectionId, peer: SocketAddr) {
+        let ours = id.0 & OURS != 0;
+        if ours && !self.connections.contains_key(&id) {
+            // Its last session was closed meanwhile.
+            self.out.push_back(Output::Close { connection: id });
+            return;
+        }
+        let limits = &self.limits;
+        let connection = self.connections.entry(id).or_insert_with(|| Box::new(Connection::new(limits)));
+        (connection.open, connection.peer, connection.heard) = (true, Some(peer), self.now);
+        if ours {
+            for session in connection.sessions.clone() {
+                self.bound(id, session);
+            }
+        } else {
+            //= IM X-21
+            connection.unbound = Some(self.timers.arm(self.now + self.limits.unbound, Deadline::Unbound(id)));
+        }
+    }
+
+    /// The session has its connection.
+    pub(crate) fn bound(&mut self, connection: ConnectionId, session: SessionId) {
+        if let (Some(known), Some(state)) =
+            (self.connections.get_mut(&connection), self.sessions.get_mut(&session))
+        {
+            state.bind = Bind::Bound(connection);
+            known.make_ready(session);
+            self.dirty.insert(connection);
+            self.out.push_back(Output::Event(Event::Bound { session }));
+        }
+    }
+
+    pub(crate) fn received(&mut self, id: ConnectionId, bytes: &[u8]) {
+        let Some(connection) = self.connections.get_mut(&id).filter(|connection| connection.open) else {
+            return;
+        };
+        connection.heard = self.now;
+        self.dirty.insert(id);
+        let fresh = FrameReader::new(self.limits.header_section);
+        let mut reader = std::mem::replace(&mut connection.reader, fresh);
+        let mut input = bytes;
+        while let Some(piece) = reader.next(&mut input) {
+            match piece {
+                Piece::Head(head) => {
+                    let current = self.begin(id, &head);
+                    if let Some(connection) = self.connections.get_mut(&id) {
+                        connection.current = current;
+                    }
+                }
+                Piece::Body(octets) => self.body(id, octets),
+                Piece::End(flag) => self.end(id, flag),
+                Piece::Fault(fault) => {
+                    self.explain(None, id, "M-13", format!("connection closed: {fault}"));
+                    self.drop_connection(id);
+                }
+            }
+            if !self.connections.contains_key(&id) {
+                return;
+            }
+        }
+        let idle = self.limits.reassembly_idle;
+        if let Some(connection) = self.connections.get_mut(&id) {
+            if reader.is_mid_frame() && connection.stalled.is_none() {
+                connection.stalled = Some(self.timers.arm(self.now + idle, Deadline::Stalled(id)));
+            }
+            connection.reader = reader;
+        }
+    }
+
+    /// The head of a frame has come.
+    fn begin(&mut self, connection: ConnectionId, head: &Head<'_>) -> Current {
+        match head.start {
+            Start::Send => self.begin_send(connection, head),
+            Start::Report => self.report(connection, head),
+            Start::Response { status, comment } => self.response(connection, head.tid, status, comment),
+            Start::Other(_) => self.unknown_method(connection, head),
+        }
+        .unwrap_or(Current::Ignored {
+            left: match head.start {
+                Start::Send => u64::MAX,
+                //= IM X-23
+                Start::Report | Start::Response { .. } | Start::Other(_) => {
+                    u64::try_from(self.limits.other_body).unwrap_or(u64::MAX)
+                }
+            },
+        })
+    }
+
+    /// A connection is gone, and with it its sessions (RFC 4975 5.4).
+    pub(crate) fn disconnected(&mut self, id: ConnectionId) {
+        let Some(connection) = self.forget_connection(id) else { return };
+        if let Current::Chunk(Chunk { session, message: Some(partial), .. }) = connection.current {
+            self.lose(session, None, partial, Incomplete::Disconnected);
+        }
+        let why = if connection.open { SessionFailure::Disconnected } else { SessionFailure::ConnectFailed };
+        for session in connection.sessions {
+            self.fail_session(session, why, SendFailure::Disconnected);
+        }
+    }
+
+    /// Writes what waits, closes a connection and fails its sessions.
+    pub(crate) fn drop_connection(&mut self, id: ConnectionId) {
+        self.close_connection(id);
+        self.disconnected(id);
+    }
+
+    /// Asks the driver to close a connection after what waits to be written.
+    pub(crate) fn close_connection(&mut self, id: ConnectionId) {
+        self.pump_replies(id);
+        self.out.push_back(Output::Close { connection: id });
+    }
+
+    pub(crate) fn forget_connection(&mut self, id: ConnectionId) -> Option<Box<Connection>> {
+        let connection = self.connections.remove(&id)?;
+        self.dirty.remove(&id);
+        if let Some(device) = &connection.device
+            && self.by_device.get(device) == Some(&id)
+        {
+            self.by_device.remove(device);
+        }
+        for timer in [connection.unbound, connection.stalled].into_iter().flatten() {
+            self.timers.cancel(timer);
+        }
+        Some(connection)
+    }
+}

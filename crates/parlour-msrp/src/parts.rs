@@ -1,0 +1,236 @@
+//! Where the parts of an MSRP URI lie, and how they compare (RFC 4975 6.1 and 9).
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::ops::Range;
+
+use subtle::ConstantTimeEq;
+
+use crate::uri::{MAX_URI, UriFault};
+
+/// A range of a text of at most [`MAX_URI`] octets.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub(crate) struct Span {
+    start: u16,
+    end: u16,
+}
+
+impl Span {
+    fn new(range: Range<usize>) -> Self {
+        let offset = |at| u16::try_from(at).expect("invariant: no URI is longer than MAX_URI");
+        Span { start: offset(range.start), end: offset(range.end) }
+    }
+
+    pub(crate) fn is_empty(self) -> bool {
+        self.start == self.end
+    }
+
+    pub(crate) fn of(self, text: &str) -> &str {
+        text.get(usize::from(self.start)..usize::from(self.end)).unwrap_or_default()
+    }
+}
+
+/// Where the parts of a URI lie in its text.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) struct Parts {
+    pub(crate) secure: bool,
+    bracketed: bool,
+    pub(crate) port: Option<u16>,
+    pub(crate) userinfo: Span,
+    pub(crate) host: Span,
+    session_id: Span,
+    pub(crate) transport: Span,
+    pub(crate) parameters: Span,
+}
+
+impl Parts {
+    /// Finds the parts; an absent transport is left empty.
+    pub(crate) fn of(text: &str) -> Result<Parts, UriFault> {
+        if text.len() > MAX_URI {
+            return Err(UriFault::TooLong);
+        }
+        // Every part is a tail of `text` cut further and further; its place is the difference of the lengths.
+        let place = |tail: &str, length: usize| {
+            let start = text.len().saturating_sub(tail.len());
+            Span::new(start..start.saturating_add(length))
+        };
+
+        let (scheme, rest) = text.split_once("://").ok_or(UriFault::Scheme)?;
+        let secure = match scheme {
+            _ if scheme.eq_ignore_ascii_case("msrp") => false,
+            _ if scheme.eq_ignore_ascii_case("msrps") => true,
+            _ => return Err(UriFault::Scheme),
+        };
+
+        // RFC 3986 3.2: the authority ends at the slash; userinfo may hold `;`, so look for `@` first.
+        let authority = rest.split('/').next().unwrap_or(rest);
+        let (userinfo, rest) = match authority.find('@').and_then(|at| rest.split_at_checked(at)) {
+            Some((userinfo, tail)) => {
+                // RFC 4975 6: no password, thus no colon.
+                if userinfo.is_empty() || !userinfo.bytes().all(is_name) {
+                    return Err(UriFault::UserInfo);
+                }
+                (place(rest, userinfo.len()), tail.strip_prefix('@').unwrap_or(tail))
+            }
+            None => (Span::default(), rest),
+        };
+
+        let (host, bracketed, rest) = if let Some(inner) = rest.strip_prefix('[') {
+            let (address, rest) = inner.split_once(']').ok_or(UriFault::Host)?;
+            address.parse::<Ipv6Addr>().map_err(|_| UriFault::Host)?;
+            (place(inner, address.len()), true, rest)
+        } else {
+            let length = rest.find([':', '/', ';']).unwrap_or(rest.len());
+            let (name, tail) = rest.split_at_checked(length).ok_or(UriFault::Host)?;
+            if name.is_empty() || !name.bytes().all(is_name) {
+                return Err(UriFault::Host);
+            }
+            (place(rest, name.len()), false, tail)
+        };
+
+        let (port, rest) = match rest.strip_prefix(':') {
+            Some(tail) => {
+                let length = tail.find(['/', ';']).unwrap_or(tail.len());
+                let (digits, tail) = tail.split_at_checked(length).ok_or(UriFault::Port)?;
+                if digits.is_empty() || digits.len() > 5 || !digits.bytes().all(|byte| byte.is_ascii_digit())
+                {
+                    return Err(UriFault::Port);
+                }
+                let port = digits.parse::<u16>().map_err(|_| UriFault::Port)?;
+                (Some(port).filter(|port| *port > 0).ok_or(UriFault::Port).map(Some)?, tail)
+            }
+            None => (None, rest),
+        };
+
+        let (session_id, rest) = match rest.strip_prefix('/') {
+            Some(tail) => {
+                let length = tail.find(';').unwrap_or(tail.len());
+                let (id, after) = tail.split_at_checked(length).ok_or(UriFault::SessionId)?;
+                if id.is_empty() || !id.bytes().all(is_session_id) {
+                    return Err(UriFault::SessionId);
+                }
+                (place(tail, id.len()), after)
+            }
+            None => (Span::default(), rest),
+        };
+
+        let (transport, parameters) = match rest.strip_prefix(';') {
+            Some(tail) => {
+                let length = tail.find(';').unwrap_or(tail.len());
+                let (transport, after) = tail.split_at_checked(length).ok_or(UriFault::Parameter)?;
+                if transport.is_empty() || !transport.bytes().all(|byte| byte.is_ascii_alphanumeric()) {
+                    return Err(UriFault::Parameter);
+                }
+                let parameters = match after.strip_prefix(';') {
+                    Some(list) if list.split(';').all(is_parameter) => place(list, list.len()),
+                    Some(_) => return Err(UriFault::Parameter),
+                    None => Span::default(),
+                };
+                (place(tail, transport.len()), parameters)
+            }
+            None if rest.is_empty() => (Span::default(), Span::default()),
+            None => return Err(UriFault::Host),
+        };
+
+        let parts = Parts { secure, bracketed, port, userinfo, host, session_id, transport, parameters };
+        // RFC 4975 6: a numeric address must come with a port.
+        if port.is_none() && parts.ip(text).is_some() {
+            return Err(UriFault::Port);
+        }
+        Ok(parts)
+    }
+
+    pub(crate) fn session_id(self, text: &str) -> Option<&str> {
+        Some(self.session_id.of(text)).filter(|id| !id.is_empty())
+    }
+
+    pub(crate) fn ip(&self, text: &str) -> Option<IpAddr> {
+        let host = self.host.of(text);
+        if self.bracketed {
+            host.parse::<Ipv6Addr>().ok().map(IpAddr::V6)
+        } else {
+            host.parse::<Ipv4Addr>().ok().map(IpAddr::V4)
+        }
+    }
+
+    /// RFC 4975 6.1.
+    pub(crate) fn matches(&self, text: &str, other: &Parts, other_text: &str) -> bool {
+        let transport = |parts: &Parts, text| match parts.transport.of(text) {
+            "" => "tcp".to_owned(),
+            written => written.to_ascii_lowercase(),
+        };
+        self.same_device(text, other, other_text)
+            && transport(self, text) == transport(other, other_text)
+            && match (self.session_id(text), other.session_id(other_text)) {
+                (None, None) => true,
+                (one, two) => same_id(one, two),
+            }
+    }
+
+    pub(crate) fn same_device(&self, text: &str, other: &Parts, other_text: &str) -> bool {
+        self.secure == other.secure
+            && self.port == other.port
+            && match (self.ip(text), other.ip(other_text)) {
+                (Some(one), Some(two)) => one == two,
+                (None, None) => same_name(self.host.of(text), other.host.of(other_text)),
+                (Some(_), None) | (None, Some(_)) => false,
+            }
+    }
+}
+
+/// Whether both session-ids are there and equal, in a time that tells nothing of where they differ.
+pub(crate) fn same_id(one: Option<&str>, two: Option<&str>) -> bool {
+    match (one, two) {
+        (Some(one), Some(two)) => one.as_bytes().ct_eq(two.as_bytes()).into(),
+        (None, _) | (_, None) => false,
+    }
+}
+
+/// Compares host names without regard to case, percent-encoded unreserved characters decoded (RFC 4975 6.1).
+fn same_name(one: &str, two: &str) -> bool {
+    let normal = |name: &str| {
+        let mut normal = Vec::with_capacity(name.len());
+        let mut rest = name.as_bytes();
+        while let Some((&byte, tail)) = rest.split_first() {
+            rest = tail;
+            let decoded = tail
+                .split_at_checked(2)
+                .filter(|_| byte == b'%')
+                .and_then(|(hex, tail)| Some((u8::from_str_radix(str::from_utf8(hex).ok()?, 16).ok()?, tail)))
+                .filter(|(decoded, _)| is_unreserved(*decoded));
+            let plain = match decoded {
+                Some((decoded, tail)) => {
+                    rest = tail;
+                    decoded
+                }
+                None => byte,
+            };
+            normal.push(plain.to_ascii_lowercase());
+        }
+        normal
+    };
+    one.eq_ignore_ascii_case(two) || normal(one) == normal(two)
+}
+
+fn is_unreserved(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b'~')
+}
+
+/// RFC 3986 reg-name: unreserved, percent-encoded, sub-delims.
+fn is_name(byte: u8) -> bool {
+    is_unreserved(byte)
+        || matches!(byte, b'%' | b'!' | b'$' | b'&' | b'\'' | b'(' | b')' | b'*' | b'+' | b',' | b';' | b'=')
+}
+
+fn is_session_id(byte: u8) -> bool {
+    is_unreserved(byte) || matches!(byte, b'+' | b'=' | b'/')
+}
+
+fn is_parameter(text: &str) -> bool {
+    let (name, value) = text.split_once('=').unwrap_or((text, "-"));
+    [name, value].iter().all(|part| !part.is_empty() && part.bytes().all(is_token))
+}
+
+/// A character of RFC 4975's `token`.
+pub(crate) fn is_token(byte: u8) -> bool {
+    matches!(byte, 0x21 | 0x23..=0x27 | 0x2A..=0x2B | 0x2D..=0x2E | 0x30..=0x39 | 0x41..=0x5A | 0x5E..=0x7E)
+}
