@@ -1,4 +1,5 @@
 //! What one INVITE of 1 kB costs: reading it, reading its headers by type, writing it again.
+#![expect(clippy::disallowed_types, reason = "the benchmark macro keeps its registry in a LazyLock")]
 
 use divan::{AllocProfiler, Bencher, black_box};
 use parlour_proto::sip::door::door;
