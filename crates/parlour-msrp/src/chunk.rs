@@ -25,9 +25,9 @@ impl Session {
         (!shut && message.next_octets(length).len() == length).then_some((key, length))
     }
 
-    /// At least the octets of a chunk that are not its body.
-    pub(crate) fn overhead(&self, key: u64) -> usize {
-        let message = self.messages.get(&key);
+    /// At least the octets of a chunk that are not its body; `None` is the SEND without a body that binds.
+    pub(crate) fn overhead(&self, key: Option<u64>) -> usize {
+        let message = key.and_then(|key| self.messages.get(&key));
         let own =
             message.map_or(0, |message| message.message_id.len().saturating_add(message.content_type.len()));
         [self.to.len(), self.local.as_str().len(), own]

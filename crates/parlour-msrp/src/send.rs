@@ -247,7 +247,7 @@ impl Endpoint {
         let Some(known) = self.connections.get_mut(&at) else { return Turn::Waived };
         let plan = session.plan(self.limits.unacknowledged);
         let fits = plan.and_then(|(key, length)| {
-            let need = length.saturating_add(session.overhead(key));
+            let need = length.saturating_add(session.overhead(Some(key)));
             let room = fit(need, known.room, known.granted)?;
             Some((key, length.min(room.saturating_sub(need.saturating_sub(length)))))
         });
@@ -264,6 +264,7 @@ impl Endpoint {
                 known.spend(batch.len().saturating_sub(before));
                 self.chunk_left(at, id, key, tid, sent, told);
             }
+            None if !session.greeted && session.overhead(None) > known.room => return Turn::NoRoom,
             // RFC 4975 5.4: who connects sends at once, with or without something to say.
             //= IM M-10
             None if !session.greeted => {
