@@ -301,10 +301,11 @@ impl Checker {
                     free += message.len();
                     self.msrp_answered(now, id, &message);
                 }
+                Service::Msrp if text::flag(&message) == Some('#') => free += message.len(),
                 Service::Msrp => {}
             }
         }
-        // Responses and REPORTs may always leave; what else is written needs room.
+        // Responses, REPORTs and words that a message is given up may always leave; what else is written needs room.
         let owed = octets.len().saturating_sub(free);
         if service == Service::Msrp && owed > room {
             self.broken(

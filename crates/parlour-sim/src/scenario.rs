@@ -53,7 +53,7 @@ impl Dice<'_> {
             *octet = value;
         }
         let mut random = Random::new(octets);
-        let operations = 5 + random.below(40);
+        let operations = 5 + random.below(60);
         Dice::Seeded(Box::new(random), operations)
     }
 
@@ -132,28 +132,30 @@ struct Line {
     /// The last request, and when it left, in milliseconds.
     last: String,
     sent: u64,
+    /// The MSRP connection made for it.
+    media: Option<Way>,
 }
 
 impl Play<'_> {
     fn operation(&mut self) {
-        match self.dice.below(22) {
-            0 => self.client_invites(),
-            1 | 2 => self.client_answers(),
-            3 => self.client_leaves(),
-            4 | 5 => self.client_says(),
-            6 | 7 => self.invite(false),
-            8 => self.invite(true),
-            9 => self.send_again(),
-            10 => self.cancel(),
-            11 => self.in_dialog(),
-            12 | 13 => self.connect_media(),
-            14 | 15 => self.chunk(),
-            16 => self.mutate(),
-            17 => self.noise(),
-            18 => self.break_stream(),
-            19 => self.disturb_store(),
-            20 => self.change_link(),
-            _ => self.polite = self.dice.below(101),
+        match self.dice.below(32) {
+            0 | 1 => self.client_invites(),
+            2..=5 => self.client_answers(),
+            6 => self.client_leaves(),
+            7..=9 => self.client_says(),
+            10..=12 => self.invite(false),
+            13 => self.invite(true),
+            14 => self.send_again(),
+            15 => self.cancel(),
+            16 => self.in_dialog(),
+            17..=19 => self.connect_media(),
+            20..=24 => self.chunk(),
+            25 => self.mutate(),
+            26 => self.noise(),
+            27 => self.break_stream(),
+            28 => self.disturb_store(),
+            29 => self.change_link(),
+            _ => self.polite = 50 + self.dice.below(51),
         }
     }
 
@@ -162,6 +164,7 @@ impl Play<'_> {
         let millis = match self.dice.below(10) {
             0..=5 => self.dice.below(200),
             6..=8 => self.dice.below(3000),
+            9.. if self.dice.chance(60) => self.dice.below(10_000),
             _ => self.dice.below(70_000),
         };
         let end = self.world.millis() + millis;
@@ -193,6 +196,13 @@ impl Play<'_> {
         };
         if let Some(answer) = answer {
             self.world.send(mail.way, answer);
+        }
+        let answered = text::status(message) == Some(200) && text::attribute(message, "path").is_some();
+        if answered && self.dice.chance(60) {
+            let call_id = text::header(message, "Call-ID").unwrap_or_default();
+            let at =
+                self.lines.iter().position(|line| line.script.call_id == call_id && line.media.is_none());
+            at.into_iter().for_each(|at| self.connect_for(at));
         }
     }
 
@@ -243,13 +253,9 @@ impl Play<'_> {
 
     fn client_invites(&mut self) {
         let node = self.a_client();
-        let others = [
-            "sip:alice@192.0.2.1",
-            "sip:bob@192.0.2.2",
-            "sip:mallory@192.0.2.3",
-            "sip:x@192.0.2.99",
-            "sip:x@nowhere.example",
-        ];
+        let (alice, bob) = ("sip:alice@192.0.2.1", "sip:bob@192.0.2.2");
+        let others =
+            [alice, bob, alice, bob, "sip:mallory@192.0.2.3", "sip:x@192.0.2.99", "sip:x@nowhere.example"];
         let to = self.dice.pick(&others).copied().unwrap_or("");
         let _ = self.world.act(node, |client, now| client.invite(now, AccountId(0), to, None));
     }
@@ -322,7 +328,7 @@ impl Play<'_> {
     /// The last request of some dialog once more: as it was, by another way, or when it was forgotten long ago.
     fn send_again(&mut self) {
         let Some(line) = self.dice.pick(&self.lines).cloned() else { return };
-        let Line { script, last, sent } = line;
+        let Line { script, last, sent, .. } = line;
         let fresh = matches!(script.way, Way::Udp { .. }) && self.world.millis() - sent < RETRANSMITTED;
         let again = match self.dice.chance(30) {
             true => last.replace(&script.branch, &format!("{WELL_FORMED}-merged-{}", self.world.serial())),
@@ -346,7 +352,7 @@ impl Play<'_> {
         let (wrong_tag, low) = (self.dice.chance(15), self.dice.chance(15));
         let change = self.dice.chance(50);
         let now = self.world.millis();
-        let Some(Line { script, last, sent }) = self.lines.get_mut(at) else { return };
+        let Some(Line { script, last, sent, .. }) = self.lines.get_mut(at) else { return };
         let mut as_sent = script.clone();
         if wrong_tag {
             as_sent.remote_tag = Some("wrong".to_owned());
@@ -367,32 +373,53 @@ impl Play<'_> {
         self.world.send(way, request);
     }
 
+    /// Mallory's end of some dialog: mostly of one that has come as far as MSRP.
+    fn a_line(&mut self) -> Option<usize> {
+        let talking = |line: &(usize, &Line)| !line.1.script.peer_path.is_empty();
+        let lines: Vec<usize> = self.lines.iter().enumerate().filter(talking).map(|(at, _)| at).collect();
+        match self.dice.chance(90) {
+            true => self.dice.pick(&lines).copied(),
+            false => Some(usize::try_from(self.dice.below(self.lines.len() as u64)).unwrap_or(0)),
+        }
+    }
+
     fn connect_media(&mut self) {
-        let Some(Line { script, .. }) = self.dice.pick(&self.lines).cloned() else { return };
-        let to = if script.peer_path.contains("192.0.2.1:") { NodeId(0) } else { NodeId(1) };
+        if let Some(at) = self.a_line() {
+            self.connect_for(at);
+        }
+    }
+
+    fn connect_for(&mut self, at: usize) {
+        let Some(line) = self.lines.get_mut(at) else { return };
+        let to = if line.script.peer_path.contains("192.0.2.1:") { NodeId(0) } else { NodeId(1) };
         let address = self.world.address(to, 2855);
         let way = self.world.open(self.mallory, address, Service::Msrp);
         self.media.push(way);
+        line.media = Some(way);
+        let bind = line.script.msrp_empty(&format!("bind{}", self.world.serial()));
         if self.dice.chance(80) {
-            let bind = script.msrp_empty(&format!("bind{}", self.world.serial()));
             self.world.send(way, bind);
         }
     }
 
     fn chunk(&mut self) {
-        let Some(Line { mut script, .. }) = self.dice.pick(&self.lines).cloned() else { return };
-        let Some(way) = self.dice.pick(&self.media).copied() else { return };
+        let Some(line) = self.a_line().and_then(|at| self.lines.get(at)).cloned() else { return };
+        let Line { mut script, media, .. } = line;
+        let other = self.dice.chance(10);
+        let Some(way) = media.filter(|_| !other).or_else(|| self.dice.pick(&self.media).copied()) else {
+            return;
+        };
         let tid = format!("tid{}", self.world.serial());
         let message_id = format!("chunked-{}", self.dice.below(6));
         if self.dice.chance(10) {
             script.peer_path = script.peer_path.replace(";tcp", "x;tcp");
         }
         let body = vec![b'x'; usize::try_from(self.dice.below(6000)).unwrap_or(0)];
-        let start = if self.dice.chance(70) { 1 } else { self.dice.below(6000) };
+        let start = if self.dice.chance(85) { 1 } else { self.dice.below(6000) };
         let end = start + body.len() as u64;
         let total = match self.dice.below(6) {
             0 => "*".to_owned(),
-            1 => "400000000".to_owned(),
+            1 if self.dice.chance(30) => "400000000".to_owned(),
             _ => end.saturating_sub(1).to_string(),
         };
         let flag = self.dice.pick(&['$', '$', '$', '+', '#']).copied().unwrap_or('$');
@@ -477,7 +504,7 @@ impl Play<'_> {
     }
 
     fn keep(&mut self, script: Script, last: &str) {
-        self.lines.push(Line { script, last: last.to_owned(), sent: self.world.millis() });
+        self.lines.push(Line { script, last: last.to_owned(), sent: self.world.millis(), media: None });
     }
 
     fn a_client(&mut self) -> NodeId {

@@ -51,7 +51,7 @@ fn no_rule_is_broken_whatever_happens() {
         events += outcome.events;
     }
     println!("{scenarios} scenarios: {events} events, {messages} messages stored");
-    assert!(messages as u64 > scenarios / 10, "only {messages} messages were stored");
+    assert!(messages as u64 > scenarios / 4, "only {messages} messages were stored");
 }
 
 #[test]
