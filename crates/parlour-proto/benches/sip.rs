@@ -116,8 +116,10 @@ fn write(bencher: Bencher<'_, '_>) {
 #[divan::bench(sample_size = 2_000)]
 fn write_reply(bencher: Bencher<'_, '_>) {
     let message = Message::parse(INVITE).expect("a valid message");
-    bencher
-        .bench(|| Writer::reply(black_box(&message), 180, "Ringing", Some("8a7sd8f7asd87fa8")).finish(None));
+    bencher.bench(|| {
+        let reply = Writer::reply(black_box(&message), 180, "Ringing", Some("8a7sd8f7asd87fa8"));
+        black_box(reply.finish(None)).len()
+    });
 }
 
 #[divan::bench(sample_size = 2_000)]

@@ -38,10 +38,43 @@ struct Index {
     line: Line,
     /// One entry for each header row, in order.
     rows: SmallVec<[Row; 32]>,
-    /// The names that occur.
+    /// The first row of each name that occurs.
+    first: [u8; Name::COUNT],
+    /// The names that occur, and those that occur more than once.
     seen: u128,
+    repeated: u128,
     /// Where the body starts.
     body: u32,
+}
+
+impl Index {
+    fn new(line: Line, body: u32) -> Self {
+        Index { line, rows: SmallVec::new(), first: [0; Name::COUNT], seen: 0, repeated: 0, body }
+    }
+
+    #[inline]
+    fn push(&mut self, row: Row) {
+        let bit = row.name.bit();
+        if self.seen & bit == 0 {
+            self.seen |= bit;
+            if let Some(first) = self.first.get_mut(row.name as usize) {
+                *first = u8::try_from(self.rows.len()).unwrap_or(u8::MAX);
+            }
+        } else {
+            self.repeated |= bit;
+        }
+        self.rows.push(row);
+    }
+
+    /// The rows among which those of that name are: just one in most cases.
+    fn rows(&self, name: Name) -> &[Row] {
+        if self.seen & name.bit() == 0 {
+            return &[];
+        }
+        let first = self.first.get(name as usize).copied().map_or(0, usize::from);
+        let end = if self.repeated & name.bit() == 0 { first.saturating_add(1) } else { self.rows.len() };
+        self.rows.get(first..end).unwrap_or_default()
+    }
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -185,9 +218,7 @@ impl<'a> Message<'a> {
 
     /// The value of each row of that name: trimmed, folds kept inside.
     pub fn rows(&self, name: Name) -> impl Iterator<Item = &'a [u8]> {
-        // A name that does not occur costs no walk.
-        let rows = if self.has(name) { self.index.rows.as_slice() } else { &[] };
-        rows.iter().filter(move |row| row.name == name).map(|row| self.value(row))
+        self.index.rows(name).iter().filter(move |row| row.name == name).map(|row| self.value(row))
     }
 
     /// All rows in order.
@@ -291,7 +322,6 @@ impl<'a> Message<'a> {
             octets: self.octets.into(),
             line: self.index.line,
             rows: self.index.rows.as_slice().into(),
-            seen: self.index.seen,
             body: self.index.body,
         }))
     }
@@ -367,16 +397,15 @@ struct KeptMessage {
     octets: Box<[u8]>,
     line: Line,
     rows: Box<[Row]>,
-    seen: u128,
     body: u32,
 }
 
 impl Kept {
     /// The message again, without reading it again.
     pub fn message(&self) -> Message<'_> {
-        let KeptMessage { octets, line, rows, seen, body } = &*self.0;
-        let index = Index { line: *line, rows: SmallVec::from_slice(rows), seen: *seen, body: *body };
-        Message { octets, index }
+        let mut index = Index::new(self.0.line, self.0.body);
+        self.0.rows.iter().for_each(|row| index.push(*row));
+        Message { octets: &self.0.octets, index }
     }
 }
 

@@ -146,6 +146,9 @@ impl Name {
         found.map(|(_, name)| (*name, length))
     }
 
+    /// How many names there are, `Other` included.
+    pub(crate) const COUNT: usize = Name::KNOWN.len() + 1;
+
     /// This name's bit in a set of names.
     pub(crate) const fn bit(self) -> u128 {
         1 << (self as u8)

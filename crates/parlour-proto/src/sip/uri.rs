@@ -4,7 +4,7 @@ mod compare;
 
 pub use self::compare::{aor, equivalent, is_anonymous, same_identity};
 
-use super::header::lex::{Cursor, number};
+use super::header::lex::{Cursor, is_uri_text, number};
 use super::header::take_host;
 
 /// A URI as a view of the octets that it was written in.
@@ -47,10 +47,10 @@ impl<'a> Uri<'a> {
     /// It breaks the grammar of its scheme.
     pub fn parse(octets: &'a [u8]) -> Result<Uri<'a>, UriFault> {
         let text = std::str::from_utf8(octets).map_err(|_| UriFault("is not UTF-8"))?;
-        if text.bytes().any(|octet| octet <= b' ' || matches!(octet, b'<' | b'>' | b'"' | 0x7f)) {
+        if !is_uri_text(octets) {
             return Err(UriFault("has a character that must be escaped"));
         }
-        let (scheme, rest) = text.split_once(':').ok_or(UriFault("has no scheme"))?;
+        let (scheme, rest) = split_at(text, b':').ok_or(UriFault("has no scheme"))?;
         let scheme = Scheme::of(scheme).ok_or(UriFault("has a bad scheme"))?;
         let blank =
             Uri { text, scheme, user: None, password: None, host: "", port: None, params: "", headers: "" };
@@ -119,19 +119,19 @@ impl<'a> Uri<'a> {
     /// RFC 3261 25.1: `[user [":" password] "@"] host [":" port] *(";" param) ["?" headers]`.
     fn sip(mut self, rest: &'a str) -> Result<Uri<'a>, UriFault> {
         // `@` is escaped everywhere else, so the first one ends the user part.
-        let (userinfo, rest) = match rest.split_once('@') {
+        let (userinfo, rest) = match split_at(rest, b'@') {
             Some((userinfo, rest)) => (Some(userinfo), rest),
             None => (None, rest),
         };
         if let Some(userinfo) = userinfo {
-            let (user, password) = match userinfo.split_once(':') {
+            let (user, password) = match split_at(userinfo, b':') {
                 Some((user, password)) => (user, Some(password)),
                 None => (userinfo, None),
             };
             if user.is_empty() {
                 return Err(UriFault("has an empty user part"));
             }
-            if !escapes_are_whole(userinfo) {
+            if userinfo.contains('%') && !escapes_are_whole(userinfo) {
                 return Err(UriFault("has a bad escape"));
             }
             (self.user, self.password) = (Some(user), password);
@@ -143,7 +143,7 @@ impl<'a> Uri<'a> {
             self.port = Some(number(digits).ok_or(UriFault("has a bad port"))?);
         }
         let tail = rest.get(rest.len().saturating_sub(cursor.rest().len())..).unwrap_or_default();
-        (self.params, self.headers) = tail.split_once('?').unwrap_or((tail, ""));
+        (self.params, self.headers) = split_at(tail, b'?').unwrap_or((tail, ""));
         if !self.params.is_empty() && !self.params.starts_with(';') {
             return Err(UriFault("has a bad host"));
         }
@@ -193,6 +193,12 @@ impl std::fmt::Display for Uri<'_> {
 /// RFC 3966 3: marks that help the eye and say nothing.
 const fn is_separator(octet: u8) -> bool {
     matches!(octet, b'-' | b'.' | b'(' | b')')
+}
+
+/// What stands before and after the first such octet.
+fn split_at(text: &str, octet: u8) -> Option<(&str, &str)> {
+    let at = text.bytes().position(|found| found == octet)?;
+    Some((text.get(..at)?, text.get(at.checked_add(1)?..)?))
 }
 
 fn escapes_are_whole(text: &str) -> bool {

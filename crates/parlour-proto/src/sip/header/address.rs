@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use super::lex::{Cursor, Params, is_lws, lossy, text, trim, unquote};
+use super::lex::{Cursor, Params, is_lws, is_uri_text, lossy, text, trim, unquote};
 use super::{Header, HeaderFault};
 use crate::sip::name::Name;
 use crate::sip::uri::{Uri, UriFault};
@@ -92,13 +92,13 @@ impl<'a> Address<'a> {
         if uri.is_empty() {
             return Err("has no address");
         }
-        if !uri.iter().all(|&octet| octet > b' ' && !matches!(octet, b'<' | b'"' | 0x7f)) {
+        if !is_uri_text(uri) {
             return Err("has a bad address");
         }
         let mut tag = None;
-        let params = Params::read(params, |param| {
-            if tag.is_none() && param.name.eq_ignore_ascii_case("tag") {
-                tag = param.value.and_then(text);
+        let params = Params::read(params, |name, value| {
+            if tag.is_none() && name.eq_ignore_ascii_case(b"tag") {
+                tag = value.and_then(text);
             }
         })
         .ok_or("has a bad parameter")?;

@@ -34,7 +34,7 @@ impl<'a> Header<'a> for ContentType<'a> {
             Some((kind, subtype)) if !kind.is_empty() && !subtype.is_empty() && !subtype.contains('/') => {}
             Some(_) | None => return Err(bad),
         }
-        let params = Params::read(cursor.rest(), |_| {})
+        let params = Params::read(cursor.rest(), |_, _| {})
             .ok_or(HeaderFault::bad(Name::ContentType, "has a bad parameter"))?;
         Ok(ContentType { media_type, params })
     }
@@ -56,7 +56,7 @@ impl<'a> Header<'a> for ContentDisposition<'a> {
         let bad = HeaderFault::bad(Name::ContentDisposition, "is malformed");
         let mut cursor = Cursor::new(trim(value));
         let kind = cursor.token().ok_or(bad)?;
-        let params = Params::read(cursor.rest(), |_| {}).ok_or(bad)?;
+        let params = Params::read(cursor.rest(), |_, _| {}).ok_or(bad)?;
         Ok(ContentDisposition { kind, params })
     }
 }

@@ -78,5 +78,5 @@ fn features(value: &[u8]) -> Option<Params<'_>> {
     if !cursor.eat(b'*') {
         return None;
     }
-    Params::read(cursor.rest(), |_| {})
+    Params::read(cursor.rest(), |_, _| {})
 }

@@ -144,6 +144,13 @@ impl<'a> Cursor<'a> {
     }
 }
 
+/// Whether these may be the octets of a URI: no space, control, quote or angle bracket. It looks at all of them, as
+/// that is quicker than to stop at the first.
+pub(crate) fn is_uri_text(octets: &[u8]) -> bool {
+    let is_bad = |octet| octet <= b' ' || octet == b'"' || octet == b'<' || octet == b'>' || octet == 0x7f;
+    !octets.iter().fold(false, |bad, &octet| bad | is_bad(octet))
+}
+
 pub(crate) fn text(octets: &[u8]) -> Option<&str> {
     std::str::from_utf8(octets).ok()
 }
@@ -195,11 +202,30 @@ pub(crate) fn unquote(inside: &[u8]) -> Cow<'_, str> {
 #[derive(Debug, Clone)]
 pub(crate) struct Elements<'a> {
     rest: &'a [u8],
+    commas: Commas,
+}
+
+/// What the commas of a row may mean.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Commas {
+    /// There are none.
+    None,
+    /// Each one separates: nothing in the row could hide one.
+    Separate,
+    /// Some may be within quotes, `<>` or a comment.
+    Mixed,
 }
 
 impl<'a> Elements<'a> {
     pub(crate) fn new(row: &'a [u8]) -> Self {
-        Elements { rest: row }
+        let commas = if memchr::memchr(b',', row).is_none() {
+            Commas::None
+        } else if memchr::memchr3(b'"', b'<', b'(', row).is_none() {
+            Commas::Separate
+        } else {
+            Commas::Mixed
+        };
+        Elements { rest: row, commas }
     }
 }
 
@@ -211,7 +237,11 @@ impl<'a> Iterator for Elements<'a> {
             if self.rest.is_empty() {
                 return None;
             }
-            let end = element_end(self.rest);
+            let end = match self.commas {
+                Commas::None => self.rest.len(),
+                Commas::Separate => memchr::memchr(b',', self.rest).unwrap_or(self.rest.len()),
+                Commas::Mixed => element_end(self.rest),
+            };
             let (element, rest) = self.rest.split_at_checked(end).unwrap_or((self.rest, &[]));
             self.rest = rest.get(1..).unwrap_or_default();
             let element = trim(element);
@@ -224,7 +254,6 @@ impl<'a> Iterator for Elements<'a> {
 
 /// Where the first element ends: at a comma or at the end of the row.
 fn element_end(row: &[u8]) -> usize {
-    let Some(first_comma) = memchr::memchr(b',', row) else { return row.len() };
     let mut at = 0_usize;
     // Parentheses and angles that nothing closes are plain characters; an open quote swallows the rest.
     let (mut comments, mut angles) = (true, true);
@@ -250,11 +279,6 @@ fn element_end(row: &[u8]) -> usize {
             _ => 1,
         };
         at = at.saturating_add(length);
-        if at < first_comma && length == 1 && !matches!(octet, b'"' | b'<' | b'(') {
-            // Nothing can end before the first comma: go to the next octet that matters.
-            let plain = row.get(at..first_comma).unwrap_or_default();
-            at = at.saturating_add(memchr::memchr3(b'"', b'<', b'(', plain).unwrap_or(plain.len()));
-        }
     }
     row.len()
 }
@@ -309,12 +333,14 @@ pub struct Params<'a> {
 }
 
 impl<'a> Params<'a> {
-    /// Checks everything up to the end of the value and hands each parameter to `seen`.
-    pub(crate) fn read(octets: &'a [u8], mut seen: impl FnMut(Param<'a>)) -> Option<Self> {
+    /// Checks everything up to the end of the value and hands name and value of each parameter to `seen`.
+    #[inline]
+    pub(crate) fn read(octets: &'a [u8], mut seen: impl FnMut(&'a [u8], Option<&'a [u8]>)) -> Option<Self> {
         let octets = trim(octets);
         let mut cursor = Cursor::new(octets);
         while !cursor.is_empty() {
-            seen(next_param(&mut cursor)?);
+            let (name, value) = next_param(&mut cursor)?;
+            seen(name, value);
         }
         Some(Params { octets })
     }
@@ -322,7 +348,10 @@ impl<'a> Params<'a> {
     /// All parameters in order.
     pub fn iter(&self) -> impl Iterator<Item = Param<'a>> + use<'a> {
         let mut cursor = Cursor::new(self.octets);
-        std::iter::from_fn(move || next_param(&mut cursor))
+        std::iter::from_fn(move || {
+            let (name, value) = next_param(&mut cursor)?;
+            Some(Param { name: text(name)?, value })
+        })
     }
 
     /// The first parameter of that name.
@@ -346,11 +375,14 @@ impl<'a> Params<'a> {
     }
 }
 
-fn next_param<'a>(cursor: &mut Cursor<'a>) -> Option<Param<'a>> {
+fn next_param<'a>(cursor: &mut Cursor<'a>) -> Option<(&'a [u8], Option<&'a [u8]>)> {
     if !cursor.eat_spaced(b';') {
         return None;
     }
-    let name = cursor.token()?;
+    let name = cursor.take_while(is_token);
+    if name.is_empty() {
+        return None;
+    }
     cursor.lws();
     let value = if cursor.eat(b'=') {
         cursor.lws();
@@ -359,7 +391,7 @@ fn next_param<'a>(cursor: &mut Cursor<'a>) -> Option<Param<'a>> {
         None
     };
     cursor.lws();
-    Some(Param { name, value })
+    Some((name, value))
 }
 
 /// A token, host or quoted string (with its quotes).

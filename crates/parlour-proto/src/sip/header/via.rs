@@ -50,9 +50,9 @@ impl<'a> Header<'a> for Via<'a> {
     fn parse(value: &'a [u8]) -> Result<Self, HeaderFault> {
         let bad = |what| HeaderFault::bad(Name::Via, what);
         let (mut via, params) = parse_hop(value).map_err(bad)?;
-        via.params = Params::read(params, |param| {
-            if via.branch.is_none() && param.name.eq_ignore_ascii_case("branch") {
-                via.branch = param.value.and_then(text);
+        via.params = Params::read(params, |name, value| {
+            if via.branch.is_none() && name.eq_ignore_ascii_case(b"branch") {
+                via.branch = value.and_then(text);
             }
         })
         .ok_or(bad("has a bad parameter"))?;

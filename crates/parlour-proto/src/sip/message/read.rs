@@ -5,9 +5,9 @@ use crate::sip::fault::Fault;
 use crate::sip::header::lex::{Elements, is_lws, is_token_text, number, trim};
 use crate::sip::method::Method;
 use crate::sip::name::Name;
-use smallvec::SmallVec;
 
 /// Indexes everything that can be indexed; the first fault goes to `fault`. `None`: there is no message.
+#[inline]
 pub(super) fn read<'a>(octets: &'a [u8], fault: &mut Option<Fault>) -> Option<Message<'a>> {
     if octets.len() > MAX_MESSAGE {
         *fault = Some(Fault::TooLarge);
@@ -23,8 +23,7 @@ pub(super) fn read<'a>(octets: &'a [u8], fault: &mut Option<Fault>) -> Option<Me
     if matches!(octets.get(line_end.checked_add(1)?), Some(b' ' | b'\t')) {
         fault.get_or_insert(Fault::RequestLine);
     }
-    let index = Index { line, rows: SmallVec::new(), seen: 0, body: u32::try_from(octets.len()).ok()? };
-    let mut message = Message { octets, index };
+    let mut message = Message { octets, index: Index::new(line, u32::try_from(octets.len()).ok()?) };
     read_rows(&mut message, line_end.checked_add(1)?, fault);
     Some(message)
 }
@@ -99,8 +98,7 @@ fn read_rows(message: &mut Message<'_>, mut at: usize, fault: &mut Option<Fault>
                 fault.get_or_insert(Fault::TooManyRows);
                 return;
             }
-            message.index.seen |= row.name.bit();
-            message.index.rows.push(row);
+            message.index.push(row);
             if row.name == Name::Via {
                 vias = vias.saturating_add(Elements::new(message.value(&row)).count());
                 if vias > MAX_VIA {
