@@ -17,7 +17,8 @@ use parlour_msrp::random::Random;
 use parlour_msrp::time::Instant;
 use parlour_msrp::uri::{MsrpPath, MsrpUri};
 use parlour_msrp::{
-    ConnectionId, Endpoint, Event, Input, Limits, Matching, Output, Role, SessionSpec, Verdict,
+    ConnectionId, Endpoint, Event, FailureReport, Input, Limits, Matching, Outgoing, Output, Role,
+    SessionSpec, Source, Verdict,
 };
 
 const LOCAL: &str = "msrp://192.0.2.2:8888/9di4eae923wzd9di4eae923;tcp";
@@ -31,6 +32,7 @@ fn main() {
     bandwidth("a large frame read", large.len(), || frames(large.as_bytes()));
     rate("small messages taken, each with its 200", 20_000, || messages(small.as_bytes(), 1));
     rate("the same beside 199 idle sessions", 20_000, || messages(small.as_bytes(), 200));
+    rate("small messages sent, acknowledged and settled", 20_000, || exchange(20_000));
     println!("memory per idle session, 100 on a connection: {} octets", idle());
     bandwidth("a large message taken and spooled", large.len(), || messages(large.as_bytes(), 1));
 }
@@ -105,6 +107,71 @@ fn messages(stream: &[u8], connections: u64) {
                 }
                 Output::Close { .. } => panic!("the connection is closed"),
                 output => drop(black_box(output)),
+            }
+        }
+    }
+}
+
+/// Two endpoints, one of which sends.
+fn exchange(count: usize) {
+    let now = Instant::ZERO;
+    let end = |local: &str, peer: &str, role| {
+        let mut endpoint = Endpoint::new(Limits::default(), Random::new([1; 32]));
+        let spec = SessionSpec {
+            local: MsrpUri::parse(local).expect("a URI"),
+            peer: MsrpPath::parse(peer).expect("a path"),
+            role,
+            matching: Matching::SessionId,
+            accept: AcceptTypes::parse("text/plain", None),
+            max_size: 1 << 20,
+            peer_max_size: None,
+            chunk_size: 12 * 1024,
+        };
+        let session = endpoint.open(now, spec);
+        (endpoint, session)
+    };
+    let (mut bob, _) = end(LOCAL, PEER, Role::Passive);
+    let (mut alice, session) = end(PEER, LOCAL, Role::Active);
+    let Output::Connect { connection: ours, .. } = alice.poll() else { panic!("an active session connects") };
+    let theirs = ConnectionId(1);
+    for (endpoint, connection) in [(&mut alice, ours), (&mut bob, theirs)] {
+        endpoint.handle(now, Input::Connected { connection, peer: ([192, 0, 2, 1], 7).into() });
+    }
+    let (mut sent, mut acknowledged) = (0, 0);
+    while acknowledged < count {
+        while sent < count {
+            let outgoing = Outgoing {
+                message_id: format!("12339sdqwer{sent:05}"),
+                content_type: "text/plain".to_owned(),
+                body: Source::Inline(vec![b'x'; 40]),
+                success_report: false,
+                failure_report: FailureReport::Yes,
+            };
+            if alice.send(now, session, outgoing).is_err() {
+                break;
+            }
+            sent += 1;
+        }
+        alice.handle(now, Input::Writable { connection: ours, room: 256 * 1024 });
+        loop {
+            match alice.poll() {
+                Output::Idle(_) => break,
+                Output::Send { bytes, .. } => {
+                    bob.handle(now, Input::Writable { connection: theirs, room: 256 * 1024 });
+                    bob.handle(now, Input::Received { connection: theirs, bytes: &bytes });
+                }
+                Output::Event(Event::Acknowledged { .. }) => acknowledged += 1,
+                _ => {}
+            }
+        }
+        loop {
+            match bob.poll() {
+                Output::Idle(_) => break,
+                Output::Send { bytes, .. } => {
+                    alice.handle(now, Input::Received { connection: ours, bytes: &bytes })
+                }
+                Output::Event(Event::Message { receipt, .. }) => bob.settle(now, receipt, Verdict::Accepted),
+                _ => {}
             }
         }
     }

@@ -164,7 +164,7 @@ impl Endpoint {
 
 /// Whether the URI that a peer wrote is `ours`.
 pub(crate) fn is_uri(ours: &str, written: &str, matching: Matching, uri: &crate::uri::MsrpUri) -> bool {
-    if ours == written {
+    if same_id(Some(ours), Some(written)) {
         return true;
     }
     let (Ok(parts), Ok(known)) = (Parts::of(written), Parts::of(ours)) else { return false };

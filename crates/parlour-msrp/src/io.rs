@@ -188,11 +188,12 @@ pub enum Event {
     Sent { session: SessionId, message_id: String },
     /// Each chunk of our message got its 200.
     Acknowledged { session: SessionId, message_id: String },
-    /// A REPORT says that the peer has the whole message.
+    /// REPORTs say that the peer has the whole message. One that was asked for may never come.
     Reported { session: SessionId, message_id: String },
     /// Our message failed.
     Failed { session: SessionId, message_id: String, why: SendFailure },
-    /// The session cannot go on; messages that were not acknowledged are told by [`Event::Failed`] before.
+    /// The session cannot go on and is forgotten; messages that were not acknowledged are told by [`Event::Failed`]
+    /// before.
     SessionFailed { session: SessionId, why: SessionFailure },
     /// We refused something, or let it pass against the letter: for whoever wants to know why.
     Explain { session: Option<SessionId>, connection: ConnectionId, clause: &'static str, text: String },

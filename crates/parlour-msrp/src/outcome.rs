@@ -73,7 +73,7 @@ impl Endpoint {
         }
         message.acknowledged = true;
         if !message.success_report {
-            session.messages.remove(&key);
+            session.remove_message(key);
         }
     }
 
@@ -124,9 +124,8 @@ impl Endpoint {
         // RFC 4975 7.1.3: only namespace 000 means what the response codes mean.
         let status = head.status.filter(|status| status.namespace == 0)?;
         let session = self.sessions.get_mut(&id)?;
-        let mut messages = session.messages.iter_mut();
-        let (&key, message) =
-            messages.find(|(_, message)| Some(message.message_id.as_ref()) == head.message_id)?;
+        let key = session.message_key(head.message_id?)?;
+        let message = session.messages.get_mut(&key)?;
         if !(200..=299).contains(&status.code) {
             self.refused(id, key, status.code, status.comment);
             // RFC 4975 7.3.2: octets did not arrive, so the session has failed. What is only not wanted has arrived.

@@ -56,7 +56,7 @@ impl Endpoint {
         if session.refused_types.iter().any(|refused| refused.eq_ignore_ascii_case(essence(&content_type))) {
             return Err(SendError::RefusedContentType);
         }
-        if session.messages.values().any(|other| *other.message_id == *message_id) {
+        if session.message_key(&message_id).is_some() {
             return Err(SendError::DuplicateMessageId);
         }
         let size = match &body {
@@ -73,7 +73,7 @@ impl Endpoint {
         if session.messages.len() >= self.limits.queued_messages.saturating_mul(2)
             && let Some((&oldest, _)) = session.messages.iter().find(|(_, old)| old.finished && old.open == 0)
         {
-            session.messages.remove(&oldest);
+            session.remove_message(oldest);
         }
         let sending = Sending {
             message_id: message_id.into(),
@@ -92,8 +92,7 @@ impl Endpoint {
             reported: Ranges::default(),
             told: 0,
         };
-        session.messages.insert(key, sending);
-        session.queue.push_back(key);
+        session.add_message(key, sending);
         self.wake(id);
         Ok(())
     }
@@ -116,9 +115,7 @@ impl Endpoint {
     //= IM M-5
     pub fn abort(&mut self, now: Instant, id: SessionId, message_id: &str) {
         self.now = self.now.max(now);
-        let messages = self.sessions.get(&id).map(|session| &session.messages);
-        let key = messages.and_then(|all| all.iter().find(|(_, message)| *message.message_id == *message_id));
-        if let Some(key) = key.map(|(key, _)| *key) {
+        if let Some(key) = self.sessions.get(&id).and_then(|session| session.message_key(message_id)) {
             self.abandon(id, key, SendFailure::Aborted);
         }
     }
@@ -126,7 +123,7 @@ impl Endpoint {
     /// Forgets a message of ours and says why it failed.
     pub(crate) fn abandon(&mut self, id: SessionId, key: u64, why: SendFailure) {
         let Some(session) = self.sessions.get_mut(&id) else { return };
-        let Some(message) = session.messages.remove(&key) else { return };
+        let Some(message) = session.remove_message(key) else { return };
         session.queue.retain(|queued| *queued != key);
         let refused = matches!(why, SendFailure::Refused { .. });
         // RFC 4975 7.1: `#` says that no more chunks come. Who refused the message knows that.

@@ -38,6 +38,8 @@ pub(crate) struct Session {
     pub(crate) finished: Recent,
     /// Our messages, by the order in which they were given to us.
     pub(crate) messages: BTreeMap<u64, Sending>,
+    /// The same by Message-ID.
+    ids: BTreeMap<Box<str>, u64>,
     /// Those of which octets are still to be sent.
     pub(crate) queue: VecDeque<u64>,
     /// Octets sent and not answered.
@@ -65,6 +67,7 @@ impl Session {
             refused: Recent::default(),
             finished: Recent::default(),
             messages: BTreeMap::new(),
+            ids: BTreeMap::new(),
             queue: VecDeque::new(),
             unacknowledged: 0,
             refused_types: Vec::new(),
@@ -93,6 +96,25 @@ impl Session {
             self.partials = Vec::new();
         }
         Some(partial)
+    }
+
+    /// Adds one of our messages.
+    pub(crate) fn add_message(&mut self, key: u64, message: Sending) {
+        self.ids.insert(message.message_id.clone(), key);
+        self.messages.insert(key, message);
+        self.queue.push_back(key);
+    }
+
+    /// Takes one of our messages out.
+    pub(crate) fn remove_message(&mut self, key: u64) -> Option<Sending> {
+        let message = self.messages.remove(&key)?;
+        self.ids.remove(&message.message_id);
+        Some(message)
+    }
+
+    /// The message of ours with this Message-ID.
+    pub(crate) fn message_key(&self, message_id: &str) -> Option<u64> {
+        self.ids.get(message_id).copied()
     }
 
     /// Whether there is something to send.
