@@ -71,7 +71,7 @@ pub struct Target {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct QueryId(pub u64);
 
-/// One of our IM Addresses, in the order of [`Config::accounts`](crate::client::Config).
+/// One of our IM Addresses, in the order of [`Config::accounts`](crate::config::Config::accounts).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct AccountId(pub u32);
 
