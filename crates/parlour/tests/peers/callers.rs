@@ -178,6 +178,8 @@ fn call_bob(test: &str, accept: &'static str, calls: &[Call], each: impl Fn(&mut
 //= IM G-6 test
 //= IM G-7 test
 //= IM G-8 test
+//= IM R-20 test
+//= IM G-4 test
 //= IM S-7 test
 //= IM D-31 test
 #[test]
@@ -204,7 +206,12 @@ fn an_accepted_call_gets_an_msrp_answer() {
         let invited = bob.await_event("invited", WAIT);
         assert_eq!(invited["peer"]["verified"], false, "nobody vouches for a direct caller");
         bob.tell(&json!({"do": "accept", "session": invited["session"]}));
-        bob.await_event("established", WAIT);
+        let established = bob.await_event("established", WAIT);
+        let identity = established["session_identity"].as_str().expect("a Contact");
+        assert!(
+            identity.starts_with("<sip:carol@127.0.0.1:") && identity.contains(";transport="),
+            "{identity}"
+        );
         sipp.succeed(WAIT);
         assert_eq!(bob.await_event("ended", WAIT)["end"]["how"], "peer_left");
     }
