@@ -292,8 +292,8 @@ impl Pattern {
                 _ => from = at.saturating_add(self.length),
             }
         }
-        // The start of an end-line can only lie in the last octets.
-        let near = input.len().saturating_sub(self.length.saturating_add(2)).max(from);
+        // A start that is shorter than the pattern can only lie in the last octets.
+        let near = input.len().saturating_sub(self.length).max(from);
         for at in memchr_iter(b'\r', input.get(near..).unwrap_or_default()) {
             let (body, line) = input.split_at_checked(near.saturating_add(at)).unwrap_or((input, &[]));
             if self.begins(line) {

@@ -439,6 +439,23 @@ fn what_is_framed_but_wrong_is_answered() {
     }
 }
 
+//= IM M-11 test
+#[test]
+fn a_response_goes_to_the_previous_hop_but_for_other_methods_all_the_way() {
+    let (mut bob, _) = Bob::bound();
+    let relay = "msrp://relay.example.com:9/r;tcp";
+    let path = format!("{relay} {ALICE}");
+    let refused = send("tid1", &["Message-ID: m1m1"], Some("x"), '$').replace("text/plain", "text/html");
+    for (text, status, to) in [
+        (refused, "415 Media Type Not Supported", relay),
+        (send("tid1", &["Message-ID: m1m1"], Some("x"), '+'), "200 OK", relay),
+        (frame("tid1", "NICKNAME", &[], None, '$'), "501 Unknown Method", &path),
+    ] {
+        bob.receive(&text.replace(ALICE, &path));
+        assert_eq!(bob.take_text(PEER), response("tid1", status).replace(ALICE, to));
+    }
+}
+
 //= IM M-13 test
 //= IM X-23 test
 #[test]
