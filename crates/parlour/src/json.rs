@@ -513,3 +513,88 @@ pub(crate) fn readable<'a>(content_type: &str, octets: &'a [u8]) -> Cow<'a, str>
         None => Cow::Owned(format!("[{content_type}, {} octets]", octets.len())),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use parlour_proto::io::{Receipt, SessionId};
+
+    use super::*;
+
+    fn message(content_type: &str, body: &[u8]) -> What {
+        What::Message(Incoming {
+            receipt: Receipt(1),
+            message_id: "m1".into(),
+            from: Peer { address: "sip:a@x".into(), display_name: Some("A \"B\"".into()), verified: true },
+            claimed_from: None,
+            sent_at: None,
+            subject: None,
+            content_type: content_type.into(),
+            body: Body::Inline(body.to_vec()),
+            body_offset: 0,
+            renderable: true,
+        })
+    }
+
+    fn line(what: &What) -> serde_json::Value {
+        let session = SessionName { run: 3, session: SessionId(17) };
+        let line = event_line(Some(9), Duration::from_millis(1_500), "sip:us@x", Some(session), what, None);
+        serde_json::from_str(&line).unwrap()
+    }
+
+    #[test]
+    fn a_message_is_one_object_with_its_text() {
+        let json = line(&message("text/plain;charset=utf-8", "h\u{e9}\n".as_bytes()));
+        let expected = serde_json::json!({
+            "v": 1, "seq": 9, "time": "1970-01-01T00:00:01.5Z", "account": "sip:us@x", "session": "3-17",
+            "type": "message", "direction": "in", "message_id": "m1",
+            "from": {"address": "sip:a@x", "display_name": "A \"B\"", "verified": true},
+            "content_type": "text/plain;charset=utf-8", "renderable": true, "size": 4, "text": "h\u{e9}\n",
+        });
+        assert_eq!(json, expected);
+    }
+
+    #[test]
+    fn octets_that_are_no_text_are_base64() {
+        assert_eq!(line(&message("image/png", b"\x89P"))["base64"], "iVA=");
+        assert_eq!(line(&message("text/plain", b"\xff"))["base64"], "/w==");
+    }
+
+    #[test]
+    fn an_event_without_fields_of_its_own_is_an_object_too() {
+        assert_eq!(line(&What::Connected)["type"], "connected");
+        let ended = line(&What::Ended(Ended::Refused { status: 486, reason: "Busy Here".into() }));
+        assert_eq!(ended["end"], serde_json::json!({"how": "refused", "status": 486, "reason": "Busy Here"}));
+    }
+
+    #[test]
+    fn commands_are_read_with_their_mark() {
+        let asked = command(r#"{"id":5,"do":"say","session":"3-17","text":"hi"}"#).unwrap();
+        assert_eq!(asked.id.as_deref(), Some("5"));
+        let session = Some(SessionName { run: 3, session: SessionId(17) });
+        let (content_type, body) = ("text/plain".to_owned(), b"hi".to_vec());
+        assert_eq!(asked.command, Command::Say { session, message_id: None, content_type, body });
+        assert_eq!(command(r#"{"do":"quit"}"#), Ok(Asked { id: None, command: Command::Quit }));
+        let busy = command(r#"{"do":"decline","how":"busy"}"#).unwrap().command;
+        assert_eq!(busy, Command::Decline { session: None, how: Decline::Busy });
+    }
+
+    #[test]
+    fn what_makes_no_sense_is_told_with_its_mark_and_what_is_wrong() {
+        for (line, mark, part) in [
+            ("hello", None, "not JSON"),
+            ("[1]", None, "is an object"),
+            (r#"{"id":"x","do":"dance"}"#, Some("x"), "dance"),
+            (r#"{"id":"x","do":"accept","sesion":"1-1"}"#, Some("x"), "sesion"),
+            (r#"{"id":"x","do":"accept","session":"seven"}"#, Some("x"), "looks like 3-17"),
+            (r#"{"id":"x","do":"say"}"#, Some("x"), "either"),
+            (r#"{"id":"x","do":"say","base64":"*"}"#, Some("x"), "not base64"),
+            (r#"{"id":"x","do":"invite"}"#, Some("x"), "to"),
+            (r#"{"id":"x","do":"invite","to":"sip:a@b","via":"h:x"}"#, Some("x"), "not a port"),
+            (r#"{"id":{},"do":"quit"}"#, None, "string or a number"),
+        ] {
+            let (id, what) = command(line).unwrap_err();
+            assert_eq!(id.as_deref(), mark, "{line}");
+            assert!(what.contains(part), "{line}: {what}");
+        }
+    }
+}
