@@ -4,24 +4,26 @@
 //! piece by piece, carry out what the client asks for, then write everything that was queued in one go and hand all
 //! jobs to the store together. Nothing is told to anybody before it is durable.
 
+mod deliver;
+mod obey;
+
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use parlour_msrp::random::Random;
-use parlour_msrp::{Body, Source};
-use parlour_proto::client::{Client, Misuse, Say, StoreFault, Stored};
-use parlour_proto::event::{Event, Incoming, Progress, What};
+use parlour_proto::client::{Client, Misuse};
+use parlour_proto::event::Event;
 use parlour_proto::io::{AccountId, Input, Now, Output, QueryId, Service, SessionId, Why};
 use tokio::sync::Notify;
 use tokio::sync::mpsc::{Receiver, Sender, UnboundedReceiver, UnboundedSender, channel, unbounded_channel};
 
-use crate::command::{Achieved, Asked, Command, Outcome};
+use crate::command::{Asked, Outcome};
 use crate::config::Settings;
-use crate::model::{Model, SessionName, Stage};
+use crate::model::{Model, SessionName};
 use crate::net::tls::{Tls, TlsFault};
 use crate::net::{Listen, ListenFault, Net, Rung, Tap, Token, dns};
-use crate::store::{Answer, By, Done, Job, Kept, NewMessage, SpoolJob, Store};
+use crate::store::{Answer, Job, NewMessage, SpoolJob, Store};
 
 /// Octets read at once.
 const BUFFER: usize = 64 * 1024;
@@ -347,221 +349,6 @@ impl Agent {
         }
     }
 
-    /// Passes an event to the store, or on at once if it is not to be kept.
-    fn happened(&mut self, event: Event) {
-        let time = self.clock.now().unix;
-        let account = self.address(event.account);
-        let session = event.session.map(|session| self.name(session));
-        let passing = matches!(event.what, What::Explain(_) | What::Receiving { .. });
-        if passing {
-            if self.explain || !matches!(event.what, What::Explain(_)) {
-                self.tell(Told::Event(Happening { seq: None, time, account, session, event, file: None }));
-            }
-            return;
-        }
-        let job = Job::Event { time, account, session, event };
-        if self.pending > STORE_STUCK {
-            return self.done(Done { outcome: Err(StoreFault::Broken), job });
-        }
-        self.enqueue(job);
-    }
-
-    fn enqueue(&mut self, job: Job) {
-        self.pending = self.pending.saturating_add(job.weight());
-        self.jobs.push(job);
-    }
-
-    fn answered(&mut self, answer: Answer) {
-        match answer {
-            Answer::Done(all) => {
-                for done in all {
-                    self.pending = self.pending.saturating_sub(done.job.weight());
-                    self.done(done);
-                }
-            }
-            Answer::Spooled { spool, upto } => self.give(Input::Spooled { spool, upto }),
-        }
-    }
-
-    /// A job is durable, or will never be: now others may know.
-    fn done(&mut self, done: Done) {
-        let Done { outcome, job } = done;
-        match job {
-            Job::Event { time, account, session, event } => {
-                self.model.fold(&event);
-                let mut file = None;
-                if let What::Message(message) = &event.what {
-                    self.received(message, event.session, outcome);
-                    match outcome {
-                        Ok(Kept { stored: Stored::Fresh, .. }) => file = self.file_of(message),
-                        Ok(Kept { stored: Stored::Duplicate, .. }) => return,
-                        Err(fault) => {
-                            return self.tell(Told::Trouble(format!("a message was refused: {fault}")));
-                        }
-                    }
-                }
-                let seq = outcome.ok().map(|kept| kept.seq);
-                self.tell(Told::Event(Happening { seq, time, account, session, event, file }));
-            }
-            Job::Say { by, time, account, session, peer, message } => match outcome {
-                Ok(Kept { seq, .. }) => self.say(by, seq, time, account, session, peer, message),
-                Err(fault) => {
-                    let what = Err(format!("the message was not sent, since it could not be kept: {fault}"));
-                    self.tell_outcome(by, what);
-                }
-            },
-        }
-    }
-
-    /// A received message is durable, or refused.
-    fn received(
-        &mut self,
-        message: &Incoming,
-        session: Option<SessionId>,
-        outcome: Result<Kept, StoreFault>,
-    ) {
-        self.client.stored(self.clock.now(), message.receipt, outcome.map(|kept| kept.stored));
-        self.drain();
-        let is_fresh = matches!(outcome, Ok(Kept { stored: Stored::Fresh, .. }));
-        match &message.body {
-            Body::Spooled { spool, .. } if !is_fresh => self.store.spool(SpoolJob::Discard { spool: *spool }),
-            Body::Inline(octets) if is_fresh && self.echo && message.renderable => {
-                let Some(session) = session else { return };
-                let body = octets.clone();
-                let message = NewMessage {
-                    session,
-                    message_id: self.ident(),
-                    content_type: message.content_type.clone(),
-                    body,
-                };
-                self.prepare_to_say(By::Echo, message);
-            }
-            Body::Spooled { .. } | Body::Inline(_) => {}
-        }
-    }
-
-    /// A message of ours is durable: it may leave.
-    #[expect(clippy::too_many_arguments, reason = "the fields of one job")]
-    fn say(
-        &mut self,
-        by: By,
-        seq: u64,
-        time: Duration,
-        account: Arc<str>,
-        session: SessionName,
-        peer: String,
-        message: NewMessage,
-    ) {
-        let say = Say {
-            message_id: message.message_id.clone(),
-            content_type: message.content_type.clone(),
-            body: Source::Inline(message.body.clone()),
-        };
-        let said = self.client.say(self.clock.now(), session.session, say);
-        self.drain();
-        let message_id = message.message_id.clone();
-        self.tell(Told::Said { seq, time, account, session, peer, message });
-        if let Err(why) = &said
-            && let Some(talk) = self.model.talks.get(&session.session)
-        {
-            let progress = Progress::Failed { why: why.to_string() };
-            let what = What::Progress { message_id: message_id.clone(), progress };
-            self.happened(Event { account: talk.account, session: Some(session.session), what });
-        }
-        let achieved = Achieved { session: Some(session), message_id: Some(message_id) };
-        self.tell_outcome(by, said.map(|()| achieved).map_err(|why| why.to_string()));
-    }
-
-    fn obey(&mut self, asked: Asked) {
-        let Asked { id, command } = asked;
-        let now = self.clock.now();
-        let what = match command {
-            Command::Say { session, message_id, content_type, body } => {
-                match self.which(session, &[Stage::Connected, Stage::Established, Stage::Inviting]) {
-                    Ok(session) => {
-                        let message_id = message_id.unwrap_or_else(|| self.ident());
-                        let message = NewMessage { session, message_id, content_type, body };
-                        return self.prepare_to_say(By::Front(id), message);
-                    }
-                    Err(why) => Err(why),
-                }
-            }
-            Command::Accept { session } => self.which(session, &[Stage::Invited]).and_then(|session| {
-                self.client.accept(now, session).map(|()| session).map_err(|why| why.to_string())
-            }),
-            Command::Decline { session, how } => self.which(session, &[Stage::Invited]).and_then(|session| {
-                self.client.decline(now, session, how).map(|()| session).map_err(|why| why.to_string())
-            }),
-            Command::Leave { session } => self
-                .which(session, &[Stage::Connected, Stage::Established, Stage::Inviting])
-                .and_then(|session| {
-                    self.client.leave(now, session).map(|()| session).map_err(|why| why.to_string())
-                }),
-            Command::Invite { account, to, via } => self.account(account.as_deref()).and_then(|account| {
-                self.client.invite(now, account, &to, via).map_err(|why| why.to_string())
-            }),
-            Command::Nonsense(why) => Err(why),
-            Command::Quit => {
-                self.leave();
-                self.tell(Told::Outcome(Outcome { id, what: Ok(Achieved::default()) }));
-                return;
-            }
-        };
-        self.drain();
-        let what = what.map(|session| Achieved { session: Some(self.name(session)), message_id: None });
-        self.tell(Told::Outcome(Outcome { id, what }));
-    }
-
-    fn prepare_to_say(&mut self, by: By, message: NewMessage) {
-        let Some(talk) = self.model.talks.get(&message.session) else {
-            return self.tell_outcome(by, Err("the session has ended".into()));
-        };
-        let (account, peer) = (self.address(talk.account), talk.peer.address.clone());
-        let (time, session) = (self.clock.now().unix, self.name(message.session));
-        self.enqueue(Job::Say { by, time, account, session, peer, message });
-    }
-
-    /// Leaves everything. Once.
-    fn leave(&mut self) {
-        if self.leaving.is_none() {
-            self.leaving = Some(Instant::now() + LEAVING);
-            self.client.shutdown(self.clock.now());
-            self.drain();
-        }
-    }
-
-    fn is_over(&self) -> bool {
-        let Some(until) = self.leaving else { return false };
-        let load = self.client.load();
-        let parted = load.sessions == 0 && load.invitations == 0 && self.model.registered.is_empty();
-        let settled = parted && self.pending == 0 && self.jobs.is_empty() && self.net.is_flushed();
-        if !settled && Instant::now() >= until {
-            tracing::warn!(?load, "not everybody answered our goodbye within 5 s");
-            return true;
-        }
-        settled
-    }
-
-    fn which(&self, session: Option<SessionName>, stages: &[Stage]) -> Result<SessionId, String> {
-        let Some(name) = session else { return self.model.only(stages) };
-        if name.run == self.store.run() && self.model.talks.contains_key(&name.session) {
-            Ok(name.session)
-        } else {
-            Err(format!("there is no session {name}: it has ended, or never was"))
-        }
-    }
-
-    fn account(&self, address: Option<&str>) -> Result<AccountId, String> {
-        let found = match address {
-            None => (!self.accounts.is_empty()).then_some(0),
-            Some(address) => self.accounts.iter().position(|ours| ours.as_ref() == address),
-        };
-        let number = found.and_then(|at| u32::try_from(at).ok());
-        number
-            .map(AccountId)
-            .ok_or_else(|| format!("{:?} is none of our addresses", address.unwrap_or_default()))
-    }
-
     fn address(&self, account: AccountId) -> Arc<str> {
         let at = usize::try_from(account.0).unwrap_or(usize::MAX);
         self.accounts.get(at).cloned().unwrap_or_else(|| "".into())
@@ -574,36 +361,6 @@ impl Agent {
     /// A fresh Message-ID: 120 random bits.
     fn ident(&mut self) -> String {
         self.random.ident(20)
-    }
-
-    fn file_of(&self, message: &Incoming) -> Option<String> {
-        match &message.body {
-            Body::Spooled { spool, .. } => {
-                self.store.spool_file(*spool).map(|file| file.to_string_lossy().into_owned())
-            }
-            Body::Inline(_) => None,
-        }
-    }
-
-    fn tell_outcome(&mut self, by: By, what: Result<Achieved, String>) {
-        match by {
-            By::Front(id) => self.tell(Told::Outcome(Outcome { id, what })),
-            By::Echo => {
-                if let Err(why) = what {
-                    tracing::warn!(why, "an echo was not sent");
-                }
-            }
-        }
-    }
-
-    fn tell(&mut self, told: Told) {
-        if self.untold > 0 && self.told.try_send(Told::Missed(self.untold)).is_ok() {
-            self.untold = 0;
-        }
-        let spare = self.told.capacity() > RESERVED || matches!(told, Told::Outcome(_));
-        if !spare || self.told.try_send(told).is_err() {
-            self.untold = self.untold.saturating_add(1);
-        }
     }
 }
 

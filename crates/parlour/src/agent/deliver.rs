@@ -1,0 +1,171 @@
+//! What the client tells goes to the store, and when it is durable, to everybody else.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use parlour_msrp::{Body, Source};
+use parlour_proto::client::{Say, StoreFault, Stored};
+use parlour_proto::event::{Event, Incoming, Progress, What};
+use parlour_proto::io::{Input, SessionId};
+
+use super::{Agent, Happening, RESERVED, STORE_STUCK, Told};
+use crate::command::{Achieved, Outcome};
+use crate::model::SessionName;
+use crate::store::{Answer, By, Done, Job, Kept, NewMessage, SpoolJob};
+
+impl Agent {
+    /// Passes an event to the store, or on at once if it is not to be kept.
+    pub(super) fn happened(&mut self, event: Event) {
+        let time = self.clock.now().unix;
+        let account = self.address(event.account);
+        let session = event.session.map(|session| self.name(session));
+        let passing = matches!(event.what, What::Explain(_) | What::Receiving { .. });
+        if passing {
+            if self.explain || !matches!(event.what, What::Explain(_)) {
+                self.tell(Told::Event(Happening { seq: None, time, account, session, event, file: None }));
+            }
+            return;
+        }
+        let job = Job::Event { time, account, session, event };
+        if self.pending > STORE_STUCK {
+            return self.done(Done { outcome: Err(StoreFault::Broken), job });
+        }
+        self.enqueue(job);
+    }
+
+    pub(super) fn enqueue(&mut self, job: Job) {
+        self.pending = self.pending.saturating_add(job.weight());
+        self.jobs.push(job);
+    }
+
+    pub(super) fn answered(&mut self, answer: Answer) {
+        match answer {
+            Answer::Done(all) => {
+                for done in all {
+                    self.pending = self.pending.saturating_sub(done.job.weight());
+                    self.done(done);
+                }
+            }
+            Answer::Spooled { spool, upto } => self.give(Input::Spooled { spool, upto }),
+        }
+    }
+
+    /// A job is durable, or will never be: now others may know.
+    pub(super) fn done(&mut self, done: Done) {
+        let Done { outcome, job } = done;
+        match job {
+            Job::Event { time, account, session, event } => {
+                self.model.fold(&event);
+                let mut file = None;
+                if let What::Message(message) = &event.what {
+                    self.received(message, event.session, outcome);
+                    match outcome {
+                        Ok(Kept { stored: Stored::Fresh, .. }) => file = self.file_of(message),
+                        Ok(Kept { stored: Stored::Duplicate, .. }) => return,
+                        Err(fault) => {
+                            return self.tell(Told::Trouble(format!("a message was refused: {fault}")));
+                        }
+                    }
+                }
+                let seq = outcome.ok().map(|kept| kept.seq);
+                self.tell(Told::Event(Happening { seq, time, account, session, event, file }));
+            }
+            Job::Say { by, time, account, session, peer, message } => match outcome {
+                Ok(Kept { seq, .. }) => self.say(by, seq, time, account, session, peer, message),
+                Err(fault) => {
+                    let what = Err(format!("the message was not sent, since it could not be kept: {fault}"));
+                    self.tell_outcome(by, what);
+                }
+            },
+        }
+    }
+
+    /// A received message is durable, or refused.
+    pub(super) fn received(
+        &mut self,
+        message: &Incoming,
+        session: Option<SessionId>,
+        outcome: Result<Kept, StoreFault>,
+    ) {
+        self.client.stored(self.clock.now(), message.receipt, outcome.map(|kept| kept.stored));
+        self.drain();
+        let is_fresh = matches!(outcome, Ok(Kept { stored: Stored::Fresh, .. }));
+        match &message.body {
+            Body::Spooled { spool, .. } if !is_fresh => self.store.spool(SpoolJob::Discard { spool: *spool }),
+            Body::Inline(octets) if is_fresh && self.echo && message.renderable => {
+                let Some(session) = session else { return };
+                let body = octets.clone();
+                let message = NewMessage {
+                    session,
+                    message_id: self.ident(),
+                    content_type: message.content_type.clone(),
+                    body,
+                };
+                self.prepare_to_say(By::Echo, message);
+            }
+            Body::Spooled { .. } | Body::Inline(_) => {}
+        }
+    }
+
+    /// A message of ours is durable: it may leave.
+    #[expect(clippy::too_many_arguments, reason = "the fields of one job")]
+    pub(super) fn say(
+        &mut self,
+        by: By,
+        seq: u64,
+        time: Duration,
+        account: Arc<str>,
+        session: SessionName,
+        peer: String,
+        message: NewMessage,
+    ) {
+        let say = Say {
+            message_id: message.message_id.clone(),
+            content_type: message.content_type.clone(),
+            body: Source::Inline(message.body.clone()),
+        };
+        let said = self.client.say(self.clock.now(), session.session, say);
+        self.drain();
+        let message_id = message.message_id.clone();
+        self.tell(Told::Said { seq, time, account, session, peer, message });
+        if let Err(why) = &said
+            && let Some(talk) = self.model.talks.get(&session.session)
+        {
+            let progress = Progress::Failed { why: why.to_string() };
+            let what = What::Progress { message_id: message_id.clone(), progress };
+            self.happened(Event { account: talk.account, session: Some(session.session), what });
+        }
+        let achieved = Achieved { session: Some(session), message_id: Some(message_id) };
+        self.tell_outcome(by, said.map(|()| achieved).map_err(|why| why.to_string()));
+    }
+
+    pub(super) fn file_of(&self, message: &Incoming) -> Option<String> {
+        match &message.body {
+            Body::Spooled { spool, .. } => {
+                self.store.spool_file(*spool).map(|file| file.to_string_lossy().into_owned())
+            }
+            Body::Inline(_) => None,
+        }
+    }
+
+    pub(super) fn tell_outcome(&mut self, by: By, what: Result<Achieved, String>) {
+        match by {
+            By::Front(id) => self.tell(Told::Outcome(Outcome { id, what })),
+            By::Echo => {
+                if let Err(why) = what {
+                    tracing::warn!(why, "an echo was not sent");
+                }
+            }
+        }
+    }
+
+    pub(super) fn tell(&mut self, told: Told) {
+        if self.untold > 0 && self.told.try_send(Told::Missed(self.untold)).is_ok() {
+            self.untold = 0;
+        }
+        let spare = self.told.capacity() > RESERVED || matches!(told, Told::Outcome(_));
+        if !spare || self.told.try_send(told).is_err() {
+            self.untold = self.untold.saturating_add(1);
+        }
+    }
+}

@@ -1,0 +1,102 @@
+//! Commands to verbs of the client.
+
+use std::time::Instant;
+
+use parlour_proto::io::{AccountId, SessionId};
+
+use super::{Agent, LEAVING, Told};
+use crate::command::{Achieved, Asked, Command, Outcome};
+use crate::model::{SessionName, Stage};
+use crate::store::{By, Job, NewMessage};
+
+impl Agent {
+    pub(super) fn obey(&mut self, asked: Asked) {
+        let Asked { id, command } = asked;
+        let now = self.clock.now();
+        let what = match command {
+            Command::Say { session, message_id, content_type, body } => {
+                match self.which(session, &[Stage::Connected, Stage::Established, Stage::Inviting]) {
+                    Ok(session) => {
+                        let message_id = message_id.unwrap_or_else(|| self.ident());
+                        let message = NewMessage { session, message_id, content_type, body };
+                        return self.prepare_to_say(By::Front(id), message);
+                    }
+                    Err(why) => Err(why),
+                }
+            }
+            Command::Accept { session } => self.which(session, &[Stage::Invited]).and_then(|session| {
+                self.client.accept(now, session).map(|()| session).map_err(|why| why.to_string())
+            }),
+            Command::Decline { session, how } => self.which(session, &[Stage::Invited]).and_then(|session| {
+                self.client.decline(now, session, how).map(|()| session).map_err(|why| why.to_string())
+            }),
+            Command::Leave { session } => self
+                .which(session, &[Stage::Connected, Stage::Established, Stage::Inviting])
+                .and_then(|session| {
+                    self.client.leave(now, session).map(|()| session).map_err(|why| why.to_string())
+                }),
+            Command::Invite { account, to, via } => self.account(account.as_deref()).and_then(|account| {
+                self.client.invite(now, account, &to, via).map_err(|why| why.to_string())
+            }),
+            Command::Nonsense(why) => Err(why),
+            Command::Quit => {
+                self.leave();
+                self.tell(Told::Outcome(Outcome { id, what: Ok(Achieved::default()) }));
+                return;
+            }
+        };
+        self.drain();
+        let what = what.map(|session| Achieved { session: Some(self.name(session)), message_id: None });
+        self.tell(Told::Outcome(Outcome { id, what }));
+    }
+
+    pub(super) fn prepare_to_say(&mut self, by: By, message: NewMessage) {
+        let Some(talk) = self.model.talks.get(&message.session) else {
+            return self.tell_outcome(by, Err("the session has ended".into()));
+        };
+        let (account, peer) = (self.address(talk.account), talk.peer.address.clone());
+        let (time, session) = (self.clock.now().unix, self.name(message.session));
+        self.enqueue(Job::Say { by, time, account, session, peer, message });
+    }
+
+    /// Leaves everything. Once.
+    pub(super) fn leave(&mut self) {
+        if self.leaving.is_none() {
+            self.leaving = Some(Instant::now() + LEAVING);
+            self.client.shutdown(self.clock.now());
+            self.drain();
+        }
+    }
+
+    pub(super) fn is_over(&self) -> bool {
+        let Some(until) = self.leaving else { return false };
+        let load = self.client.load();
+        let parted = load.sessions == 0 && load.invitations == 0 && self.model.registered.is_empty();
+        let settled = parted && self.pending == 0 && self.jobs.is_empty() && self.net.is_flushed();
+        if !settled && Instant::now() >= until {
+            tracing::warn!(?load, "not everybody answered our goodbye within 5 s");
+            return true;
+        }
+        settled
+    }
+
+    pub(super) fn which(&self, session: Option<SessionName>, stages: &[Stage]) -> Result<SessionId, String> {
+        let Some(name) = session else { return self.model.only(stages) };
+        if name.run == self.store.run() && self.model.talks.contains_key(&name.session) {
+            Ok(name.session)
+        } else {
+            Err(format!("there is no session {name}: it has ended, or never was"))
+        }
+    }
+
+    pub(super) fn account(&self, address: Option<&str>) -> Result<AccountId, String> {
+        let found = match address {
+            None => (!self.accounts.is_empty()).then_some(0),
+            Some(address) => self.accounts.iter().position(|ours| ours.as_ref() == address),
+        };
+        let number = found.and_then(|at| u32::try_from(at).ok());
+        number
+            .map(AccountId)
+            .ok_or_else(|| format!("{:?} is none of our addresses", address.unwrap_or_default()))
+    }
+}

@@ -1,0 +1,143 @@
+//! Commands, as programs write them.
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD as BASE64;
+use parlour_proto::client::Decline;
+use serde::Deserialize;
+
+use crate::command::{Asked, Command};
+use crate::config;
+use crate::model::SessionName;
+
+/// Reads a command. The error says what is wrong with it, and the mark that it bears if that can be read.
+pub(crate) fn command(line: &str) -> Result<Asked, (Option<String>, String)> {
+    let mut value: serde_json::Value =
+        serde_json::from_str(line).map_err(|error| (None, format!("this line is not JSON: {error}")))?;
+    let id = match value.get("id") {
+        Some(serde_json::Value::String(id)) => Some(id.clone()),
+        Some(serde_json::Value::Number(id)) => Some(id.to_string()),
+        Some(_) => return Err((None, "\"id\" must be a string or a number".into())),
+        None => None,
+    };
+    let fault = |what: String| (id.clone(), what);
+    let Some(object) = value.as_object_mut() else {
+        return Err(fault("a command is an object, such as {\"do\":\"quit\"}".into()));
+    };
+    object.remove("id");
+    let line: Line = serde_json::from_value(value).map_err(|error| fault(error.to_string()))?;
+    let session =
+        |text: Option<String>| text.map(|text| text.parse::<SessionName>().map_err(fault)).transpose();
+    let command = match line {
+        Line::Accept { session: text } => Command::Accept { session: session(text)? },
+        Line::Decline { session: text, how } => {
+            Command::Decline { session: session(text)?, how: how.unwrap_or_default().into() }
+        }
+        Line::Leave { session: text } => Command::Leave { session: session(text)? },
+        Line::Say { session: text, message_id, content_type, text: words, base64 } => {
+            let body = match (words, base64) {
+                (Some(words), None) => words.into_bytes(),
+                (None, Some(base64)) => BASE64
+                    .decode(base64)
+                    .map_err(|error| fault(format!("\"base64\" is not base64: {error}")))?,
+                (None, None) | (Some(_), Some(_)) => {
+                    return Err(fault("say needs either \"text\" or \"base64\"".into()));
+                }
+            };
+            let content_type = content_type.unwrap_or_else(|| "text/plain".into());
+            Command::Say { session: session(text)?, message_id, content_type, body }
+        }
+        Line::Invite { account, to, via } => {
+            let via = via.map(|via| config::proxy(&via).map_err(fault)).transpose()?;
+            Command::Invite { account, to, via }
+        }
+        Line::Quit {} => Command::Quit,
+    };
+    Ok(Asked { id, command })
+}
+
+/// A command as it stands in a line, without its `id`.
+#[derive(Deserialize)]
+#[serde(tag = "do", rename_all = "snake_case", deny_unknown_fields)]
+enum Line {
+    Accept {
+        session: Option<String>,
+    },
+    Decline {
+        session: Option<String>,
+        how: Option<How>,
+    },
+    Say {
+        session: Option<String>,
+        message_id: Option<String>,
+        content_type: Option<String>,
+        text: Option<String>,
+        base64: Option<String>,
+    },
+    Leave {
+        session: Option<String>,
+    },
+    Invite {
+        account: Option<String>,
+        to: String,
+        via: Option<String>,
+    },
+    Quit {},
+}
+
+#[derive(Deserialize, Default)]
+#[serde(rename_all = "snake_case")]
+enum How {
+    #[default]
+    Declined,
+    Busy,
+    Unavailable,
+}
+
+impl From<How> for Decline {
+    fn from(how: How) -> Decline {
+        match how {
+            How::Declined => Decline::Declined,
+            How::Busy => Decline::Busy,
+            How::Unavailable => Decline::Unavailable,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use parlour_proto::io::SessionId;
+
+    use super::*;
+
+    #[test]
+    fn commands_are_read_with_their_mark() {
+        let asked = command(r#"{"id":5,"do":"say","session":"3-17","text":"hi"}"#).unwrap();
+        assert_eq!(asked.id.as_deref(), Some("5"));
+        let session = Some(SessionName { run: 3, session: SessionId(17) });
+        let (content_type, body) = ("text/plain".to_owned(), b"hi".to_vec());
+        assert_eq!(asked.command, Command::Say { session, message_id: None, content_type, body });
+        assert_eq!(command(r#"{"do":"quit"}"#), Ok(Asked { id: None, command: Command::Quit }));
+        let busy = command(r#"{"do":"decline","how":"busy"}"#).unwrap().command;
+        assert_eq!(busy, Command::Decline { session: None, how: Decline::Busy });
+    }
+
+    #[test]
+    fn what_makes_no_sense_is_told_with_its_mark_and_what_is_wrong() {
+        for (line, mark, part) in [
+            ("hello", None, "not JSON"),
+            ("[1]", None, "is an object"),
+            (r#"{"id":"x","do":"dance"}"#, Some("x"), "dance"),
+            (r#"{"id":"x","do":"accept","sesion":"1-1"}"#, Some("x"), "sesion"),
+            (r#"{"id":"x","do":"accept","session":"seven"}"#, Some("x"), "looks like 3-17"),
+            (r#"{"id":"x","do":"say"}"#, Some("x"), "either"),
+            (r#"{"id":"x","do":"say","base64":"*"}"#, Some("x"), "not base64"),
+            (r#"{"id":"x","do":"invite"}"#, Some("x"), "to"),
+            (r#"{"id":"x","do":"invite","to":"sip:a@b","via":"h:x"}"#, Some("x"), "not a port"),
+            (r#"{"id":{},"do":"quit"}"#, None, "string or a number"),
+        ] {
+            let (id, what) = command(line).unwrap_err();
+            assert_eq!(id.as_deref(), mark, "{line}");
+            assert!(what.contains(part), "{line}: {what}");
+        }
+    }
+}

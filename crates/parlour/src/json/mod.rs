@@ -1,0 +1,263 @@
+//! JSON lines: events out, commands in. The format is written down in docs/json.md; [`VERSION`] counts its breaks.
+
+mod command;
+mod payload;
+
+use std::borrow::Cow;
+use std::time::Duration;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD as BASE64;
+use parlour_msrp::Body;
+use parlour_proto::event::What;
+use serde::Serialize;
+use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
+
+use crate::command::Outcome;
+use crate::model::SessionName;
+use crate::store::{NewMessage, Row, Saying};
+
+pub(crate) use command::command;
+pub(crate) use payload::{kind, payload, saying};
+
+/// Stands in every line as `v`. A new version may take meaning away; within one, fields and types are only added.
+pub(crate) const VERSION: u32 = 1;
+
+/// Octets of a command line, its end included.
+pub(crate) const LONGEST_COMMAND: usize = 4 * 1024 * 1024;
+
+/// A line for a live event. `file` is where a spooled body lies.
+pub(crate) fn event_line(
+    seq: Option<u64>,
+    time: Duration,
+    account: &str,
+    session: Option<SessionName>,
+    what: &What,
+    file: Option<&str>,
+) -> String {
+    let session = session.map(|session| session.to_string());
+    let mut line = envelope(seq, time, Some(account), session.as_deref(), kind(what));
+    push_object(&mut line, &payload(what));
+    if let What::Message(message) = what {
+        match &message.body {
+            Body::Inline(octets) => push_body(&mut line, &message.content_type, octets),
+            Body::Spooled { .. } => push_field(&mut line, "file", &file),
+        }
+    }
+    line.push('}');
+    line
+}
+
+/// A line for a stored event.
+pub(crate) fn row_line(row: &Row) -> String {
+    let mut line = envelope(Some(row.seq), row.time, Some(&row.account), row.session.as_deref(), &row.kind);
+    push_object(&mut line, &row.json);
+    if let Some(body) = &row.body {
+        match &body.file {
+            Some(file) => push_field(&mut line, "file", &file.to_string_lossy()),
+            None => push_body(&mut line, &body.content_type, &body.octets),
+        }
+    }
+    line.push('}');
+    line
+}
+
+/// A line for a message of the history: as [`row_line`], with its state.
+pub(crate) fn saying_line(saying: &Saying) -> String {
+    let mut line = row_line(&saying.row);
+    line.pop();
+    push_field(&mut line, "state", &saying.state);
+    if let Some(why) = &saying.why {
+        push_field(&mut line, "why", why);
+    }
+    line.push('}');
+    line
+}
+
+/// A line for a message of ours that is durable now.
+pub(crate) fn said_line(
+    seq: u64,
+    time: Duration,
+    account: &str,
+    session: SessionName,
+    peer: &str,
+    message: &NewMessage,
+) -> String {
+    let mut line = envelope(Some(seq), time, Some(account), Some(&session.to_string()), "message");
+    push_object(&mut line, &saying(peer, message));
+    push_body(&mut line, &message.content_type, &message.body);
+    line.push('}');
+    line
+}
+
+/// The line that answers a command.
+pub(crate) fn outcome_line(time: Duration, outcome: &Outcome) -> String {
+    let kind = if outcome.what.is_ok() { "result" } else { "error" };
+    let mut line = envelope(None, time, None, None, kind);
+    if let Some(id) = &outcome.id {
+        push_field(&mut line, "id", id);
+    }
+    match &outcome.what {
+        Ok(achieved) => {
+            if let Some(session) = achieved.session {
+                push_field(&mut line, "session", &session.to_string());
+            }
+            if let Some(message_id) = &achieved.message_id {
+                push_field(&mut line, "message_id", message_id);
+            }
+        }
+        Err(what) => push_field(&mut line, "what", what),
+    }
+    line.push('}');
+    line
+}
+
+/// A line that says something about the program itself.
+pub(crate) fn notice_line(time: Duration, kind: &str, what: &str) -> String {
+    let mut line = envelope(None, time, None, None, kind);
+    push_field(&mut line, "what", &what);
+    line.push('}');
+    line
+}
+
+/// The first line of a run: where it listens and who it is.
+pub(crate) fn ready_line(time: Duration, run: u64, addresses: &[String], listening: &[String]) -> String {
+    let mut line = envelope(None, time, None, None, "ready");
+    push_field(&mut line, "run", &run);
+    push_field(&mut line, "addresses", addresses);
+    push_field(&mut line, "listening", listening);
+    line.push('}');
+    line
+}
+
+/// As [`rfc3339`], to the second.
+pub(crate) fn seconds(time: Duration) -> String {
+    rfc3339(Duration::from_secs(time.as_secs()))
+}
+
+/// Octets of a text that is UTF-8, else `None`.
+fn as_text<'a>(content_type: &str, octets: &'a [u8]) -> Option<&'a str> {
+    let is_text = content_type.get(..5).is_some_and(|start| start.eq_ignore_ascii_case("text/"));
+    if is_text { std::str::from_utf8(octets).ok() } else { None }
+}
+
+fn envelope(
+    seq: Option<u64>,
+    time: Duration,
+    account: Option<&str>,
+    session: Option<&str>,
+    kind: &str,
+) -> String {
+    let head = Envelope { v: VERSION, seq, time: &rfc3339(time), account, session, r#type: kind };
+    let mut line = serde_json::to_string(&head).unwrap_or_else(|_| "{}".into());
+    line.pop();
+    line
+}
+
+/// Adds the fields of an object to a line that is open.
+fn push_object(line: &mut String, object: &str) {
+    let fields = object.strip_prefix('{').and_then(|rest| rest.strip_suffix('}')).unwrap_or_default();
+    if !fields.is_empty() {
+        line.push(',');
+        line.push_str(fields);
+    }
+}
+
+fn push_field(line: &mut String, name: &str, value: &(impl Serialize + ?Sized)) {
+    if let Ok(value) = serde_json::to_string(value) {
+        line.push_str(",\"");
+        line.push_str(name);
+        line.push_str("\":");
+        line.push_str(&value);
+    }
+}
+
+fn push_body(line: &mut String, content_type: &str, octets: &[u8]) {
+    match as_text(content_type, octets) {
+        Some(text) => push_field(line, "text", text),
+        None => push_field(line, "base64", &BASE64.encode(octets)),
+    }
+}
+
+/// As RFC 3339 writes it, in UTC, to the microsecond.
+pub(crate) fn rfc3339(time: Duration) -> String {
+    let nanos = i128::try_from(time.as_micros()).unwrap_or(0).saturating_mul(1000);
+    let date = OffsetDateTime::from_unix_timestamp_nanos(nanos).unwrap_or(OffsetDateTime::UNIX_EPOCH);
+    date.format(&Rfc3339).unwrap_or_default()
+}
+
+#[derive(Serialize)]
+struct Envelope<'a> {
+    v: u32,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    seq: Option<u64>,
+    time: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    account: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    session: Option<&'a str>,
+    r#type: &'a str,
+}
+
+/// A message's text for a person: what can be read of it, or what it is instead.
+pub(crate) fn readable<'a>(content_type: &str, octets: &'a [u8]) -> Cow<'a, str> {
+    match as_text(content_type, octets) {
+        Some(text) => Cow::Borrowed(text),
+        None => Cow::Owned(format!("[{content_type}, {} octets]", octets.len())),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use parlour_proto::event::{Ended, Incoming, Peer};
+    use parlour_proto::io::{Receipt, SessionId};
+
+    use super::*;
+
+    fn message(content_type: &str, body: &[u8]) -> What {
+        What::Message(Incoming {
+            receipt: Receipt(1),
+            message_id: "m1".into(),
+            from: Peer { address: "sip:a@x".into(), display_name: Some("A \"B\"".into()), verified: true },
+            claimed_from: None,
+            sent_at: None,
+            subject: None,
+            content_type: content_type.into(),
+            body: Body::Inline(body.to_vec()),
+            body_offset: 0,
+            renderable: true,
+        })
+    }
+
+    fn line(what: &What) -> serde_json::Value {
+        let session = SessionName { run: 3, session: SessionId(17) };
+        let line = event_line(Some(9), Duration::from_millis(1_500), "sip:us@x", Some(session), what, None);
+        serde_json::from_str(&line).unwrap()
+    }
+
+    #[test]
+    fn a_message_is_one_object_with_its_text() {
+        let json = line(&message("text/plain;charset=utf-8", "h\u{e9}\n".as_bytes()));
+        let expected = serde_json::json!({
+            "v": 1, "seq": 9, "time": "1970-01-01T00:00:01.5Z", "account": "sip:us@x", "session": "3-17",
+            "type": "message", "direction": "in", "message_id": "m1",
+            "from": {"address": "sip:a@x", "display_name": "A \"B\"", "verified": true},
+            "content_type": "text/plain;charset=utf-8", "renderable": true, "size": 4, "text": "h\u{e9}\n",
+        });
+        assert_eq!(json, expected);
+    }
+
+    #[test]
+    fn octets_that_are_no_text_are_base64() {
+        assert_eq!(line(&message("image/png", b"\x89P"))["base64"], "iVA=");
+        assert_eq!(line(&message("text/plain", b"\xff"))["base64"], "/w==");
+    }
+
+    #[test]
+    fn an_event_without_fields_of_its_own_is_an_object_too() {
+        assert_eq!(line(&What::Connected)["type"], "connected");
+        let ended = line(&What::Ended(Ended::Refused { status: 486, reason: "Busy Here".into() }));
+        assert_eq!(ended["end"], serde_json::json!({"how": "refused", "status": 486, "reason": "Busy Here"}));
+    }
+}

@@ -1,0 +1,223 @@
+//! What an event tells, as JSON.
+
+use parlour_msrp::Body;
+use parlour_proto::event::{Ended, Incoming, Peer, Progress, What};
+use serde::Serialize;
+
+use crate::store::NewMessage;
+
+/// The name of an event's kind: `type` in its line.
+pub(crate) fn kind(what: &What) -> &'static str {
+    match what {
+        What::Registered { .. } => "registered",
+        What::RegistrationFailed { .. } => "registration_failed",
+        What::Unregistered => "unregistered",
+        What::Invited { .. } => "invited",
+        What::Missed { .. } => "missed",
+        What::Inviting { .. } => "inviting",
+        What::Ringing => "ringing",
+        What::Established { .. } => "established",
+        What::Connected => "connected",
+        What::Message(_) => "message",
+        What::Receiving { .. } => "receiving",
+        What::Incomplete { .. } => "incomplete",
+        What::Progress { .. } => "progress",
+        What::Ended(_) => "ended",
+        What::Explain(_) => "explain",
+    }
+}
+
+/// What an event's line tells besides the envelope and the body: a JSON object.
+pub(crate) fn payload(what: &What) -> String {
+    let payload = match what {
+        What::Registered { identities, expires } => {
+            Payload::Registered { identities, expires: expires.as_secs() }
+        }
+        What::RegistrationFailed { status, why, retry } => {
+            Payload::RegistrationFailed { status: *status, why, retry: retry.map(|retry| retry.as_secs()) }
+        }
+        What::Unregistered | What::Ringing | What::Connected => Payload::Nothing {},
+        What::Invited { peer, subject } => {
+            Payload::Invited { peer: peer.into(), subject: subject.as_deref() }
+        }
+        What::Missed { peer, why } => Payload::Missed { peer: peer.into(), end: why.into() },
+        What::Inviting { to } => Payload::Inviting { to },
+        What::Established { peer, session_identity } => {
+            Payload::Established { peer: peer.into(), session_identity }
+        }
+        What::Message(message) => Payload::from(message),
+        What::Receiving { message_id, received, total } => {
+            Payload::Receiving { message_id, received: *received, total: *total }
+        }
+        What::Incomplete { message_id, received, why } => {
+            Payload::Incomplete { message_id, received: *received, why }
+        }
+        What::Progress { message_id, progress } => {
+            let (state, why) = match progress {
+                Progress::Sent => ("sent", None),
+                Progress::Acknowledged => ("acknowledged", None),
+                Progress::Failed { why } => ("failed", Some(why.as_str())),
+            };
+            Payload::Progress { message_id, state, why }
+        }
+        What::Ended(why) => Payload::Ended { end: why.into() },
+        What::Explain(explain) => {
+            Payload::Explain { clause: explain.clause, decision: &explain.decision, input: &explain.input }
+        }
+    };
+    serde_json::to_string(&payload).unwrap_or_else(|_| "{}".into())
+}
+
+/// As [`payload`], for a message of ours.
+pub(crate) fn saying(peer: &str, message: &NewMessage) -> String {
+    let payload = Payload::Outgoing {
+        direction: "out",
+        message_id: &message.message_id,
+        to: peer,
+        content_type: &message.content_type,
+        size: message.body.len(),
+    };
+    serde_json::to_string(&payload).unwrap_or_else(|_| "{}".into())
+}
+
+#[derive(Serialize)]
+#[serde(untagged)]
+enum Payload<'a> {
+    Nothing {},
+    Registered {
+        identities: &'a [String],
+        expires: u64,
+    },
+    RegistrationFailed {
+        status: Option<u16>,
+        why: &'a str,
+        retry: Option<u64>,
+    },
+    Invited {
+        peer: Party<'a>,
+        subject: Option<&'a str>,
+    },
+    Missed {
+        peer: Party<'a>,
+        end: End<'a>,
+    },
+    Inviting {
+        to: &'a str,
+    },
+    Established {
+        peer: Party<'a>,
+        session_identity: &'a str,
+    },
+    Message {
+        direction: &'static str,
+        message_id: &'a str,
+        from: Party<'a>,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        claimed_from: Option<&'a str>,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        sent_at: Option<&'a str>,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        subject: Option<&'a str>,
+        content_type: &'a str,
+        renderable: bool,
+        size: u64,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        body_offset: Option<u64>,
+    },
+    Outgoing {
+        direction: &'static str,
+        message_id: &'a str,
+        to: &'a str,
+        content_type: &'a str,
+        size: usize,
+    },
+    Receiving {
+        message_id: &'a str,
+        received: u64,
+        total: Option<u64>,
+    },
+    Incomplete {
+        message_id: &'a str,
+        received: u64,
+        why: &'a str,
+    },
+    Progress {
+        message_id: &'a str,
+        state: &'static str,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        why: Option<&'a str>,
+    },
+    Ended {
+        end: End<'a>,
+    },
+    Explain {
+        clause: &'a str,
+        decision: &'a str,
+        input: &'a str,
+    },
+}
+
+impl<'a> From<&'a Incoming> for Payload<'a> {
+    fn from(message: &'a Incoming) -> Self {
+        let size = match &message.body {
+            Body::Inline(octets) => u64::try_from(octets.len()).unwrap_or(u64::MAX),
+            Body::Spooled { size, .. } => *size,
+        };
+        Payload::Message {
+            direction: "in",
+            message_id: &message.message_id,
+            from: (&message.from).into(),
+            claimed_from: message.claimed_from.as_deref(),
+            sent_at: message.sent_at.as_deref(),
+            subject: message.subject.as_deref(),
+            content_type: &message.content_type,
+            renderable: message.renderable,
+            size,
+            body_offset: Some(message.body_offset).filter(|offset| *offset > 0),
+        }
+    }
+}
+
+#[derive(Serialize)]
+struct Party<'a> {
+    address: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    display_name: Option<&'a str>,
+    verified: bool,
+}
+
+impl<'a> From<&'a Peer> for Party<'a> {
+    fn from(peer: &'a Peer) -> Self {
+        Party { address: &peer.address, display_name: peer.display_name.as_deref(), verified: peer.verified }
+    }
+}
+
+#[derive(Serialize)]
+#[serde(tag = "how", rename_all = "snake_case")]
+enum End<'a> {
+    Left,
+    PeerLeft,
+    Cancelled { elsewhere: bool },
+    Declined { status: u16 },
+    NoAnswer,
+    Refused { status: u16, reason: &'a str },
+    NoAck,
+    MediaFailed { why: &'a str },
+    Lost { why: &'a str },
+}
+
+impl<'a> From<&'a Ended> for End<'a> {
+    fn from(ended: &'a Ended) -> Self {
+        match ended {
+            Ended::Left => End::Left,
+            Ended::PeerLeft => End::PeerLeft,
+            Ended::Cancelled { elsewhere } => End::Cancelled { elsewhere: *elsewhere },
+            Ended::Declined { status } => End::Declined { status: *status },
+            Ended::NoAnswer => End::NoAnswer,
+            Ended::Refused { status, reason } => End::Refused { status: *status, reason },
+            Ended::NoAck => End::NoAck,
+            Ended::MediaFailed { why } => End::MediaFailed { why },
+            Ended::Lost { why } => End::Lost { why },
+        }
+    }
+}
