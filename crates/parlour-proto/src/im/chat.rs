@@ -278,7 +278,12 @@ impl Core {
                 self.arm(&mut session, Why::Session, self.now.instant + BYE_BEHIND);
                 self.sessions.put(session);
             }
-            other @ (Phase::Inviting(_) | Phase::Invited(_) | Phase::Live(_) | Phase::Leaving(_)) => {
+            // A peer may connect, and break, before its final response: the INVITE must not be left alone.
+            other @ Phase::Inviting(_) => {
+                session.phase = other;
+                self.take_back(session);
+            }
+            other @ (Phase::Invited(_) | Phase::Live(_) | Phase::Leaving(_)) => {
                 session.phase = other;
                 self.leave_broken(session, why);
             }

@@ -232,6 +232,8 @@ impl Core {
     pub(crate) fn never_acknowledged(&mut self, id: SessionId) {
         let Some(mut session) = self.sessions.take(id) else { return };
         self.disarm_all(&mut session);
+        // An offer of ours that nobody answered has its MSRP session too.
+        self.drop_media(&session);
         if let Phase::Answered(answered) = session.phase {
             let live = Live { talk: answered.talk, reanswered: None, broken: None };
             session.phase = Phase::Live(Box::new(live));
