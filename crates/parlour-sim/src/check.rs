@@ -206,6 +206,12 @@ impl Checker {
         if load.transactions > self.limits.transactions || load.invitations > self.limits.pending {
             self.broken(Rule::Limits, format!("{load:?} at {} ms", now.as_millis()));
         }
+        if load.msrp_sessions > load.sessions {
+            self.broken(
+                Rule::Empty,
+                format!("an MSRP session outlives its session: {load:?} at {} ms", now.as_millis()),
+            );
+        }
         let invited = model.sessions.values().filter(|talk| talk.stage == Stage::Invited).count();
         if model.sessions.len() != load.sessions || invited < load.invitations {
             let sessions = &model.sessions;

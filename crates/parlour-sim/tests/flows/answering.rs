@@ -236,6 +236,18 @@ fn an_invite_without_an_offer_gets_one_in_the_200() {
 }
 
 #[test]
+fn our_own_offer_is_forgotten_when_no_ack_comes() {
+    let mut call = Call::new(accepting(Accept::All));
+    call.send(call.script.invite_with("", ""));
+    call.status(200);
+    call.world.run_to(32_000);
+    let bye = call.request("BYE");
+    let ok = call.script.respond(bye.message(), "200 OK", "", "");
+    call.send(ok);
+    call.over();
+}
+
+#[test]
 fn an_answer_in_ack_that_cannot_be_used_ends_the_session() {
     let mut call = Call::new(accepting(Accept::All));
     call.send(call.script.invite_with("", ""));
