@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use parlour_msrp::uri::MsrpPath;
 use parlour_msrp::{
     Body, Event, Incomplete, Input, Limits, Output, Receipt, Role, SessionFailure, SessionSpec, SpoolId,
     Verdict,
@@ -214,6 +215,19 @@ fn a_message_waits_60_s_for_its_next_chunk() {
     bob.receive(rest);
     bob.receive(&chunk("tid4", "m3m3", "1-2/2", "hi", '$'));
     assert_eq!(bob.take_message().1, "hi");
+}
+
+//= IM M-6 test
+#[test]
+fn a_slow_chunk_is_waited_for_as_long_as_octets_come() {
+    let (mut bob, _) = Bob::bound();
+    let text = chunk("tid1", "m1m1", "1-5/5", "hello", '$');
+    for piece in text.as_bytes().chunks(40) {
+        bob.input(Input::Received { connection: PEER, bytes: piece });
+        bob.wait(Duration::from_secs(50));
+    }
+    assert_eq!(bob.take_message().1, "hello");
+    assert_eq!(bob.next, None);
 }
 
 //= IM M-2 test
@@ -442,9 +456,15 @@ fn what_is_framed_but_wrong_is_answered() {
 //= IM M-11 test
 #[test]
 fn a_response_goes_to_the_previous_hop_but_for_other_methods_all_the_way() {
-    let (mut bob, _) = Bob::bound();
     let relay = "msrp://relay.example.com:9/r;tcp";
     let path = format!("{relay} {ALICE}");
+    // The relay may stand in the SDP or not.
+    let mut bob = Bob::new();
+    bob.open(SessionSpec { peer: MsrpPath::parse(&path).expect("a path"), ..spec(Role::Passive) });
+    bob.connect(PEER);
+    bob.receive(&send("bind", &["Message-ID: hello"], None, '$').replace(ALICE, &path));
+    assert_eq!(bob.take_text(PEER), response("bind", "200 OK").replace(ALICE, relay));
+    let (mut bob, _) = Bob::bound();
     let refused = send("tid1", &["Message-ID: m1m1"], Some("x"), '$').replace("text/plain", "text/html");
     for (text, status, to) in [
         (refused, "415 Media Type Not Supported", relay),
