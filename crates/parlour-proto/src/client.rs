@@ -402,19 +402,17 @@ impl Client {
             Ok(message) => message,
             Err(fault) => return self.core.malformed(flow, &fault),
         };
-        if let Err(fault) = door(&message) {
-            if message.is_request() {
-                self.core.turned_away(flow, &message, &fault);
-            }
-            return;
-        }
+        let core = match door(&message) {
+            Ok(core) => core,
+            Err(fault) => return self.core.turned_away(flow, &message, fault),
+        };
         let Some(source) = self.core.flows.peer(flow) else { return };
         if !self.core.admit(flow, &message) {
             return;
         }
         match self.core.tx.receive(self.core.now.instant, flow, source, &message) {
-            Incoming::Request { id, merged } => self.core.request_came(flow, id, merged, &message),
-            Incoming::Cancel { id, invite } => self.core.cancel_came(flow, id, invite, &message),
+            Incoming::Request { id, merged } => self.core.request_came(flow, id, merged, &message, &core),
+            Incoming::Cancel { id, invite } => self.core.cancel_came(flow, id, invite, &message, &core),
             Incoming::Ack => self.core.ack_came(&message),
             Incoming::Response { id } => self.core.response_came(flow, id, &message),
             Incoming::Overload => self.core.overloaded(flow, &message),

@@ -124,12 +124,12 @@ impl Core {
             }
         }
         let description = agreed.description.clone();
-        live.talk.dialog.refresh_target(request).map_err(PeerFault::Header)?;
+        live.talk.dialog.refresh_target(request)?;
         //= IM G-3
         if request.has(Name::Allow) {
             live.talk.remote.allow = request.allow();
         }
-        let cseq = request.one::<CSeq<'_>>().map_err(PeerFault::Header)?.number;
+        let cseq = request.one::<CSeq<'_>>()?.number;
         let body = Some(("application/sdp", &*description));
         let reply = Reply { status: 200, reason: "OK", body, ..Reply::default() };
         let octets = self.response(request, flow, Some(session.account), &reply);

@@ -4,8 +4,9 @@ use crate::event::Ended;
 use crate::fault::PeerFault;
 use crate::im::Core;
 use crate::im::core::Purpose;
+use crate::im::screen::abilities;
 use crate::im::session::Phase;
-use crate::im::stamp::{ALLOW, Reply};
+use crate::im::stamp::Reply;
 use crate::io::{AccountId, FlowId, SessionId, Why};
 use crate::sip::fault::Fault;
 use crate::sip::header::To;
@@ -18,15 +19,14 @@ impl Core {
     /// A message that cannot be read as a whole: answered if enough of it can, else dropped (catalogue 1.3 row 28).
     pub(crate) fn malformed(&mut self, flow: FlowId, fault: &ParseFault<'_>) {
         if let Some(request) = fault.answerable() {
-            self.answer_statelessly(flow, request, fault.fault.status(), &fault.fault.reason(), &[]);
+            self.refuse_statelessly(flow, request, &PeerFault::Sip(fault.fault));
         }
     }
 
     /// A request that passed the parser and not the door.
-    pub(crate) fn turned_away(&mut self, flow: FlowId, request: &Message<'_>, fault: &Fault) {
-        let core = [Name::From, Name::To, Name::CallId, Name::CSeq];
-        if request.top_via().is_ok() && core.iter().all(|name| request.has(*name)) {
-            self.answer_statelessly(flow, request, fault.status(), &fault.reason(), &[]);
+    pub(crate) fn turned_away(&mut self, flow: FlowId, request: &Message<'_>, fault: Fault) {
+        if request.is_answerable() {
+            self.refuse_statelessly(flow, request, &PeerFault::Sip(fault));
         }
     }
 
@@ -42,7 +42,7 @@ impl Core {
         if request.method().is_none_or(|method| method == Method::Ack) {
             return;
         }
-        let Ok(via) = request.top_via() else { return };
+        let Some(via) = request.return_path() else { return };
         // RFC 3261 8.2.7: the same request gets the same To tag.
         let tag = self.stateless_tag(request);
         let reply = Reply { status, reason, rows, tag: Some(&tag), body: None };
@@ -91,7 +91,7 @@ impl Core {
     }
 
     fn refuse_statelessly(&mut self, flow: FlowId, request: &Message<'_>, fault: &PeerFault) {
-        let refused = fault.refused(ALLOW, "", self.retry_after());
+        let refused = fault.refused(request, &abilities(), "", self.retry_after());
         self.answer_statelessly(flow, request, refused.status, &refused.reason, &refused.rows);
     }
 

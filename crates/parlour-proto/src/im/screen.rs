@@ -2,15 +2,15 @@
 
 use crate::fault::PeerFault;
 use crate::im::Core;
-use crate::im::inbound::has_to_tag;
-use crate::im::stamp::{ALLOW, ALLOWED, FEATURE, Reply};
+use crate::im::stamp::{ALLOWED, FEATURE, Reply};
 use crate::io::{AccountId, FlowId};
-use crate::sip::header::{AcceptContact, CSeq, ContentType, MaxForwards, RejectContact};
+use crate::sip::door::{self, Abilities};
+use crate::sip::header::{AcceptContact, MaxForwards, MethodSet, RejectContact};
 use crate::sip::message::Message;
 use crate::sip::method::Method;
 use crate::sip::name::Name;
 use crate::sip::tx::ServerId;
-use crate::sip::uri::{Scheme, Uri};
+use crate::sip::uri::Scheme;
 
 /// The pseudonym that Warning shows instead of our host (catalogue 1.3, X-44).
 const PSEUDONYM: &str = "parlour";
@@ -24,9 +24,10 @@ impl Core {
         server: ServerId,
         merged: bool,
         request: &Message<'_>,
+        core: &door::Core<'_>,
     ) {
-        let account = self.addressee(request);
-        if let Err(fault) = self.screen(flow, server, merged, request, account) {
+        let account = self.addressee(core);
+        if let Err(fault) = self.screen(flow, server, merged, request, core, account) {
             self.refuse(flow, server, request, account, &fault);
         }
     }
@@ -37,69 +38,47 @@ impl Core {
         server: ServerId,
         merged: bool,
         request: &Message<'_>,
+        core: &door::Core<'_>,
         account: Option<AccountId>,
     ) -> Result<(), PeerFault> {
-        let method = request.method().unwrap_or(Method::Other);
-        let inside = has_to_tag(request);
+        let inside = core.to.tag().is_some();
         if account.is_some() && !inside {
             // RFC 3841 6: caller preferences come before 8.2.1.
             preferences(request)?;
         }
-        // RFC 3261 8.2.1
-        if method == Method::Other {
-            let token = request.one::<CSeq<'_>>().map(|cseq| cseq.method_text.to_vec()).unwrap_or_default();
-            return Err(PeerFault::MethodUnknown(String::from_utf8_lossy(&token).into_owned()));
-        }
-        if !ALLOWED.contains(&method) {
-            return Err(PeerFault::MethodNotAllowed(method));
-        }
+        let can = abilities();
+        door::method(request, &can)?;
+        door::scheme(core)?;
         // RFC 3261 8.2.2.1
-        let account = match (request_scheme(request)?, account) {
-            (_, Some(account)) => account,
+        let Some(account) = account else {
             // RFC 3261 16.3: whoever is not the target answers like a proxy that would have to pass the request on.
-            (_, None) if matches!(request.maybe::<MaxForwards>(), Ok(Some(MaxForwards(0)))) => {
-                return Err(PeerFault::TooManyHops);
-            }
-            (_, None) => return Err(PeerFault::NotFound),
+            let last_hop = matches!(request.maybe::<MaxForwards>(), Ok(Some(MaxForwards(0))));
+            return Err(if last_hop { PeerFault::TooManyHops } else { PeerFault::NotFound });
         };
         // RFC 3261 8.2.2.2
         if merged {
             return Err(PeerFault::Merged);
         }
         if inside {
+            door::extensions(request, &can)?;
             return self.request_inside(flow, server, request);
         }
-        require(request)?;
-        content(request)?;
-        match method {
-            Method::Invite => self.invited(flow, server, request, account),
-            Method::Options => {
+        door::extensions(request, &can)?;
+        door::content(request, &can)?;
+        match request.method() {
+            Some(Method::Invite) => self.invited(flow, server, request, account),
+            Some(Method::Options) => {
                 self.options(flow, server, request, account, false);
                 Ok(())
             }
             // RFC 3261 15.1.2: a BYE without a dialog.
-            Method::Bye
-            | Method::Ack
-            | Method::Cancel
-            | Method::Register
-            | Method::Message
-            | Method::Notify
-            | Method::Subscribe
-            | Method::Refer
-            | Method::Update
-            | Method::Prack
-            | Method::Info
-            | Method::Publish
-            | Method::Other => Err(PeerFault::NoDialog),
+            _ => Err(PeerFault::NoDialog),
         }
     }
 
     /// Whose address the Request-URI is.
-    pub(crate) fn addressee(&self, request: &Message<'_>) -> Option<AccountId> {
-        let uri = Uri::parse(request.request_uri()?).ok()?;
-        if !matches!(uri.scheme(), Scheme::Sip | Scheme::Sips) {
-            return None;
-        }
+    pub(crate) fn addressee(&self, core: &door::Core<'_>) -> Option<AccountId> {
+        let uri = core.target.filter(|uri| matches!(uri.scheme(), Scheme::Sip | Scheme::Sips))?;
         let exact = self.accounts.iter().position(|account| account.is_named_by(&uri));
         let position =
             exact.or_else(|| self.accounts.iter().position(|account| account.serves(uri.user())))?;
@@ -115,7 +94,7 @@ impl Core {
         account: Option<AccountId>,
         fault: &PeerFault,
     ) {
-        let refused = fault.refused(ALLOW, PSEUDONYM, self.retry_after());
+        let refused = fault.refused(request, &abilities(), PSEUDONYM, self.retry_after());
         let tag = self.tag();
         let body = matches!(fault, PeerFault::NotAcceptable(_) | PeerFault::Renegotiation)
             .then(|| self.capability_description(flow))
@@ -130,7 +109,7 @@ impl Core {
         let octets = self.response(request, flow, account, &reply);
         self.tx.respond(self.now.instant, server, refused.status, octets);
         let decision = format!("answered {} {}", refused.status, refused.reason);
-        self.explain(account.unwrap_or(AccountId(0)), None, refused.clause, decision, &fault.input());
+        self.explain(account.unwrap_or(AccountId(0)), None, refused.clause, decision, &fault.input(request));
     }
 
     /// A CANCEL (RFC 3261 9.2). `invite` is the transaction that it matches.
@@ -140,8 +119,9 @@ impl Core {
         server: ServerId,
         invite: Option<ServerId>,
         request: &Message<'_>,
+        core: &door::Core<'_>,
     ) {
-        let account = self.addressee(request);
+        let account = self.addressee(core);
         let Some(invite) = invite else {
             return self.refuse(flow, server, request, account, &PeerFault::NoDialog);
         };
@@ -202,53 +182,9 @@ impl Core {
     }
 }
 
-fn request_scheme(request: &Message<'_>) -> Result<(), PeerFault> {
-    let octets = request.request_uri().unwrap_or_default();
-    let text =
-        || String::from_utf8_lossy(octets.split(|c| *c == b':').next().unwrap_or_default()).into_owned();
-    match Uri::parse(octets) {
-        Ok(uri) => match uri.scheme() {
-            Scheme::Sip | Scheme::Sips => Ok(()),
-            Scheme::Tel | Scheme::Other => Err(PeerFault::Scheme(text())),
-        },
-        Err(fault) => Err(PeerFault::Malformed(format!("Bad Request-URI: {fault}"))),
-    }
-}
-
-/// RFC 3261 8.2.2.3: we support no extension that may be required.
-fn require(request: &Message<'_>) -> Result<(), PeerFault> {
-    let tags: Vec<String> = request
-        .values(Name::Require)
-        .filter(|tag| !tag.is_empty())
-        .map(|tag| crate::text::neutral(&String::from_utf8_lossy(tag)))
-        .collect();
-    if tags.is_empty() { Ok(()) } else { Err(PeerFault::Require(tags)) }
-}
-
-/// RFC 3261 8.2.3: a body that we may not ignore has to be one that we understand.
-fn content(request: &Message<'_>) -> Result<(), PeerFault> {
-    for coding in request.values(Name::ContentEncoding) {
-        if !coding.is_empty() && !coding.eq_ignore_ascii_case(b"identity") {
-            return Err(PeerFault::BodyEncoding(String::from_utf8_lossy(coding).into_owned()));
-        }
-    }
-    if request.body().is_empty() {
-        return Ok(());
-    }
-    let Some(kind) = request.maybe::<ContentType<'_>>().map_err(PeerFault::Header)? else {
-        return Err(PeerFault::Malformed("Missing Content-Type: there is a body".into()));
-    };
-    let described = kind.media_type.eq_ignore_ascii_case("application/sdp");
-    let taken = described && request.method() == Some(Method::Invite);
-    // RFC 3261 20.11: a body whose handling is optional may be ignored.
-    let optional = request.rows(Name::ContentDisposition).any(|row| {
-        row.to_ascii_lowercase().split(|c| *c == b';').any(|part| part.trim_ascii() == b"handling=optional")
-    });
-    // A body that says nothing to the method, such as one in OPTIONS, asks for nothing.
-    if taken || optional || (described && request.method() != Some(Method::Invite)) {
-        return Ok(());
-    }
-    Err(PeerFault::BodyType(kind.media_type.to_owned()))
+/// What we take: no extension that may be required yet, and no body but session descriptions.
+pub(crate) fn abilities() -> Abilities<'static> {
+    Abilities { methods: MethodSet::of(ALLOWED), options: &[], media_types: &["application/sdp"] }
 }
 
 /// Whether the caller's preferences exclude the one feature that we register (RFC 3841 6 and 7.2.4).

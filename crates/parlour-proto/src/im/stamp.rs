@@ -2,7 +2,6 @@
 
 use crate::config::PreferredIdentity;
 use crate::im::Core;
-use crate::im::inbound::has_to_tag;
 use crate::io::{AccountId, FlowId, Transport};
 use crate::sip::dialog::Dialog;
 use crate::sip::header::{Contact, RecordRoute};
@@ -59,18 +58,7 @@ impl Core {
             out.copy(request, Name::RecordRoute);
         }
         out.copy(request, Name::From);
-        match (has_to_tag(request), reply.tag, request.rows(Name::To).next()) {
-            // RFC 3261 8.2.6.2: a To without a tag gets one.
-            (false, Some(tag), Some(to)) => {
-                let mut value = to.to_vec();
-                value.extend_from_slice(b";tag=");
-                value.extend_from_slice(tag.as_bytes());
-                out.row(Name::To, value);
-            }
-            (_, _, _) => {
-                out.copy(request, Name::To);
-            }
-        }
+        out.to_with_tag(request, reply.tag);
         out.copy(request, Name::CallId).copy(request, Name::CSeq);
         let options = request.method() == Some(Method::Options) && reply.status == 200;
         if makes_dialog || options {

@@ -13,11 +13,11 @@ use crate::im::trust;
 use crate::io::{AccountId, FlowId, SessionId, Why};
 use crate::sdp;
 use crate::sip::dialog::Dialog;
-use crate::sip::header::{Contact, Expires};
+use crate::sip::door::dialog_contact;
+use crate::sip::header::Expires;
 use crate::sip::message::Message;
 use crate::sip::name::Name;
 use crate::sip::tx::{ServerId, T1, T2};
-use crate::sip::uri::{Scheme, Uri};
 use crate::verb::{Decline, Misuse};
 
 /// RFC 3261 13.3.1.1: a non-100 provisional response every minute keeps proxies from giving up.
@@ -32,8 +32,10 @@ impl Core {
         request: &Message<'_>,
         account: AccountId,
     ) -> Result<(), PeerFault> {
-        let contact = dialog_contact(request)?;
-        let peer = trust::caller(request, self.trust(flow)).map_err(PeerFault::Header)?;
+        //= IM G-4v
+        dialog_contact(request)?;
+        let contact = request.values(Name::Contact).next().unwrap_or_default();
+        let peer = trust::caller(request, self.trust(flow))?;
         //= IM S-1
         let offer = match request.body() {
             //= IM S-1a
@@ -58,10 +60,10 @@ impl Core {
         self.room_to_ring(&peer.address)?;
 
         let tag = self.tag();
-        let dialog = Dialog::uas(request, &tag).map_err(PeerFault::Header)?;
+        let dialog = Dialog::uas(request, &tag)?;
         let remote = Remote {
             //= IM G-4
-            session_identity: contact.into(),
+            session_identity: String::from_utf8_lossy(contact).into(),
             //= IM G-3
             allow: request.allow(),
         };
@@ -293,23 +295,5 @@ impl Core {
             self.arm(&mut session, Why::Resend2xx, self.now.instant + interval);
         }
         self.sessions.put(session);
-    }
-}
-
-/// The Contact of an INVITE that makes a dialog, byte-exact (RFC 3261 8.1.1.8, 12.1.1).
-//= IM G-4v
-fn dialog_contact<'a>(request: &Message<'a>) -> Result<String, PeerFault> {
-    let mut rows = request.values(Name::Contact).filter(|value| !value.is_empty());
-    let raw: &'a [u8] = rows.next().ok_or(PeerFault::Contact("an INVITE needs one"))?;
-    if rows.next().is_some() {
-        return Err(PeerFault::Contact("an INVITE has exactly one"));
-    }
-    let Contact::Address(address) = request.one::<Contact<'_>>().map_err(PeerFault::Header)? else {
-        return Err(PeerFault::Contact("* is for REGISTER only"));
-    };
-    match Uri::parse(address.uri).map(|uri| uri.scheme()) {
-        Ok(Scheme::Sip | Scheme::Sips) => Ok(String::from_utf8_lossy(raw).into_owned()),
-        Ok(Scheme::Tel | Scheme::Other) => Err(PeerFault::Contact("not a SIP or SIPS URI")),
-        Err(_) => Err(PeerFault::Contact("not a URI")),
     }
 }

@@ -82,29 +82,58 @@ pub struct Abilities<'s> {
     pub media_types: &'s [&'s str],
 }
 
-/// The checks of RFC 3261 8.2.1 to 8.2.3 that depend on nothing but the request: method, scheme of the Request-URI,
-/// Require, body, and the answer that is asked for.
+/// The checks of RFC 3261 8.2.1 to 8.2.3 that depend on nothing but the request, in their order. Whoever has more to
+/// check in between (RFC 3261 8.2.2.1: is the target one of ours? 8.2.2.2: is it merged?) calls them one by one.
 ///
 /// # Errors
 /// The first of them that fails.
 pub fn screen(request: &Message<'_>, core: &Core<'_>, can: &Abilities<'_>) -> Result<(), Fault> {
-    let Some(method) = request.method() else { return Ok(()) };
-    if method == Method::Other {
-        return Err(Fault::UnknownMethod);
+    method(request, can)?;
+    scheme(core)?;
+    extensions(request, can)?;
+    content(request, can)
+}
+
+/// RFC 3261 8.2.1: is the method one that we take?
+///
+/// # Errors
+/// It is not, or nobody knows it.
+pub fn method(request: &Message<'_>, can: &Abilities<'_>) -> Result<(), Fault> {
+    match request.method() {
+        Some(Method::Other) => Err(Fault::UnknownMethod),
+        Some(method) if !can.methods.contains(method) => Err(Fault::MethodNotAllowed),
+        Some(_) | None => Ok(()),
     }
-    if !can.methods.contains(method) {
-        return Err(Fault::MethodNotAllowed);
-    }
-    if core.target.is_some_and(|uri| uri.scheme() == Scheme::Other) {
-        return Err(Fault::Scheme);
-    }
-    // RFC 3261 8.2.2.3: Require means nothing in ACK and CANCEL.
-    if !matches!(method, Method::Ack | Method::Cancel) && unsupported(request, can.options).next().is_some() {
-        return Err(Fault::Extension);
-    }
+}
+
+/// RFC 3261 8.2.2.1: is the scheme of the Request-URI one that we take?
+///
+/// # Errors
+/// It is not.
+pub fn scheme(core: &Core<'_>) -> Result<(), Fault> {
+    let foreign = core.target.is_some_and(|uri| uri.scheme() == Scheme::Other);
+    if foreign { Err(Fault::Scheme) } else { Ok(()) }
+}
+
+/// RFC 3261 8.2.2.3: do we have all that Require asks for? [`unsupported`] lists what we lack.
+///
+/// # Errors
+/// We do not.
+pub fn extensions(request: &Message<'_>, can: &Abilities<'_>) -> Result<(), Fault> {
+    // Require means nothing in ACK and CANCEL.
+    let asks = !matches!(request.method(), Some(Method::Ack | Method::Cancel));
+    let lacks = asks && unsupported(request, can.options).next().is_some();
+    if lacks { Err(Fault::Extension) } else { Ok(()) }
+}
+
+/// RFC 3261 8.2.3: can we read the body, and give the answer that is asked for?
+///
+/// # Errors
+/// Its type or coding is unknown, or Accept excludes session descriptions.
+pub fn content(request: &Message<'_>, can: &Abilities<'_>) -> Result<(), Fault> {
     body_is_readable(request, can.media_types)?;
     // RFC 3261 13.2.1: the answer to an INVITE is a session description.
-    if method == Method::Invite && !accepts(request, "application/sdp") {
+    if request.method() == Some(Method::Invite) && !accepts(request, "application/sdp") {
         return Err(Fault::NotAcceptable);
     }
     Ok(())

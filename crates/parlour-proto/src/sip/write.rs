@@ -40,21 +40,34 @@ impl Writer {
     pub fn reply(request: &Message<'_>, status: u16, reason: &str, to_tag: Option<&str>) -> Self {
         let mut writer = Writer::response(status, reason);
         writer.copy(request, Name::Via);
-        for name in [Name::From, Name::To, Name::CallId, Name::CSeq] {
-            // Where a row is repeated, which is a fault, one will do.
-            let Some(value) = request.rows(name).next() else { continue };
-            writer.start_row(name);
-            writer.out.extend_from_slice(value);
-            if let Some(tag) = to_tag
-                && name == Name::To
-                && !To::parse(value).is_ok_and(|to| to.tag().is_some())
-            {
-                writer.out.extend_from_slice(b";tag=");
-                writer.clean(tag.as_bytes());
-            }
-            writer.out.extend_from_slice(b"\r\n");
-        }
+        // Where a row is repeated, which is a fault, one will do.
+        writer.copy_first(request, Name::From).to_with_tag(request, to_tag);
+        writer.copy_first(request, Name::CallId).copy_first(request, Name::CSeq);
         writer
+    }
+
+    /// Copies To. One without a tag gets `tag` (RFC 3261 8.2.6.2).
+    pub fn to_with_tag(&mut self, from: &Message<'_>, tag: Option<&str>) -> &mut Self {
+        let Some(value) = from.rows(Name::To).next() else { return self };
+        self.start_row(Name::To);
+        self.out.extend_from_slice(value);
+        if let Some(tag) = tag
+            && !To::parse(value).is_ok_and(|to| to.tag().is_some())
+        {
+            self.out.extend_from_slice(b";tag=");
+            self.clean(tag.as_bytes());
+        }
+        self.out.extend_from_slice(b"\r\n");
+        self
+    }
+
+    fn copy_first(&mut self, from: &Message<'_>, name: Name) -> &mut Self {
+        if let Some(value) = from.rows(name).next() {
+            self.start_row(name);
+            self.out.extend_from_slice(value);
+            self.out.extend_from_slice(b"\r\n");
+        }
+        self
     }
 
     /// Starts the same message again, octet by octet, without its body, its Content-Length and the rows of these names.
