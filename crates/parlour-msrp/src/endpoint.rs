@@ -271,19 +271,10 @@ impl Endpoint {
 
     fn expire(&mut self, deadline: Deadline) {
         match deadline {
+            // Binding a session cancels it.
             Deadline::Unbound(id) => {
-                if let Some(connection) = self.connections.get_mut(&id) {
-                    connection.unbound = None;
-                    if connection.sessions.is_empty() {
-                        self.explain(
-                            None,
-                            id,
-                            "X-21",
-                            "connection closed: it belongs to no session".to_owned(),
-                        );
-                        self.drop_connection(id);
-                    }
-                }
+                self.explain(None, id, "X-21", "connection closed: it belongs to no session".to_owned());
+                self.drop_connection(id);
             }
             Deadline::Bind(id) => self.fail_session(id, SessionFailure::NotBound, SendFailure::SessionEnded),
             Deadline::Response(tid) => self.no_response(tid),

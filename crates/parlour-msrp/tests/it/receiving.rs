@@ -415,6 +415,35 @@ fn reading_stops_while_too_many_messages_have_no_verdict() {
     }
 }
 
+#[test]
+fn reading_stops_while_too_many_octets_have_no_verdict() {
+    let (mut bob, _) = Bob::bound();
+    let mut receipts = Vec::new();
+    for n in 0..5 {
+        assert_eq!(bob.outputs, []);
+        bob.receive(&chunk("tid1", &format!("msg{n}"), "1-*/60000", &"x".repeat(60_000), '$'));
+        receipts.extend(bob.take_events().iter().filter_map(|event| match event {
+            Event::Message { receipt, .. } => Some(*receipt),
+            _ => None,
+        }));
+    }
+    assert_eq!(std::mem::take(&mut bob.outputs), [Output::Hold { connection: PEER }]);
+    for (n, receipt) in receipts.into_iter().enumerate() {
+        bob.settle(receipt, Verdict::Accepted);
+        assert_eq!(bob.outputs.pop().is_some(), n == 2, "after {n}");
+    }
+}
+
+#[test]
+fn reading_goes_on_when_a_message_that_filled_the_spool_is_given_up() {
+    let (mut bob, _) = Bob::bound();
+    bob.receive(&chunk("tid1", "m1m1", "1-*/*", &"x".repeat(300_000), '+'));
+    assert!(bob.outputs.contains(&Output::Hold { connection: PEER }));
+    bob.outputs.clear();
+    bob.receive(&chunk("tid2", "m1m1", "300001-*/*", "", '#'));
+    assert!(bob.outputs.contains(&Output::Resume { connection: PEER }), "{:?}", bob.outputs);
+}
+
 //= IM X-24 test
 #[test]
 fn a_peer_that_does_not_read_is_not_read() {
