@@ -251,7 +251,11 @@ impl Checker {
         if text::method(octets).as_deref() != Some("INVITE") {
             return;
         }
-        let well_formed = text::header(octets, "Via").is_some_and(|via| via.contains(WELL_FORMED));
+        // On a stream, what a script vouches for may follow half a message: then it is not what was sent.
+        let alone = text::start_line(octets).split(' ').count() == 3
+            && text::lossy(octets).matches(" SIP/2.0\r\n").count() == 1
+            && text::header(octets, "CSeq").is_some_and(|cseq| cseq.ends_with(" INVITE"));
+        let well_formed = alone && text::header(octets, "Via").is_some_and(|via| via.contains(WELL_FORMED));
         let tag = text::header(octets, "To").and_then(|to| text::param(&to, "tag"));
         self.invites.entry(key(octets)).or_insert(Invite {
             at: now,
