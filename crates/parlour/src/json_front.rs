@@ -1,6 +1,6 @@
 //! The front end for programs: JSON lines on stdin and stdout.
 
-use std::io::{self, BufRead, BufReader, Read, StdoutLock, Write};
+use std::io::{self, BufRead, BufReader, BufWriter, Read, StdoutLock, Write};
 use std::thread::JoinHandle;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -20,7 +20,7 @@ pub(crate) fn write_events(
     reader: Option<Reader>,
 ) -> io::Result<JoinHandle<()>> {
     std::thread::Builder::new().name("stdout".into()).spawn(move || {
-        let mut front = Front { out: io::stdout().lock(), reader, last: after };
+        let mut front = Front { out: BufWriter::new(io::stdout().lock()), reader, last: after };
         if let Err(error) = front.write_all(told, upto) {
             tracing::warn!(%error, "nobody reads our events any more");
         }
@@ -67,7 +67,7 @@ fn next_line(input: &mut impl BufRead) -> io::Result<Option<Result<String, Strin
 }
 
 struct Front {
-    out: StdoutLock<'static>,
+    out: BufWriter<StdoutLock<'static>>,
     reader: Option<Reader>,
     /// The last number written.
     last: u64,

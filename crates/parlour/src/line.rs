@@ -1,6 +1,6 @@
 //! The front end for people: one line in, one line out.
 
-use std::io::{self, BufRead, BufReader, Read, StdoutLock, Write};
+use std::io::{self, BufRead, BufReader, BufWriter, Read, Write};
 use std::thread::JoinHandle;
 
 use parlour_msrp::Body;
@@ -30,9 +30,11 @@ N is a session's number, needed only when there are several.";
 /// Prints what happens in a thread of its own until the agent ends.
 pub(crate) fn print_events(mut told: Receiver<Told>) -> io::Result<JoinHandle<()>> {
     std::thread::Builder::new().name("stdout".into()).spawn(move || {
-        let mut out = io::stdout().lock();
-        while let Some(told) = told.blocking_recv() {
-            if let Err(error) = print(&mut out, &told) {
+        let mut out = BufWriter::new(io::stdout().lock());
+        let mut batch = Vec::new();
+        while told.blocking_recv_many(&mut batch, 256) > 0 {
+            let printed = batch.drain(..).try_for_each(|told| print(&mut out, &told));
+            if let Err(error) = printed.and_then(|()| out.flush()) {
                 return tracing::warn!(%error, "nobody reads our lines any more");
             }
         }
@@ -107,7 +109,7 @@ fn command(line: &str, run: u64) -> Option<Result<Command, String>> {
     Some(Ok(command.unwrap_or_else(|| say(None, line))))
 }
 
-fn print(out: &mut StdoutLock<'static>, told: &Told) -> io::Result<()> {
+fn print(out: &mut impl Write, told: &Told) -> io::Result<()> {
     let line = match told {
         Told::Event(happening) => event(happening),
         Told::Said { .. } => None,

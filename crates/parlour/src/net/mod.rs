@@ -167,7 +167,9 @@ impl Net {
         match flow {
             FlowId::Udp { socket, peer } => {
                 let Some(udp) = self.udp.get_mut(usize::from(socket)) else { return };
-                if let (Some(tap), Ok(local)) = (&mut self.tap, udp.local()) {
+                if let Some(tap) = &mut self.tap
+                    && let Ok(local) = udp.local()
+                {
                     tap(Service::Sip, local, peer, &bytes);
                 }
                 udp.send(peer, bytes);
