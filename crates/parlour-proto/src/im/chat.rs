@@ -283,9 +283,13 @@ impl Core {
                 session.phase = other;
                 self.take_back(session);
             }
-            other @ (Phase::Invited(_) | Phase::Live(_) | Phase::Leaving(_)) => {
+            other @ (Phase::Invited(_) | Phase::Live(_)) => {
                 session.phase = other;
                 self.leave_broken(session, why);
+            }
+            other @ Phase::Leaving(_) => {
+                session.phase = other;
+                self.sessions.put(session);
             }
         }
     }

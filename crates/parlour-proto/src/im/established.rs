@@ -274,11 +274,11 @@ impl Core {
         }
     }
 
-    /// Live -> Leaving: media ends, BYE goes out.
+    /// Live -> Leaving: BYE goes out.
     pub(crate) fn bye(&mut self, mut session: Session, ended: Ended) {
         self.disarm_all(&mut session);
         self.fail_queue(&mut session);
-        self.drop_media(&session);
+        let msrp = session.phase.msrp();
         let dialog = match session.phase {
             Phase::Live(live) => live.talk.dialog,
             Phase::Leaving(leaving) => leaving.dialog,
@@ -290,7 +290,7 @@ impl Core {
         // Catalogue 6.6; RFC 3326 lets any request in a dialog say why.
         let media_failed = matches!(ended, Ended::MediaFailed { .. });
         let reason = media_failed.then(|| (Name::Reason, "SIP;cause=480;text=\"Media failed\"".to_owned()));
-        session.phase = Phase::Leaving(Box::new(Leaving { dialog, ended, chain: Chain::default() }));
+        session.phase = Phase::Leaving(Box::new(Leaving { dialog, msrp, ended, chain: Chain::default() }));
         self.send_bye(session, reason.as_slice());
     }
 

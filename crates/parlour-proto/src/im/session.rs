@@ -152,6 +152,8 @@ pub(crate) struct Talk {
 #[derive(Debug)]
 pub(crate) struct Leaving {
     pub(crate) dialog: Dialog,
+    /// The MSRP session, which ends with the dialog: peers take a connection that closes before the BYE for a failure.
+    pub(crate) msrp: Option<parlour_msrp::SessionId>,
     /// What to say at the end.
     pub(crate) ended: Ended,
     /// The challenges answered so far.
@@ -191,7 +193,8 @@ impl Phase {
         let own = match self {
             Phase::Inviting(inviting) => inviting.own.as_ref(),
             Phase::Answered(answered) => answered.own.as_ref(),
-            Phase::Invited(_) | Phase::Live(_) | Phase::Leaving(_) => None,
+            Phase::Leaving(leaving) => return leaving.msrp,
+            Phase::Invited(_) | Phase::Live(_) => None,
         };
         let agreed = self.talk().and_then(|talk| talk.agreed.as_ref());
         own.map(|own| own.msrp).or(agreed.map(|agreed| agreed.msrp))
