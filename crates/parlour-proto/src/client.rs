@@ -7,7 +7,7 @@ use parlour_msrp::ConnectionId;
 use crate::config::{Config, Proxy};
 use crate::im::Core;
 use crate::im::core::{Deadline, Errand};
-use crate::im::flows::Stream;
+use crate::im::flows::{Progress, Stream};
 use crate::io::{
     AccountId, CloseReason, FlowId, Input, Now, Output, QueryId, Receipt, Security, Service, SessionId,
     Transport, Why,
@@ -208,31 +208,32 @@ impl Client {
         peer: std::net::SocketAddr,
         security: Security,
     ) {
+        let framer = (service == Service::Sip).then(|| Box::new(Framer::new(FrameLimits::default())));
+        let now = self.core.now.instant;
         if let Some(stream) = self.core.flows.stream(flow) {
-            stream.local = Some(local);
-            stream.security = security;
-            if service == Service::Sip {
-                stream.framer = Some(Box::new(Framer::new(FrameLimits::default())));
-            }
+            (stream.local, stream.security, stream.framer, stream.heard) =
+                (Some(local), security, framer, now);
         } else {
             let transport = if security == Security::Plain { Transport::Tcp } else { Transport::Tls };
-            let framer = (service == Service::Sip).then(|| Box::new(Framer::new(FrameLimits::default())));
-            let deadline = (service == Service::Sip).then(|| {
-                // whoever opens a stream has something to say.
-                let at = self.core.now.instant + self.core.config.limits.first_message;
-                self.core.timers.arm(at, Deadline::Flow(flow))
-            });
-            let local = Some(local);
-            let stream =
-                Stream { service, transport, peer, local, security, framer, accepted: true, deadline };
-            let per_source = self.core.config.limits.streams_per_source;
-            if !self.core.flows.opened(flow, stream, per_source) {
-                if let Some(deadline) = deadline {
-                    self.core.timers.cancel(deadline);
-                }
+            let stream = Stream {
+                service,
+                transport,
+                peer,
+                local: Some(local),
+                security,
+                framer,
+                accepted: true,
+                deadline: None,
+                progress: Progress::Silent,
+                heard: now,
+            };
+            if !self.core.flows.opened(flow, stream, self.core.config.limits.streams_per_source) {
                 self.core.outputs.push_back(Output::Close { flow });
                 return;
             }
+        }
+        if service == Service::Sip {
+            self.watch(flow);
         }
         match (service, flow) {
             (Service::Msrp, FlowId::Stream(connection)) => {
@@ -298,29 +299,67 @@ impl Client {
             return self.hang_up(flow);
         }
         let mid = framer.is_mid_message();
-        self.guard(flow, heard, mid);
+        self.note(flow, heard, mid);
         if let Some(stream) = self.core.flows.stream(flow) {
             stream.framer = Some(framer);
         }
     }
 
-    /// a message that has begun must end in time.
+    /// whoever opens a stream has something to say, a message that has begun ends in time, and a stream that is
+    /// silent for long is closed.
     //= IM X-13
-    fn guard(&mut self, flow: FlowId, heard: bool, mid_message: bool) {
-        let at = self.core.now.instant + self.core.config.limits.slow_message;
+    fn watch(&mut self, flow: FlowId) {
+        let limits = &self.core.config.limits;
+        let (first, slow, idle) = (limits.first_message, limits.slow_message, limits.idle_stream);
         let Some(stream) = self.core.flows.stream(flow) else { return };
-        let armed = stream.deadline;
-        if heard || (armed.is_none() && mid_message) {
-            stream.deadline = None;
-            if let Some(armed) = armed {
-                self.core.timers.cancel(armed);
-            }
-            if mid_message {
-                let timer = self.core.timers.arm(at, Deadline::Flow(flow));
-                if let Some(stream) = self.core.flows.stream(flow) {
-                    stream.deadline = Some(timer);
-                }
-            }
+        let patience = match stream.progress {
+            Progress::Silent => first,
+            Progress::MidMessage => slow,
+            Progress::Resting => idle,
+        };
+        let armed = stream.deadline.take();
+        if let Some(armed) = armed {
+            self.core.timers.cancel(armed);
+        }
+        let timer = self.core.timers.arm(self.core.now.instant + patience, Deadline::Flow(flow));
+        if let Some(stream) = self.core.flows.stream(flow) {
+            stream.deadline = Some(timer);
+        }
+    }
+
+    /// Notes how far a stream is. The deadline moves only when that changes: between messages it is looked at when it
+    /// falls due.
+    fn note(&mut self, flow: FlowId, heard: bool, mid_message: bool) {
+        let now = self.core.now.instant;
+        let Some(stream) = self.core.flows.stream(flow) else { return };
+        if heard {
+            stream.heard = now;
+        }
+        let progress = match (mid_message, stream.progress) {
+            (_, Progress::Silent) if !heard => Progress::Silent,
+            (true, _) => Progress::MidMessage,
+            (false, _) => Progress::Resting,
+        };
+        let begun = progress == Progress::MidMessage && heard;
+        if stream.progress != progress || begun {
+            stream.progress = progress;
+            self.watch(flow);
+        }
+    }
+
+    fn flow_due(&mut self, flow: FlowId) {
+        let (now, idle) = (self.core.now.instant, self.core.config.limits.idle_stream);
+        let Some(stream) = self.core.flows.stream(flow) else { return };
+        stream.deadline = None;
+        let (resting, heard) = (stream.progress == Progress::Resting, stream.heard);
+        let registered = self.core.accounts.iter().any(|account| account.registered_flow() == Some(flow));
+        if !resting || (now - heard >= idle && !registered) {
+            return self.hang_up(flow);
+        }
+        let at = if registered { now + idle } else { heard + idle };
+        let timer = self.core.timers.arm(at, Deadline::Flow(flow));
+        if let Some(stream) = self.core.flows.stream(flow) {
+            stream.deadline = Some(timer);
         }
     }
 
@@ -382,7 +421,7 @@ impl Client {
             match deadline {
                 Deadline::Session(id, why) => self.core.session_due(id, why),
                 Deadline::Account(id, why) => self.core.account_due(id, why),
-                Deadline::Flow(flow) => self.hang_up(flow),
+                Deadline::Flow(flow) => self.flow_due(flow),
                 Deadline::Accepted(client) => {
                     self.core.requests.remove(&client);
                 }

@@ -67,6 +67,8 @@ pub struct Account {
     pub register: bool,
     /// The registration's lifetime that we ask for.
     pub register_expires: Duration,
+    /// Whether our identity is kept from those whom we talk to (RFC 3323, R-33); a trusted core still learns it.
+    pub privacy: bool,
     /// What we answer challenges with.
     pub credentials: Option<Credentials>,
 }
@@ -164,6 +166,8 @@ pub struct Limits {
     pub first_message: Duration,
     /// How long one SIP message may take to arrive, once begun.
     pub slow_message: Duration,
+    /// How long a SIP stream may be silent; the registered one is kept.
+    pub idle_stream: Duration,
     /// MSRP connects a second altogether.
     pub connects: u32,
     /// MSRP's own bounds.
@@ -183,6 +187,7 @@ impl Default for Limits {
             streams_per_source: 512,
             first_message: Duration::from_secs(30),
             slow_message: Duration::from_secs(30),
+            idle_stream: Duration::from_secs(1800),
             connects: 10_000,
             msrp: parlour_msrp::Limits::default(),
         }
@@ -197,6 +202,7 @@ impl Default for Account {
             proxy: None,
             register: false,
             register_expires: Duration::from_secs(3600),
+            privacy: false,
             credentials: None,
         }
     }

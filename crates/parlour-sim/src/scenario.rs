@@ -575,6 +575,7 @@ fn config(dice: &mut Dice<'_>, address: &str) -> Config {
         proxy: None,
         register: false,
         register_expires: Duration::from_secs(3600),
+        privacy: false,
         credentials: None,
     };
     Config {

@@ -164,6 +164,8 @@ struct FileAccount {
     register: bool,
     /// Seconds.
     register_expires: Option<u64>,
+    #[serde(default)]
+    privacy: bool,
     user: Option<String>,
     password_file: Option<PathBuf>,
     realm: Option<String>,
@@ -315,6 +317,7 @@ impl FileAccount {
             proxy: self.proxy,
             register: self.register,
             register_expires: Duration::from_secs(self.register_expires.unwrap_or(3600)),
+            privacy: self.privacy,
             credentials,
         })
     }

@@ -162,6 +162,7 @@ fn player(name: &'static str, dir: &Directory, start: Instant) -> Result<(Agent,
         proxy: None,
         register: false,
         register_expires: Duration::from_secs(3600),
+        privacy: false,
         credentials: None,
     });
     let free = |service, transport| Listen { service, transport, host: "127.0.0.1".into(), port: 0 };

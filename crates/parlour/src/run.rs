@@ -109,6 +109,7 @@ pub(crate) fn apply_account(
             proxy: None,
             register: false,
             register_expires: Duration::from_secs(3600),
+            privacy: false,
             credentials: None,
         });
     }

@@ -20,6 +20,7 @@ fn connect_of(bob: &mut Bob) -> ConnectionId {
 }
 
 //= IM M-10 test
+//= IM D-14 test
 #[test]
 fn the_active_side_sends_at_once_even_if_it_has_nothing_to_say() {
     let mut bob = Bob::new();

@@ -20,6 +20,7 @@ pub(crate) struct Account {
     pub(crate) proxy: Option<Proxy>,
     pub(crate) register_expires: std::time::Duration,
     pub(crate) credentials: Option<Credentials>,
+    pub(crate) privacy: bool,
     /// P-Associated-URI of the last registration, default first.
     pub(crate) identities: Vec<String>,
     /// Service-Route of the last registration (RFC 3608).
@@ -43,6 +44,7 @@ impl Account {
             proxy: config.proxy.clone(),
             register_expires: config.register_expires,
             credentials: config.credentials.clone(),
+            privacy: config.privacy,
             identities: Vec::new(),
             service_route: Vec::new(),
             auth: Authenticator::default(),
@@ -64,7 +66,18 @@ impl Account {
         self.identities.first().unwrap_or(&self.address)
     }
 
-    /// The identity with its display name, as From, P-Preferred-Identity and the like bear it.
+    /// What others are shown as our address.
+    pub(crate) fn public_identity(&self) -> &str {
+        if self.privacy { ANONYMOUS } else { self.identity() }
+    }
+
+    /// What From bears.
+    pub(crate) fn from(&self) -> String {
+        // RFC 3323 4.1.1.3: the From of somebody who wants to stay unknown.
+        if self.privacy { format!("\"Anonymous\" <{ANONYMOUS}>") } else { self.name_addr() }
+    }
+
+    /// The identity with its display name, as P-Preferred-Identity bears it.
     pub(crate) fn name_addr(&self) -> String {
         match &self.display_name {
             Some(name) => format!("\"{}\" <{}>", quoted(name), self.identity()),
@@ -87,6 +100,9 @@ impl Account {
         self.registration.flow()
     }
 }
+
+/// RFC 3323 4.1.1.3.
+const ANONYMOUS: &str = "sip:anonymous@anonymous.invalid";
 
 /// RFC 3261 25.1: a quoted-string escapes its quotes and backslashes.
 fn quoted(name: &str) -> String {

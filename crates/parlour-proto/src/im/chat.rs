@@ -235,7 +235,7 @@ impl Core {
         let (content_type, body) = match (agreed.stream.wrapping(&content_type), body) {
             (Some(Wrapping::Bare), body) => (content_type, body),
             (Some(Wrapping::Cpim), Source::Inline(octets)) => {
-                let own = self.account(session.account).map_or("", |account| account.identity());
+                let own = self.account(session.account).map_or("", |account| account.public_identity());
                 let mailbox = |uri: &str| Mailbox { name: None, uri: uri.to_owned() };
                 let (from, to) = (mailbox(own), mailbox(&session.peer.address));
                 let mut wrapped = cpim::head(&from, &to, self.now.unix, &content_type);

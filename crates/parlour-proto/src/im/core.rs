@@ -14,7 +14,7 @@ use crate::im::account::Account;
 use crate::im::flows::{Flows, Stream, TrustedCore, literal};
 use crate::im::gate::Gate;
 use crate::im::session::{Phase, Session, Sessions};
-use crate::io::{AccountId, FlowId, Instant, Now, Output, QueryId, Security, SessionId, Why};
+use crate::io::{AccountId, FlowId, Instant, Now, Output, QueryId, SessionId, Why};
 use crate::sip::message::Kept;
 use crate::sip::tx::{self, ClientId, Transactions};
 use crate::text;
@@ -237,16 +237,7 @@ impl Core {
             ));
         };
         if let Some(to) = target {
-            let stream = Stream {
-                service: to.service,
-                transport: to.transport,
-                peer: to.address,
-                local: None,
-                security: Security::Plain,
-                framer: None,
-                accepted: false,
-                deadline: None,
-            };
+            let stream = Stream::asked_for(&to, self.now.instant);
             self.flows.opened(flow, stream, usize::MAX);
             self.outputs.push_back(Output::Open { flow, to });
         }

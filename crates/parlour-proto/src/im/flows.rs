@@ -6,7 +6,7 @@ use std::net::{IpAddr, SocketAddr};
 use parlour_msrp::timer::TimerId;
 
 use crate::config::{Hop, Proxy};
-use crate::io::{FlowId, QueryId, Security, Service, Target, Transport};
+use crate::io::{FlowId, Instant, QueryId, Security, Service, Target, Transport};
 use crate::sip::frame::Framer;
 
 /// The first number that the client gives to a SIP stream; MSRP's own begin at the top bit.
@@ -43,8 +43,40 @@ pub(crate) struct Stream {
     pub(crate) framer: Option<Box<Framer>>,
     /// Whether the peer opened it.
     pub(crate) accepted: bool,
-    /// Guards against a peer that never finishes a message.
+    /// Against a peer that never speaks, never finishes a message, or is silent for long.
     pub(crate) deadline: Option<TimerId>,
+    pub(crate) progress: Progress,
+    /// When the last whole message came, or the stream began.
+    pub(crate) heard: Instant,
+}
+
+/// How far a SIP stream is with what it has to say.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Progress {
+    /// The peer opened it and has said nothing whole.
+    Silent,
+    /// A message has begun.
+    MidMessage,
+    /// Between messages.
+    Resting,
+}
+
+impl Stream {
+    /// A stream that the client asks the shell to open.
+    pub(crate) fn asked_for(to: &Target, now: Instant) -> Self {
+        Stream {
+            service: to.service,
+            transport: to.transport,
+            peer: to.address,
+            local: None,
+            security: Security::Plain,
+            framer: None,
+            accepted: false,
+            deadline: None,
+            progress: Progress::Resting,
+            heard: now,
+        }
+    }
 }
 
 /// Proof that something came over a flow that is the core's. Only [`Flows::trust`] makes it, and only with

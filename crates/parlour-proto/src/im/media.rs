@@ -10,7 +10,7 @@ use crate::config::Proxy;
 use crate::im::Core;
 use crate::im::core::Errand;
 use crate::im::flows::Stream;
-use crate::io::{FlowId, Output, Security, Service, SessionId, Target, Transport};
+use crate::io::{FlowId, Output, Service, SessionId, Target, Transport};
 use crate::sdp::{self, Capabilities, Local, Offered};
 
 /// The types that we take: the containers and text, and whatever else as an attachment if the peer offers all types.
@@ -86,6 +86,7 @@ impl Core {
     }
 
     /// Registers an agreed session with MSRP. A passive end is ready when this returns (S-8).
+    //= IM D-14
     pub(crate) fn open_media(
         &mut self,
         id: SessionId,
@@ -187,16 +188,7 @@ impl Core {
                         address,
                         server_name: None,
                     };
-                    let stream = Stream {
-                        service: Service::Msrp,
-                        transport: Transport::Tcp,
-                        peer: address,
-                        local: None,
-                        security: Security::Plain,
-                        framer: None,
-                        accepted: false,
-                        deadline: None,
-                    };
+                    let stream = Stream::asked_for(&to, now);
                     self.flows.opened(flow, stream, usize::MAX);
                     self.outputs.push_back(Output::Open { flow, to });
                     return;

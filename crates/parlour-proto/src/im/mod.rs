@@ -1,4 +1,7 @@
 //! The OMA SIMPLE IM procedures of a client, one verb a file.
+//!
+//! None of them reads the Server or User-Agent of a peer.
+//= IM R-22
 
 pub(crate) mod account;
 mod chat;

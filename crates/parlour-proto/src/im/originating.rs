@@ -131,7 +131,7 @@ impl Core {
         inviting.call.cseq = inviting.call.cseq.saturating_add(1);
         inviting.proceeding = false;
         let (Some(account), Some(own)) = (self.account(session.account), &inviting.own) else { return };
-        let from = format!("{};tag={}", account.name_addr(), inviting.call.tag);
+        let from = format!("{};tag={}", account.from(), inviting.call.tag);
         let to = format!("<{}>", inviting.call.uri);
         let routes = account.routes(&inviting.call.hop, &inviting.call.uri);
         let draft = Draft {
@@ -236,20 +236,21 @@ impl Core {
         let Inviting { own, cancelled, .. } = *inviting;
         self.sessions.index_dialog(&dialog, session.id);
         let (agreed, broken) = match &own {
+            // RFC 3261 9.1: the CANCEL came too late, and nobody wants the media any more.
+            Some(_) | None if cancelled => (None, None),
             Some(own) => match self.read_answer(session.flow, own, response.body()) {
                 Ok((stream, origin)) => (Some(self.agree(own, stream, origin)), None),
-                Err(why) => {
-                    self.msrp.close(self.now.instant, own.msrp);
-                    self.sessions.forget_msrp(own.msrp);
-                    (None, Some(why))
-                }
+                Err(why) => (None, Some(why)),
             },
             None => (None, Some("we made no offer".to_owned())),
         };
+        if let (None, Some(own)) = (&agreed, &own) {
+            self.msrp.close(self.now.instant, own.msrp);
+            self.sessions.forget_msrp(own.msrp);
+        }
         let talk = Talk { dialog, remote, agreed };
         session.phase = Phase::Live(Box::new(Live { talk, reanswered: None, broken: None }));
         if cancelled {
-            // RFC 3261 9.1: the CANCEL came too late.
             return self.bye(session, Ended::Left);
         }
         if let Some(why) = broken {

@@ -151,7 +151,7 @@ impl Core {
     /// Removes a registration.
     pub(crate) fn unregister(&mut self, id: AccountId) -> Result<(), Misuse> {
         let account = self.account_mut(id).ok_or(Misuse::NoAccount)?;
-        account.registration.wanted = false;
+        let wanted = std::mem::replace(&mut account.registration.wanted, false);
         let held = account.registration.flow();
         self.cancel_register_timers(id);
         let Some(account) = self.account_mut(id) else { return Ok(()) };
@@ -163,7 +163,9 @@ impl Core {
             }
             None => {
                 account.registration.state = State::Off;
-                self.tell(id, None, What::Unregistered);
+                if wanted {
+                    self.tell(id, None, What::Unregistered);
+                }
             }
         }
         Ok(())

@@ -65,6 +65,7 @@ impl Core {
         }
         door::extensions(request, &can)?;
         door::content(request, &can)?;
+        //= IM G-2
         match request.method() {
             Some(Method::Invite) => self.invited(flow, server, request, account),
             Some(Method::Options) => {

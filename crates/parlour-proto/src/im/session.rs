@@ -19,7 +19,8 @@ use crate::sip::message::Kept;
 use crate::sip::tx::{ClientId, ServerId};
 use crate::verb::Say;
 
-/// One IM Session, from its invitation to its end.
+/// One IM Session, from its invitation to its end. It shares nothing with others, but for the MSRP connection perhaps.
+//= IM R-4
 #[derive(Debug)]
 pub(crate) struct Session {
     pub(crate) id: SessionId,

@@ -65,6 +65,7 @@ impl Core {
             self.contact(&mut out, flow, account, wants_sips(request));
         }
         //= IM G-6
+        //= IM R-23
         out.fmt(Name::Server, format_args!("{ENABLER} {}", self.config.vendor));
         //= IM G-7
         if !reply.rows.iter().any(|(name, _)| *name == Name::Allow) {
@@ -157,7 +158,8 @@ impl Core {
         secure: bool,
     ) -> Option<String> {
         let at = self.flows.reachable(flow)?;
-        let user = account.and_then(|id| self.account(id)).map_or("", |account| account.user.as_str());
+        let account = account.and_then(|id| self.account(id)).filter(|account| !account.privacy);
+        let user = account.map_or("", |account| account.user.as_str());
         let scheme = if secure { "sips" } else { "sip" };
         let separator = if user.is_empty() { "" } else { "@" };
         let transport = match (self.flows.transport(flow), secure) {
@@ -187,13 +189,20 @@ impl Core {
     /// stands and nothing private is told, as From or To say the same.
     //= IM G-8
     //= IM R-30
+    //= IM R-35
     fn preferred_identity(&self, out: &mut Writer, flow: FlowId, account: Option<AccountId>) {
         let Some(account) = account.and_then(|id| self.account(id)) else { return };
+        let trusted = self.trust(flow).is_some();
         let wanted = match self.config.preferred_identity {
             PreferredIdentity::Always => true,
             PreferredIdentity::Never => false,
-            PreferredIdentity::Auto => account.is_direct() || self.trust(flow).is_some(),
+            PreferredIdentity::Auto => trusted || (account.is_direct() && !account.privacy),
         };
+        // RFC 3325 9.3: the core is asked to keep to itself what it asserts.
+        //= IM R-33
+        if account.privacy {
+            out.row(Name::Privacy, "id");
+        }
         if wanted {
             out.row(Name::PPreferredIdentity, account.name_addr());
         }

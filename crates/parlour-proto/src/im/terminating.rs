@@ -57,6 +57,7 @@ impl Core {
                 Some((offer, judged))
             }
         };
+        //= IM G-1
         self.room_to_ring(&peer.address)?;
 
         let tag = self.tag();

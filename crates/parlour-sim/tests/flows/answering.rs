@@ -299,6 +299,8 @@ fn a_reinvite_that_changes_the_offer_gets_488_and_the_session_lives() {
 }
 
 //= IM R-2 test
+//= IM G-1a test
+//= IM R-1 test
 #[test]
 fn above_max_sessions_486_without_alerting() {
     let mut call = Call::new(parlour_proto::config::Config { max_sessions: 1, ..accepting(Accept::All) });

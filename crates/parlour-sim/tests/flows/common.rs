@@ -19,6 +19,7 @@ pub(crate) fn config(address: &str) -> Config {
         proxy: None,
         register: false,
         register_expires: Duration::from_secs(3600),
+        privacy: false,
         credentials: None,
     };
     Config { accounts: vec![account], ..Config::default() }

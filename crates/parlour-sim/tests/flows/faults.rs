@@ -209,6 +209,7 @@ fn options_tell_what_we_can() {
 //= IM G-6 test
 //= IM G-7 test
 //= IM G-8 test
+//= IM X-42 test
 #[test]
 fn every_response_bears_release_methods_identity_and_one_tag() {
     let (mut call, answer) = Call::answered();

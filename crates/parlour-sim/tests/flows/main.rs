@@ -5,5 +5,6 @@ mod common;
 mod faults;
 mod media;
 mod originating;
+mod policy;
 mod registration;
 mod world;

@@ -1,0 +1,295 @@
+//! Who is let in, what is told about whom, and what is kept apart.
+
+use std::net::IpAddr;
+
+use parlour_proto::client::StoreFault;
+use parlour_proto::config::{Accept, Account, Config, Hop};
+use parlour_proto::event::{Peer, What};
+use parlour_proto::io::{AccountId, Service};
+use parlour_sim::{Script, World, text};
+
+use crate::common::{BOB, Call, accepting, config, finish};
+
+/// Who calls, as Bob is told.
+fn caller(call: &Call) -> Peer {
+    let peer = call.at_bob().told().find_map(|what| match what {
+        What::Invited { peer, .. } => Some(peer.clone()),
+        _ => None,
+    });
+    peer.expect("an invitation")
+}
+
+//= IM G-1 test
+//= IM G-1b test
+#[test]
+fn while_the_store_fails_no_invitation_is_taken() {
+    let (mut call, media) = Call::connected();
+    call.bob_mut().store.fault = Some(StoreFault::Full);
+    call.world.send(media, call.script.msrp_send("tid1", "m1", "lost"));
+    call.status(413);
+    let mut other = Script::caller(&mut call.world, call.alice, call.way, BOB);
+    call.send(other.invite());
+    let refusal = call.status(480);
+    let seconds: u32 =
+        text::header(refusal.message(), "Retry-After").expect("it says when").parse().expect("seconds");
+    assert!((30..=300).contains(&seconds), "{seconds}");
+    let ack = other.ack_refusal(refusal.message());
+    call.send(ack);
+    assert_eq!(call.invitations(), 1, "nobody was troubled");
+    // It may work again: after a while that is tried.
+    call.world.run(30_000);
+    call.bob_mut().store.fault = None;
+    let mut third = Script::caller(&mut call.world, call.alice, call.way, BOB);
+    call.send(third.invite());
+    call.status(180);
+    call.send(third.cancel());
+    call.status(200);
+    let refusal = call.status(487);
+    let ack = third.ack_refusal(refusal.message());
+    call.send(ack);
+    call.over();
+}
+
+//= IM G-2 test
+//= IM G-7s test
+//= IM R-22 test
+//= IM R-23 test
+//= IM R-35 test
+#[test]
+fn what_is_not_refused_goes_on_and_is_answered_in_full() {
+    let mut call = Call::new(accepting(Accept::All));
+    let odd = "User-Agent: \"/(\\)) 0.0.0 ;;\r\nServer: IM-serv/OMA1.0 Dummy/v1.01\r\n";
+    call.send(call.script.invite_with(odd, &call.script.offer()));
+    let answer = call.status(200);
+    let row = |name| text::header(answer.message(), name);
+    // RFC 3261 13.3.1.4: an empty list says that there is no extension.
+    assert_eq!(row("Supported").as_deref(), Some(""));
+    assert_eq!(row("Accept").as_deref(), Some("application/sdp"));
+    let release = concat!("IM-client/OMA1.0 Parlour/", env!("CARGO_PKG_VERSION"));
+    assert_eq!(row("Server").as_deref(), Some(release), "product and version, nothing else");
+    assert_eq!(row("P-Preferred-Identity").as_deref(), Some("<sip:bob@192.0.2.2>"));
+    assert_eq!(row("P-Asserted-Identity"), None, "asserting is the core's");
+    call.ack(&answer);
+    call.bye();
+    call.status(200);
+    call.over();
+}
+
+//= IM X-1 test
+//= IM R-32 test
+//= IM R-34 test
+//= IM X-4 test
+#[test]
+fn an_asserted_identity_counts_from_a_trusted_hop_only() {
+    let rows = "P-Asserted-Identity: \"Carol\" <sip:carol@example.com>, <tel:+15551234>\r\n";
+    let hop = Hop { address: IpAddr::from([192, 0, 2, 1]), bits: 32 };
+    for trusted_hops in [vec![], vec![hop]] {
+        let trusted = !trusted_hops.is_empty();
+        let mut call = Call::new(Config { trusted_hops, ..accepting(Accept::Auto) });
+        call.send(call.script.invite_with(rows, &call.script.offer()));
+        if trusted {
+            let answer = call.status(200);
+            let carol = Peer {
+                address: "sip:carol@example.com".into(),
+                display_name: Some("Carol".into()),
+                verified: true,
+            };
+            assert_eq!(caller(&call), carol);
+            call.ack(&answer);
+            call.bye();
+            call.status(200);
+        } else {
+            call.status(180);
+            let claimed = caller(&call);
+            assert!(!claimed.verified && !claimed.address.contains("carol"), "{claimed:?}");
+            call.send(call.script.cancel());
+            call.status(200);
+            let refusal = call.status(487);
+            call.ack_refusal(&refusal);
+        }
+        call.over();
+    }
+}
+
+//= IM R-30 test
+//= IM R-31 test
+#[test]
+fn the_address_that_was_called_answers() {
+    let account = |address: &str| Account { address: address.into(), ..Account::default() };
+    let accounts = vec![account("sip:bob@work.example"), account("sip:bob@home.example")];
+    let mut call = Call::new(Config { accounts, ..accepting(Accept::Ask) });
+    call.script = Script::caller(&mut call.world, call.alice, call.way, "sip:bob@home.example");
+    let at_home = call.script.invite().replacen(" sip:bob@192.0.2.2", " sip:bob@home.example", 1);
+    call.send(at_home);
+    let ringing = call.status(180);
+    let identity = text::header(ringing.message(), "P-Preferred-Identity");
+    assert_eq!(identity.as_deref(), Some("<sip:bob@home.example>"));
+    let events = &call.at_bob().events;
+    let invited =
+        events.iter().find(|event| matches!(event.1.what, What::Invited { .. })).expect("an invitation");
+    assert_eq!(invited.1.account, AccountId(1));
+    call.send(call.script.cancel());
+    call.status(200);
+    let refusal = call.status(487);
+    call.ack_refusal(&refusal);
+    call.over();
+}
+
+//= IM R-33 test
+#[test]
+fn who_wants_to_stay_unknown_is_not_named() {
+    let private = |address: &str| {
+        let mut config = config(address);
+        config.accounts.iter_mut().for_each(|account| account.privacy = true);
+        config
+    };
+    let mut call = Call::new(private(BOB));
+    call.send(call.script.invite());
+    let ringing = call.status(180);
+    assert_eq!(text::header(ringing.message(), "Privacy").as_deref(), Some("id"));
+    assert_eq!(text::header(ringing.message(), "P-Preferred-Identity"), None, "there is no core to tell it");
+    let contact = text::header(ringing.message(), "Contact").expect("it makes a dialog");
+    assert!(!contact.contains("bob"), "{contact}");
+    let session =
+        call.world.act(call.bob, |bob, now| bob.invite(now, AccountId(0), "sip:alice@192.0.2.1", None));
+    let session = session.expect("a way to Alice");
+    let invite = call.request("INVITE");
+    let from = text::header(invite.message(), "From").expect("From");
+    assert!(from.starts_with("\"Anonymous\" <sip:anonymous@anonymous.invalid>;tag="), "{from}");
+    assert!(
+        !text::lossy(invite.message()).replace("To: ", "").contains("bob@"),
+        "{}",
+        text::lossy(invite.message())
+    );
+    let busy = call.script.respond(invite.message(), "486 Busy Here", "", "");
+    call.send(busy);
+    call.world.run(0);
+    let _ = session;
+    call.send(call.script.cancel());
+    call.status(200);
+    let refusal = call.status(487);
+    call.ack_refusal(&refusal);
+    call.over();
+}
+
+//= IM R-43 test
+#[test]
+fn caller_preferences_exclude_only_by_require() {
+    for (rows, status) in [
+        ("Accept-Contact: *;+g.oma.sip-im\r\n", 180),
+        ("Accept-Contact: *;+g.oma.sip-im;require;explicit\r\n", 180),
+        ("Accept-Contact: *;audio;explicit\r\n", 180),
+        ("Accept-Contact: *;audio;require\r\n", 180),
+        ("Accept-Contact: *;audio;require;explicit\r\n", 480),
+        ("Accept-Contact: *;+g.oma.sip-im=\"FALSE\";require\r\n", 480),
+        ("Reject-Contact: *;audio\r\n", 180),
+        ("Reject-Contact: *;+g.oma.sip-im\r\n", 480),
+        ("Reject-Contact: *;+g.oma.sip-im;audio\r\n", 180),
+    ] {
+        let mut call = Call::new(config(BOB));
+        call.send(call.script.invite_with(rows, &call.script.offer()));
+        let first = call.world.expect(call.alice, rows, |mail| text::status(mail.message()).is_some());
+        assert_eq!(text::status(first.message()), Some(status), "{rows}");
+        if status == 180 {
+            call.send(call.script.cancel());
+            call.status(200);
+            let refusal = call.status(487);
+            call.ack_refusal(&refusal);
+        } else {
+            call.ack_refusal(&first);
+        }
+        call.over();
+    }
+}
+
+//= IM R-4 test
+#[test]
+fn two_sessions_share_a_connection_and_nothing_else() {
+    let (mut call, media) = Call::connected();
+    let mut other = Script::caller(&mut call.world, call.alice, call.way, BOB);
+    call.send(other.invite());
+    let ringing = call.status(180);
+    other.learn(ringing.message());
+    call.accept();
+    let answer = call.status(200);
+    other.learn(answer.message());
+    let ack = other.ack(&mut call.world, answer.message());
+    call.send(ack);
+    call.world.run(0);
+    call.world.send(media, other.msrp_send("tid1", "m1", "second"));
+    call.status(200);
+    call.world.send(media, call.script.msrp_send("tid2", "m9", "first"));
+    call.status(200);
+    call.bye();
+    call.status(200);
+    // The other one lives on, over the same connection.
+    call.world.send(media, other.msrp_send("tid3", "m2", "still here"));
+    call.status(200);
+    call.world.send(media, call.script.msrp_send("tid4", "m3", "gone"));
+    call.status(481);
+    // In the order of their identifiers.
+    assert_eq!(call.at_bob().stored_texts(), ["second", "still here", "first"]);
+    let bye = other.bye(&mut call.world);
+    call.send(bye);
+    call.status(200);
+    call.over();
+}
+
+//= IM M-33 test
+#[test]
+fn another_author_inside_is_shown_as_a_claim() {
+    let (mut call, media) = Call::connected();
+    for (message_id, from, claim) in [
+        ("m1m1", "<sip:mallory@example.com>", Some("sip:mallory@example.com")),
+        ("m2m2", "<sip:anonymous@anonymous.invalid>", None),
+        ("m3m3", "<sip:alice@192.0.2.1;transport=udp>", None),
+    ] {
+        let cpim = format!("From: {from}\r\nTo: <{BOB}>\r\n\r\nContent-Type: text/plain\r\n\r\nhi");
+        let send = call.script.msrp_send("tid1", message_id, &cpim);
+        call.world.send(
+            media,
+            send.replace("Content-Type: text/plain\r\n\r\nFrom", "Content-Type: message/cpim\r\n\r\nFrom"),
+        );
+        call.status(200);
+        let last = call.at_bob().told().filter_map(|what| match what {
+            What::Message(message) => Some(message.clone()),
+            _ => None,
+        });
+        let message = last.last().expect("a message");
+        assert_eq!(message.claimed_from.as_deref(), claim, "{from}");
+        assert!(
+            message.from.address.contains("192.0.2.1"),
+            "the session's peer is shown: {:?}",
+            message.from
+        );
+    }
+    call.over();
+}
+
+//= IM X-13 test
+#[test]
+fn streams_that_say_nothing_or_never_finish_are_closed() {
+    let silent_then = |octets: &[&str], closed_at: u64| {
+        let mut world = World::new(1);
+        let alice = world.peer("alice");
+        let bob = world.client("bob", config(BOB));
+        let to = world.address(bob, 5060);
+        let way = world.open(alice, to, Service::Sip);
+        world.expect_opened(alice);
+        for (after, part) in octets.iter().enumerate() {
+            world.run_to(1000 * (after as u64 + 1));
+            world.send(way, part);
+        }
+        world.run_to(closed_at - 1);
+        assert_eq!(world.open_streams().len(), 1, "{octets:?}");
+        world.run_to(closed_at);
+        assert_eq!(world.open_streams().len(), 0, "{octets:?}");
+        finish(&mut world);
+    };
+    silent_then(&[], 30_000);
+    silent_then(&["OPTIONS sip:bob"], 30_000);
+    // A keep-alive is something said; the message that begins after it has 30 s.
+    silent_then(&["\r\n\r\n", "OPTIONS sip:bob", "@192.0.2.2 SIP/2.0\r\n"], 32_000);
+    silent_then(&["\r\n\r\n"], 1_801_000);
+    silent_then(&["\r\n\r\n", "\r\n\r\n"], 1_802_000);
+}
