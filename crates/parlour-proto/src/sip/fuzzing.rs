@@ -234,6 +234,8 @@ fn can_be_refused(request: &Message<'_>, fault: &Fault) {
         Err(refused) => panic!("{refused}: {}", String::from_utf8_lossy(&octets)),
     };
     assert_eq!(reply.status(), Some(fault.status()));
-    assert!(reply.rows(Name::Via).eq(request.rows(Name::Via)));
-    assert_eq!(reply.rows(Name::CallId).next(), request.rows(Name::CallId).next());
+    // A fold, or a stray CR or LF, has become spaces.
+    let rows = |message: &Message<'_>, name| message.rows(name).map(unfold).collect::<Vec<_>>();
+    assert_eq!(rows(&reply, Name::Via), rows(request, Name::Via));
+    assert_eq!(rows(&reply, Name::CallId).first(), rows(request, Name::CallId).first());
 }

@@ -50,7 +50,7 @@ impl Writer {
     pub fn to_with_tag(&mut self, from: &Message<'_>, tag: Option<&str>) -> &mut Self {
         let Some(value) = from.rows(Name::To).next() else { return self };
         self.start_row(Name::To);
-        self.out.extend_from_slice(value);
+        self.clean(value);
         if let Some(tag) = tag
             && !To::parse(value).is_ok_and(|to| to.tag().is_some())
         {
@@ -64,7 +64,7 @@ impl Writer {
     fn copy_first(&mut self, from: &Message<'_>, name: Name) -> &mut Self {
         if let Some(value) = from.rows(name).next() {
             self.start_row(name);
-            self.out.extend_from_slice(value);
+            self.clean(value);
             self.out.extend_from_slice(b"\r\n");
         }
         self
@@ -106,11 +106,12 @@ impl Writer {
         self
     }
 
-    /// Copies all rows of that name with their octets untouched (folds are kept).
+    /// Copies all rows of that name; a fold becomes spaces, which RFC 3261 7.3.1 says is the same, so that no stray CR or LF
+    /// of a broken request is echoed.
     pub fn copy(&mut self, from: &Message<'_>, name: Name) -> &mut Self {
         for value in from.rows(name) {
             self.start_row(name);
-            self.out.extend_from_slice(value);
+            self.clean(value);
             self.out.extend_from_slice(b"\r\n");
         }
         self
@@ -182,7 +183,7 @@ mod tests {
     fn a_reply_copies_what_names_the_transaction() {
         let request = Message::parse(REQUEST).unwrap();
         let octets = Writer::reply(&request, 200, "OK", Some("ours")).finish(Some(("text/plain", b"hi")));
-        let expected = b"SIP/2.0 200 OK\r\nVia: SIP/2.0/UDP a;branch=z9hG4bK1,\r\n SIP/2.0/TCP b\r\nVia: SIP/2.0/UDP c\r\n\
+        let expected = b"SIP/2.0 200 OK\r\nVia: SIP/2.0/UDP a;branch=z9hG4bK1,   SIP/2.0/TCP b\r\nVia: SIP/2.0/UDP c\r\n\
             From: \"\xe9\" <sip:a@h>;tag=1\r\nTo: <sip:b@h>;tag=ours\r\nCall-ID: 1\r\nCSeq: 7 BYE\r\n\
             Content-Type: text/plain\r\nContent-Length: 2\r\n\r\nhi";
         assert_eq!(octets.escape_ascii().to_string(), expected.escape_ascii().to_string());
