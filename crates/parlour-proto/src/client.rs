@@ -479,3 +479,51 @@ impl Deadline {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::Account;
+    use crate::sip::method::Method;
+
+    const INVITE: &str = "INVITE sip:bob@192.0.2.2 SIP/2.0\r\nVia: SIP/2.0/UDP 192.0.2.1;branch=z9hG4bK1\r\n\
+        From: <sip:alice@192.0.2.1>;tag=a\r\nTo: <sip:bob@192.0.2.2>\r\nCall-ID: 1\r\nCSeq: 1 INVITE\r\n\
+        Contact: \"A\" <sip:alice@192.0.2.1;x=%41>;+sip.instance=\"<urn:uuid:1>\"\r\n";
+
+    /// What an invitation with these rows told about the peer.
+    fn remote(rows: &str) -> crate::im::session::Remote {
+        let account = Account { address: "sip:bob@192.0.2.2".into(), ..Account::default() };
+        let mut client = Client::new(Config { accounts: vec![account], ..Config::default() }, [1; 32]);
+        let now = Now { instant: crate::io::Instant::ZERO, unix: std::time::Duration::ZERO };
+        let local = ([192, 0, 2, 2], 5060).into();
+        let listening =
+            Input::Listening { service: Service::Sip, transport: Transport::Udp, socket: 0, local };
+        client.handle(now, listening);
+        let flow = FlowId::Udp { socket: 0, peer: ([192, 0, 2, 1], 5060).into() };
+        client.handle(now, Input::Received { flow, bytes: format!("{INVITE}{rows}\r\n").as_bytes() });
+        let id = client.core.sessions.ids().pop().expect("an invitation");
+        let session = client.core.sessions.take(id).expect("the same");
+        match session.phase {
+            crate::im::session::Phase::Invited(invited) => invited.remote,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    //= IM G-3 test
+    //= IM G-4 test
+    #[test]
+    fn what_the_peer_allows_and_who_the_session_is_are_kept() {
+        let told = remote("Allow: INVITE, ACK\r\nallow: UPDATE,bye\r\n");
+        assert!(told.allow.is_known());
+        let has = |method| told.allow.contains(method);
+        assert!(has(Method::Invite) && has(Method::Ack) && has(Method::Update));
+        assert!(!has(Method::Bye), "methods are case-sensitive");
+        assert_eq!(
+            &*told.session_identity,
+            "\"A\" <sip:alice@192.0.2.1;x=%41>;+sip.instance=\"<urn:uuid:1>\""
+        );
+        assert!(!remote("").allow.is_known(), "absence is not absence of support");
+        let none = remote("Allow: \r\n").allow;
+        assert!(none.is_known() && none.iter().next().is_none());
+    }
+}

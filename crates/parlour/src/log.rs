@@ -116,3 +116,23 @@ impl<S: Subscriber> Filter<S> for RateLimit {
 pub(crate) fn say_out(sentence: &str) {
     let _ = writeln!(io::stdout().lock(), "{}", text::neutral_lines(sentence));
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    //= IM X-15 test
+    #[test]
+    fn one_place_writes_so_many_lines_in_a_period() {
+        use tracing::Callsite as _;
+        let noisy = tracing::callsite!(name: "noisy", kind: tracing::metadata::Kind::EVENT, level: Level::WARN, fields:);
+        let other = tracing::callsite!(name: "other", kind: tracing::metadata::Kind::EVENT, level: Level::WARN, fields:);
+        let limit = RateLimit::default();
+        let start = Instant::now();
+        let passed = |at: Instant| (0..100).filter(|_| limit.passes(noisy.metadata(), at)).count();
+        assert_eq!(passed(start), 20);
+        assert_eq!(passed(start + Duration::from_millis(9_999)), 0);
+        assert!(limit.passes(other.metadata(), start), "another place has lines of its own");
+        assert_eq!(passed(start + PERIOD), 20);
+    }
+}

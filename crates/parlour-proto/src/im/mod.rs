@@ -14,7 +14,7 @@ mod media;
 mod originating;
 mod register;
 mod screen;
-mod session;
+pub(crate) mod session;
 mod simultaneous;
 mod stamp;
 mod terminating;

@@ -89,7 +89,8 @@ impl Core {
 
         let answers_itself = match self.config.accept {
             Accept::Ask => false,
-            // nobody is accepted unasked whose address nobody vouches for, but by express wish.
+            //= IM X-4
+            // Nobody is accepted unasked whose address nobody vouches for, but by express wish.
             Accept::Auto => verified,
             Accept::All => true,
         };
