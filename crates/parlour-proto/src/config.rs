@@ -20,6 +20,8 @@ pub struct Config {
     pub accounts: Vec<Account>,
     /// Product token after `IM-client/OMA1.0` in Server and User-Agent, such as `Parlour/0.1.0`.
     pub vendor: String,
+    /// This device's `+sip.instance`, a `urn:uuid:` URN that never changes; none is told without one.
+    pub instance: Option<String>,
     /// Who is accepted without asking.
     pub accept: Accept,
     /// Whose P-Asserted-Identity counts, besides the registered TLS flow.
@@ -213,6 +215,7 @@ impl Default for Config {
         Config {
             accounts: Vec::new(),
             vendor: concat!("Parlour/", env!("CARGO_PKG_VERSION")).to_owned(),
+            instance: None,
             accept: Accept::default(),
             trusted_hops: Vec::new(),
             max_sessions: 0,

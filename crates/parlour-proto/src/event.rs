@@ -79,7 +79,12 @@ pub enum What {
     Unregistered,
     /// Somebody invites us; the answer is [`Client::accept`](crate::client::Client::accept) or
     /// [`decline`](crate::client::Client::decline).
-    Invited { peer: Peer, subject: Option<String> },
+    Invited {
+        peer: Peer,
+        subject: Option<String>,
+        /// Whether the user is to answer; if not, policy has accepted (S-2).
+        asked: bool,
+    },
     /// An invitation was refused without troubling the user, or ended before the user answered.
     Missed { peer: Peer, why: Ended },
     /// Our invitation is on its way.

@@ -138,10 +138,11 @@ fn event(happening: &Happening) -> Option<String> {
             format!("! {account} is not registered: {}; {next}", text::neutral(why))
         }
         What::Unregistered => format!("{account} is not registered any more"),
-        What::Invited { peer, subject } => {
+        What::Invited { peer, subject, asked } => {
             let subject = subject.as_deref().map(|subject| format!(" about {:?}", text::neutral(subject)));
             let subject = subject.unwrap_or_default();
-            format!("{session}{} invites you{subject}: accept or decline?", who(peer))
+            let next = if *asked { "accept or decline?" } else { "accepted" };
+            format!("{session}{} invites you{subject}: {next}", who(peer))
         }
         What::Missed { peer, why } => format!("{session}{} called: {}", who(peer), end(why)),
         What::Inviting { to } => format!("{session}inviting {}", text::neutral(to)),

@@ -27,11 +27,12 @@ const MSRP_PORT: u16 = 2855;
 
 /// Runs until SIGINT, SIGTERM or `quit`.
 pub(crate) fn run(flags: Run) -> Result<ExitCode, Fault> {
-    let settings = gather(&flags)?;
+    let mut settings = gather(&flags)?;
     let listen = places(&settings);
     notices(&settings);
     let dir = settings.data.clone().unwrap_or_else(store::default_dir);
     let (store, answers) = if settings.store { Store::open(&dir)? } else { Store::nowhere() };
+    settings.proto.instance = store.instance();
     let (run, last_seq) = (store.run(), store.last_seq());
     let reader = store.reader().transpose()?;
     let addresses: Vec<String> =

@@ -11,7 +11,7 @@ use crate::im::Core;
 use crate::im::account::Account;
 use crate::im::core::{Deadline, Errand, Purpose};
 use crate::im::originating::reason_phrase;
-use crate::im::stamp::{Draft, FEATURE};
+use crate::im::stamp::{ALLOW, Draft, FEATURE};
 use crate::im::trust::plain;
 use crate::io::{AccountId, FlowId, Transport, Why};
 use crate::sip::digest::Chain;
@@ -257,9 +257,16 @@ impl Core {
         // RFC 3608 6.1: the Service-Route is not for REGISTER.
         routes.truncate(usize::from(!hop.host.eq_ignore_ascii_case(&account.host)));
         let contact = self.contact_uri(flow, Some(id), uri.starts_with("sips:")).unwrap_or_default();
+        let instance = match &self.config.instance {
+            // RFC 5626 4.1: the same for all registrations of this device, for ever.
+            Some(instance) => format!(";+sip.instance=\"<{instance}>\""),
+            None => String::new(),
+        };
+        // RFC 3840 10.2.7: callers may choose a device by what it takes.
+        let methods = ALLOW.replace(", ", ",");
         let mut all = vec![
             //= IM R-40
-            (Name::Contact, format!("<{contact}>;{FEATURE}")),
+            (Name::Contact, format!("<{contact}>;{FEATURE}{instance};methods=\"{methods}\"")),
             (Name::Expires, expires.as_secs().to_string()),
         ];
         all.extend(rows.iter().cloned());

@@ -73,26 +73,25 @@ impl Core {
         self.sessions.index_dialog(&dialog, id);
         self.sessions.index_invite(server, id);
         let verified = peer.verified;
-        let invited = Invited { invite: server, dialog, offer, remote };
-        let mut session = Session {
-            id,
-            account,
-            peer: peer.clone(),
-            flow,
-            timers: Vec::new(),
-            phase: Phase::Invited(Box::new(invited)),
-            queue: Vec::new(),
-        };
-        self.tell(account, Some(id), What::Invited { peer, subject });
-        let decision = "the offer is acceptable: the user is asked, or policy answers";
-        self.explain(account, Some(id), "S-1", decision, "");
-
         let answers_itself = match self.config.accept {
             Accept::Ask => false,
             //= IM X-4
             // Nobody is accepted unasked whose address nobody vouches for, but by express wish.
             Accept::Auto => verified,
             Accept::All => true,
+        };
+        self.tell(account, Some(id), What::Invited { peer: peer.clone(), subject, asked: !answers_itself });
+        let decision = "the offer is acceptable: the user is asked, or policy answers";
+        self.explain(account, Some(id), "S-1", decision, "");
+        let invited = Invited { invite: server, dialog, offer, remote };
+        let mut session = Session {
+            id,
+            account,
+            peer,
+            flow,
+            timers: Vec::new(),
+            phase: Phase::Invited(Box::new(invited)),
+            queue: Vec::new(),
         };
         if !answers_itself {
             self.ring(&mut session, request);

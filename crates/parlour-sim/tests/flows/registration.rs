@@ -31,7 +31,8 @@ impl Home {
         let account = config.accounts.remove(0);
         let account =
             Account { proxy: Some(proxy), register: true, credentials: Some(credentials), ..account };
-        let bob = world.client("bob", Config { accounts: vec![account], ..config });
+        let bob = world
+            .client("bob", Config { accounts: vec![account], instance: Some("urn:uuid:1".into()), ..config });
         world.act(bob, |bob, now| bob.register(now, AccountId(0))).expect("register");
         Home { world, registrar, bob }
     }
@@ -88,9 +89,9 @@ impl Home {
 fn challenged_answered_registered_and_removed() {
     let mut home = Home::new();
     let first = home.register();
-    assert!(
-        text::header(first.message(), "Contact").is_some_and(|contact| contact.contains("+g.oma.sip-im"))
-    );
+    let contact = text::header(first.message(), "Contact").unwrap_or_default();
+    let features = ";+g.oma.sip-im;+sip.instance=\"<urn:uuid:1>\";methods=\"INVITE,ACK,CANCEL,BYE,OPTIONS\"";
+    assert!(contact.ends_with(features), "{contact}");
     assert_eq!(text::start_line(first.message()), "REGISTER sip:example.net SIP/2.0");
     home.answer(&first, "401 Unauthorized", CHALLENGE);
     let second = home.register();

@@ -37,8 +37,8 @@ pub(crate) fn payload(what: &What) -> String {
             Payload::RegistrationFailed { status: *status, why, retry: retry.map(|retry| retry.as_secs()) }
         }
         What::Unregistered | What::Ringing | What::Connected => Payload::Nothing {},
-        What::Invited { peer, subject } => {
-            Payload::Invited { peer: peer.into(), subject: subject.as_deref() }
+        What::Invited { peer, subject, asked } => {
+            Payload::Invited { peer: peer.into(), subject: subject.as_deref(), asked: *asked }
         }
         What::Missed { peer, why } => Payload::Missed { peer: peer.into(), end: why.into() },
         What::Inviting { to } => Payload::Inviting { to },
@@ -96,6 +96,7 @@ enum Payload<'a> {
     Invited {
         peer: Party<'a>,
         subject: Option<&'a str>,
+        asked: bool,
     },
     Missed {
         peer: Party<'a>,

@@ -116,6 +116,7 @@ pub(crate) struct Store {
     dir: Option<PathBuf>,
     run: u64,
     last_seq: u64,
+    instance: Option<String>,
     threads: Vec<std::thread::JoinHandle<()>>,
     /// Octets of spools that a store which keeps nothing has dropped.
     dropped: BTreeMap<SpoolId, u64>,
@@ -132,6 +133,7 @@ impl Store {
         let (answers, receiver) = unbounded_channel();
         let database = sqlite::Database::open(&database_file(dir))?;
         let (run, last_seq) = (database.run(), database.last_seq());
+        let instance = Some(database.instance());
         let (jobs, waiting) = mpsc::channel();
         let spools_dir = dir.join("spool");
         make_private_dir(&spools_dir).map_err(directory)?;
@@ -150,11 +152,17 @@ impl Store {
             dir: Some(dir.to_owned()),
             run,
             last_seq,
+            instance,
             threads: vec![spool_thread, writer],
             dropped: BTreeMap::new(),
             _lock: Some(lock),
         };
         Ok((store, receiver))
+    }
+
+    /// This device's `+sip.instance`: drawn by chance when the store was made, the same ever since.
+    pub(crate) fn instance(&self) -> Option<String> {
+        self.instance.clone()
     }
 
     /// A store that keeps nothing: every job is done at once. Large messages are dropped as they come.
@@ -168,6 +176,7 @@ impl Store {
             dir: None,
             run: 0,
             last_seq: 0,
+            instance: None,
             threads: Vec::new(),
             dropped: BTreeMap::new(),
             _lock: None,

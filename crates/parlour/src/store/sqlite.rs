@@ -17,6 +17,8 @@ use crate::json;
 
 /// One step for each version of the schema; `user_version` counts the steps taken.
 const MIGRATIONS: &[&str] = &["
+    CREATE TABLE device (instance TEXT NOT NULL);
+    INSERT INTO device VALUES (lower(hex(randomblob(16))));
     CREATE TABLE run (number INTEGER PRIMARY KEY, started INTEGER NOT NULL);
     CREATE TABLE events (
         seq INTEGER PRIMARY KEY, time INTEGER NOT NULL, account TEXT NOT NULL, session TEXT, kind TEXT NOT NULL,
@@ -47,6 +49,7 @@ pub(super) struct Database {
     connection: Connection,
     run: u64,
     last_seq: u64,
+    instance: String,
 }
 
 impl Database {
@@ -56,7 +59,8 @@ impl Database {
         prepare(&connection).map_err(fault)?;
         migrate(&mut connection, file)?;
         let (run, last_seq) = begin_run(&connection).map_err(fault)?;
-        Ok(Database { connection, run, last_seq })
+        let instance = instance(&connection).map_err(fault)?;
+        Ok(Database { connection, run, last_seq, instance })
     }
 
     pub(super) fn run(&self) -> u64 {
@@ -65,6 +69,10 @@ impl Database {
 
     pub(super) fn last_seq(&self) -> u64 {
         self.last_seq
+    }
+
+    pub(super) fn instance(&self) -> String {
+        self.instance.clone()
     }
 
     /// Does all jobs until nobody can send any more.
@@ -220,6 +228,20 @@ fn migrate(connection: &mut Connection, file: &Path) -> Result<(), OpenFault> {
         transaction.commit().map_err(fault)?;
     }
     Ok(())
+}
+
+/// RFC 4122 4.4: a random UUID as a URN.
+fn instance(connection: &Connection) -> rusqlite::Result<String> {
+    let hex: String = connection.query_row("SELECT instance FROM device", [], |row| row.get(0))?;
+    let part = |from: usize, to: usize| hex.get(from..to).unwrap_or_default();
+    Ok(format!(
+        "urn:uuid:{}-{}-4{}-a{}-{}",
+        part(0, 8),
+        part(8, 12),
+        part(13, 16),
+        part(17, 20),
+        part(20, 32)
+    ))
 }
 
 /// Counts this opening, and says of what was under way at the last one that nobody knows how it went.

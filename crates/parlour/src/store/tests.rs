@@ -214,3 +214,19 @@ fn a_store_that_keeps_nothing_answers_at_once_and_counts() {
     store.submit(vec![event(What::Ringing), say("s1")]);
     assert_eq!(outcomes(&mut answers, 2), [fresh(1), fresh(2)]);
 }
+
+//= IM R-40 test
+#[test]
+fn a_device_keeps_its_instance_and_no_other_has_it() {
+    let (one, other) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let instance = |dir: &Path| {
+        let (store, _answers) = Store::open(dir).unwrap();
+        let instance = store.instance().unwrap();
+        store.close();
+        instance
+    };
+    let first = instance(one.path());
+    assert_eq!(first, instance(one.path()));
+    assert_ne!(first, instance(other.path()));
+    assert!(first.starts_with("urn:uuid:") && first.len() == 45 && first.as_bytes()[23] == b'4', "{first}");
+}
