@@ -1,0 +1,78 @@
+//! Prints Parlour's numbers beside their floors and peers: `cargo run --release -p parlour-bench -- all`.
+#![expect(clippy::print_stdout, clippy::print_stderr, reason = "a program's report")]
+
+use std::path::PathBuf;
+use std::process::Command;
+
+use clap::{Parser, ValueEnum};
+use parlour_bench::report::Row;
+use parlour_bench::{Effort, Outcome, calls, micro, report};
+
+#[derive(Debug, Parser)]
+struct Cli {
+    /// What to measure
+    #[arg(value_enum, required = true)]
+    what: Vec<What>,
+    /// Shorter runs: a first look, rough numbers
+    #[arg(long)]
+    quick: bool,
+    /// Where the stores and spools of the measured programs lie: a directory on a real disk
+    #[arg(long, value_name = "DIR", default_value = "target")]
+    disk: PathBuf,
+    /// Do not build the measured programs first
+    #[arg(long)]
+    built: bool,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum What {
+    /// Everything
+    All,
+    /// Parsing and writing one message
+    Parse,
+    /// Calls over UDP
+    Calls,
+    /// The least that answers a call; serves until it is killed
+    #[value(hide = true)]
+    ServeFloor,
+}
+
+fn main() -> Outcome<()> {
+    let cli = Cli::parse();
+    if cli.what.contains(&What::ServeFloor) {
+        return calls::floor::serve();
+    }
+    let effort = Effort { runs: if cli.quick { 1 } else { 3 }, quick: cli.quick };
+    let asked = |what| cli.what.contains(&What::All) || cli.what.contains(&what);
+    if !cli.built {
+        build()?;
+    }
+    std::fs::create_dir_all(&cli.disk)?;
+    let disk = tempfile::tempdir_in(&cli.disk)?;
+    println!("{}", report::HEAD);
+    let print = |rows: Vec<Row>| rows.iter().for_each(|row| println!("{}", row.line()));
+    if asked(What::Parse) {
+        print(micro::rows(effort, &[]));
+    }
+    if asked(What::Calls) {
+        print(calls::measure::rows(effort, disk.path().to_owned())?);
+    }
+    Ok(())
+}
+
+/// Builds the programs that are measured, in the profile and target directory of this one.
+fn build() -> Outcome<()> {
+    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+    for arguments in [
+        &["-p", "parlour", "--bin", "parlour"][..],
+        &["-p", "parlour-bench", "--bins"],
+        &["-p", "parlour-oracle", "--example", "rsipstack_uas"],
+    ] {
+        eprintln!("building {}", arguments.join(" "));
+        let built = Command::new(&cargo).args(["build", "--release", "--quiet"]).args(arguments).status()?;
+        if !built.success() {
+            eprintln!("not built: what needs it is left out");
+        }
+    }
+    Ok(())
+}
