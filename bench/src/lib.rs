@@ -3,7 +3,9 @@
 
 pub mod calls;
 pub mod invite;
+pub mod memory;
 pub mod micro;
+pub mod msrp;
 pub mod parse;
 pub mod process;
 pub mod report;

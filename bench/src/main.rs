@@ -6,7 +6,7 @@ use std::process::Command;
 
 use clap::{Parser, ValueEnum};
 use parlour_bench::report::Row;
-use parlour_bench::{Effort, Outcome, calls, micro, report};
+use parlour_bench::{Effort, Outcome, calls, memory, micro, msrp, report};
 
 #[derive(Debug, Parser)]
 struct Cli {
@@ -32,15 +32,30 @@ enum What {
     Parse,
     /// Calls over UDP
     Calls,
+    /// Small MSRP messages, with and without the store
+    Small,
+    /// Large MSRP messages, to a sink and to disk
+    Large,
+    /// Memory kept for finished calls and idle sessions
+    Memory,
     /// The least that answers a call; serves until it is killed
     #[value(hide = true)]
     ServeFloor,
+    /// Our MSRP endpoint and sockets alone; serves until it is killed
+    #[value(hide = true)]
+    ServeMsrp,
+    /// The least that answers MSRP; serves until it is killed
+    #[value(hide = true)]
+    ServeMsrpFloor,
 }
 
 fn main() -> Outcome<()> {
     let cli = Cli::parse();
-    if cli.what.contains(&What::ServeFloor) {
-        return calls::floor::serve();
+    match cli.what.as_slice() {
+        [What::ServeFloor] => return calls::floor::serve(),
+        [What::ServeMsrp] => return msrp::answerer::serve(1_000),
+        [What::ServeMsrpFloor] => return msrp::floors::serve(),
+        _ => {}
     }
     let effort = Effort { runs: if cli.quick { 1 } else { 3 }, quick: cli.quick };
     let asked = |what| cli.what.contains(&What::All) || cli.what.contains(&what);
@@ -51,11 +66,22 @@ fn main() -> Outcome<()> {
     let disk = tempfile::tempdir_in(&cli.disk)?;
     println!("{}", report::HEAD);
     let print = |rows: Vec<Row>| rows.iter().for_each(|row| println!("{}", row.line()));
+    let (allocations, memory) =
+        if asked(What::Parse) || asked(What::Memory) { memory::rows(effort)? } else { Default::default() };
     if asked(What::Parse) {
-        print(micro::rows(effort, &[]));
+        print(micro::rows(effort, &allocations));
+    }
+    if asked(What::Memory) {
+        print(memory);
     }
     if asked(What::Calls) {
         print(calls::measure::rows(effort, disk.path().to_owned())?);
+    }
+    if asked(What::Small) {
+        print(msrp::measure::small(effort, disk.path())?);
+    }
+    if asked(What::Large) {
+        print(msrp::measure::large(effort, disk.path())?);
     }
     Ok(())
 }

@@ -87,7 +87,8 @@ impl Row {
 }
 
 /// The head of the table.
-pub const HEAD: &str = "| what | measured | beside (ours / theirs) | target | verdict |\n|---|---|---|---|---|";
+pub const HEAD: &str =
+    "| what | measured | beside (ours / theirs) | target | verdict |\n|---|---|---|---|---|";
 
 /// Three significant digits, thousands separated.
 pub fn number(value: f64) -> String {

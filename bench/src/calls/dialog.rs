@@ -31,9 +31,14 @@ pub struct Call {
 
 #[derive(Debug)]
 enum State {
-    Inviting { to_tag: Option<Vec<u8>> },
+    Inviting {
+        to_tag: Option<Vec<u8>>,
+    },
     /// ACK and BYE are out.
-    Leaving { target: Vec<u8>, to: Vec<u8> },
+    Leaving {
+        target: Vec<u8>,
+        to: Vec<u8>,
+    },
     Over,
 }
 
@@ -72,7 +77,8 @@ impl Call {
         send: &mut dyn FnMut(&[u8]),
     ) -> Step {
         let status = octets.get(8..11).unwrap_or_default();
-        let method = header(octets, b"CSeq").and_then(|value| value.split(|octet| *octet == b' ').next_back());
+        let method =
+            header(octets, b"CSeq").and_then(|value| value.split(|octet| *octet == b' ').next_back());
         let to = header(octets, b"To").unwrap_or_default();
         let tag = memmem::find(to, b";tag=").and_then(|at| to.get(at + 5..));
         match (&mut self.state, method, status) {

@@ -20,7 +20,10 @@ pub struct Answerer {
 /// The floor, the peer and ourselves.
 pub fn answerers(data: PathBuf) -> Vec<Answerer> {
     vec![
-        Answerer { name: "parlour run", start: Box::new(move || parlour(&data, &[]).map(|(server, sip, _)| (server, sip))) },
+        Answerer {
+            name: "parlour run",
+            start: Box::new(move || parlour(&data, &[]).map(|(server, sip, _)| (server, sip))),
+        },
         Answerer {
             name: "bare recv/send loop",
             start: Box::new(|| with_address(Server::start(ourselves()?, &["serve-floor"])?)),
