@@ -12,7 +12,7 @@ use parlour_proto::config::{Accept, Account, Config, Limits};
 use parlour_proto::io::{FlowId, Input, Instant, Now, Output, Security, Service, Transport};
 use stats_alloc::{Region, StatsAlloc};
 
-use crate::calls::dialog::{Call, Route, number_of};
+use crate::calls::dialog::{Call, Route, Step, number_of};
 use crate::msrp::answerer;
 use crate::parse::{self, Contender};
 use crate::report::{Row, Target};
@@ -163,9 +163,10 @@ impl World {
                 if number_of(&response, 0) != Some(number) {
                     continue;
                 }
-                call.response(self.now, number, &route, &response, &mut |octets| {
-                    requests.push(octets.to_vec())
-                });
+                let mut send = |octets: &[u8]| requests.push(octets.to_vec());
+                if let Step::Failed(why) = call.response(self.now, number, &route, &response, &mut send) {
+                    return Err(format!("{why}: {}", String::from_utf8_lossy(&response)).into());
+                }
                 if response.starts_with(b"SIP/2.0 200") && answer.is_empty() {
                     answer = response;
                 }

@@ -64,7 +64,7 @@ pub fn typed() -> Vec<Contender> {
     ]
 }
 
-/// Writing the message that was read.
+/// Writing the message that was read, row by row; sipx-sip and rsipstack write what they keep of each row.
 pub fn write() -> Vec<Contender> {
     let ours = Message::parse(INVITE).expect("the message is good");
     let sipx =
@@ -156,12 +156,14 @@ fn write_ours(message: &Message<'_>) -> Vec<u8> {
     let mut writer = Writer::request(std::str::from_utf8(method_text).unwrap_or_default(), uri);
     let mut content_type = "";
     for field in message.fields() {
-        let name = std::str::from_utf8(field.name_text).unwrap_or_default();
         match field.name {
             Name::ContentType => content_type = std::str::from_utf8(field.value).unwrap_or_default(),
             Name::ContentLength => {}
-            _ => {
-                writer.raw(name, field.value);
+            Name::Other => {
+                writer.raw(std::str::from_utf8(field.name_text).unwrap_or_default(), field.value);
+            }
+            name => {
+                writer.row(name, field.value);
             }
         }
     }

@@ -26,8 +26,6 @@ impl Floor {
     /// Answers one request.
     pub fn answer(&mut self, request: &[u8], send: &mut dyn FnMut(&[u8])) {
         if request.starts_with(b"INVITE ") {
-            self.write(request, "180 Ringing", false);
-            send(&self.out);
             self.write(request, "200 OK", true);
             send(&self.out);
         } else if request.starts_with(b"BYE ") {

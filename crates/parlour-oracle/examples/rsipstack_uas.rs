@@ -1,4 +1,4 @@
-//! A user agent server on rsipstack that takes every call: rings, answers with an MSRP description, takes the BYE.
+//! A user agent server on rsipstack that takes every call: answers at once with an MSRP description, takes the BYE.
 //! It prints `listening ADDRESS` and serves until it is killed. What a careful user of that crate would write.
 #![expect(clippy::print_stdout, reason = "whoever started it reads the address")]
 
@@ -46,11 +46,9 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
                         Some(contact.clone()),
                     );
                     let Ok(mut dialog) = dialog else { continue };
-                    // Both leave in this order: the dialog queues them for its transaction.
                     let type_row = Header::ContentType("application/sdp".into());
-                    let rung = dialog.ringing(None, None);
                     let answered = dialog.accept(Some(vec![type_row]), Some(ANSWER.into()));
-                    if rung.is_ok() && answered.is_ok() {
+                    if answered.is_ok() {
                         tokio::spawn(async move { dialog.handle(&mut transaction).await.ok() });
                     }
                 }
