@@ -9,6 +9,9 @@ use std::fmt::Write as _;
 /// escapes such as `\n` and `\u{1b}`, and so does what turns the direction of writing, has no width or is no
 /// character at all, such as `\u{202e}`.
 pub fn neutral(text: &str) -> String {
+    if text.bytes().all(is_plain) {
+        return text.to_owned();
+    }
     let mut out = String::with_capacity(text.len());
     text.chars().for_each(|c| push(&mut out, c));
     out
@@ -29,6 +32,9 @@ pub fn neutral_within(text: &str, limit: usize) -> String {
 
 /// As [`neutral`], but line ends become `\n` and tabs stay: for the text of a message.
 pub fn neutral_lines(text: &str) -> String {
+    if text.bytes().all(|octet| is_plain(octet) || octet == b'\n') {
+        return text.to_owned();
+    }
     let mut out = String::with_capacity(text.len());
     let mut rest = text.chars().peekable();
     while let Some(c) = rest.next() {
@@ -98,6 +104,11 @@ fn push(out: &mut String, c: char) {
         }
         _ => out.push(c),
     }
+}
+
+/// Whether it harms nobody: most text is of these alone.
+const fn is_plain(octet: u8) -> bool {
+    matches!(octet, b' '..=b'~')
 }
 
 /// Whether a character that is no control character shows nothing, or changes how others are shown.
