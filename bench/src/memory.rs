@@ -26,9 +26,12 @@ const OVER: Duration = Duration::from_secs(70);
 /// `key value...` for each number.
 pub fn report(allocator: Allocator, quick: bool) -> Outcome<Vec<String>> {
     let mut lines = Vec::new();
-    for (what, contenders) in
-        [("index", parse::index()), ("typed", parse::typed()), ("write", parse::write())]
-    {
+    for (what, contenders) in [
+        ("index", parse::index()),
+        ("typed", parse::typed()),
+        ("write", parse::write()),
+        ("build", parse::build()),
+    ] {
         let counts: Vec<String> =
             contenders.into_iter().map(|contender| count(allocator, contender).to_string()).collect();
         lines.push(format!("{what} {}", counts.join(" ")));
@@ -69,7 +72,7 @@ pub fn rows(effort: Effort) -> Outcome<(Vec<Vec<f64>>, Vec<Row>)> {
         row("- of that the dialog", "idle", 1).target(Target::AtMost(3_000.0)),
         row("- an MSRP session alone, endpoint only", "idle", 2),
     ];
-    Ok((["index", "typed", "write"].map(of).into(), rows))
+    Ok((["index", "typed", "write", "build"].map(of).into(), rows))
 }
 
 /// Allocations of one run, growing included.
@@ -174,6 +177,19 @@ impl World {
         }
         if call.is_over() && leave { Ok(answer) } else { Err("a call did not end well".into()) }
     }
+}
+
+/// Microseconds of CPU for a call between a client and a caller in one thread.
+pub fn client_alone(count: u32) -> Outcome<f64> {
+    let mut world = World::new();
+    for number in 0..1_000 {
+        world.call(u32::MAX - number, true)?;
+    }
+    let before = crate::micro::used();
+    for number in 0..count {
+        world.call(number, true)?;
+    }
+    Ok(crate::micro::used().saturating_sub(before).as_secs_f64() * 1e6 / f64::from(count))
 }
 
 /// Octets kept for a finished call while its timers run, and what is left of it afterwards.
