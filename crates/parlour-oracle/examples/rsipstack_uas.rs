@@ -1,6 +1,7 @@
 //! A user agent server on rsipstack that takes every call: answers at once with an MSRP description, takes the BYE.
 //! It prints `listening ADDRESS` and serves until it is killed. What a careful user of that crate would write.
 #![expect(clippy::print_stdout, reason = "whoever started it reads the address")]
+#![expect(clippy::wildcard_enum_match_arm, reason = "nobody calls it with other methods")]
 
 use std::net::SocketAddr;
 use std::sync::Arc;
