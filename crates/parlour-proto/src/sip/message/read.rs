@@ -18,7 +18,11 @@ pub(super) fn read<'a>(octets: &'a [u8], fault: &mut Option<Fault>) -> Option<Me
     let octets = octets.get(blank..)?;
     let line_end = memchr::memchr(b'\n', octets)?;
     let first = octets.get(..line_end)?;
-    let line = read_start(first.strip_suffix(b"\r").unwrap_or(first), fault)?;
+    let first = first.strip_suffix(b"\r").unwrap_or(first);
+    let line = read_start(first, fault)?;
+    if memchr::memchr(b'\r', first).is_some() {
+        fault.get_or_insert(Fault::BareCr);
+    }
     // RFC 3261 7.3.1: only header rows fold.
     if matches!(octets.get(line_end.checked_add(1)?), Some(b' ' | b'\t')) {
         fault.get_or_insert(Fault::RequestLine);
