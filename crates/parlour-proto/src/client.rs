@@ -27,6 +27,8 @@ pub struct Load {
     pub invitations: usize,
     /// SIP transactions, lingering ones included.
     pub transactions: usize,
+    /// REGISTERs without a final response.
+    pub registers: usize,
     /// MSRP sessions.
     pub msrp_sessions: usize,
     /// Streams.
@@ -172,10 +174,11 @@ impl Client {
         self.core.stored(receipt, outcome);
     }
 
-    /// Leaves all sessions, declines all invitations, removes all registrations. Done when [`Client::load`] shows no
-    /// session, or the driver has waited long enough.
+    /// Leaves all sessions, declines all invitations and those that still come, removes all registrations. Done when
+    /// [`Client::load`] shows no session and no REGISTER, or the driver has waited long enough.
     pub fn shutdown(&mut self, now: Now) {
         self.core.now = now;
+        self.core.leaving = true;
         for id in self.core.sessions.ids() {
             // A session that ends already needs nothing.
             let _ = self.core.leave(id);
@@ -191,6 +194,7 @@ impl Client {
             sessions: self.core.sessions.len(),
             invitations: self.core.sessions.ringing(),
             transactions: self.core.tx.len(),
+            registers: self.core.registering(),
             msrp_sessions: self.core.msrp.load().sessions,
             flows: self.core.flows.len(),
             timers: self.core.timers.len(),

@@ -41,6 +41,8 @@ pub(crate) struct Core {
     pub(crate) outputs: VecDeque<Output>,
     /// When the store last failed to keep a message.
     pub(crate) store_failed: Option<Instant>,
+    /// Whether everything is being left: nobody is let in any more.
+    pub(crate) leaving: bool,
     /// For the To tags of responses that no transaction keeps.
     pub(crate) stateless_keys: HashKeys,
 }
@@ -73,6 +75,15 @@ pub(crate) enum Purpose {
 pub(crate) struct Accepted {
     pub(crate) account: AccountId,
     pub(crate) request: Kept,
+    /// The way of the INVITE.
+    pub(crate) flow: FlowId,
+    /// The ACK of each fork that answered; the session's own comes first.
+    pub(crate) acks: Vec<Acknowledged>,
+}
+
+/// The ACK that one fork got.
+#[derive(Debug, Clone)]
+pub(crate) struct Acknowledged {
     pub(crate) remote_tag: Box<str>,
     pub(crate) flow: FlowId,
     pub(crate) ack: Box<[u8]>,
@@ -112,6 +123,7 @@ impl Core {
             lookups: BTreeMap::new(),
             outputs: VecDeque::new(),
             store_failed: None,
+            leaving: false,
             stateless_keys,
         }
     }

@@ -104,7 +104,7 @@ impl Core {
         }
         match purpose {
             Purpose::Invite(id) => self.invite_answered(id, client, flow, response),
-            Purpose::Accepted(accepted) => self.accepted_again(&accepted, response),
+            Purpose::Accepted(accepted) => self.accepted_again(client, *accepted, response),
             Purpose::Bye(id) if status >= 200 => self.bye_answered(id, Some(response)),
             Purpose::Register(id) if status >= 200 => self.register_answered(id, flow, response),
             Purpose::Bye(_) | Purpose::Register(_) | Purpose::Cancel => {}

@@ -5,7 +5,7 @@ use std::time::Duration;
 use crate::config::Proxy;
 use crate::event::{Ended, Peer, What};
 use crate::im::Core;
-use crate::im::core::{Accepted, Deadline, Errand, Purpose};
+use crate::im::core::{Accepted, Acknowledged, Deadline, Errand, Purpose};
 use crate::im::media::OwnOffer;
 use crate::im::session::{Call, Inviting, Live, Phase, Remote, Sent, Session, Talk};
 use crate::im::stamp::Draft;
@@ -27,6 +27,9 @@ const NOWHERE: FlowId = FlowId::Stream(0);
 
 /// RFC 3261 13.2.2.4 and 9.1: how long a 2xx may come again, and how long a cancelled INVITE may stay unanswered.
 const PATIENCE: Duration = Duration::from_secs(32);
+
+/// Further forks of an INVITE whose 2xx is answered: whoever sends more makes them up to have us send.
+const FORKS: usize = 16;
 
 impl Core {
     /// Invites `to`, through `via`, else the account's proxy, else straight to its host.
@@ -59,6 +62,7 @@ impl Core {
             sent: None,
             own: None,
             proceeding: false,
+            ringing: false,
             cancelled: false,
             chain: Chain::default(),
         };
@@ -189,11 +193,13 @@ impl Core {
         let first = !inviting.proceeding;
         inviting.proceeding = true;
         let cancelled = inviting.cancelled;
+        let rings = status == 180 && !inviting.ringing;
+        inviting.ringing |= rings;
         if first {
             // From here on no transaction timer runs (RFC 3261 17.1.1.2): the other side may ring as long as ours does.
             self.arm(&mut session, Why::RingTimeout, self.now.instant + self.config.ring_timeout);
         }
-        if status == 180 {
+        if rings {
             self.tell(session.account, Some(session.id), What::Ringing);
         }
         // RFC 3261 9.1: a CANCEL waits for the first provisional response.
@@ -223,10 +229,11 @@ impl Core {
                 .to_owned();
             return self.end(session, Ended::Lost { why });
         };
-        if let Ok(peer) = trust::callee(response, self.trust(flow)) {
+        if let Some(peer) = trust::callee(response, self.trust(flow)) {
             session.peer = peer;
         }
-        let accepted = self.acknowledge(&dialog, session.flow, session.account, request, response);
+        let ack = self.acknowledge(&dialog, session.flow, &request, response);
+        let accepted = Accepted { account: session.account, request, flow: session.flow, acks: vec![ack] };
         self.requests.insert(client, Purpose::Accepted(Box::new(accepted)));
         self.timers.arm(self.now.instant + PATIENCE, Deadline::Accepted(client));
 
@@ -261,15 +268,14 @@ impl Core {
         self.stand(session);
     }
 
-    /// Sends the ACK for a 2xx, and keeps what a repeated one needs.
+    /// Sends the ACK for a 2xx, and returns what a repeated one needs.
     fn acknowledge(
         &mut self,
         dialog: &Dialog,
         made_on: FlowId,
-        account: AccountId,
-        request: Kept,
+        request: &Kept,
         response: &Message<'_>,
-    ) -> Accepted {
+    ) -> Acknowledged {
         let cseq = response.one::<CSeq<'_>>().map_or(1, |cseq| cseq.number);
         let flow = self.flow_of_dialog(dialog, made_on).unwrap_or(made_on);
         // RFC 3261 22.1: an ACK cannot be challenged, so it repeats the credentials of its INVITE.
@@ -284,23 +290,32 @@ impl Core {
             .collect();
         let octets = self.ack(dialog, cseq, flow, &rows);
         self.send(flow, octets.clone());
-        Accepted { account, request, remote_tag: dialog.remote_tag().into(), flow, ack: octets.into() }
+        Acknowledged { remote_tag: dialog.remote_tag().into(), flow, ack: octets.into() }
     }
 
-    /// The same 2xx again gets the same ACK; one of another fork gets ACK and BYE.
-    pub(crate) fn accepted_again(&mut self, accepted: &Accepted, response: &Message<'_>) {
+    /// The same 2xx again gets the same ACK; the first one of another fork gets ACK and BYE.
+    pub(crate) fn accepted_again(
+        &mut self,
+        client: ClientId,
+        mut accepted: Accepted,
+        response: &Message<'_>,
+    ) {
         if !response.status().is_some_and(|status| (200..300).contains(&status)) {
             return;
         }
         let tag = response.one::<To<'_>>().ok().and_then(|to| to.tag()).unwrap_or_default();
-        if *tag == *accepted.remote_tag {
-            return self.send(accepted.flow, accepted.ack.to_vec());
+        if let Some(known) = accepted.acks.iter().find(|known| *known.remote_tag == *tag) {
+            return self.send(known.flow, known.ack.to_vec());
+        }
+        if accepted.acks.len() > FORKS {
+            return;
         }
         let Ok(mut fork) = Dialog::uac(&accepted.request.message(), response) else { return };
-        let Accepted { account, flow, .. } = *accepted;
-        let way = self.acknowledge(&fork, flow, account, accepted.request.clone(), response).flow;
-        let bye = self.request_in_dialog(&mut fork, Method::Bye, way, account, &[]);
-        self.dispatch(way, bye, Purpose::Cancel);
+        let ack = self.acknowledge(&fork, accepted.flow, &accepted.request, response);
+        let bye = self.request_in_dialog(&mut fork, Method::Bye, ack.flow, accepted.account, &[]);
+        self.dispatch(ack.flow, bye, Purpose::Cancel);
+        accepted.acks.push(ack);
+        self.requests.insert(client, Purpose::Accepted(Box::new(accepted)));
     }
 
     fn invite_refused(&mut self, mut session: Session, status: u16, response: &Message<'_>) {

@@ -15,7 +15,9 @@ use crate::im::stamp::{ALLOW, Draft, FEATURE};
 use crate::im::trust::plain;
 use crate::io::{AccountId, FlowId, Transport, Why};
 use crate::sip::digest::Chain;
-use crate::sip::header::{Contact, Expires, MinExpires, PAssociatedUri, RetryAfter, WwwAuthenticate};
+use crate::sip::header::{
+    Challenge, Contact, Expires, MinExpires, PAssociatedUri, ProxyAuthenticate, RetryAfter, WwwAuthenticate,
+};
 use crate::sip::message::Message;
 use crate::sip::method::Method;
 use crate::sip::name::Name;
@@ -25,6 +27,8 @@ use crate::verb::Misuse;
 /// RFC 5626 4.5: the first pause after a failure, and the longest one.
 const BASE_PAUSE: Duration = Duration::from_secs(30);
 const LONGEST_PAUSE: Duration = Duration::from_secs(1800);
+/// However soon the registrar wants us again.
+const LEAST_PAUSE: Duration = Duration::from_secs(1);
 
 /// RFC 5626 4.4.1: a stream is kept alive every two minutes or so. Over UDP, NATs forget sooner.
 const STREAM_KEEP_ALIVE: Duration = Duration::from_secs(100);
@@ -39,6 +43,8 @@ pub(crate) struct Registration {
     call_id: String,
     tag: String,
     cseq: u32,
+    /// Whether a REGISTER is out: the next one has to wait for its final response (RFC 3261 10.2).
+    pending: bool,
     /// The challenges answered so far.
     chain: Chain,
     failures: u32,
@@ -78,6 +84,7 @@ impl Registration {
             call_id: random.ident(24),
             tag: random.ident(20),
             cseq: 0,
+            pending: false,
             chain: Chain::default(),
             failures: 0,
             min_expires: None,
@@ -140,6 +147,11 @@ impl Account {
 }
 
 impl Core {
+    /// REGISTERs without a final response.
+    pub(crate) fn registering(&self) -> usize {
+        self.accounts.iter().filter(|account| account.registration.pending).count()
+    }
+
     /// Starts a registration, or renews it now.
     pub(crate) fn register(&mut self, id: AccountId) -> Result<(), Misuse> {
         let account = self.account_mut(id).ok_or(Misuse::NoAccount)?;
@@ -150,28 +162,37 @@ impl Core {
 
     /// Removes a registration.
     pub(crate) fn unregister(&mut self, id: AccountId) -> Result<(), Misuse> {
-        let account = self.account_mut(id).ok_or(Misuse::NoAccount)?;
-        let wanted = std::mem::replace(&mut account.registration.wanted, false);
-        let held = account.registration.flow();
+        let registration = &mut self.account_mut(id).ok_or(Misuse::NoAccount)?.registration;
+        let was_wanted = std::mem::replace(&mut registration.wanted, false);
+        let (state, pending, held) = (registration.state, registration.pending, registration.flow());
         self.cancel_register_timers(id);
-        let Some(account) = self.account_mut(id) else { return Ok(()) };
-        match held {
-            Some(flow) => {
-                account.registration.state = State::Removing { flow };
-                account.registration.chain = Chain::default();
-                self.send_register(id, flow, &[]);
-            }
-            None => {
-                account.registration.state = State::Off;
-                if wanted {
-                    self.tell(id, None, What::Unregistered);
-                }
+        match (state, held) {
+            // The answer that is still to come says what there is to be removed.
+            (State::Trying { .. }, _) if pending => {}
+            (State::Removing { .. }, _) => {}
+            (State::Off, _) if !was_wanted => {}
+            (State::Off | State::Trying { .. } | State::Registered { .. }, held) => {
+                self.remove_binding(id, held)
             }
         }
         Ok(())
     }
 
+    /// Sends the REGISTER that removes what the registrar holds for us, if it holds anything.
+    fn remove_binding(&mut self, id: AccountId, held: Option<FlowId>) {
+        let Some(flow) = held else { return self.unregistered(id) };
+        let Some(account) = self.account_mut(id) else { return };
+        account.registration.state = State::Removing { flow };
+        account.registration.chain = Chain::default();
+        self.send_register(id, flow, &[]);
+    }
+
     fn begin_register(&mut self, id: AccountId) {
+        let Some(account) = self.account(id) else { return };
+        // One attempt at a time: whoever removes a binding sees at its end that it is wanted again.
+        if matches!(account.registration.state, State::Trying { .. } | State::Removing { .. }) {
+            return;
+        }
         self.cancel_register_timers(id);
         let Some(account) = self.account_mut(id) else { return };
         let held = account.registration.flow();
@@ -190,12 +211,12 @@ impl Core {
 
     /// The next hop is known, or cannot be.
     pub(crate) fn register_over(&mut self, id: AccountId, flow: Result<FlowId, String>) {
+        let Some(account) = self.account_mut(id) else { return };
+        // Else nobody waits for it any more.
+        let State::Trying { over, .. } = &mut account.registration.state else { return };
         match flow {
             Ok(flow) => {
-                let Some(account) = self.account_mut(id) else { return };
-                if let State::Trying { over, .. } = &mut account.registration.state {
-                    *over = Some(flow);
-                }
+                *over = Some(flow);
                 // A stream tells its local address, which Contact needs, once it stands.
                 if self.flows.local(flow).is_some() {
                     self.send_register(id, flow, &[]);
@@ -222,6 +243,10 @@ impl Core {
         for id in self.account_ids() {
             let Some(account) = self.account_mut(id) else { continue };
             let registration = &mut account.registration;
+            if registration.over() == Some(flow) {
+                // What the transaction on it will say is no news.
+                registration.pending = false;
+            }
             match registration.state {
                 State::Registered { flow: own } if own == flow => {
                     registration.state = State::Off;
@@ -242,6 +267,7 @@ impl Core {
         let registration = &mut account.registration;
         // RFC 3261 10.2: one Call-ID, and a CSeq that rises.
         registration.cseq = registration.cseq.saturating_add(1);
+        registration.pending = true;
         let removing = matches!(registration.state, State::Removing { .. });
         let expires = if removing {
             Duration::ZERO
@@ -289,7 +315,11 @@ impl Core {
 
     /// No final response came to a REGISTER.
     pub(crate) fn register_unanswered(&mut self, id: AccountId) {
-        self.register_failed(id, None, "the registrar does not answer".into(), None);
+        let awaited =
+            self.account_mut(id).is_some_and(|account| std::mem::take(&mut account.registration.pending));
+        if awaited {
+            self.register_failed(id, None, "the registrar does not answer".into(), None);
+        }
     }
 
     /// A final response to a REGISTER.
@@ -297,6 +327,16 @@ impl Core {
         let Some(account) = self.account_mut(id) else { return };
         let status = response.status().unwrap_or(0);
         let registration = &mut account.registration;
+        if !std::mem::take(&mut registration.pending) {
+            return;
+        }
+        if let State::Trying { held, .. } = registration.state
+            && !registration.wanted
+        {
+            // It was taken back meanwhile: what is bound now, by this answer or an earlier one, goes.
+            let bound = if (200..300).contains(&status) { Some(flow) } else { held };
+            return self.remove_binding(id, bound);
+        }
         match status {
             200..300 => {
                 registration.chain = Chain::default();
@@ -382,6 +422,9 @@ impl Core {
             account.registration.state = State::Off;
         }
         self.tell(id, None, What::Unregistered);
+        if self.account(id).is_some_and(|account| account.registration.wanted) {
+            self.begin_register(id);
+        }
     }
 
     /// Tries again later, unless the registrar said no for good (RFC 3261 10.2.7, RFC 5626 4.5).
@@ -390,12 +433,13 @@ impl Core {
         let dice = self.random.below(1 << 20);
         let Some(account) = self.account_mut(id) else { return };
         let registration = &mut account.registration;
-        if matches!(registration.state, State::Removing { .. }) {
+        if !registration.wanted || matches!(registration.state, State::Removing { .. }) {
             return self.unregistered(id);
         }
         registration.state = State::Off;
-        let hopeless = matches!(status, Some(401 | 403 | 404 | 407 | 423)) || !registration.wanted;
-        let retry = (!hopeless).then(|| after.unwrap_or_else(|| pause(registration.failures, dice)));
+        let hopeless = matches!(status, Some(401 | 403 | 404 | 407 | 423));
+        let own = pause(registration.failures, dice);
+        let retry = (!hopeless).then(|| after.map_or(own, |after| after.max(LEAST_PAUSE)));
         registration.failures = registration.failures.saturating_add(1);
         if let Some(retry) = retry {
             let timer = self.timers.arm(self.now.instant + retry, Deadline::Account(id, Why::Register));
@@ -441,15 +485,20 @@ impl Core {
     ) -> Option<Vec<(Name, String)>> {
         let account = self.accounts.get_mut(usize::try_from(id.0).ok()?)?;
         let credentials = account.credentials.as_ref()?;
-        // a 401 to anything but a REGISTER is the far end's, who may be anybody. It gets an answer only for a
-        // realm that is ours: the configured one, or our own domain.
-        let far_end = method != Method::Register && response.status() == Some(401);
-        let known = credentials.realm.is_some()
-            || response.list::<WwwAuthenticate<'_>>().flatten().all(|challenge| {
-                challenge.0.param("realm").is_some_and(|realm| realm.eq_ignore_ascii_case(&account.host))
-            });
-        if far_end && !known {
-            let input = "401 for a realm that is not ours: set `realm` if it is";
+        // whoever answers an INVITE or a BYE may be anybody, and names the realm for which he wants to crack a
+        // password. So he gets an answer only for a realm that is ours: the configured one, our own domain, or one
+        // that was answered before. The registrar may have any, and so may, for an INVITE, the proxy that was named.
+        let ours = |challenge: &Challenge<'_>| {
+            let is_ours =
+                |realm: &str| realm.eq_ignore_ascii_case(&account.host) || account.auth.knows(realm);
+            credentials.realm.is_some() || challenge.param("realm").is_some_and(|realm| is_ours(&realm))
+        };
+        let servers = response.list::<WwwAuthenticate<'_>>().flatten().all(|challenge| ours(&challenge.0));
+        let proxies = response.list::<ProxyAuthenticate<'_>>().flatten().all(|challenge| ours(&challenge.0));
+        let named = method == Method::Invite;
+        let safe = method == Method::Register || (servers && (proxies || named));
+        if !safe {
+            let input = "it is for a realm that is not ours: set `realm` if it is";
             self.explain(id, None, "X-41", "the challenge was not answered", input);
             return None;
         }

@@ -85,6 +85,8 @@ pub(crate) struct Inviting {
     pub(crate) own: Option<OwnOffer>,
     /// Whether a provisional response came: only then may a CANCEL leave (RFC 3261 9.1).
     pub(crate) proceeding: bool,
+    /// Whether the user was told that it rings there.
+    pub(crate) ringing: bool,
     /// The user has taken the invitation back.
     pub(crate) cancelled: bool,
     /// The challenges answered so far.

@@ -9,12 +9,12 @@ use crate::im::Core;
 const STORE_PAUSE: Duration = Duration::from_secs(30);
 
 impl Core {
-    /// Whether there is the means to keep what a new session would bring. After a failure of the store, invitations
+    /// Whether there is the means to keep what a new session would bring, and the time. After a failure of the store, invitations
     /// are refused for a while, then tried again: only a session shows whether it works.
     //= IM G-1b
     fn resources(&self) -> Result<(), PeerFault> {
         let failed = self.store_failed.is_some_and(|at| self.now.instant - at < STORE_PAUSE);
-        if failed { Err(PeerFault::NoResources) } else { Ok(()) }
+        if failed || self.leaving { Err(PeerFault::NoResources) } else { Ok(()) }
     }
 
     /// Whether one more invitation of this peer is let in to the user.

@@ -4,7 +4,7 @@
 
 use crate::event::Peer;
 use crate::im::flows::TrustedCore;
-use crate::sip::header::{Address, From, HeaderFault, PAssertedIdentity, To};
+use crate::sip::header::{Address, From, HeaderFault, PAssertedIdentity};
 use crate::sip::message::Message;
 use crate::sip::uri::{Scheme, Uri};
 
@@ -15,10 +15,9 @@ pub(crate) fn caller(message: &Message<'_>, core: Option<TrustedCore>) -> Result
     Ok(core.and_then(|core| asserted(message, core)).unwrap_or_else(|| claimed(&from.0)))
 }
 
-/// Who answered: asserted by a trusted core, else what To says.
-pub(crate) fn callee(message: &Message<'_>, core: Option<TrustedCore>) -> Result<Peer, HeaderFault> {
-    let to = message.one::<To<'_>>()?;
-    Ok(core.and_then(|core| asserted(message, core)).unwrap_or_else(|| claimed(&to.0)))
+/// Who answered, if a trusted core says so. To says nothing: it is a copy of ours, or a lie (RFC 3261 8.2.6.2).
+pub(crate) fn callee(message: &Message<'_>, core: Option<TrustedCore>) -> Option<Peer> {
+    core.and_then(|core| asserted(message, core))
 }
 
 /// RFC 3325 9.1: one or two values, of which one is a SIP or SIPS URI.

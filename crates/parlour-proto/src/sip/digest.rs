@@ -194,6 +194,11 @@ impl Authenticator {
         }
     }
 
+    /// Whether a challenge of this realm was answered before.
+    pub fn knows(&self, realm: &str) -> bool {
+        self.sessions.iter().any(|session| *session.realm == *realm)
+    }
+
     /// Whether there is anything to authenticate with yet.
     pub fn is_empty(&self) -> bool {
         self.sessions.is_empty()
