@@ -121,8 +121,17 @@ impl Core {
         let now = self.now.instant;
         let settle =
             |core: &mut Core, verdict| core.msrp.settle(now, parlour_msrp::Receipt(receipt.0), verdict);
+        let spool = match &body {
+            Body::Spooled { spool, .. } => Some(*spool),
+            Body::Inline(_) => None,
+        };
+        // Nobody is told of a message that is refused here, so its octets go.
+        let refuse = |core: &mut Core, status| {
+            core.outputs.extend(spool.map(|spool| Output::Discard { spool }));
+            settle(core, Verdict::Refused(status));
+        };
         let Some(session) = self.sessions.by_msrp(msrp).and_then(|id| self.sessions.get(id)) else {
-            return settle(self, Verdict::Refused(481));
+            return refuse(self, 481);
         };
         let (account, id) = (session.account, session.id);
         let listed = session
@@ -150,7 +159,7 @@ impl Core {
             });
             if let Err((status, why)) = unwrapped {
                 self.explain(account, Some(id), "M-30", format!("a message was refused with {status}"), &why);
-                return settle(self, Verdict::Refused(status));
+                return refuse(self, status);
             }
         }
         incoming.renderable = incoming.content_type.to_ascii_lowercase().starts_with("text/plain");

@@ -60,10 +60,10 @@ impl Core {
             })?;
         }
         match request.method() {
-            Some(Method::Bye) => Ok(self.bye_came(server, request, session)),
-            Some(Method::Invite) => self.reinvited(server, request, session).map(|()| None),
+            Some(Method::Bye) => Ok(self.bye_came(flow, server, request, session)),
+            Some(Method::Invite) => self.reinvited(flow, server, request, session).map(|()| None),
             _ => {
-                self.options(session.flow, server, request, session.account, true);
+                self.options(flow, server, request, session.account, true);
                 Ok(None)
             }
         }
@@ -87,9 +87,15 @@ impl Core {
 
     /// RFC 3261 15.1.2.
     //= IM S-12
-    fn bye_came(&mut self, server: ServerId, request: &Message<'_>, session: &mut Session) -> Option<Ended> {
+    fn bye_came(
+        &mut self,
+        flow: FlowId,
+        server: ServerId,
+        request: &Message<'_>,
+        session: &mut Session,
+    ) -> Option<Ended> {
         let reply = Reply { status: 200, reason: "OK", ..Reply::default() };
-        let octets = self.response(request, session.flow, Some(session.account), &reply);
+        let octets = self.response(request, flow, Some(session.account), &reply);
         self.tx.respond(self.now.instant, server, 200, octets);
         match &session.phase {
             // RFC 3261 15.1.2: an INVITE that is still unanswered gets 487.
@@ -107,11 +113,11 @@ impl Core {
     //= IM D-50
     fn reinvited(
         &mut self,
+        flow: FlowId,
         server: ServerId,
         request: &Message<'_>,
         session: &mut Session,
     ) -> Result<(), PeerFault> {
-        let flow = session.flow;
         let Phase::Live(live) = &mut session.phase else { return Err(PeerFault::InviteInProgress) };
         if live.reanswered.is_some() {
             return Err(PeerFault::InviteInProgress);

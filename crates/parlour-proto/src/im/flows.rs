@@ -244,7 +244,8 @@ impl Flows {
 
     /// Whether one of our listeners has this address.
     pub(crate) fn is_own(&self, address: IpAddr) -> bool {
-        self.listeners.iter().any(|listener| listener.local.ip() == address)
+        let address = address.to_canonical();
+        self.listeners.iter().any(|listener| listener.local.ip().to_canonical() == address)
     }
 
     fn udp(&self, socket: u16) -> Option<&Listener> {

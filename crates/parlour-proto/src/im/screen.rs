@@ -61,6 +61,9 @@ impl Core {
         }
         if inside {
             door::extensions(request, &can)?;
+            if request.method() == Some(Method::Invite) {
+                door::content(request, &can)?;
+            }
             return self.request_inside(flow, server, request);
         }
         door::extensions(request, &can)?;

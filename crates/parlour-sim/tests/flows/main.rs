@@ -3,6 +3,7 @@
 mod answering;
 mod common;
 mod faults;
+mod hostile;
 mod media;
 mod originating;
 mod policy;
