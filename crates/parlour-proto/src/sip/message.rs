@@ -38,44 +38,40 @@ struct Index {
     line: Line,
     /// One entry for each header row, in order.
     rows: SmallVec<[Row; 32]>,
-    /// The first row of each name that occurs.
+    /// The first row of each name, or `NO_ROW`.
     first: [u8; Name::COUNT],
-    /// The names that occur, and those that occur more than once.
-    seen: u128,
-    repeated: u128,
     /// Where the body starts.
     body: u32,
 }
 
 impl Index {
     fn new(line: Line, body: u32) -> Self {
-        Index { line, rows: SmallVec::new(), first: [0; Name::COUNT], seen: 0, repeated: 0, body }
+        Index { line, rows: SmallVec::new(), first: [NO_ROW; Name::COUNT], body }
     }
 
     #[inline]
     fn push(&mut self, row: Row) {
-        let bit = row.name.bit();
-        if self.seen & bit == 0 {
-            self.seen |= bit;
-            if let Some(first) = self.first.get_mut(row.name as usize) {
-                *first = u8::try_from(self.rows.len()).unwrap_or(u8::MAX);
+        if let Some(first) = self.first.get_mut(row.name as usize) {
+            match self.rows.get_mut(usize::from(*first)) {
+                Some(first) => first.repeated = true,
+                None => *first = u8::try_from(self.rows.len()).unwrap_or(NO_ROW),
             }
-        } else {
-            self.repeated |= bit;
         }
         self.rows.push(row);
     }
 
     /// The rows among which those of that name are: just one in most cases.
     fn rows(&self, name: Name) -> &[Row] {
-        if self.seen & name.bit() == 0 {
-            return &[];
+        let first = self.first.get(name as usize).copied().map_or(usize::MAX, usize::from);
+        match self.rows.get(first..) {
+            Some([row, ..]) if !row.repeated => std::slice::from_ref(row),
+            rows => rows.unwrap_or_default(),
         }
-        let first = self.first.get(name as usize).copied().map_or(0, usize::from);
-        let end = if self.repeated & name.bit() == 0 { first.saturating_add(1) } else { self.rows.len() };
-        self.rows.get(first..end).unwrap_or_default()
     }
 }
+
+/// More than `MAX_ROWS`.
+const NO_ROW: u8 = u8::MAX;
 
 #[derive(Debug, Clone, Copy)]
 enum Line {
@@ -95,6 +91,8 @@ struct Row {
     value: u16,
     value_length: u16,
     name: Name,
+    /// There are more rows of this name; told of the first only.
+    repeated: bool,
 }
 
 /// The first line of a message.
@@ -237,7 +235,7 @@ impl<'a> Message<'a> {
 
     /// Whether there is a row of that name.
     pub fn has(&self, name: Name) -> bool {
-        self.index.seen & name.bit() != 0
+        !self.index.rows(name).is_empty()
     }
 
     /// The header's only value.

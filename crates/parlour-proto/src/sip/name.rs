@@ -108,103 +108,118 @@ names! {
 }
 
 impl Name {
-    /// The name that a header row starts with, in any letter case, full or compact.
-    pub fn of(name: &[u8]) -> Name {
-        if let [letter] = name {
-            let letter = usize::from(letter.to_ascii_lowercase());
-            return COMPACT.get(letter).copied().unwrap_or(Name::Other);
+    /// The name that this text is, in any letter case, full or compact.
+    pub fn of(text: &[u8]) -> Name {
+        if let [letter] = text {
+            return compact(*letter);
         }
-        let (Some(first), Some(last)) = (name.first(), name.last()) else { return Name::Other };
-        let mut slot = home(name.len(), *first, *last);
-        // The table is not full, so the walk ends at a free slot.
-        while let Some((text, name_there)) = SLOTS.get(slot % SLOT_COUNT) {
-            if text.as_bytes() == name || text.is_empty() || text.as_bytes().eq_ignore_ascii_case(name) {
-                return *name_there;
-            }
-            slot = slot.wrapping_add(1);
+        let mut start = [0; 16];
+        for (octet, there) in start.iter_mut().zip(text) {
+            *octet = *there;
         }
-        Name::Other
+        let name = known(word(start) & below(text.len()));
+        if name.text().as_bytes().eq_ignore_ascii_case(text) { name } else { Name::Other }
     }
 
-    /// The quick way for a row that starts with a known name and a colon: the name and its length. It looks at 16 octets
-    /// at once; what does not fit is left to [`Name::of`].
+    /// The quick way for octets that start with a known name and a colon: the name and its length. It looks at 16 octets
+    /// at once; what does not fit is left to [`Name::of`]. A CR looks like the hyphen here: a row with a bare CR is refused
+    /// anyway.
+    #[inline]
     pub(crate) fn at_start(row: &[u8]) -> Option<(Name, usize)> {
-        let octets = u128::from_le_bytes(*row.first_chunk()?);
-        let bits = first_octet(octets, b':')?;
-        let word = (octets | CASE) & (1_u128 << bits).wrapping_sub(1);
-        let length = usize::try_from(bits / 8).ok()?;
-        let [first, ..] = word.to_le_bytes();
-        if length == 1 {
-            let name = *COMPACT.get(usize::from(first))?;
-            return (name != Name::Other).then_some((name, length));
+        let start: &[u8; 16] = row.first_chunk()?;
+        // Colons become 0, and the lowest 0 is the lowest octet that borrows into its top bit.
+        let zeros = u128::from_le_bytes(*start) ^ COLONS;
+        let colons = zeros.wrapping_sub(ONES) & !zeros & TOPS;
+        if colons == 0 {
+            return Name::long_at_start(row, known(word(*start)));
         }
-        let [last, ..] = (word >> bits.checked_sub(8)?).to_le_bytes();
-        let home = home(length, first, last);
-        let found = [home, home.wrapping_add(1)]
-            .into_iter()
-            .find_map(|slot| WORDS.get(slot % SLOT_COUNT).filter(|(there, _)| *there == word));
-        found.map(|(_, name)| (*name, length))
+        let before_colon = (colons ^ colons.wrapping_sub(1)) >> 8;
+        let name = match before_colon {
+            0xff => compact(start[0]),
+            _ => known(word(*start) & before_colon),
+        };
+        (name != Name::Other).then_some((name, usize::try_from(colons.trailing_zeros() / 8).ok()?))
+    }
+
+    /// Whether `row` goes on as it starts: with that name of 16 or more letters and a colon.
+    fn long_at_start(row: &[u8], name: Name) -> Option<(Name, usize)> {
+        let (text, after) = row.split_at_checked(name.text().len())?;
+        let is_name = after.first() == Some(&b':') && name.text().as_bytes().eq_ignore_ascii_case(text);
+        (is_name && name != Name::Other).then_some((name, text.len()))
     }
 
     /// How many names there are, `Other` included.
     pub(crate) const COUNT: usize = Name::KNOWN.len() + 1;
-
-    /// This name's bit in a set of names.
-    pub(crate) const fn bit(self) -> u128 {
-        1 << (self as u8)
-    }
 }
 
-const SLOT_COUNT: usize = 256;
+/// The name of one letter.
+fn compact(letter: u8) -> Name {
+    COMPACT.get(usize::from(letter.to_ascii_lowercase())).copied().unwrap_or(Name::Other)
+}
 
-/// Hash table of the full names: open addressing, an empty text marks a free slot.
-static SLOTS: [(&str, Name); SLOT_COUNT] = {
-    let mut slots = [("", Name::Other); SLOT_COUNT];
+/// The only name that may start with this word.
+fn known(word: u128) -> Name {
+    let name = SLOTS.get(slot(word)).copied().unwrap_or(Name::Other);
+    if WORDS.get(name as usize) == Some(&word) { name } else { Name::Other }
+}
+
+/// 16 octets as a number, letters in lower case.
+const fn word(octets: [u8; 16]) -> u128 {
+    u128::from_le_bytes(octets) | CASE
+}
+
+/// The bits of the first `length` octets.
+const fn below(length: usize) -> u128 {
+    if length < 16 { (1 << (8 * length)) - 1 } else { u128::MAX }
+}
+
+/// 1 in each of 16 octets.
+const ONES: u128 = u128::MAX / 0xff;
+/// The top bits.
+const TOPS: u128 = ONES << 7;
+/// The bits that tell lower from upper case.
+const CASE: u128 = ONES << 5;
+/// Colons.
+const COLONS: u128 = ONES * b':' as u128;
+
+/// The first 16 letters of each name, as [`word`] makes it.
+static WORDS: [u128; Name::COUNT] = {
+    let mut words = [0; Name::COUNT];
     let mut at = 0;
     while at < Name::KNOWN.len() {
-        let name = Name::KNOWN[at];
-        let text = name.text().as_bytes();
-        let mut slot = home(text.len(), text[0], text[text.len() - 1]);
-        while !slots[slot % SLOT_COUNT].0.is_empty() {
-            slot += 1;
+        let text = Name::KNOWN[at].text().as_bytes();
+        let mut start = [0; 16];
+        let mut length = 0;
+        while length < text.len() && length < 16 {
+            start[length] = text[length];
+            length += 1;
         }
-        slots[slot % SLOT_COUNT] = (name.text(), name);
+        words[at] = word(start) & below(length);
+        at += 1;
+    }
+    words
+};
+
+/// Hash table of the words: one name a slot.
+static SLOTS: [Name; 256] = {
+    let mut slots = [Name::Other; 256];
+    let mut at = 0;
+    while at < Name::KNOWN.len() {
+        let slot = slot(WORDS[at]);
+        assert!(matches!(slots[slot], Name::Other), "two names in one slot: try another FACTOR");
+        slots[slot] = Name::KNOWN[at];
         at += 1;
     }
     slots
 };
 
-/// The full names of up to 15 letters in the order of `SLOTS`, lower case, as the number that their octets make; 0 for
-/// the others. A CR looks like the hyphen here: a row with a bare CR is refused anyway.
-static WORDS: [(u128, Name); SLOT_COUNT] = {
-    let mut words = [(0, Name::Other); SLOT_COUNT];
-    let mut slot = 0;
-    while slot < SLOT_COUNT {
-        let (text, name) = SLOTS[slot];
-        let mut word = 0;
-        let mut at = 0;
-        while at < text.len() && text.len() < 16 {
-            word |= ((text.as_bytes()[at] | 0x20) as u128) << (8 * at);
-            at += 1;
-        }
-        words[slot] = (word, name);
-        slot += 1;
-    }
-    words
-};
-
-/// 1 in each of 16 octets.
-const ONES: u128 = u128::MAX / 0xff;
-/// The bit that tells lower from upper case, in each of 16 octets.
-const CASE: u128 = ONES << 5;
-
-/// How many bits lie below the first of 16 octets that equals `wanted`. That octet becomes 0, and the lowest 0 is the
-/// lowest octet that borrows into its top bit.
-fn first_octet(octets: u128, wanted: u8) -> Option<u32> {
-    let zeros = octets ^ ONES.wrapping_mul(wanted.into());
-    let found = zeros.wrapping_sub(ONES) & !zeros & (ONES << 7);
-    (found != 0).then(|| found.trailing_zeros() & !7)
+/// Where a word's name is: the top octet of a product.
+const fn slot(word: u128) -> usize {
+    (((word ^ (word >> 64)) as u64).wrapping_mul(FACTOR) >> 56) as usize
 }
+
+/// Found by trying: it gives each name a slot of its own.
+const FACTOR: u64 = 0x5782_82fe_c769_bdd3;
 
 static COMPACT: [Name; 128] = {
     let mut letters = [Name::Other; 128];
@@ -218,18 +233,6 @@ static COMPACT: [Name; 128] = {
     }
     letters
 };
-
-/// Where a name is first looked for: length, first and last letter tell most names apart. The case bit is masked out.
-const fn home(length: usize, first: u8, last: u8) -> usize {
-    let (first, last) = ((first & 0x1f) as usize, (last & 0x1f) as usize);
-    length
-        .wrapping_mul(FACTORS.0)
-        .wrapping_add(first.wrapping_mul(FACTORS.1))
-        .wrapping_add(last.wrapping_mul(FACTORS.2))
-}
-
-/// Found by trying: no look-up of a known name takes more than one step past its home.
-const FACTORS: (usize, usize, usize) = (1, 71, 111);
 
 #[cfg(test)]
 mod tests {
@@ -253,7 +256,7 @@ mod tests {
         for &name in Name::KNOWN {
             for text in [name.text().to_owned(), name.text().to_uppercase(), name.text().to_lowercase()] {
                 let found = Name::at_start(format!("{text}: value of sixteen").as_bytes());
-                assert_eq!(found, (text.len() < 16).then_some((name, text.len())), "{text}");
+                assert_eq!(found, Some((name, text.len())), "{text}");
                 assert_eq!(Name::at_start(format!("x{text}:                ").as_bytes()), None);
             }
             if name.compact() != 0 {
@@ -277,16 +280,5 @@ mod tests {
         for name in ["", "z", "\u{e9}", "Vi", "Viaa", "Call_ID", "X-Via", "Content-Length "] {
             assert_eq!(Name::of(name.as_bytes()), Name::Other, "{name}");
         }
-    }
-
-    #[test]
-    fn a_look_up_takes_few_steps() {
-        let steps = |name: Name| {
-            let text = name.text().as_bytes();
-            let home = home(text.len(), text[0], text[text.len() - 1]);
-            (0..SLOT_COUNT).find(|step| SLOTS[(home + step) % SLOT_COUNT].1 == name)
-        };
-        assert!(Name::KNOWN.iter().all(|&name| steps(name) <= Some(1)));
-        assert!(Name::KNOWN.len() < 127, "Name::bit has room for 127 names and Other");
     }
 }

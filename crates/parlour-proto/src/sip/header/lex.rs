@@ -46,12 +46,22 @@ static VALUE: [bool; 256] = {
 };
 
 /// Without the LWS at both ends.
-pub(crate) fn trim(mut value: &[u8]) -> &[u8] {
+pub(crate) fn trim(value: &[u8]) -> &[u8] {
+    trim_end(trim_start(value))
+}
+
+/// Without the LWS at its start.
+pub(crate) fn trim_start(mut value: &[u8]) -> &[u8] {
     while let [first, rest @ ..] = value
         && is_lws(*first)
     {
         value = rest;
     }
+    value
+}
+
+/// Without the LWS at its end.
+pub(crate) fn trim_end(mut value: &[u8]) -> &[u8] {
     while let [rest @ .., last] = value
         && is_lws(*last)
     {
@@ -103,11 +113,7 @@ impl<'a> Cursor<'a> {
     }
 
     pub(crate) fn lws(&mut self) {
-        while let [first, rest @ ..] = self.rest
-            && is_lws(*first)
-        {
-            self.rest = rest;
-        }
+        self.rest = trim_start(self.rest);
     }
 
     /// Takes `length` octets, or all that are left.

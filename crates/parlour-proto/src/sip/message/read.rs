@@ -2,7 +2,7 @@
 
 use super::{Index, Line, MAX_MESSAGE, MAX_ROW, MAX_ROWS, MAX_URI, MAX_VIA, Message, Row};
 use crate::sip::fault::Fault;
-use crate::sip::header::lex::{Elements, is_lws, is_token_text, number, trim};
+use crate::sip::header::lex::{Elements, is_lws, is_token_text, number, trim_end, trim_start};
 use crate::sip::method::Method;
 use crate::sip::name::Name;
 
@@ -96,8 +96,10 @@ fn read_rows(message: &mut Message<'_>, mut at: usize, fault: &mut Option<Fault>
             message.index.body = u32::try_from(at.saturating_add(empty_line)).unwrap_or(u32::MAX);
             return;
         }
-        let Some(length) = row_length(rest, fault) else { break };
-        if let Some(row) = rest.get(..length).and_then(|row| read_row(row, at, fault)) {
+        let Some((end, length)) = row_end(rest, fault) else { break };
+        if length > MAX_ROW {
+            fault.get_or_insert(Fault::RowTooLong);
+        } else if let Some(row) = read_row(rest, end, at) {
             if message.index.rows.len() == MAX_ROWS {
                 fault.get_or_insert(Fault::TooManyRows);
                 return;
@@ -115,53 +117,47 @@ fn read_rows(message: &mut Message<'_>, mut at: usize, fault: &mut Option<Fault>
     fault.get_or_insert(Fault::NoHeaderEnd);
 }
 
-/// The length of the row that `rest` starts with: with its line ends and the lines folded into it (RFC 3261 7.3.1).
-fn row_length(rest: &[u8], fault: &mut Option<Fault>) -> Option<usize> {
+/// Where the row that `rest` starts with ends, without its line end and with it. Lines may be folded into it (RFC 3261
+/// 7.3.1).
+fn row_end(rest: &[u8], fault: &mut Option<Fault>) -> Option<(usize, usize)> {
     let mut at = 0_usize;
     loop {
-        let found = memchr::memchr2(b'\r', b'\n', rest.get(at..)?)?;
-        at = at.checked_add(found)?;
-        match rest.get(at..)? {
+        let end = at.checked_add(memchr::memchr2(b'\r', b'\n', rest.get(at..)?)?)?;
+        at = match rest.get(end..)? {
             // As nearly always: a line end, and no fold after it.
-            [b'\r', b'\n', next, ..] if !matches!(next, b' ' | b'\t') => return at.checked_add(2),
-            [b'\r', b'\n', ..] => at = at.checked_add(2)?,
+            [b'\r', b'\n', next, ..] if !matches!(next, b' ' | b'\t') => return Some((end, end.checked_add(2)?)),
+            [b'\r', b'\n', ..] => end.checked_add(2)?,
             // A line end without CR is read as one: nobody means anything else by it.
-            [b'\n', ..] => at = at.checked_add(1)?,
+            [b'\n', ..] => end.checked_add(1)?,
             // A CR alone would end the line for others: two readings of one message are an attack.
             _ => {
                 fault.get_or_insert(Fault::BareCr);
-                at = at.checked_add(1)?;
+                at = end.checked_add(1)?;
                 continue;
             }
-        }
+        };
         if !matches!(rest.get(at), Some(b' ' | b'\t')) {
-            return Some(at);
+            return Some((end, at));
         }
     }
 }
 
-/// One row; `None` for a line that is no header: RFC 3261 8.2.2 has malformed headers ignored that nothing needs.
-fn read_row(row: &[u8], at: usize, fault: &mut Option<Fault>) -> Option<Row> {
-    if row.len() > MAX_ROW {
-        fault.get_or_insert(Fault::RowTooLong);
-        return None;
-    }
-    let (name, name_length, colon) = match Name::at_start(row) {
+/// The row that `rest` starts with and that ends at `end`; `None` for a line that is no header: RFC 3261 8.2.2 has malformed
+/// headers ignored that nothing needs.
+fn read_row(rest: &[u8], end: usize, at: usize) -> Option<Row> {
+    let row = rest.get(..end)?;
+    let (name, name_length, colon) = match Name::at_start(rest) {
         Some((name, length)) => (name, length, length),
         None => read_name(row)?,
     };
-    let mut value = row.get(colon.checked_add(1)?..)?;
-    while let [first, after @ ..] = value
-        && is_lws(*first)
-    {
-        value = after;
-    }
+    let value = trim_start(row.get(colon.checked_add(1)?..)?);
     Some(Row {
         at: u32::try_from(at).ok()?,
         name_length: u16::try_from(name_length).ok()?,
         value: u16::try_from(row.len().checked_sub(value.len())?).ok()?,
-        value_length: u16::try_from(trim(value).len()).ok()?,
+        value_length: u16::try_from(trim_end(value).len()).ok()?,
         name,
+        repeated: false,
     })
 }
 
