@@ -1,5 +1,4 @@
 //! What one INVITE of 1 kB costs: reading it, reading its headers by type, writing it again.
-#![expect(clippy::disallowed_types, reason = "the benchmark macro keeps its registry in a LazyLock")]
 #![expect(clippy::disallowed_types, reason = "divan keeps its benches in statics")]
 
 use divan::{AllocProfiler, Bencher, black_box};

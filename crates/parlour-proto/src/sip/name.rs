@@ -126,7 +126,7 @@ impl Name {
     /// anyway.
     #[inline]
     pub(crate) fn at_start(row: &[u8]) -> Option<(Name, usize)> {
-        let start: &[u8; 16] = row.first_chunk()?;
+        let start @ [letter, ..]: &[u8; 16] = row.first_chunk()?;
         // Colons become 0, and the lowest 0 is the lowest octet that borrows into its top bit.
         let zeros = u128::from_le_bytes(*start) ^ COLONS;
         let colons = zeros.wrapping_sub(ONES) & !zeros & TOPS;
@@ -135,7 +135,7 @@ impl Name {
         }
         let before_colon = (colons ^ colons.wrapping_sub(1)) >> 8;
         let name = match before_colon {
-            0xff => compact(start[0]),
+            0xff => compact(*letter),
             _ => known(word(*start) & before_colon),
         };
         (name != Name::Other).then_some((name, usize::try_from(colons.trailing_zeros() / 8).ok()?))

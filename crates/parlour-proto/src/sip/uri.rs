@@ -4,7 +4,7 @@ mod compare;
 
 pub use self::compare::{aor, equivalent, is_anonymous, same_identity};
 
-use super::header::lex::{Cursor, is_uri_text, number};
+use super::header::lex::{Cursor, URI, number};
 use super::header::take_host;
 
 /// A URI as a view of the octets that it was written in.
@@ -47,7 +47,7 @@ impl<'a> Uri<'a> {
     /// It breaks the grammar of its scheme.
     pub fn parse(octets: &'a [u8]) -> Result<Uri<'a>, UriFault> {
         let text = std::str::from_utf8(octets).map_err(|_| UriFault("is not UTF-8"))?;
-        if !is_uri_text(octets) {
+        if !URI.has_all(octets) {
             return Err(UriFault("has a character that must be escaped"));
         }
         let (scheme, rest) = split_at(text, b':').ok_or(UriFault("has no scheme"))?;
@@ -131,13 +131,14 @@ impl<'a> Uri<'a> {
             if user.is_empty() {
                 return Err(UriFault("has an empty user part"));
             }
-            if userinfo.contains('%') && !escapes_are_whole(userinfo) {
+            if userinfo.bytes().any(|octet| octet == b'%') && !escapes_are_whole(userinfo) {
                 return Err(UriFault("has a bad escape"));
             }
             (self.user, self.password) = (Some(user), password);
         }
         let mut cursor = Cursor::new(rest.as_bytes());
-        self.host = take_host(&mut cursor).ok_or(UriFault("has a bad host"))?;
+        let host = take_host(&mut cursor).ok_or(UriFault("has a bad host"))?;
+        self.host = rest.get(..host.len()).unwrap_or_default();
         if cursor.eat(b':') {
             let digits = cursor.take_while(|octet| octet.is_ascii_digit());
             self.port = Some(number(digits).ok_or(UriFault("has a bad port"))?);

@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use super::lex::{Cursor, Params, is_lws, is_uri_text, lossy, text, trim, unquote};
+use super::lex::{Cursor, Params, URI, is_lws, lossy, text, trim, unquote};
 use super::{Header, HeaderFault};
 use crate::sip::name::Name;
 use crate::sip::uri::{Uri, UriFault};
@@ -53,6 +53,7 @@ impl<'a> Address<'a> {
         let mut cursor = Cursor::new(value);
         cursor.lws();
         let display = match cursor.peek() {
+            Some(b'<') => Display::None,
             Some(b'"') => {
                 let inside = cursor.quoted().ok_or("has an open quoted string")?;
                 cursor.lws();
@@ -69,7 +70,7 @@ impl<'a> Address<'a> {
                     if memchr::memchr2(b',', b';', name).is_some() {
                         return Err("has an unquoted display name with a comma or semicolon");
                     }
-                    if name.is_empty() { Display::None } else { Display::Plain(name) }
+                    Display::Plain(name)
                 }
                 Some(_) | None => return Address::without_brackets(cursor),
             },
@@ -92,7 +93,7 @@ impl<'a> Address<'a> {
         if uri.is_empty() {
             return Err("has no address");
         }
-        if !is_uri_text(uri) {
+        if !URI.has_all(uri) {
             return Err("has a bad address");
         }
         let mut tag = None;

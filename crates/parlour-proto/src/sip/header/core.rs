@@ -1,6 +1,6 @@
 //! Call-ID and CSeq (RFC 3261 20.8, 20.16).
 
-use super::lex::{Cursor, is_token, number, text, trim};
+use super::lex::{Cursor, VISIBLE, is_token, number, text, trim};
 use super::{Header, HeaderFault};
 use crate::sip::method::Method;
 use crate::sip::name::Name;
@@ -18,8 +18,10 @@ impl<'a> Header<'a> for CallId<'a> {
             return Err(HeaderFault::bad(Name::CallId, "is empty"));
         }
         // RFC 3261 25.1: word [ "@" word ]. Other visible characters do no harm.
-        let visible = value.iter().all(|octet| octet.is_ascii_graphic());
-        text(value).filter(|_| visible).map(CallId).ok_or(HeaderFault::bad(Name::CallId, "is malformed"))
+        text(value)
+            .filter(|_| VISIBLE.has_all(value))
+            .map(CallId)
+            .ok_or(HeaderFault::bad(Name::CallId, "is malformed"))
     }
 }
 

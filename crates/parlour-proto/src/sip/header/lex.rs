@@ -7,43 +7,72 @@ pub(crate) const fn is_lws(octet: u8) -> bool {
     matches!(octet, b' ' | b'\t' | b'\r' | b'\n')
 }
 
+/// What an octet may be part of; classes are bits.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Class(u8);
+
+/// A token (RFC 3261 25.1).
+pub(crate) const TOKEN: Class = Class(1);
+/// A host name or IPv4 address. RFC 3261 25.1 has no underscore in host names; the wild does.
+pub(crate) const HOST: Class = Class(2);
+/// A URI: no space, control, quote or angle bracket.
+pub(crate) const URI: Class = Class(4);
+/// What is visible in ASCII.
+pub(crate) const VISIBLE: Class = Class(8);
+/// An unquoted parameter value: more than a token or a host, as peers write more; never what would end the value.
+const VALUE: Class = Class(16);
+/// What means nothing when a row is split at commas.
+const PLAIN: Class = Class(32);
+
+impl Class {
+    pub(crate) const fn has(self, octet: u8) -> bool {
+        CLASSES[octet as usize] & self.0 != 0
+    }
+
+    /// Whether all of these are in the class. It looks at all of them, as that is quicker than to stop at the first that
+    /// is not.
+    pub(crate) fn has_all(self, octets: &[u8]) -> bool {
+        octets.iter().fold(self.0, |common, &octet| common & CLASSES[octet as usize]) != 0
+    }
+}
+
+static CLASSES: [u8; 256] = {
+    let mut classes = [0; 256];
+    let mut at = 0;
+    while at < 256 {
+        let octet = at as u8;
+        let members = [
+            (
+                TOKEN,
+                octet.is_ascii_alphanumeric()
+                    || matches!(octet, b'-' | b'.' | b'!' | b'%' | b'*' | b'_' | b'+' | b'`' | b'\'' | b'~'),
+            ),
+            (HOST, octet.is_ascii_alphanumeric() || matches!(octet, b'-' | b'.' | b'_')),
+            (URI, octet > b' ' && !matches!(octet, b'"' | b'<' | b'>' | 0x7f)),
+            (VISIBLE, octet.is_ascii_graphic()),
+            (VALUE, octet > b' ' && !matches!(octet, b';' | b',' | b'"' | b'<' | b'>' | b'?' | 0x7f)),
+            (PLAIN, !matches!(octet, b',' | b'"' | b'<' | b'(')),
+        ];
+        let mut member = 0;
+        while member < members.len() {
+            let (class, is_member) = members[member];
+            classes[at] |= if is_member { class.0 } else { 0 };
+            member += 1;
+        }
+        at += 1;
+    }
+    classes
+};
+
 /// A character of a token (RFC 3261 25.1).
 pub(crate) const fn is_token(octet: u8) -> bool {
-    TOKEN[octet as usize]
+    TOKEN.has(octet)
 }
 
 /// Whether this is a token.
 pub(crate) fn is_token_text(text: &[u8]) -> bool {
-    !text.is_empty() && text.iter().all(|&octet| is_token(octet))
+    !text.is_empty() && TOKEN.has_all(text)
 }
-
-/// A character of an unquoted parameter value: more than a token or a host, as peers write more; never what would end
-/// the value.
-const fn is_value(octet: u8) -> bool {
-    VALUE[octet as usize]
-}
-
-static TOKEN: [bool; 256] = {
-    let mut table = [false; 256];
-    let mut octet = 0;
-    while octet < 256 {
-        let at = octet as u8;
-        table[octet] = at.is_ascii_alphanumeric()
-            || matches!(at, b'-' | b'.' | b'!' | b'%' | b'*' | b'_' | b'+' | b'`' | b'\'' | b'~');
-        octet += 1;
-    }
-    table
-};
-
-static VALUE: [bool; 256] = {
-    let mut table = [false; 256];
-    let mut octet = 0x21;
-    while octet < 256 {
-        table[octet] = !matches!(octet as u8, b';' | b',' | b'"' | b'<' | b'>' | b'?' | 0x7f);
-        octet += 1;
-    }
-    table
-};
 
 /// Without the LWS at both ends.
 pub(crate) fn trim(value: &[u8]) -> &[u8] {
@@ -150,13 +179,6 @@ impl<'a> Cursor<'a> {
     }
 }
 
-/// Whether these may be the octets of a URI: no space, control, quote or angle bracket. It looks at all of them, as
-/// that is quicker than to stop at the first.
-pub(crate) fn is_uri_text(octets: &[u8]) -> bool {
-    let is_bad = |octet| octet <= b' ' || octet == b'"' || octet == b'<' || octet == b'>' || octet == 0x7f;
-    !octets.iter().fold(false, |bad, &octet| bad | is_bad(octet))
-}
-
 pub(crate) fn text(octets: &[u8]) -> Option<&str> {
     std::str::from_utf8(octets).ok()
 }
@@ -208,46 +230,22 @@ pub(crate) fn unquote(inside: &[u8]) -> Cow<'_, str> {
 #[derive(Debug, Clone)]
 pub(crate) struct Elements<'a> {
     rest: &'a [u8],
-    commas: Commas,
-}
-
-/// What the commas of a row may mean.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Commas {
-    /// There are none.
-    None,
-    /// Each one separates: nothing in the row could hide one.
-    Separate,
-    /// Some may be within quotes, `<>` or a comment.
-    Mixed,
+    has_commas: bool,
 }
 
 impl<'a> Elements<'a> {
     pub(crate) fn new(row: &'a [u8]) -> Self {
-        let commas = if memchr::memchr(b',', row).is_none() {
-            Commas::None
-        } else if memchr::memchr3(b'"', b'<', b'(', row).is_none() {
-            Commas::Separate
-        } else {
-            Commas::Mixed
-        };
-        Elements { rest: row, commas }
+        Elements { rest: row, has_commas: memchr::memchr(b',', row).is_some() }
     }
 }
 
 impl<'a> Iterator for Elements<'a> {
     type Item = &'a [u8];
 
+    #[inline]
     fn next(&mut self) -> Option<&'a [u8]> {
-        loop {
-            if self.rest.is_empty() {
-                return None;
-            }
-            let end = match self.commas {
-                Commas::None => self.rest.len(),
-                Commas::Separate => memchr::memchr(b',', self.rest).unwrap_or(self.rest.len()),
-                Commas::Mixed => element_end(self.rest),
-            };
+        while !self.rest.is_empty() {
+            let end = if self.has_commas { element_end(self.rest) } else { self.rest.len() };
             let (element, rest) = self.rest.split_at_checked(end).unwrap_or((self.rest, &[]));
             self.rest = rest.get(1..).unwrap_or_default();
             let element = trim(element);
@@ -255,6 +253,7 @@ impl<'a> Iterator for Elements<'a> {
                 return Some(element);
             }
         }
+        None
     }
 }
 
@@ -264,7 +263,9 @@ fn element_end(row: &[u8]) -> usize {
     // Parentheses and angles that nothing closes are plain characters; an open quote swallows the rest.
     let (mut comments, mut angles) = (true, true);
     while let Some(left) = row.get(at..) {
-        let Some(&octet) = left.first() else { break };
+        let Some(plain) = left.iter().position(|&octet| !PLAIN.has(octet)) else { break };
+        at = at.saturating_add(plain);
+        let Some(left @ [octet, ..]) = left.get(plain..) else { break };
         let length = match octet {
             b',' => return at,
             b'"' => {
@@ -407,5 +408,5 @@ pub(crate) fn param_value<'a>(cursor: &mut Cursor<'a>) -> Option<&'a [u8]> {
         cursor.quoted()?;
         return from.get(..from.len().checked_sub(cursor.rest().len())?);
     }
-    Some(cursor.take_while(is_value)).filter(|value| !value.is_empty())
+    Some(cursor.take_while(|octet| VALUE.has(octet))).filter(|value| !value.is_empty())
 }

@@ -2,7 +2,7 @@
 
 use std::net::Ipv6Addr;
 
-use super::lex::{Cursor, Params, is_token, number, text};
+use super::lex::{Cursor, HOST, Params, is_token, number, text};
 use super::{Header, HeaderFault};
 use crate::sip::name::Name;
 
@@ -74,7 +74,7 @@ fn parse_hop(value: &[u8]) -> Result<(Via<'_>, &[u8]), &'static str> {
     }
     let transport = cursor.token().ok_or("has no transport")?;
     cursor.lws();
-    let host = take_host(&mut cursor).ok_or("has a bad host")?;
+    let host = take_host(&mut cursor).and_then(text).ok_or("has a bad host")?;
     cursor.lws();
     let port = if cursor.eat(b':') {
         cursor.lws();
@@ -85,21 +85,15 @@ fn parse_hop(value: &[u8]) -> Result<(Via<'_>, &[u8]), &'static str> {
     Ok((Via { transport, host, port, params: Params::default(), branch: None }, cursor.rest()))
 }
 
-/// A host: a name, an IPv4 address, or an IPv6 address in brackets.
-pub(crate) fn take_host<'a>(cursor: &mut Cursor<'a>) -> Option<&'a str> {
-    let host = if cursor.peek() == Some(b'[') {
-        let end = memchr::memchr(b']', cursor.rest())?;
-        let host = cursor.take(end.checked_add(1)?);
-        host.strip_prefix(b"[")?
-            .strip_suffix(b"]")
-            .and_then(text)
-            .filter(|inside| is_ipv6(inside))
-            .and(Some(host))?
-    } else {
-        // RFC 3261 25.1 has no underscore in host names; the wild does.
-        cursor.take_while(|octet| octet.is_ascii_alphanumeric() || matches!(octet, b'-' | b'.' | b'_'))
-    };
-    text(host).filter(|host| !host.is_empty())
+/// A host: a name, an IPv4 address, or an IPv6 address in brackets; ASCII.
+pub(crate) fn take_host<'a>(cursor: &mut Cursor<'a>) -> Option<&'a [u8]> {
+    if cursor.peek() != Some(b'[') {
+        return Some(cursor.take_while(|octet| HOST.has(octet))).filter(|host| !host.is_empty());
+    }
+    let end = memchr::memchr(b']', cursor.rest())?;
+    let host = cursor.take(end.checked_add(1)?);
+    let inside = host.strip_prefix(b"[")?.strip_suffix(b"]").and_then(text)?;
+    is_ipv6(inside).then_some(host)
 }
 
 fn is_ipv6(inside: &str) -> bool {

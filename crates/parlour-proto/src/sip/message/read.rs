@@ -2,7 +2,7 @@
 
 use super::{Index, Line, MAX_MESSAGE, MAX_ROW, MAX_ROWS, MAX_URI, MAX_VIA, Message, Row};
 use crate::sip::fault::Fault;
-use crate::sip::header::lex::{Elements, is_lws, is_token_text, number, trim_end, trim_start};
+use crate::sip::header::lex::{Elements, is_token_text, number, trim_end, trim_start};
 use crate::sip::method::Method;
 use crate::sip::name::Name;
 
@@ -125,7 +125,9 @@ fn row_end(rest: &[u8], fault: &mut Option<Fault>) -> Option<(usize, usize)> {
         let end = at.checked_add(memchr::memchr2(b'\r', b'\n', rest.get(at..)?)?)?;
         at = match rest.get(end..)? {
             // As nearly always: a line end, and no fold after it.
-            [b'\r', b'\n', next, ..] if !matches!(next, b' ' | b'\t') => return Some((end, end.checked_add(2)?)),
+            [b'\r', b'\n', next, ..] if !matches!(next, b' ' | b'\t') => {
+                return Some((end, end.checked_add(2)?));
+            }
             [b'\r', b'\n', ..] => end.checked_add(2)?,
             // A line end without CR is read as one: nobody means anything else by it.
             [b'\n', ..] => end.checked_add(1)?,
