@@ -12,10 +12,8 @@ use crate::common::{BOB, Call, accepting, config, finish};
 
 /// Who calls, as Bob is told.
 fn caller(call: &Call) -> Peer {
-    let peer = call.at_bob().told().find_map(|what| match what {
-        What::Invited { peer, .. } => Some(peer.clone()),
-        _ => None,
-    });
+    let invited = |what: &What| if let What::Invited { peer, .. } = what { Some(peer.clone()) } else { None };
+    let peer = call.at_bob().told().find_map(invited);
     peer.expect("an invitation")
 }
 
@@ -251,10 +249,9 @@ fn another_author_inside_is_shown_as_a_claim() {
             send.replace("Content-Type: text/plain\r\n\r\nFrom", "Content-Type: message/cpim\r\n\r\nFrom"),
         );
         call.status(200);
-        let last = call.at_bob().told().filter_map(|what| match what {
-            What::Message(message) => Some(message.clone()),
-            _ => None,
-        });
+        let message =
+            |what: &What| if let What::Message(message) = what { Some(message.clone()) } else { None };
+        let last = call.at_bob().told().filter_map(message);
         let message = last.last().expect("a message");
         assert_eq!(message.claimed_from.as_deref(), claim, "{from}");
         assert!(
