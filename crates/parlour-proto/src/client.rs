@@ -507,10 +507,10 @@ mod tests {
         client.handle(now, Input::Received { flow, bytes: format!("{INVITE}{rows}\r\n").as_bytes() });
         let id = client.core.sessions.ids().pop().expect("an invitation");
         let session = client.core.sessions.take(id).expect("the same");
-        match session.phase {
-            crate::im::session::Phase::Invited(invited) => invited.remote,
-            other => panic!("{other:?}"),
-        }
+        let crate::im::session::Phase::Invited(invited) = session.phase else {
+            panic!("{:?}", session.phase)
+        };
+        invited.remote
     }
 
     //= IM G-3 test
