@@ -9,7 +9,7 @@ use super::header::{
     Expires, From, Header, MaxForwards, MethodSet, MinExpires, PAssertedIdentity, Path, ProxyAuthenticate,
     RecordRoute, ReferTo, RetryAfter, Route, Subject, To, Via, WwwAuthenticate,
 };
-use super::message::{Message, Start};
+use super::message::{MAX_VIA, Message, Start};
 use super::method::Method;
 use super::name::Name;
 use super::uri::{Uri, aor, equivalent, is_anonymous, same_identity};
@@ -229,7 +229,8 @@ fn unfold(value: &[u8]) -> Vec<u8> {
 /// The refusal is a well-formed response whose rows are those of the request.
 fn can_be_refused(request: &Message<'_>, fault: &Fault) {
     let octets = Writer::reply(request, fault.status(), &fault.reason(), Some("tag")).finish(None);
-    if octets.len() > 4_096 {
+    // Who sent more Vias than we read gets them back all the same.
+    if octets.len() > 4_096 || request.values(Name::Via).count() > MAX_VIA {
         return;
     }
     let reply = match Message::parse(&octets) {
