@@ -327,7 +327,8 @@ impl Core {
     }
 
     /// The way to the next hop of a dialog: the stream that made it while it stands, else what its first route or its
-    /// remote target says (RFC 3261 12.2.1.1); a name there is reached by the way that made the dialog.
+    /// remote target says (RFC 3261 12.2.1.1); a name there, or an address that a peer has no business to name, is reached
+    /// by the way that made the dialog.
     pub(crate) fn flow_of_dialog(&mut self, dialog: &Dialog, made_on: FlowId) -> Option<FlowId> {
         if matches!(made_on, FlowId::Stream(_)) && self.flows.is_usable(made_on) {
             return Some(made_on);
@@ -346,8 +347,10 @@ impl Core {
             Some((Proxy { host: uri.host().to_owned(), port: uri.port(), transport }, address))
         });
         match hop {
-            Some((hop, address)) => self.reach_at(&hop, &[address]).ok(),
-            None => self.flows.is_usable(made_on).then_some(made_on),
+            Some((hop, address)) if self.may_reach(made_on, &hop, address) => {
+                self.reach_at(&hop, &[address]).ok()
+            }
+            Some(_) | None => self.flows.is_usable(made_on).then_some(made_on),
         }
     }
 }

@@ -8,6 +8,7 @@ use crate::im::screen::abilities;
 use crate::im::session::Phase;
 use crate::im::stamp::Reply;
 use crate::io::{AccountId, FlowId, SessionId, Why};
+use crate::sip::dialog::DialogKey;
 use crate::sip::fault::Fault;
 use crate::sip::header::To;
 use crate::sip::message::{Message, ParseFault};
@@ -65,13 +66,14 @@ impl Core {
         format!("{:016x}", hash.finish())
     }
 
-    /// Whether a message is let in at all: new requests pass a rate limit, all others belong to what we know.
+    /// Whether a message is let in at all: requests outside the dialogs that we know pass a rate limit.
     pub(crate) fn admit(&mut self, flow: FlowId, message: &Message<'_>) -> bool {
-        let new = matches!(
-            message.method(),
-            Some(method) if !matches!(method, Method::Ack | Method::Cancel | Method::Bye)
-        );
-        if !new || has_to_tag(message) {
+        // A CANCEL is no more than its INVITE, and an ACK is not answered.
+        let answered = message.method().is_some_and(|method| !matches!(method, Method::Ack | Method::Cancel));
+        let in_dialog = |core: &Self| {
+            DialogKey::of_request(message).is_some_and(|key| core.sessions.by_dialog(&key).is_some())
+        };
+        if !answered || in_dialog(self) {
             return true;
         }
         let Some(source) = self.flows.peer(flow).map(|peer| peer.ip()) else { return false };
@@ -159,9 +161,4 @@ impl Core {
             self.answer_invite(session, invited.invite, &reply);
         }
     }
-}
-
-/// Whether a request belongs to a dialog, or says so.
-pub(crate) fn has_to_tag(message: &Message<'_>) -> bool {
-    message.one::<To<'_>>().is_ok_and(|to| to.tag().is_some())
 }

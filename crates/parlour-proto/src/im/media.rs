@@ -212,6 +212,14 @@ impl Core {
         guard(address, target.port().unwrap_or(2855), caller, own, self.config.connect_private).err()
     }
 
+    /// Whether a dialog may lead there: Contact and Record-Route must not aim our requests at a victim either.
+    pub(crate) fn may_reach(&self, made_on: FlowId, hop: &Proxy, address: IpAddr) -> bool {
+        let Some(caller) = self.flows.peer(made_on).map(|peer| peer.ip()) else { return true };
+        let (own, port) = (self.flows.is_own(address), hop.port.unwrap_or(5060));
+        self.trust(made_on).is_some()
+            || guard(address, port, Some(caller), own, self.config.connect_private).is_ok()
+    }
+
     /// Whether the peer's description may make us connect at all: without an offer of its own, only if a trusted core
     /// passed it on, or it names the very address that it speaks from (S-1a, X-22).
     pub(crate) fn may_aim(&self, flow: FlowId, stream: &sdp::Stream) -> bool {

@@ -126,6 +126,45 @@ fn an_invitation_that_comes_while_all_is_left_is_not_let_in() {
     call.over();
 }
 
+#[test]
+fn a_contact_does_not_aim_our_requests_at_a_victim() {
+    for contact in
+        ["127.0.0.1:6379;transport=tcp", "169.254.1.1:80;transport=tcp", "192.0.2.2:5070", "224.0.0.1"]
+    {
+        let mut call = Call::new(accepting(Accept::All));
+        let aimed = call.script.invite().replacen(
+            "Contact: <sip:192.0.2.1:5060>",
+            &format!("Contact: <sip:a@{contact}>"),
+            1,
+        );
+        assert!(aimed.contains(contact));
+        call.send(aimed);
+        let answer = call.status(200);
+        call.ack(&answer);
+        let session = call.session();
+        call.world.act(call.bob, |bob, now| bob.leave(now, session)).expect("leave");
+        let bye = call.request("BYE");
+        call.send(call.script.respond(bye.message(), "200 OK", "", ""));
+        call.over();
+    }
+}
+
+#[test]
+fn requests_of_dialogs_that_are_made_up_pass_the_gate_like_others() {
+    let mut config = config(BOB);
+    config.limits.requests_per_source = 5;
+    let mut call = Call::new(config);
+    call.script.remote_tag = Some("made-up".to_owned());
+    for method in ["INVITE", "BYE", "OPTIONS"].into_iter().cycle().take(90) {
+        let rows = "Contact: <sip:192.0.2.1:5060>\r\n";
+        let request = call.script.next(&mut call.world, method, rows, "");
+        call.send(request);
+    }
+    call.world.run(100);
+    let answers = call.world.mail_of(call.alice).len();
+    assert!((1..=6).contains(&answers), "{answers} answers");
+}
+
 /// Bob invites Alice, through `host` or straight.
 fn invited(config: Config) -> (World, NodeId, NodeId, Mail, Script) {
     let mut world = World::new(2);
