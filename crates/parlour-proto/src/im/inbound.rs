@@ -10,7 +10,6 @@ use crate::im::stamp::Reply;
 use crate::io::{AccountId, FlowId, SessionId, Why};
 use crate::sip::dialog::DialogKey;
 use crate::sip::fault::Fault;
-use crate::sip::header::To;
 use crate::sip::message::{Message, ParseFault};
 use crate::sip::method::Method;
 use crate::sip::name::Name;
