@@ -60,10 +60,6 @@ impl Core {
 
     fn msrp_event(&mut self, event: parlour_msrp::Event) {
         use parlour_msrp::Event as E;
-        let of = |core: &Core, msrp| {
-            let session = core.sessions.by_msrp(msrp).and_then(|id| core.sessions.get(id))?;
-            Some((session.account, session.id))
-        };
         let (msrp, what) = match event {
             E::Bound { session } => (session, What::Connected),
             E::Message {
@@ -98,13 +94,13 @@ impl Core {
             }
             E::SessionFailed { session, why } => return self.media_failed(session, why),
             E::Explain { session, connection: _, clause, text } => {
-                let owner = session.and_then(|msrp| of(self, msrp));
+                let owner = session.and_then(|msrp| self.sessions.owner_of(msrp));
                 let (account, id) =
                     owner.map_or((crate::io::AccountId(0), None), |(account, id)| (account, Some(id)));
                 return self.explain(account, id, clause, text, "");
             }
         };
-        if let Some((account, id)) = of(self, msrp) {
+        if let Some((account, id)) = self.sessions.owner_of(msrp) {
             self.tell(account, Some(id), what);
         }
     }

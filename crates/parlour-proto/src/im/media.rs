@@ -10,7 +10,7 @@ use crate::config::Proxy;
 use crate::im::Core;
 use crate::im::core::Errand;
 use crate::im::flows::Stream;
-use crate::io::{FlowId, Output, Service, SessionId, Target, Transport};
+use crate::io::{AccountId, FlowId, Output, Service, SessionId, Target, Transport};
 use crate::sdp::{self, Capabilities, Local, Offered};
 
 /// The types that we take: the containers and text, and whatever else as an attachment if the peer offers all types.
@@ -89,7 +89,7 @@ impl Core {
     //= IM D-14
     pub(crate) fn open_media(
         &mut self,
-        id: SessionId,
+        owner: (AccountId, SessionId),
         local: &MsrpUri,
         stream: &sdp::Stream,
     ) -> parlour_msrp::SessionId {
@@ -100,18 +100,18 @@ impl Core {
             ..self.spec(local, &stream.listed, stream.path.clone())
         };
         let msrp = self.msrp.open(self.now.instant, spec);
-        self.sessions.index_msrp(msrp, id);
+        self.sessions.index_msrp(msrp, owner);
         msrp
     }
 
     /// Makes an offer for a session with a peer at the end of this flow.
-    pub(crate) fn make_offer(&mut self, id: SessionId, flow: FlowId) -> Option<OwnOffer> {
+    pub(crate) fn make_offer(&mut self, owner: (AccountId, SessionId), flow: FlowId) -> Option<OwnOffer> {
         let local = self.local_media(flow)?;
         let offered = sdp::offer(&local, &self.capabilities(flow));
         let nobody = MsrpPath::new(vec![offered.path.clone()]).ok()?;
         let spec = self.spec(&offered.path, &offered.listed, nobody);
         let msrp = self.msrp.expect(self.now.instant, spec);
-        self.sessions.index_msrp(msrp, id);
+        self.sessions.index_msrp(msrp, owner);
         Some(OwnOffer { offered, msrp })
     }
 
@@ -169,7 +169,7 @@ impl Core {
         let caller = owner.and_then(|session| self.flows.peer(session.flow)).map(|peer| peer.ip());
         let (account, id) = match owner {
             Some(session) => (session.account, Some(session.id)),
-            None => (crate::io::AccountId(0), None),
+            None => (AccountId(0), None),
         };
         for address in addresses {
             let verdict = if self.connects.admit(now, *address) {

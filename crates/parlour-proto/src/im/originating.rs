@@ -107,7 +107,8 @@ impl Core {
             return self.end(session, Ended::Left);
         }
         // The offer names our own address, which a stream has only once it stands: `flow_stands` comes back here.
-        let Some(own) = self.make_offer(session.id, session.flow) else { return self.sessions.put(session) };
+        let owner = (session.account, session.id);
+        let Some(own) = self.make_offer(owner, session.flow) else { return self.sessions.put(session) };
         inviting.own = Some(own);
         self.send_invite(session, &[]);
     }

@@ -215,7 +215,7 @@ pub(crate) struct Sessions {
     map: BTreeMap<SessionId, Session>,
     by_dialog: Table<DialogKey, SessionId>,
     by_invite: BTreeMap<ServerId, SessionId>,
-    by_msrp: BTreeMap<parlour_msrp::SessionId, SessionId>,
+    by_msrp: BTreeMap<parlour_msrp::SessionId, (AccountId, SessionId)>,
     by_peer: Table<String, u32>,
     standing: usize,
     ringing: usize,
@@ -296,8 +296,8 @@ impl Sessions {
         self.by_invite.get(&invite).copied()
     }
 
-    pub(crate) fn index_msrp(&mut self, msrp: parlour_msrp::SessionId, id: SessionId) {
-        self.by_msrp.insert(msrp, id);
+    pub(crate) fn index_msrp(&mut self, msrp: parlour_msrp::SessionId, owner: (AccountId, SessionId)) {
+        self.by_msrp.insert(msrp, owner);
     }
 
     pub(crate) fn forget_msrp(&mut self, msrp: parlour_msrp::SessionId) {
@@ -305,6 +305,11 @@ impl Sessions {
     }
 
     pub(crate) fn by_msrp(&self, msrp: parlour_msrp::SessionId) -> Option<SessionId> {
+        self.owner_of(msrp).map(|(_, id)| id)
+    }
+
+    /// Also while the session is taken out: what becomes of its last messages is told as it ends.
+    pub(crate) fn owner_of(&self, msrp: parlour_msrp::SessionId) -> Option<(AccountId, SessionId)> {
         self.by_msrp.get(&msrp).copied()
     }
 

@@ -233,13 +233,13 @@ impl Core {
                 let description = sdp::answer(offer, judged, &local, &ours);
                 let stream = &judged.stream;
                 // S-8: the passive side listens before its 200 leaves.
-                let msrp = self.open_media(id, local.path(stream.role), stream);
+                let msrp = self.open_media((session.account, id), local.path(stream.role), stream);
                 let agreed = Agreed::new(msrp, stream.clone(), offer.origin.clone(), &description);
                 (Some(agreed), None, description)
             }
             //= IM D-13
             None => {
-                let own = self.make_offer(id, session.flow);
+                let own = self.make_offer((session.account, id), session.flow);
                 let description = own.as_ref().map(|own| own.offered.octets.clone()).unwrap_or_default();
                 (None, own, description)
             }

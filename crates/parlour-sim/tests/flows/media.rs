@@ -328,3 +328,29 @@ fn connections_of_msrp_are_not_sip() {
     assert_eq!(call.at_bob().stored_texts(), Vec::<String>::new());
     call.over();
 }
+
+#[test]
+fn what_nobody_had_acknowledged_when_a_session_ends_is_told_before_its_end() {
+    for bob_leaves in [false, true] {
+        let (mut call, _media) = Call::connected();
+        let session = call.session();
+        call.world
+            .act(call.bob, |bob, now| bob.say(now, session, common::text("m2-id", "anybody?")))
+            .expect("say");
+        call.request("SEND");
+        if bob_leaves {
+            call.world.act(call.bob, |bob, now| bob.leave(now, session)).expect("leave");
+            let bye = call.request("BYE");
+            call.send(call.script.respond(bye.message(), "200 OK", "", ""));
+        } else {
+            call.bye();
+            call.status(200);
+        }
+        call.world.run(100);
+        let at = |wanted: fn(&What) -> bool| call.at_bob().told().position(wanted);
+        let failed = at(|what| matches!(what, What::Progress { progress: Progress::Failed { .. }, .. }));
+        let ended = at(|what| matches!(what, What::Ended(_)));
+        assert!(failed.is_some() && failed < ended, "{failed:?} {ended:?}");
+        call.over();
+    }
+}
