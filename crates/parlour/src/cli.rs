@@ -10,7 +10,13 @@ use crate::net::Listen;
 
 /// An instant-messaging client for SIP networks: it answers and starts OMA SIMPLE IM sessions.
 #[derive(Debug, Parser)]
-#[command(name = "parlour", version, after_help = "Example: parlour demo")]
+#[command(
+    name = "parlour",
+    version,
+    after_help = "Example: parlour demo
+
+Logs go to stderr: warnings and errors, or what PARLOUR_LOG asks for, such as PARLOUR_LOG=debug"
+)]
 pub(crate) struct Cli {
     #[command(subcommand)]
     pub(crate) verb: Verb,
@@ -26,15 +32,26 @@ pub(crate) enum Verb {
   parlour run --address sip:alice@192.0.2.1 --sip udp:192.0.2.1:5060
   parlour run --address sip:alice@example.com --register --proxy tls:sip.example.com \\
       --user alice --password-file ~/.parlour-password
-  parlour run --accept all --echo")]
+  parlour run --accept all --echo
+
+Exit codes:
+  0  it was told to end, or the program that read its JSON lines is gone
+  1  this machine's fault (configuration, ports, store, a full disk)
+  2  wrong command line
+  130  it was told to end twice")]
     Run(Box<Run>),
     /// Send one message, wait until the other side has it, leave
     #[command(after_help = "Examples:
   parlour send --to sip:bob@192.0.2.2 \"Dinner at eight?\"
   parlour send --to sip:bob@example.com --via proxy.example.com:5060 \"Dinner at eight?\"
 
-Exit codes: 0 the other side has it; 1 this machine's fault (configuration, ports); 2 wrong command line;
-3 refused or declined; 4 no answer or no way there; 5 the session stood, but the message was not acknowledged")]
+Exit codes:
+  0  the other side has it
+  1  this machine's fault (configuration, ports, store)
+  2  wrong command line
+  3  refused or declined
+  4  no answer or no way there
+  5  the session stood, but the message was not acknowledged")]
     Send(Box<Send>),
     /// Show what was said
     #[command(after_help = "Example: parlour history --with sip:bob@example.com")]
@@ -43,16 +60,17 @@ Exit codes: 0 the other side has it; 1 this machine's fault (configuration, port
 
 #[derive(Debug, Args)]
 pub(crate) struct Run {
-    /// Configuration file (TOML); flags win over it
+    /// Configuration file (TOML, docs/configuration.md); flags win over it
     #[arg(long, value_name = "FILE")]
     pub(crate) config: Option<PathBuf>,
-    /// Our IM Address
-    #[arg(long, value_name = "SIP-URI")]
+    /// Our IM Address [default: sip:USER@ this machine's address]
+    #[arg(long, value_name = "SIP-URI", value_parser = config::address)]
     pub(crate) address: Option<String>,
-    /// Where SIP listens: udp:HOST:PORT, tcp:HOST:PORT or tls:HOST:PORT; may be repeated
+    /// Where SIP listens: udp:HOST:PORT, tcp:HOST:PORT or tls:HOST:PORT; may be repeated [default: udp and tcp
+    /// 0.0.0.0:5060; with --register any free port]
     #[arg(long, value_name = "PLACE")]
     pub(crate) sip: Vec<Listen>,
-    /// Where MSRP listens
+    /// Where MSRP listens [default: 0.0.0.0:2855]
     #[arg(long, value_name = "HOST:PORT", value_parser = Listen::msrp)]
     pub(crate) msrp: Option<Listen>,
     /// Register at the proxy
@@ -66,7 +84,7 @@ pub(crate) struct Run {
     /// A hop whose word on who is calling counts: an address or a prefix; may be repeated
     #[arg(long, value_name = "ADDR[/LEN]", value_parser = config::hop)]
     pub(crate) trust: Vec<Hop>,
-    /// Who is accepted without asking: nobody, callers for whom a trusted core vouches, or everybody
+    /// Who is accepted without asking: nobody, callers for whom a trusted core vouches, or everybody [default: ask]
     #[arg(long, value_enum)]
     pub(crate) accept: Option<AcceptFlag>,
     /// Answer each message with its own text
@@ -75,7 +93,7 @@ pub(crate) struct Run {
     /// Speak JSON lines: commands on stdin, events on stdout (docs/json.md)
     #[arg(long)]
     pub(crate) json: bool,
-    /// Tell first all events after this number
+    /// Tell first all events after this number [default: new events only]
     #[arg(long, value_name = "N", requires = "json")]
     pub(crate) after: Option<u64>,
     /// Where everything is kept [default: ~/.local/share/parlour]
@@ -92,20 +110,20 @@ pub(crate) struct Run {
 #[derive(Debug, Args)]
 pub(crate) struct Send {
     /// Who is to have it
-    #[arg(long, value_name = "SIP-URI")]
+    #[arg(long, value_name = "SIP-URI", value_parser = config::address)]
     pub(crate) to: String,
     /// The next hop; udp:, tcp: or tls: may stand before it [default: the address's own host]
     #[arg(long, value_name = "HOST:PORT", value_parser = config::proxy)]
     pub(crate) via: Option<Proxy>,
-    /// Configuration file (TOML); flags win over it
+    /// Configuration file (TOML, docs/configuration.md); flags win over it
     #[arg(long, value_name = "FILE")]
     pub(crate) config: Option<PathBuf>,
-    /// Our IM Address
-    #[arg(long, value_name = "SIP-URI")]
+    /// Our IM Address [default: sip:USER@ this machine's address]
+    #[arg(long, value_name = "SIP-URI", value_parser = config::address)]
     pub(crate) address: Option<String>,
     #[command(flatten)]
     pub(crate) account: AccountFlags,
-    /// Keep the message in this directory, too [default: it is kept nowhere]
+    /// Where the message is kept [default: ~/.local/share/parlour, unless another parlour is using it]
     #[arg(long, value_name = "DIR")]
     pub(crate) data: Option<PathBuf>,
     /// Tell why each decision was taken, with its clause
@@ -178,5 +196,13 @@ mod tests {
     fn a_user_without_a_password_file_is_refused() {
         assert!(Cli::try_parse_from(["parlour", "run", "--user", "a"]).is_err());
         assert!(Cli::try_parse_from(["parlour", "run", "--after", "3"]).is_err(), "--after goes with --json");
+    }
+
+    #[test]
+    fn an_address_that_is_none_is_a_wrong_command_line() {
+        for address in ["bob", "tel:+123", "sip:", "sip:a b@x"] {
+            assert!(Cli::try_parse_from(["parlour", "run", "--address", address]).is_err(), "{address}");
+            assert!(Cli::try_parse_from(["parlour", "send", "--to", address, "hi"]).is_err(), "{address}");
+        }
     }
 }

@@ -3,6 +3,7 @@
 use std::fs;
 use std::io;
 use std::net::IpAddr;
+use std::num::{NonZeroU32, NonZeroU64, NonZeroUsize};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
@@ -13,6 +14,7 @@ use parlour_proto::config::{
     Accept, Account, Ack, ActpassAnswer, Config, Credentials, DeclineScope, Hop, PreferredIdentity, Proxy,
 };
 use parlour_proto::io::Transport;
+use parlour_proto::sip::uri::{Scheme, Uri};
 use serde::{Deserialize, Deserializer};
 use zeroize::Zeroizing;
 
@@ -78,14 +80,27 @@ impl Settings {
 /// Reads a password: the first line of a file that nobody else can read (X-41).
 pub(crate) fn password(file: &Path) -> Result<Zeroizing<String>, ConfigFault> {
     let fault = |error| ConfigFault::Read { file: file.to_owned(), error };
-    let mode = fs::metadata(file).map_err(fault)?.permissions().mode();
-    if mode & 0o077 != 0 {
+    let metadata = fs::metadata(file).map_err(fault)?;
+    if metadata.is_dir() {
+        return Err(fault(io::ErrorKind::IsADirectory.into()));
+    }
+    if metadata.permissions().mode() & 0o077 != 0 {
         return Err(ConfigFault::Exposed { file: file.to_owned() });
     }
     let text = Zeroizing::new(fs::read_to_string(file).map_err(fault)?);
     match text.lines().next().filter(|line| !line.is_empty()) {
         Some(line) => Ok(Zeroizing::new(line.to_owned())),
         None => Err(ConfigFault::NoPassword { file: file.to_owned() }),
+    }
+}
+
+/// An IM Address: a SIP or SIPS URI.
+pub(crate) fn address(text: &str) -> Result<String, String> {
+    match Uri::parse(text.as_bytes()).map(|uri| uri.scheme()) {
+        Ok(Scheme::Sip | Scheme::Sips) => Ok(text.to_owned()),
+        Ok(Scheme::Tel | Scheme::Other) | Err(_) => {
+            Err(format!("{text:?} is not a SIP address: write it as sip:user@host"))
+        }
     }
 }
 
@@ -128,16 +143,16 @@ struct File {
     #[serde(default, deserialize_with = "each")]
     trusted_hops: Vec<Text<Hop>>,
     max_sessions: Option<u32>,
-    max_pending_invites: Option<u32>,
-    per_peer_limit: Option<u32>,
+    max_pending_invites: Option<NonZeroU32>,
+    per_peer_limit: Option<NonZeroU32>,
     /// Seconds.
-    ring_timeout: Option<u64>,
+    ring_timeout: Option<NonZeroU32>,
     decline_scope: Option<FileDeclineScope>,
     actpass_answer: Option<FileActpass>,
     sessmatch: Option<FileSessmatch>,
     advertised_address: Option<IpAddr>,
-    max_size: Option<u64>,
-    chunk_size: Option<usize>,
+    max_size: Option<NonZeroU64>,
+    chunk_size: Option<NonZeroUsize>,
     ack: Option<FileAck>,
     preferred_identity: Option<FilePreferred>,
     connect_private: Option<bool>,
@@ -156,6 +171,7 @@ struct File {
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct FileAccount {
+    #[serde(deserialize_with = "an_address")]
     address: String,
     display_name: Option<String>,
     #[serde(default, deserialize_with = "maybe_proxy")]
@@ -163,7 +179,7 @@ struct FileAccount {
     #[serde(default)]
     register: bool,
     /// Seconds.
-    register_expires: Option<u64>,
+    register_expires: Option<NonZeroU32>,
     #[serde(default)]
     privacy: bool,
     user: Option<String>,
@@ -174,15 +190,15 @@ struct FileAccount {
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct FileLimits {
-    stream_message: Option<usize>,
-    header_row: Option<usize>,
-    header_rows: Option<usize>,
-    uri: Option<usize>,
-    transactions: Option<usize>,
-    requests_per_source: Option<u32>,
-    requests: Option<u32>,
-    streams_per_source: Option<usize>,
-    connects: Option<u32>,
+    stream_message: Option<NonZeroUsize>,
+    header_row: Option<NonZeroUsize>,
+    header_rows: Option<NonZeroUsize>,
+    uri: Option<NonZeroUsize>,
+    transactions: Option<NonZeroUsize>,
+    requests_per_source: Option<NonZeroU32>,
+    requests: Option<NonZeroU32>,
+    streams_per_source: Option<NonZeroUsize>,
+    connects: Option<NonZeroU32>,
 }
 
 #[derive(Deserialize)]
@@ -250,9 +266,9 @@ impl File {
         set(&mut proto.accept, self.accept.map(Into::into));
         proto.trusted_hops = self.trusted_hops.into_iter().map(|hop| hop.0).collect();
         set(&mut proto.max_sessions, self.max_sessions);
-        set(&mut proto.max_pending_invites, self.max_pending_invites);
-        set(&mut proto.per_peer_limit, self.per_peer_limit);
-        set(&mut proto.ring_timeout, self.ring_timeout.map(Duration::from_secs));
+        set(&mut proto.max_pending_invites, self.max_pending_invites.map(NonZeroU32::get));
+        set(&mut proto.per_peer_limit, self.per_peer_limit.map(NonZeroU32::get));
+        set(&mut proto.ring_timeout, self.ring_timeout.map(seconds));
         let decline_scope = self.decline_scope.map(|scope| match scope {
             FileDeclineScope::AllDevices => DeclineScope::AllDevices,
             FileDeclineScope::ThisDevice => DeclineScope::ThisDevice,
@@ -270,8 +286,8 @@ impl File {
         });
         set(&mut proto.sessmatch, sessmatch);
         proto.advertised_address = self.advertised_address;
-        set(&mut proto.max_size, self.max_size);
-        set(&mut proto.chunk_size, self.chunk_size);
+        set(&mut proto.max_size, self.max_size.map(NonZeroU64::get));
+        set(&mut proto.chunk_size, self.chunk_size.map(NonZeroUsize::get));
         let ack = self.ack.map(|ack| match ack {
             FileAck::Stored => Ack::Stored,
             FileAck::Received => Ack::Received,
@@ -316,7 +332,7 @@ impl FileAccount {
             display_name: self.display_name,
             proxy: self.proxy,
             register: self.register,
-            register_expires: Duration::from_secs(self.register_expires.unwrap_or(3600)),
+            register_expires: self.register_expires.map_or(Duration::from_secs(3600), seconds),
             privacy: self.privacy,
             credentials,
         })
@@ -325,15 +341,15 @@ impl FileAccount {
 
 impl FileLimits {
     fn apply(self, limits: &mut parlour_proto::config::Limits) {
-        set(&mut limits.stream_message, self.stream_message);
-        set(&mut limits.header_row, self.header_row);
-        set(&mut limits.header_rows, self.header_rows);
-        set(&mut limits.uri, self.uri);
-        set(&mut limits.transactions, self.transactions);
-        set(&mut limits.requests_per_source, self.requests_per_source);
-        set(&mut limits.requests, self.requests);
-        set(&mut limits.streams_per_source, self.streams_per_source);
-        set(&mut limits.connects, self.connects);
+        set(&mut limits.stream_message, self.stream_message.map(NonZeroUsize::get));
+        set(&mut limits.header_row, self.header_row.map(NonZeroUsize::get));
+        set(&mut limits.header_rows, self.header_rows.map(NonZeroUsize::get));
+        set(&mut limits.uri, self.uri.map(NonZeroUsize::get));
+        set(&mut limits.transactions, self.transactions.map(NonZeroUsize::get));
+        set(&mut limits.requests_per_source, self.requests_per_source.map(NonZeroU32::get));
+        set(&mut limits.requests, self.requests.map(NonZeroU32::get));
+        set(&mut limits.streams_per_source, self.streams_per_source.map(NonZeroUsize::get));
+        set(&mut limits.connects, self.connects.map(NonZeroU32::get));
     }
 }
 
@@ -345,6 +361,10 @@ impl From<FileAccept> for Accept {
             FileAccept::All => Accept::All,
         }
     }
+}
+
+fn seconds(seconds: NonZeroU32) -> Duration {
+    Duration::from_secs(seconds.get().into())
 }
 
 fn set<T>(place: &mut T, value: Option<T>) {
@@ -370,6 +390,10 @@ impl<'de> Deserialize<'de> for Text<Listen> {
 
 fn each<'de, D: Deserializer<'de>, T: Deserialize<'de>>(deserializer: D) -> Result<Vec<T>, D::Error> {
     Vec::deserialize(deserializer)
+}
+
+fn an_address<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
+    address(&String::deserialize(deserializer)?).map_err(serde::de::Error::custom)
 }
 
 fn maybe_proxy<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Proxy>, D::Error> {
@@ -455,6 +479,44 @@ mod tests {
     }
 
     #[test]
+    fn the_documented_file_is_right_and_names_every_key() {
+        let text = include_str!("../../../docs/configuration.md");
+        let example = text.split("```toml\n").nth(1).and_then(|rest| rest.split("```").next()).unwrap();
+        let dir = tempfile::tempdir().unwrap();
+        write(dir.path(), "password", 0o600, "swordfish\n");
+        let settings = Settings::read(&write(dir.path(), "c.toml", 0o644, example)).unwrap();
+        assert_eq!(settings.proto.accounts[0].credentials.as_ref().unwrap().username, "alice");
+        // The library's error lists the keys of a table.
+        for (table, wrong) in
+            [("", "x = 1"), ("[[accounts]]", "[[accounts]]\nx = 1"), ("[limits]", "[limits]\nx = 1")]
+        {
+            let error = Settings::read(&write(dir.path(), "w.toml", 0o644, wrong)).unwrap_err().to_string();
+            let (_, keys) = error.split_once("expected one of ").unwrap();
+            for key in keys.split(['`', ',', ' ', '\n']).filter(|key| !key.is_empty()) {
+                let shown = example.lines().any(|line| {
+                    line.starts_with(&format!("{key} = "))
+                        || line == format!("[[{key}]]")
+                        || line == format!("[{key}]")
+                });
+                assert!(shown, "{table} {key}");
+            }
+        }
+    }
+
+    #[test]
+    fn what_must_not_be_nothing_and_what_is_no_address_are_refused() {
+        let dir = tempfile::tempdir().unwrap();
+        for (text, part) in [
+            ("chunk_size = 0", "nonzero"),
+            ("[limits]\nrequests = 0", "nonzero"),
+            ("[[accounts]]\naddress = \"tel:+123\"", "not a SIP address"),
+        ] {
+            let error = Settings::read(&write(dir.path(), "c.toml", 0o644, text)).unwrap_err().to_string();
+            assert!(error.contains(part), "{text}: {error}");
+        }
+    }
+
+    #[test]
     fn a_password_that_others_can_read_is_refused() {
         let dir = tempfile::tempdir().unwrap();
         assert!(matches!(password(&write(dir.path(), "a", 0o640, "x\n")), Err(ConfigFault::Exposed { .. })));
@@ -462,5 +524,7 @@ mod tests {
             password(&write(dir.path(), "b", 0o600, "\n")),
             Err(ConfigFault::NoPassword { .. })
         ));
+        // Nobody is told to change the mode of a directory.
+        assert!(matches!(password(dir.path()), Err(ConfigFault::Read { .. })));
     }
 }
