@@ -8,6 +8,7 @@ use parlour_proto::text;
 use crate::Fault;
 use crate::cli::History;
 use crate::json;
+use crate::line::one_voice;
 use crate::store::{self, ReadFault, Reader, Saying};
 
 /// Prints the messages, oldest first.
@@ -35,7 +36,7 @@ fn readable(saying: &Saying) -> String {
     let body = match &row.body {
         Some(body) => match &body.file {
             Some(file) => format!("[{}, kept in {}]", text::neutral(&body.content_type), file.display()),
-            None => text::neutral_lines(&json::readable(&body.content_type, &body.octets)),
+            None => one_voice(&json::readable(&body.content_type, &body.octets)),
         },
         None => String::new(),
     };

@@ -1,9 +1,14 @@
 //! The front end for programs: JSON lines on stdin and stdout.
 
 use std::io::{self, BufRead, BufReader, BufWriter, Read, StdoutLock, Write};
+use std::os::fd::AsFd;
+use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use tokio::io::Interest;
+use tokio::io::unix::AsyncFd;
+use tokio::sync::Notify;
 use tokio::sync::mpsc::{Receiver, Sender};
 
 use crate::agent::{Happening, Told};
@@ -12,19 +17,39 @@ use crate::json;
 use crate::store::Reader;
 
 /// Writes events to stdout in a thread of its own until the agent ends. Durable events come in order, each once, from
-/// number `after` + 1 on: what the queue missed is read from the store.
+/// number `after` + 1 on: what the queue missed is read from the store. If they cannot be written, the agent is told to
+/// stop.
 pub(crate) fn write_events(
     told: Receiver<Told>,
     after: u64,
     upto: u64,
     reader: Option<Reader>,
-) -> io::Result<JoinHandle<()>> {
+    stop: Arc<Notify>,
+) -> io::Result<JoinHandle<io::Result<()>>> {
     std::thread::Builder::new().name("stdout".into()).spawn(move || {
         let mut front = Front { out: BufWriter::new(io::stdout().lock()), reader, last: after };
-        if let Err(error) = front.write_all(told, upto) {
-            tracing::warn!(%error, "nobody reads our events any more");
-        }
+        front.write_all(told, upto).inspect_err(|_| stop.notify_one())
     })
+}
+
+/// Tells the agent to stop when the program at the other end of stdout is gone, even if nothing happens: it will want
+/// the data directory when it comes back.
+pub(crate) async fn stop_when_unread(stop: Arc<Notify>) -> io::Result<()> {
+    // Fails where nobody can go away: a file, /dev/null.
+    #[expect(
+        deprecated,
+        reason = "safe here: this descriptor is ours alone and stays open as long as it is watched"
+    )]
+    let stdout = AsyncFd::with_interest(io::stdout().as_fd().try_clone_to_owned()?, Interest::WRITABLE)?;
+    loop {
+        let mut ready = stdout.writable().await?;
+        if ready.ready().is_write_closed() {
+            tracing::warn!("nobody reads our events any more: leaving");
+            stop.notify_one();
+            return Ok(());
+        }
+        ready.clear_ready();
+    }
 }
 
 /// Reads commands from stdin in a thread of its own. The end of stdin ends the reading, not the program.
@@ -32,7 +57,7 @@ pub(crate) fn read_commands(commands: Sender<Asked>) -> io::Result<()> {
     let read = move || {
         let mut input = BufReader::new(io::stdin().lock());
         loop {
-            let line = match next_line(&mut input) {
+            let line = match next_line(&mut input, json::LONGEST_COMMAND) {
                 Ok(None) => return,
                 Ok(Some(line)) => line,
                 Err(error) => return tracing::warn!(%error, "commands cannot be read any more"),
@@ -51,16 +76,20 @@ pub(crate) fn read_commands(commands: Sender<Asked>) -> io::Result<()> {
     std::thread::Builder::new().name("stdin".into()).spawn(read).map(drop)
 }
 
-/// The next line, or what is wrong with it; `None` at the end.
-fn next_line(input: &mut impl BufRead) -> io::Result<Option<Result<String, String>>> {
+/// The next line of at most `longest` octets, its end included, or what is wrong with it; `None` at the end.
+pub(crate) fn next_line(
+    input: &mut impl BufRead,
+    longest: usize,
+) -> io::Result<Option<Result<String, String>>> {
     let mut line = Vec::new();
-    let limit = u64::try_from(json::LONGEST_COMMAND).unwrap_or(u64::MAX);
+    let limit = u64::try_from(longest).unwrap_or(u64::MAX);
     if input.by_ref().take(limit).read_until(b'\n', &mut line)? == 0 {
         return Ok(None);
     }
-    if line.len() >= json::LONGEST_COMMAND && line.last() != Some(&b'\n') {
+    if line.len() >= longest && line.last() != Some(&b'\n') {
+        // The rest of it must not pass for another line.
         input.skip_until(b'\n')?;
-        let what = format!("this line is longer than {} octets", json::LONGEST_COMMAND);
+        let what = format!("this line is longer than {longest} octets");
         return Ok(Some(Err(what)));
     }
     Ok(Some(String::from_utf8(line).map_err(|_| "this line is not UTF-8".to_owned())))
@@ -145,12 +174,12 @@ mod tests {
 
     #[test]
     fn a_line_that_is_too_long_is_skipped_and_the_next_is_read() {
-        let mut octets = vec![b'x'; json::LONGEST_COMMAND + 5];
+        let mut octets = vec![b'x'; 15];
         octets.extend_from_slice(b"\n{\"do\":\"quit\"}\n\xff\n");
         let mut input = octets.as_slice();
-        assert!(matches!(next_line(&mut input), Ok(Some(Err(_)))));
-        assert_eq!(next_line(&mut input).unwrap(), Some(Ok("{\"do\":\"quit\"}\n".into())));
-        assert!(matches!(next_line(&mut input), Ok(Some(Err(_)))));
-        assert_eq!(next_line(&mut input).unwrap(), None);
+        assert!(matches!(next_line(&mut input, 14), Ok(Some(Err(_)))));
+        assert_eq!(next_line(&mut input, 14).unwrap(), Some(Ok("{\"do\":\"quit\"}\n".into())));
+        assert!(matches!(next_line(&mut input, 14), Ok(Some(Err(_)))));
+        assert_eq!(next_line(&mut input, 14).unwrap(), None);
     }
 }

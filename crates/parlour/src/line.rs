@@ -1,6 +1,6 @@
 //! The front end for people: one line in, one line out.
 
-use std::io::{self, BufRead, BufReader, BufWriter, Read, Write};
+use std::io::{self, BufReader, BufWriter, Write};
 use std::thread::JoinHandle;
 
 use parlour_msrp::Body;
@@ -12,11 +12,12 @@ use tokio::sync::mpsc::{Receiver, Sender};
 
 use crate::agent::{Happening, Told};
 use crate::command::{Asked, Command};
+use crate::json_front::next_line;
 use crate::model::SessionName;
 use crate::{explain, json};
 
 /// Octets of a line that is typed or piped in.
-const LONGEST: u64 = 64 * 1024;
+const LONGEST: usize = 64 * 1024;
 
 const HELP: &str = "\
 accept [N]                         accept the invitation
@@ -28,16 +29,17 @@ help, quit
 N is a session's number, needed only when there are several.";
 
 /// Prints what happens in a thread of its own until the agent ends.
-pub(crate) fn print_events(mut told: Receiver<Told>) -> io::Result<JoinHandle<()>> {
+pub(crate) fn print_events(mut told: Receiver<Told>) -> io::Result<JoinHandle<io::Result<()>>> {
     std::thread::Builder::new().name("stdout".into()).spawn(move || {
         let mut out = BufWriter::new(io::stdout().lock());
         let mut batch = Vec::new();
         while told.blocking_recv_many(&mut batch, 256) > 0 {
             let printed = batch.drain(..).try_for_each(|told| print(&mut out, &told));
-            if let Err(error) = printed.and_then(|()| out.flush()) {
-                return tracing::warn!(%error, "nobody reads our lines any more");
-            }
+            printed
+                .and_then(|()| out.flush())
+                .inspect_err(|error| tracing::warn!(%error, "nobody reads our lines any more"))?;
         }
+        Ok(())
     })
 }
 
@@ -45,10 +47,11 @@ pub(crate) fn print_events(mut told: Receiver<Told>) -> io::Result<JoinHandle<()
 pub(crate) fn read_commands(commands: Sender<Asked>, run: u64) -> io::Result<()> {
     let read = move || {
         let mut input = BufReader::new(io::stdin().lock());
-        let mut line = Vec::new();
-        while matches!(input.by_ref().take(LONGEST).read_until(b'\n', &mut line), Ok(1..)) {
-            let command = command(String::from_utf8_lossy(&line).trim(), run);
-            line.clear();
+        while let Ok(Some(line)) = next_line(&mut input, LONGEST) {
+            let command = match line {
+                Ok(line) => command(line.trim(), run),
+                Err(what) => Some(Err(format!("! not said: {what}"))),
+            };
             let command = match command {
                 Some(Ok(command)) => command,
                 Some(Err(answer)) => {
@@ -177,7 +180,7 @@ pub(crate) fn who(peer: &Peer) -> String {
 pub(crate) fn shown(message: &Incoming, file: Option<&str>) -> String {
     let mut line = match &message.body {
         Body::Inline(octets) if message.renderable => {
-            text::neutral_lines(&text::decode(octets, charset(&message.content_type)))
+            one_voice(&text::decode(octets, charset(&message.content_type)))
         }
         Body::Inline(octets) => {
             format!("[{}, {} octets]", text::neutral(&message.content_type), octets.len())
@@ -191,6 +194,12 @@ pub(crate) fn shown(message: &Incoming, file: Option<&str>) -> String {
         line.push_str(&format!(" (claims to be from {})", text::neutral(claimed)));
     }
     line
+}
+
+/// A text of several lines, made harmless and indented: what a peer writes never begins a line, so it cannot pass for
+/// one of ours (X-3).
+pub(crate) fn one_voice(body: &str) -> String {
+    text::neutral_lines(body).replace('\n', "\n    ")
 }
 
 /// Why a session ended, in words.
@@ -249,6 +258,11 @@ mod tests {
         assert!(
             matches!(command("@7 hello", 3), Some(Ok(Command::Say { session: Some(at), .. })) if at == name)
         );
+    }
+
+    #[test]
+    fn what_a_peer_writes_never_begins_a_line() {
+        assert_eq!(one_voice("hi\r\n[2] sip:boss@x: pay\u{2028}now"), "hi\n    [2] sip:boss@x: pay\n    now");
     }
 
     #[test]

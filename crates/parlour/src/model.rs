@@ -1,10 +1,10 @@
 //! What goes on, folded from events: all that a front end has to know to make sense of a command.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::str::FromStr;
 
-use parlour_proto::event::{Event, Peer, What};
+use parlour_proto::event::{Event, Peer, Progress, What};
 use parlour_proto::io::{AccountId, SessionId};
 
 /// A session's name across restarts: which run of the program on this store, and which session in it.
@@ -51,6 +51,14 @@ pub(crate) struct Talk {
     pub(crate) account: AccountId,
     pub(crate) peer: Peer,
     pub(crate) stage: Stage,
+    /// Message-IDs of ours whose fate is still open.
+    pub(crate) open: BTreeSet<String>,
+}
+
+impl Talk {
+    fn new(account: AccountId, peer: Peer, stage: Stage) -> Talk {
+        Talk { account, peer, stage, open: BTreeSet::new() }
+    }
 }
 
 /// The sessions that have not ended, and which accounts are registered.
@@ -91,21 +99,28 @@ impl Model {
         let Some(session) = event.session else { return };
         match &event.what {
             What::Invited { peer, .. } => {
-                self.talks.insert(session, Talk { account, peer: peer.clone(), stage: Stage::Invited });
+                self.talks.insert(session, Talk::new(account, peer.clone(), Stage::Invited));
             }
             What::Inviting { to } => {
                 let peer = Peer { address: to.clone(), ..Peer::default() };
-                self.talks.insert(session, Talk { account, peer, stage: Stage::Inviting });
+                self.talks.insert(session, Talk::new(account, peer, Stage::Inviting));
             }
             What::Established { peer, .. } => {
-                let known = self.talks.get(&session).map(|talk| talk.stage);
-                let stage =
-                    if known == Some(Stage::Connected) { Stage::Connected } else { Stage::Established };
-                self.talks.insert(session, Talk { account, peer: peer.clone(), stage });
+                let fresh = || Talk::new(account, peer.clone(), Stage::Established);
+                let talk = self.talks.entry(session).or_insert_with(fresh);
+                talk.peer = peer.clone();
+                if talk.stage != Stage::Connected {
+                    talk.stage = Stage::Established;
+                }
             }
             What::Connected => {
                 if let Some(talk) = self.talks.get_mut(&session) {
                     talk.stage = Stage::Connected;
+                }
+            }
+            What::Progress { message_id, progress: Progress::Acknowledged | Progress::Failed { .. } } => {
+                if let Some(talk) = self.talks.get_mut(&session) {
+                    talk.open.remove(message_id);
                 }
             }
             What::Missed { .. } | What::Ended(_) => {
@@ -118,7 +133,7 @@ impl Model {
             | What::Message(_)
             | What::Receiving { .. }
             | What::Incomplete { .. }
-            | What::Progress { .. }
+            | What::Progress { progress: Progress::Sent, .. }
             | What::Explain(_) => {}
         }
     }
@@ -175,6 +190,19 @@ mod tests {
         model.fold(&event(1, What::Connected));
         model.fold(&event(1, established("sip:a@x")));
         assert_eq!(model.talks[&SessionId(1)].stage, Stage::Connected);
+    }
+
+    #[test]
+    fn a_message_id_is_taken_until_its_fate_is_told() {
+        let mut model = Model::default();
+        model.fold(&event(1, What::Inviting { to: "sip:b@x".into() }));
+        model.talks.get_mut(&SessionId(1)).unwrap().open.insert("m1".into());
+        model.fold(&event(1, established("sip:b@x")));
+        let progress = |progress| event(1, What::Progress { message_id: "m1".into(), progress });
+        model.fold(&progress(Progress::Sent));
+        assert!(model.talks[&SessionId(1)].open.contains("m1"));
+        model.fold(&progress(Progress::Acknowledged));
+        assert!(model.talks[&SessionId(1)].open.is_empty());
     }
 
     #[test]

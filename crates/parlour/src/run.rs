@@ -34,6 +34,15 @@ pub(crate) fn run(flags: Run) -> Result<ExitCode, Fault> {
     let (store, answers) = if settings.store { Store::open(&dir)? } else { Store::nowhere() };
     settings.proto.instance = store.instance();
     let (run, last_seq) = (store.run(), store.last_seq());
+    if let Some(after) = flags.after
+        && after > last_seq
+    {
+        // Such a program would miss everything up to that number.
+        let what = format!("--after {after}: the last event in {} has the number {last_seq}", dir.display());
+        return Err(
+            format!("{what}. Is this the right --data directory? --after 0 tells everything in it").into()
+        );
+    }
     let reader = store.reader().transpose()?;
     let addresses: Vec<String> =
         settings.proto.accounts.iter().map(|account| account.address.clone()).collect();
@@ -57,19 +66,26 @@ pub(crate) fn run(flags: Run) -> Result<ExitCode, Fault> {
         for (address, at) in addresses.iter().map(|address| (address, listening.join(", "))) {
             log::say(&format!("parlour: {address}, listening on {at}"));
         }
-        stop_on_signals(stop)?;
+        stop_on_signals(stop.clone())?;
         let front = if flags.json {
+            tokio::spawn(json_front::stop_when_unread(stop.clone()));
             let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-            writeln!(io::stdout().lock(), "{}", json::ready_line(now, run, &addresses, &listening))?;
+            writeln!(io::stdout().lock(), "{}", json::ready_line(now, run, &addresses, &listening))
+                .map_err(|error| format!("events cannot be written to stdout: {error}"))?;
             json_front::read_commands(commands)?;
-            json_front::write_events(told, flags.after.unwrap_or(last_seq), last_seq, reader)?
+            json_front::write_events(told, flags.after.unwrap_or(last_seq), last_seq, reader, stop)?
         } else {
             line::read_commands(commands, run)?;
             line::print_events(told)?
         };
         agent.run().await;
-        let _ = front.join();
-        Ok(ExitCode::SUCCESS)
+        match front.join() {
+            // A reader that is gone has ended; a full disk is another matter.
+            Ok(Err(error)) if flags.json && error.kind() != io::ErrorKind::BrokenPipe => {
+                Err(format!("events cannot be written any more: {error}").into())
+            }
+            Ok(_) | Err(_) => Ok(ExitCode::SUCCESS),
+        }
     })
 }
 

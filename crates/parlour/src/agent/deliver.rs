@@ -73,6 +73,9 @@ impl Agent {
             Job::Say { by, time, account, session, peer, message } => match outcome {
                 Ok(Kept { seq, .. }) => self.say(by, seq, time, account, session, peer, message),
                 Err(fault) => {
+                    if let Some(talk) = self.model.talks.get_mut(&message.session) {
+                        talk.open.remove(&message.message_id);
+                    }
                     let what = Err(format!("the message was not sent, since it could not be kept: {fault}"));
                     self.tell_outcome(by, what);
                 }

@@ -51,10 +51,15 @@ impl Agent {
     }
 
     pub(super) fn prepare_to_say(&mut self, by: By, message: NewMessage) {
-        let Some(talk) = self.model.talks.get(&message.session) else {
+        let Some(talk) = self.model.talks.get_mut(&message.session) else {
             return self.tell_outcome(by, Err("the session has ended".into()));
         };
-        let (account, peer) = (self.address(talk.account), talk.peer.address.clone());
+        // Two of one name could not be told apart in `progress`, nor in the store.
+        if !talk.open.insert(message.message_id.clone()) {
+            return self.tell_outcome(by, Err("a message with this Message-ID is on its way".into()));
+        }
+        let (account, peer) = (talk.account, talk.peer.address.clone());
+        let account = self.address(account);
         let (time, session) = (self.clock.now().unix, self.name(message.session));
         self.enqueue(Job::Say { by, time, account, session, peer, message });
     }

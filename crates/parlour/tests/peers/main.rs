@@ -8,4 +8,5 @@ mod dissected;
 mod durable;
 mod harness;
 mod namespaces;
+mod programs;
 mod registrar;
