@@ -91,15 +91,18 @@ pub(crate) enum Answer {
 /// The directory cannot be used, and why.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum OpenFault {
-    #[error("the data directory {dir:?} cannot be made: {error}. Name another with --data DIR")]
+    #[error("the data directory {dir:?} cannot be used: {error}. Name another with --data DIR")]
     Directory { dir: PathBuf, error: io::Error },
     #[error(
         "another parlour uses the data directory {dir:?}: end it, or name another directory with --data DIR"
     )]
     Locked { dir: PathBuf },
-    #[error("the database {file:?} cannot be opened: {error}")]
+    #[error("the database {file:?} cannot be opened: {error}. {}", advice(error))]
     Database { file: PathBuf, error: rusqlite::Error },
-    #[error("the database {file:?} is of a newer version ({found}, this program knows up to {known})")]
+    #[error(
+        "the database {file:?} is of a newer version ({found}, this program knows up to {known}): use \
+             that program, or name another directory with --data DIR"
+    )]
     Newer { file: PathBuf, found: i64, known: i64 },
     #[error("there is no history in {dir:?} yet")]
     NoHistory { dir: PathBuf },
@@ -298,6 +301,23 @@ pub(crate) fn default_dir() -> PathBuf {
 /// split a history.
 pub(crate) fn party(address: &str) -> String {
     Uri::parse(address.as_bytes()).map_or_else(|_| address.to_owned(), |uri| aor(&uri))
+}
+
+/// What to do about an error of the database.
+fn advice(error: &rusqlite::Error) -> &'static str {
+    use rusqlite::ErrorCode as Code;
+    match error.sqlite_error_code() {
+        Some(Code::DiskFull | Code::SystemIoFailure) => {
+            "Is its disk full? Make room there, or use --data DIR"
+        }
+        Some(Code::NotADatabase | Code::DatabaseCorrupt) => {
+            "It is damaged: put a copy from a backup in its place, or move it away to begin anew"
+        }
+        Some(Code::CannotOpen | Code::ReadOnly | Code::PermissionDenied) => {
+            "We must be allowed to write it and its directory"
+        }
+        _ => "Name another directory with --data DIR",
+    }
 }
 
 fn database_file(dir: &Path) -> PathBuf {

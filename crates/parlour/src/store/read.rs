@@ -132,8 +132,11 @@ impl Reader {
 /// The history cannot be told.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum ReadFault {
-    #[error("the history cannot be read: {0}")]
-    Database(#[from] rusqlite::Error),
+    #[error("the history cannot be read: {error}. {}", super::advice(error))]
+    Database {
+        #[from]
+        error: rusqlite::Error,
+    },
     #[error("the history cannot be written: {0}")]
     Output(#[from] std::io::Error),
 }
