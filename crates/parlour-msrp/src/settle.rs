@@ -11,6 +11,9 @@ use crate::table::Table;
 use crate::time::Instant;
 use crate::write::{FrameWriter, comment, status_digits};
 
+/// Responses that wait for one verdict: the last chunk's, and those of its repetitions.
+const MOST_REPLIES: usize = 16;
+
 /// A message that was handed out and waits for the verdict.
 #[derive(Debug)]
 pub(crate) struct Held {
@@ -137,7 +140,9 @@ impl Endpoint {
             .values_mut()
             .find(|held| held.session == session && *held.message_id == *message_id);
         match held.filter(|held| !held.answered) {
-            Some(held) => held.replies.extend(reply),
+            Some(held) if held.replies.len() < MOST_REPLIES => held.replies.extend(reply),
+            // Nobody repeats a chunk that often who wants an answer.
+            Some(_) => {}
             None => self.respond(id, session, reply.as_ref(), 200),
         }
     }

@@ -255,6 +255,20 @@ fn repeated_messages_and_chunks_are_acknowledged_again() {
     assert_eq!(bob.endpoint.load().incoming, 0);
 }
 
+#[test]
+fn repetitions_without_end_are_not_remembered_without_end() {
+    let (mut bob, _) = Bob::bound();
+    bob.receive(&chunk("tid1", "m1m1", "1-*/4", "ab", '+'));
+    bob.receive(&chunk("tid2", "m1m1", "3-4/4", "cd", '$'));
+    let (receipt, _) = bob.take_message();
+    assert_eq!(bob.take_text(PEER), response("tid1", "200 OK"));
+    for n in 0..1000 {
+        bob.receive(&chunk(&format!("again{n}"), "m1m1", "3-4/4", "cd", '$'));
+    }
+    bob.settle(receipt, Verdict::Accepted);
+    assert_eq!(statuses(&bob.take_text(PEER)).len(), 16);
+}
+
 //= IM X-20 test
 #[test]
 fn a_huge_byte_range_allocates_nothing() {
