@@ -69,6 +69,7 @@ async fn tell(controls: Controls, flags: Send) -> (u8, String) {
     let to = text::neutral(&flags.to);
     let ask = |command| commands.send(Asked { id: None, command });
     let mut outcome = None;
+    let mut stood = false;
     let story = async {
         let _ = ask(Command::Invite { account: None, to: flags.to.clone(), via: flags.via.clone() }).await;
         while let Some(told) = told.recv().await {
@@ -85,6 +86,7 @@ async fn tell(controls: Controls, flags: Send) -> (u8, String) {
             };
             match happening.event.what {
                 What::Established { peer, .. } => {
+                    stood = true;
                     tracing::info!(peer = %who(&peer), "in session");
                     let (content_type, body) = ("text/plain".into(), flags.text.clone().into_bytes());
                     let _ = ask(Command::Say { session: None, message_id: None, content_type, body }).await;
@@ -98,7 +100,7 @@ async fn tell(controls: Controls, flags: Send) -> (u8, String) {
                     let _ = ask(Command::Leave { session: None }).await;
                 }
                 What::Ended(why) => {
-                    outcome.get_or_insert_with(|| unsent(&to, &why));
+                    outcome.get_or_insert_with(|| unsent(&to, &why, stood));
                     return;
                 }
                 What::Explain(why) => log::say(&explain::line(&why)),
@@ -126,12 +128,33 @@ async fn tell(controls: Controls, flags: Send) -> (u8, String) {
 }
 
 /// The session ended before the message was confirmed.
-fn unsent(to: &str, why: &Ended) -> (u8, String) {
+fn unsent(to: &str, why: &Ended, stood: bool) -> (u8, String) {
     let code = match why {
         Ended::Refused { status: 408 | 480 | 502 | 503 | 504, .. } | Ended::NoAnswer => NO_ANSWER,
         Ended::Refused { .. } | Ended::Declined { .. } | Ended::Cancelled { .. } => REFUSED,
-        Ended::Left | Ended::PeerLeft | Ended::NoAck | Ended::MediaFailed { .. } => NOT_ACKNOWLEDGED,
-        Ended::Lost { .. } => NO_ANSWER,
+        Ended::Left | Ended::PeerLeft | Ended::NoAck | Ended::MediaFailed { .. } | Ended::Lost { .. }
+            if stood =>
+        {
+            NOT_ACKNOWLEDGED
+        }
+        Ended::Left | Ended::PeerLeft | Ended::NoAck | Ended::MediaFailed { .. } | Ended::Lost { .. } => {
+            NO_ANSWER
+        }
     };
     (code, format!("Not sent to {to}: {}.", end(why)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_exit_code_tells_whether_the_session_stood() {
+        let code = |why: Ended, stood| unsent("sip:b@x", &why, stood).0;
+        assert_eq!(code(Ended::Left, false), NO_ANSWER, "given up while it rang");
+        assert_eq!(code(Ended::PeerLeft, true), NOT_ACKNOWLEDGED);
+        assert_eq!(code(Ended::Lost { why: "no address".into() }, false), NO_ANSWER);
+        assert_eq!(code(Ended::Refused { status: 480, reason: String::new() }, false), NO_ANSWER);
+        assert_eq!(code(Ended::Refused { status: 603, reason: String::new() }, false), REFUSED);
+    }
 }
