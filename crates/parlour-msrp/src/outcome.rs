@@ -8,6 +8,9 @@ use crate::io::{ConnectionId, Event, FailureReport, Output, SendFailure, Session
 use crate::time::Instant;
 use crate::timer::TimerId;
 
+/// Separate ranges that success REPORTs may leave of one message.
+const REPORTED: usize = 1024;
+
 /// A request of ours that has no response yet.
 #[derive(Debug)]
 pub(crate) struct Transaction {
@@ -138,7 +141,10 @@ impl Endpoint {
             Some(range) => (range.start.saturating_sub(1), range.end.or(range.total).unwrap_or(message.size)),
             None => (0, message.size),
         };
-        message.reported.add(start, end.min(message.size));
+        // whoever reports octet by octet is heard until it becomes a burden.
+        if message.success_report && message.reported.len() < REPORTED {
+            message.reported.add(start, end.min(message.size));
+        }
         if message.success_report && message.finished && message.reported.covers(message.size) {
             message.success_report = false;
             let message_id = message.message_id.as_ref().to_owned();

@@ -230,6 +230,7 @@ impl Client {
                 deadline: None,
                 progress: Progress::Silent,
                 heard: now,
+                fallback: None,
             };
             if !self.core.flows.opened(flow, stream, self.core.config.limits.streams_per_source) {
                 self.core.outputs.push_back(Output::Close { flow });
@@ -373,6 +374,9 @@ impl Client {
     }
 
     fn closed(&mut self, flow: FlowId, why: CloseReason) {
+        if why == CloseReason::Connect && self.tried_elsewhere(flow) {
+            return;
+        }
         let why = match why {
             CloseReason::Peer => "the other side closed the connection",
             CloseReason::Connect => "the connection could not be made",
@@ -381,6 +385,19 @@ impl Client {
             CloseReason::Local => "we closed the connection",
         };
         self.forget_stream(flow, why);
+    }
+
+    /// M-16: an MSRP connection that cannot be made is tried at the next address of its name.
+    fn tried_elsewhere(&mut self, flow: FlowId) -> bool {
+        let (Some(stream), FlowId::Stream(connection)) = (self.core.flows.stream(flow), flow) else {
+            return false;
+        };
+        let (port, fallback) = (stream.peer.port(), stream.fallback.take());
+        let Some((session, others)) = fallback.filter(|(_, others)| !others.is_empty()) else { return false };
+        self.core.flows.closed(flow);
+        self.core.connect_to(ConnectionId(connection), session, port, &others);
+        self.core.pump_msrp();
+        true
     }
 
     fn forget_stream(&mut self, flow: FlowId, why: &str) {

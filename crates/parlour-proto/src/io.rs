@@ -126,7 +126,8 @@ pub enum CloseReason {
 pub enum Output {
     /// Look up the A and AAAA records of a name.
     Resolve { query: QueryId, name: String },
-    /// Open a stream, then say [`Input::Opened`] or [`Input::Closed`].
+    /// Open a stream, then say [`Input::Opened`] or [`Input::Closed`]. One that could not be opened may be asked for
+    /// again, to another address.
     Open { flow: FlowId, to: Target },
     /// Send these octets: one datagram, or the next piece of a stream. Octets for a stream that is still being opened
     /// wait for it.

@@ -48,6 +48,8 @@ pub(crate) struct Stream {
     pub(crate) progress: Progress,
     /// When the last whole message came, or the stream began.
     pub(crate) heard: Instant,
+    /// For an MSRP stream that we open: its session, and where to try next.
+    pub(crate) fallback: Option<(parlour_msrp::SessionId, Vec<IpAddr>)>,
 }
 
 /// How far a SIP stream is with what it has to say.
@@ -75,6 +77,7 @@ impl Stream {
             deadline: None,
             progress: Progress::Resting,
             heard: now,
+            fallback: None,
         }
     }
 }

@@ -67,8 +67,8 @@ impl Core {
 
     /// Whether a message is let in at all: requests outside the dialogs that we know pass a rate limit.
     pub(crate) fn admit(&mut self, flow: FlowId, message: &Message<'_>) -> bool {
-        // A CANCEL is no more than its INVITE, and an ACK is not answered.
-        let answered = message.method().is_some_and(|method| !matches!(method, Method::Ack | Method::Cancel));
+        // An ACK is not answered.
+        let answered = message.method().is_some_and(|method| method != Method::Ack);
         let in_dialog = |core: &Self| {
             DialogKey::of_request(message).is_some_and(|key| core.sessions.by_dialog(&key).is_some())
         };

@@ -171,7 +171,7 @@ impl Core {
             Some(session) => (session.account, Some(session.id)),
             None => (AccountId(0), None),
         };
-        for address in addresses {
+        for (at, address) in addresses.iter().enumerate() {
             let verdict = if self.connects.admit(now, *address) {
                 let own = self.flows.is_own(*address);
                 guard(*address, port, caller, own, self.config.connect_private)
@@ -188,7 +188,8 @@ impl Core {
                         address,
                         server_name: None,
                     };
-                    let stream = Stream::asked_for(&to, now);
+                    let others = addresses.get(at.saturating_add(1)..).unwrap_or_default().to_vec();
+                    let stream = Stream { fallback: Some((msrp, others)), ..Stream::asked_for(&to, now) };
                     self.flows.opened(flow, stream, usize::MAX);
                     self.outputs.push_back(Output::Open { flow, to });
                     return;

@@ -272,6 +272,28 @@ fn an_offer_that_is_passive_makes_us_connect_and_bind() {
     insta::assert_snapshot!(call.over().ladder());
 }
 
+//= IM M-16 test
+#[test]
+fn the_next_address_of_a_name_is_tried() {
+    let mut call = Call::new(accepting(parlour_proto::config::Accept::All));
+    let nobody = call.world.peer("nobody");
+    let dead = call.world.address(nobody, 2855).ip();
+    call.world.link(call.bob, nobody, Link { refuse: true, ..Link::default() });
+    call.world.name("media.example", &[dead, [192, 0, 2, 1].into()]);
+    let sdp = call
+        .script
+        .sdp("passive", "text/plain message/cpim")
+        .replace("a=path:msrp://192.0.2.1", "a=path:msrp://media.example");
+    call.send(call.script.invite_with("", &sdp));
+    let answer = call.status(200);
+    call.ack(&answer);
+    call.world.expect_opened(call.alice);
+    call.request("SEND");
+    call.bye();
+    call.status(200);
+    call.over();
+}
+
 #[test]
 fn a_connect_that_is_refused_ends_the_session() {
     let mut call = Call::new(accepting(parlour_proto::config::Accept::All));
