@@ -42,6 +42,9 @@ const EVENT: &str =
 const MESSAGE: &str = "INSERT INTO messages (seq, time, account, session, peer, incoming, message_id, state, \
     content_type, body, file, json) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12) \
     ON CONFLICT (account, peer, message_id) WHERE incoming DO NOTHING";
+/// A `#` cannot stand in a Message-ID: behind it stands what tells messages apart that have the same one.
+const SAME: &str = "SELECT 1 FROM messages WHERE account = ?1 AND peer = ?2 AND incoming AND body IS ?4 \
+    AND (message_id = ?3 OR (message_id > ?3 || '#' AND message_id < ?3 || '$'))";
 const PROGRESS: &str = "UPDATE messages SET state = ?2, why = ?3 WHERE message_id = ?1 AND NOT incoming \
     AND session = ?4 AND state IN ('queued', 'sent')";
 
@@ -149,21 +152,31 @@ fn insert(connection: &Connection, run: u64, seq: u64, job: &Job) -> rusqlite::R
                     Body::Spooled { spool, .. } => (None, Some(file_name(run, *spool))),
                 };
                 let peer = party(&message.from.address);
-                let row = params![
-                    number(seq),
-                    micros(*time),
-                    account,
-                    session_text,
-                    peer,
-                    true,
-                    message_id,
-                    "received",
-                    content_type,
-                    inline,
-                    file,
-                    json
-                ];
-                return Ok(connection.prepare_cached(MESSAGE)?.execute(row)? > 0);
+                let insert = |key: &str| {
+                    let row = params![
+                        number(seq),
+                        micros(*time),
+                        account,
+                        session_text,
+                        peer,
+                        true,
+                        key,
+                        "received",
+                        content_type,
+                        inline,
+                        file,
+                        json
+                    ];
+                    Ok(connection.prepare_cached(MESSAGE)?.execute(row)? > 0)
+                };
+                if insert(message_id)? {
+                    return Ok(true);
+                }
+                // RFC 4975 7.1.1: an endpoint does not use a Message-ID twice. One that counts from 1 in each session
+                // does: what says something else is no duplicate, and is not lost.
+                let same = params![account, peer, message_id, inline];
+                let is_duplicate = inline.is_none() || connection.prepare_cached(SAME)?.exists(same)?;
+                return if is_duplicate { Ok(false) } else { insert(&format!("{message_id}#{seq}")) };
             }
             if let What::Progress { message_id, progress } = &event.what {
                 let (state, why) = match progress {

@@ -98,6 +98,17 @@ fn the_same_message_again_is_a_duplicate_within_and_across_runs() {
 }
 
 #[test]
+fn another_message_under_a_used_identifier_is_not_lost() {
+    let dir = tempfile::tempdir().unwrap();
+    let said = |words: &str| received("1", "sip:a@x", text(words));
+    let duplicate = |seq| Ok(Kept { seq, stored: Stored::Duplicate });
+    let jobs = vec![said("one"), said("two"), said("one"), said("two"), said("three")];
+    assert_eq!(run(dir.path(), jobs), [fresh(1), fresh(2), duplicate(2), duplicate(2), fresh(3)]);
+    assert_eq!(run(dir.path(), vec![said("three")]), [duplicate(3)]);
+    assert_eq!(history(dir.path(), Some("sip:a@x")).len(), 3);
+}
+
+#[test]
 fn numbers_have_no_gaps_and_all_after_a_number_can_be_read() {
     let dir = tempfile::tempdir().unwrap();
     let outcomes = run(
