@@ -180,8 +180,11 @@ impl Client {
         self.core.now = now;
         self.core.leaving = true;
         for id in self.core.sessions.ids() {
-            // A session that ends already needs nothing.
-            let _ = self.core.leave(id);
+            // An invitation may still be answered elsewhere; what is no invitation is left, and what ends already needs
+            // nothing.
+            if self.core.decline(id, Decline::Unavailable).is_err() {
+                let _ = self.core.leave(id);
+            }
         }
         for id in self.core.account_ids() {
             let _ = self.core.unregister(id);

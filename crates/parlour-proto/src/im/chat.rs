@@ -11,7 +11,7 @@ use crate::im::session::{Phase, Session};
 use crate::io::{FlowId, Output, Receipt, SessionId, Why};
 use crate::mime::cpim::{self, Cpim, Mailbox};
 use crate::sdp::Wrapping;
-use crate::sip::uri::{Uri, aor};
+use crate::sip::uri::{Uri, is_anonymous, same_identity};
 use crate::verb::{Misuse, Say, StoreFault, Stored};
 
 /// Messages that may wait for a session to stand.
@@ -350,9 +350,11 @@ fn unwrap(incoming: &mut Incoming) -> Result<(), (u16, String)> {
 
 /// Whether a message claims an author other than the peer of its session. Anonymous is no claim (M-32).
 fn is_other_author(claimed: &str, peer: &str) -> bool {
-    let parse = |uri: &str| Uri::parse(uri.as_bytes()).ok().map(|uri| aor(&uri));
-    let anonymous = claimed.to_ascii_lowercase().contains("@anonymous.invalid");
-    !anonymous && parse(claimed) != parse(peer)
+    match (Uri::parse(claimed.as_bytes()), Uri::parse(peer.as_bytes())) {
+        (Ok(claimed), _) if is_anonymous(&claimed) => false,
+        (Ok(claimed), Ok(peer)) => !same_identity(&claimed, &peer),
+        (_, _) => claimed != peer,
+    }
 }
 
 fn incomplete(why: parlour_msrp::Incomplete) -> &'static str {
