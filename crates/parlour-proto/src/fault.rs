@@ -5,7 +5,6 @@ use crate::sip::door::{Abilities, unsupported};
 use crate::sip::fault::Fault;
 use crate::sip::header::HeaderFault;
 use crate::sip::message::Message;
-use crate::sip::method::Method;
 use crate::sip::name::Name;
 
 /// What a peer did, asked or offered that we do not go along with.
@@ -171,11 +170,6 @@ impl PeerFault {
 /// The rows with which a refusal tells what would have been right.
 fn asked_for(fault: &Fault, request: &Message<'_>, can: &Abilities<'_>) -> Vec<(Name, String)> {
     match fault {
-        // RFC 3261 21.4.6: a 405 must list what is allowed. A 501 does no worse.
-        Fault::UnknownMethod | Fault::MethodNotAllowed => {
-            let methods: Vec<_> = can.methods.iter().map(Method::text).collect();
-            vec![(Name::Allow, methods.join(", "))]
-        }
         // RFC 3261 8.2.2.3: a 420 must list what is not understood.
         Fault::Extension => {
             let tags: Vec<_> = unsupported(request, can.options).map(String::from_utf8_lossy).collect();
@@ -202,6 +196,9 @@ fn asked_for(fault: &Fault, request: &Message<'_>, can: &Abilities<'_>) -> Vec<(
         | Fault::UriHeaders
         | Fault::StrayResponse
         | Fault::Scheme
+        // RFC 3261 21.4.6: a 405 must have Allow, which every response of ours bears.
+        | Fault::UnknownMethod
+        | Fault::MethodNotAllowed
         | Fault::NotAcceptable => Vec::new(),
     }
 }

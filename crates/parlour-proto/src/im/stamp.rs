@@ -68,9 +68,7 @@ impl Core {
         //= IM R-23
         out.fmt(Name::Server, format_args!("{ENABLER} {}", self.config.vendor));
         //= IM G-7
-        if !reply.rows.iter().any(|(name, _)| *name == Name::Allow) {
-            out.row(Name::Allow, ALLOW);
-        }
+        out.row(Name::Allow, ALLOW);
         //= IM G-7s
         if (invite || options) && (200..300).contains(&reply.status) {
             out.row(Name::Supported, "");

@@ -83,6 +83,8 @@ impl Core {
         command
             .args(["--address", &format!("sip:{from}@ims.test")])
             .args(self.credentials(folder, from))
+            .arg("--data")
+            .arg(folder.join(&format!("{from}-data")))
             .arg(text);
         Program::run(folder, "send", &mut command)
     }
