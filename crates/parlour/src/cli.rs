@@ -63,7 +63,7 @@ pub(crate) struct Run {
     /// Configuration file (TOML, docs/configuration.md); flags win over it
     #[arg(long, value_name = "FILE")]
     pub(crate) config: Option<PathBuf>,
-    /// Our IM Address [default: sip:USER@ this machine's address]
+    /// Our IM Address [default: your user name at this machine's address]
     #[arg(long, value_name = "SIP-URI", value_parser = config::address)]
     pub(crate) address: Option<String>,
     /// Where SIP listens: udp:HOST:PORT, tcp:HOST:PORT or tls:HOST:PORT; may be repeated [default: udp and tcp
@@ -118,7 +118,7 @@ pub(crate) struct Send {
     /// Configuration file (TOML, docs/configuration.md); flags win over it
     #[arg(long, value_name = "FILE")]
     pub(crate) config: Option<PathBuf>,
-    /// Our IM Address [default: sip:USER@ this machine's address]
+    /// Our IM Address [default: your user name at this machine's address]
     #[arg(long, value_name = "SIP-URI", value_parser = config::address)]
     pub(crate) address: Option<String>,
     #[command(flatten)]
