@@ -94,13 +94,15 @@ pub(crate) fn runtime() -> io::Result<Runtime> {
     tokio::runtime::Builder::new_current_thread().enable_all().build()
 }
 
-/// The first SIGINT or SIGTERM asks the agent to leave, the second ends the program.
+/// The first SIGINT, SIGTERM or SIGHUP asks the agent to leave, the second ends the program.
 pub(crate) fn stop_on_signals(stop: Arc<Notify>) -> io::Result<()> {
     let mut interrupt = signal(SignalKind::interrupt())?;
     let mut terminate = signal(SignalKind::terminate())?;
+    // A terminal that closes.
+    let mut hangup = signal(SignalKind::hangup())?;
     tokio::spawn(async move {
         for first in [true, false] {
-            tokio::select! { _ = interrupt.recv() => {}, _ = terminate.recv() => {} }
+            tokio::select! { _ = interrupt.recv() => {}, _ = terminate.recv() => {}, _ = hangup.recv() => {} }
             if first {
                 stop.notify_one();
             } else {
