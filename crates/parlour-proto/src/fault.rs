@@ -119,32 +119,9 @@ impl PeerFault {
     pub fn input(&self, request: &Message<'_>) -> String {
         match self {
             Self::Sip(fault) => {
-                let name = match fault {
-                    Fault::Extension => Name::Require,
-                    Fault::MediaType => Name::ContentType,
-                    Fault::Encoding => Name::ContentEncoding,
-                    Fault::NotAcceptable => Name::Accept,
-                    Fault::Header(header) => header.name,
-                    Fault::NotSip
-                    | Fault::RequestLine
-                    | Fault::StatusLine
-                    | Fault::Version
-                    | Fault::RequestUri
-                    | Fault::UriTooLong
-                    | Fault::TooLarge
-                    | Fault::RowTooLong
-                    | Fault::TooManyRows
-                    | Fault::TooManyVia
-                    | Fault::NoHeaderEnd
-                    | Fault::BareCr
-                    | Fault::BodyTooShort
-                    | Fault::CSeqMethod
-                    | Fault::UriHeaders
-                    | Fault::StrayResponse
-                    | Fault::UnknownMethod
-                    | Fault::MethodNotAllowed
-                    | Fault::Scheme => Name::CSeq,
-                };
+                let telling =
+                    TELLING.iter().find(|(known, _)| known == fault).map_or(Name::CSeq, |(_, name)| *name);
+                let name = if let Fault::Header(header) = fault { header.name } else { telling };
                 let row = request.rows(name).next().unwrap_or_default();
                 format!("{}: {}", name.text(), String::from_utf8_lossy(row))
             }
@@ -169,39 +146,28 @@ impl PeerFault {
 
 /// The rows with which a refusal tells what would have been right.
 fn asked_for(fault: &Fault, request: &Message<'_>, can: &Abilities<'_>) -> Vec<(Name, String)> {
-    match fault {
+    // RFC 3261 21.4.6: a 405 must have Allow, which every response of ours bears.
+    if *fault == Fault::Extension {
         // RFC 3261 8.2.2.3: a 420 must list what is not understood.
-        Fault::Extension => {
-            let tags: Vec<_> = unsupported(request, can.options).map(String::from_utf8_lossy).collect();
-            vec![(Name::Unsupported, tags.join(", "))]
-        }
+        let tags: Vec<_> = unsupported(request, can.options).map(String::from_utf8_lossy).collect();
+        vec![(Name::Unsupported, tags.join(", "))]
+    } else if *fault == Fault::MediaType {
         // RFC 3261 8.2.3: a 415 must list what would have been understood.
-        Fault::MediaType => vec![(Name::Accept, can.media_types.join(", "))],
-        Fault::Encoding => vec![(Name::AcceptEncoding, "identity".to_owned())],
-        Fault::NotSip
-        | Fault::RequestLine
-        | Fault::StatusLine
-        | Fault::Version
-        | Fault::RequestUri
-        | Fault::UriTooLong
-        | Fault::TooLarge
-        | Fault::RowTooLong
-        | Fault::TooManyRows
-        | Fault::TooManyVia
-        | Fault::NoHeaderEnd
-        | Fault::BareCr
-        | Fault::BodyTooShort
-        | Fault::Header(_)
-        | Fault::CSeqMethod
-        | Fault::UriHeaders
-        | Fault::StrayResponse
-        | Fault::Scheme
-        // RFC 3261 21.4.6: a 405 must have Allow, which every response of ours bears.
-        | Fault::UnknownMethod
-        | Fault::MethodNotAllowed
-        | Fault::NotAcceptable => Vec::new(),
+        vec![(Name::Accept, can.media_types.join(", "))]
+    } else if *fault == Fault::Encoding {
+        vec![(Name::AcceptEncoding, "identity".to_owned())]
+    } else {
+        Vec::new()
     }
 }
+
+/// The header that tells why, for the faults of a request as a whole.
+const TELLING: [(Fault, Name); 4] = [
+    (Fault::Extension, Name::Require),
+    (Fault::MediaType, Name::ContentType),
+    (Fault::Encoding, Name::ContentEncoding),
+    (Fault::NotAcceptable, Name::Accept),
+];
 
 impl From<HeaderFault> for PeerFault {
     fn from(fault: HeaderFault) -> Self {
