@@ -1,4 +1,4 @@
-//! What happens inside a dialog: ACK, BYE, a second INVITE, and leaving.
+//! What happens inside a dialog: ACK, BYE, and leaving.
 
 use crate::config::Proxy;
 use crate::event::{Ended, What};
@@ -6,17 +6,16 @@ use crate::fault::PeerFault;
 use crate::im::Core;
 use crate::im::core::Purpose;
 use crate::im::flows::literal;
-use crate::im::session::{Answered, Leaving, Live, Phase, Session, Unacked};
+use crate::im::session::{Answered, Leaving, Live, Phase, Session};
 use crate::im::stamp::Reply;
 use crate::io::{FlowId, SessionId, Transport, Why};
-use crate::sdp;
 use crate::sip::dialog::{Dialog, DialogFault, DialogKey};
 use crate::sip::digest::Chain;
 use crate::sip::header::CSeq;
 use crate::sip::message::Message;
 use crate::sip::method::Method;
 use crate::sip::name::Name;
-use crate::sip::tx::{ServerId, T1};
+use crate::sip::tx::ServerId;
 use crate::sip::uri::{Scheme, Uri};
 use crate::verb::Misuse;
 
@@ -107,45 +106,6 @@ impl Core {
             // Our own BYE crossed this one: its response ends the session.
             Phase::Leaving(_) => None,
         }
-    }
-
-    /// A second INVITE of the dialog: a refresh gets the same answer, a change is refused, and the session lives.
-    //= IM D-50
-    fn reinvited(
-        &mut self,
-        flow: FlowId,
-        server: ServerId,
-        request: &Message<'_>,
-        session: &mut Session,
-    ) -> Result<(), PeerFault> {
-        let Phase::Live(live) = &mut session.phase else { return Err(PeerFault::InviteInProgress) };
-        if live.reanswered.is_some() {
-            return Err(PeerFault::InviteInProgress);
-        }
-        let Some(agreed) = &live.talk.agreed else { return Err(PeerFault::Renegotiation) };
-        if !request.body().is_empty() {
-            let offer = sdp::parse(request.body()).map_err(|fault| PeerFault::Sdp(fault.to_string()))?;
-            if offer.origin != agreed.origin {
-                return Err(PeerFault::Renegotiation);
-            }
-        }
-        let description = agreed.description.clone();
-        live.talk.dialog.refresh_target(request)?;
-        //= IM G-3
-        if request.has(Name::Allow) {
-            live.talk.remote.allow = request.allow();
-        }
-        let cseq = request.one::<CSeq<'_>>()?.number;
-        let body = Some(("application/sdp", &*description));
-        let reply = Reply { status: 200, reason: "OK", body, ..Reply::default() };
-        let octets = self.response(request, flow, Some(session.account), &reply);
-        self.tx.respond(self.now.instant, server, 200, octets.clone());
-        let unacked = Unacked { server, cseq, response: octets.into_boxed_slice(), interval: T1 };
-        if let Phase::Live(live) = &mut session.phase {
-            live.reanswered = Some(unacked);
-        }
-        self.await_ack(session);
-        Ok(())
     }
 
     /// An ACK that belongs to a 2xx (RFC 3261 13.3.1.4).

@@ -13,6 +13,7 @@ mod inbound;
 mod media;
 mod originating;
 mod register;
+mod renegotiate;
 mod screen;
 pub(crate) mod session;
 mod simultaneous;
