@@ -11,7 +11,7 @@ use parlour_msrp::timer::Timers;
 use crate::config::{Config, Proxy};
 use crate::event::{Ended, Event, Explain, What};
 use crate::im::account::Account;
-use crate::im::flows::{Flows, Stream, TrustedCore, literal};
+use crate::im::flows::{Flows, Source, Stream, TrustedCore, literal};
 use crate::im::gate::Gate;
 use crate::im::session::{Phase, Session, Sessions};
 use crate::io::{AccountId, FlowId, Instant, Now, Output, QueryId, SessionId, Why};
@@ -77,6 +77,7 @@ pub(crate) struct Accepted {
     pub(crate) request: Kept,
     /// The way of the INVITE.
     pub(crate) flow: FlowId,
+    pub(crate) source: Source,
     /// The ACK of each fork that answered; the session's own comes first.
     pub(crate) acks: Vec<Acknowledged>,
 }
@@ -132,6 +133,11 @@ impl Core {
     pub(crate) fn trust(&self, flow: FlowId) -> Option<TrustedCore> {
         let registered = self.accounts.iter().filter_map(Account::registered_flow);
         self.flows.trust(flow, &self.config.trusted_hops, registered)
+    }
+
+    /// Who is at the other end of a flow.
+    pub(crate) fn source(&self, flow: FlowId) -> Source {
+        Source { address: self.flows.peer(flow).map(|peer| peer.ip()), trusted: self.trust(flow).is_some() }
     }
 
     pub(crate) fn account(&self, id: AccountId) -> Option<&Account> {

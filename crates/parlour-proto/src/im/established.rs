@@ -5,7 +5,7 @@ use crate::event::{Ended, What};
 use crate::fault::PeerFault;
 use crate::im::Core;
 use crate::im::core::Purpose;
-use crate::im::flows::literal;
+use crate::im::flows::{Source, literal};
 use crate::im::session::{Answered, Leaving, Live, Phase, Session};
 use crate::im::stamp::Reply;
 use crate::io::{FlowId, SessionId, Transport, Why};
@@ -74,7 +74,7 @@ impl Core {
             return true;
         }
         let Some(source) = self.flows.peer(flow).map(|peer| peer.ip()) else { return false };
-        if self.flows.peer(session.flow).is_some_and(|peer| peer.ip() == source) {
+        if session.source.address == Some(source) {
             return true;
         }
         let Some(dialog) = session.phase.dialog() else { return false };
@@ -146,7 +146,7 @@ impl Core {
         //= IM S-1a
         if let Some(own) = own {
             match self.read_answer(session.flow, &own, ack.body()) {
-                Ok((stream, _)) if !self.may_aim(session.flow, &stream) => {
+                Ok((stream, _)) if !self.may_aim(session.source, &stream) => {
                     broken = Some("the answer makes us connect to where its sender is not".to_owned());
                 }
                 Ok((stream, origin)) => {
@@ -262,7 +262,7 @@ impl Core {
 
     fn send_bye(&mut self, mut session: Session, rows: &[(Name, String)]) {
         let Phase::Leaving(leaving) = &mut session.phase else { return };
-        let Some(flow) = self.flow_of_dialog(&leaving.dialog, session.flow) else {
+        let Some(flow) = self.flow_of_dialog(&leaving.dialog, session.flow, session.source) else {
             let ended = leaving.ended.clone();
             return self.end(session, ended);
         };
@@ -289,7 +289,12 @@ impl Core {
     /// The way to the next hop of a dialog: the stream that made it while it stands, else what its first route or its
     /// remote target says (RFC 3261 12.2.1.1); a name there, or an address that a peer has no business to name, is reached
     /// by the way that made the dialog.
-    pub(crate) fn flow_of_dialog(&mut self, dialog: &Dialog, made_on: FlowId) -> Option<FlowId> {
+    pub(crate) fn flow_of_dialog(
+        &mut self,
+        dialog: &Dialog,
+        made_on: FlowId,
+        source: Source,
+    ) -> Option<FlowId> {
         if matches!(made_on, FlowId::Stream(_)) && self.flows.is_usable(made_on) {
             return Some(made_on);
         }
@@ -307,7 +312,7 @@ impl Core {
             Some((Proxy { host: uri.host().to_owned(), port: uri.port(), transport }, address))
         });
         match hop {
-            Some((hop, address)) if self.may_reach(made_on, &hop, address) => {
+            Some((hop, address)) if self.may_reach(source, &hop, address) => {
                 self.reach_at(&hop, &[address]).ok()
             }
             Some(_) | None => self.flows.is_usable(made_on).then_some(made_on),

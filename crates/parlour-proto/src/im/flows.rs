@@ -82,6 +82,14 @@ impl Stream {
     }
 }
 
+/// Who is at the other end of a way, as it is when a dialog is made: a stream that closes does not take it along.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Source {
+    pub(crate) address: Option<IpAddr>,
+    /// Whether the way was the core's.
+    pub(crate) trusted: bool,
+}
+
 /// Proof that something came over a flow that is the core's. Only [`Flows::trust`] makes it, and only with
 /// it can an asserted identity be read.
 #[derive(Debug, Clone, Copy)]

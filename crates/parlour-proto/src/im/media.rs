@@ -9,7 +9,7 @@ use parlour_msrp::{ConnectionId, SessionSpec};
 use crate::config::Proxy;
 use crate::im::Core;
 use crate::im::core::Errand;
-use crate::im::flows::Stream;
+use crate::im::flows::{Source, Stream};
 use crate::io::{AccountId, FlowId, Output, Service, SessionId, Target, Transport};
 use crate::sdp::{self, Capabilities, Local, Offered};
 
@@ -166,7 +166,7 @@ impl Core {
     ) {
         let now = self.now.instant;
         let owner = self.sessions.by_msrp(msrp).and_then(|id| self.sessions.get(id));
-        let caller = owner.and_then(|session| self.flows.peer(session.flow)).map(|peer| peer.ip());
+        let caller = owner.and_then(|session| session.source.address);
         let (account, id) = match owner {
             Some(session) => (session.account, Some(session.id)),
             None => (AccountId(0), None),
@@ -214,21 +214,19 @@ impl Core {
     }
 
     /// Whether a dialog may lead there: Contact and Record-Route must not aim our requests at a victim either.
-    pub(crate) fn may_reach(&self, made_on: FlowId, hop: &Proxy, address: IpAddr) -> bool {
-        let Some(caller) = self.flows.peer(made_on).map(|peer| peer.ip()) else { return true };
+    pub(crate) fn may_reach(&self, source: Source, hop: &Proxy, address: IpAddr) -> bool {
         let (own, port) = (self.flows.is_own(address), hop.port.unwrap_or(5060));
-        self.trust(made_on).is_some()
-            || guard(address, port, Some(caller), own, self.config.connect_private).is_ok()
+        source.trusted || guard(address, port, source.address, own, self.config.connect_private).is_ok()
     }
 
     /// Whether the peer's description may make us connect at all: without an offer of its own, only if a trusted core
     /// passed it on, or it names the very address that it speaks from (S-1a, X-22).
-    pub(crate) fn may_aim(&self, flow: FlowId, stream: &sdp::Stream) -> bool {
-        if stream.role == sdp::Role::Passive || self.trust(flow).is_some() {
+    pub(crate) fn may_aim(&self, source: Source, stream: &sdp::Stream) -> bool {
+        if stream.role == sdp::Role::Passive || source.trusted {
             return true;
         }
         let target = stream.path.leftmost().ip();
-        target.is_some() && target == self.flows.peer(flow).map(|peer| peer.ip())
+        target.is_some() && target == source.address
     }
 }
 

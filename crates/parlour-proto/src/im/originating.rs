@@ -6,6 +6,7 @@ use crate::config::Proxy;
 use crate::event::{Ended, Peer, What};
 use crate::im::Core;
 use crate::im::core::{Accepted, Acknowledged, Deadline, Errand, Purpose};
+use crate::im::flows::Source;
 use crate::im::media::OwnOffer;
 use crate::im::session::{Call, Inviting, Live, Phase, Remote, Sent, Session, Talk};
 use crate::im::stamp::Draft;
@@ -71,6 +72,7 @@ impl Core {
             account,
             peer: Peer { address: trust::plain(to.as_bytes()), display_name: None, verified: false },
             flow: NOWHERE,
+            source: Source::default(),
             timers: Vec::new(),
             phase: Phase::Inviting(Box::new(inviting)),
             queue: Vec::new(),
@@ -93,7 +95,7 @@ impl Core {
         let Some(mut session) = self.sessions.take(id) else { return };
         match flow {
             Ok(flow) => {
-                session.flow = flow;
+                (session.flow, session.source) = (flow, self.source(flow));
                 self.start_invite(session);
             }
             Err(why) => self.end(session, Ended::Lost { why }),
@@ -233,8 +235,9 @@ impl Core {
         if let Some(peer) = trust::callee(response, self.trust(flow)) {
             session.peer = peer;
         }
-        let ack = self.acknowledge(&dialog, session.flow, &request, response);
-        let accepted = Accepted { account: session.account, request, flow: session.flow, acks: vec![ack] };
+        let (flow, source) = (session.flow, session.source);
+        let ack = self.acknowledge(&dialog, (flow, source), &request, response);
+        let accepted = Accepted { account: session.account, request, flow, source, acks: vec![ack] };
         self.requests.insert(client, Purpose::Accepted(Box::new(accepted)));
         self.timers.arm(self.now.instant + PATIENCE, Deadline::Accepted(client));
 
@@ -273,12 +276,12 @@ impl Core {
     fn acknowledge(
         &mut self,
         dialog: &Dialog,
-        made_on: FlowId,
+        (made_on, source): (FlowId, Source),
         request: &Kept,
         response: &Message<'_>,
     ) -> Acknowledged {
         let cseq = response.one::<CSeq<'_>>().map_or(1, |cseq| cseq.number);
-        let flow = self.flow_of_dialog(dialog, made_on).unwrap_or(made_on);
+        let flow = self.flow_of_dialog(dialog, made_on, source).unwrap_or(made_on);
         // RFC 3261 22.1: an ACK cannot be challenged, so it repeats the credentials of its INVITE.
         let rows: Vec<(Name, String)> = [Name::Authorization, Name::ProxyAuthorization]
             .into_iter()
@@ -312,7 +315,7 @@ impl Core {
             return;
         }
         let Ok(mut fork) = Dialog::uac(&accepted.request.message(), response) else { return };
-        let ack = self.acknowledge(&fork, accepted.flow, &accepted.request, response);
+        let ack = self.acknowledge(&fork, (accepted.flow, accepted.source), &accepted.request, response);
         let bye = self.request_in_dialog(&mut fork, Method::Bye, ack.flow, accepted.account, &[]);
         self.dispatch(ack.flow, bye, Purpose::Cancel);
         accepted.acks.push(ack);

@@ -9,6 +9,7 @@ use parlour_msrp::timer::TimerId;
 
 use crate::config::Proxy;
 use crate::event::{Ended, Peer};
+use crate::im::flows::Source;
 use crate::im::media::{Agreed, OwnOffer};
 use crate::io::{AccountId, FlowId, SessionId, Why};
 use crate::sdp;
@@ -28,6 +29,8 @@ pub(crate) struct Session {
     pub(crate) peer: Peer,
     /// The way on which the dialog was made.
     pub(crate) flow: FlowId,
+    /// Who was at its other end then.
+    pub(crate) source: Source,
     /// Deadlines, at most one for each reason.
     pub(crate) timers: Vec<(Why, TimerId)>,
     pub(crate) phase: Phase,

@@ -89,6 +89,7 @@ impl Core {
             account,
             peer,
             flow,
+            source: self.source(flow),
             timers: Vec::new(),
             phase: Phase::Invited(Box::new(invited)),
             queue: Vec::new(),

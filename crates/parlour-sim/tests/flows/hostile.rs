@@ -1,5 +1,9 @@
 //! Peers and registrars that do what nobody should.
 
+use std::cell::RefCell;
+use std::net::SocketAddr;
+use std::rc::Rc;
+
 use parlour_proto::config::{Accept, Account, Config, Credentials, Proxy};
 use parlour_proto::event::{Ended, What};
 use parlour_proto::io::{AccountId, Output, Service, Transport};
@@ -81,7 +85,7 @@ fn what_is_spooled_of_a_refused_message_goes() {
         "Require: to.be.unknown\r\n\r\nContent-Type: text/plain\r\n\r\n",
     ] {
         let (mut call, media) = Call::connected();
-        let spools = std::rc::Rc::new(std::cell::RefCell::new((0, 0)));
+        let spools = Rc::new(RefCell::new((0, 0)));
         let seen = spools.clone();
         call.bob_mut().tamper = Some(Box::new(move |output| {
             match &output {
@@ -147,6 +151,66 @@ fn a_contact_does_not_aim_our_requests_at_a_victim() {
         call.send(call.script.respond(bye.message(), "200 OK", "", ""));
         call.over();
     }
+}
+
+/// Where Bob asks his shell to open streams to, in the order of asking.
+fn opened_by(world: &mut World, bob: NodeId) -> Rc<RefCell<Vec<SocketAddr>>> {
+    let opened = Rc::new(RefCell::new(Vec::new()));
+    let seen = opened.clone();
+    let bob = world.client_at_mut(bob).expect("bob is a client");
+    bob.tamper = Some(Box::new(move |output| {
+        if let Output::Open { to, .. } = &output {
+            seen.borrow_mut().push(to.address);
+        }
+        vec![output]
+    }));
+    opened
+}
+
+/// Alice calls Bob over TCP with this Contact, and her connection closes once the session stands.
+fn called_and_hung_up(contact: &str) -> (World, NodeId, NodeId, Script) {
+    let mut world = World::new(1);
+    let (alice, bob) = (world.peer("alice"), world.client("bob", accepting(Accept::All)));
+    let to = world.address(bob, 5060);
+    let way = world.open(alice, to, Service::Sip);
+    world.expect_opened(alice);
+    let mut script = Script::caller(&mut world, alice, way, BOB);
+    let invite = script.invite().replacen("<sip:192.0.2.1:5060>", &format!("<sip:a@{contact}>"), 1);
+    assert!(invite.contains(contact));
+    world.send(way, invite);
+    let answer = world.expect_status(alice, 200);
+    let ack = script.ack(&mut world, answer.message());
+    world.send(way, ack);
+    world.run(10);
+    world.close(way);
+    world.run(10);
+    (world, alice, bob, script)
+}
+
+fn leave(world: &mut World, bob: NodeId) {
+    let session = world.client_at(bob).and_then(|bob| bob.last_session()).expect("there is a session");
+    world.act(bob, |bob, now| bob.leave(now, session)).expect("leave");
+}
+
+#[test]
+fn a_contact_aims_at_nobody_when_its_own_connection_is_gone_either() {
+    for contact in
+        ["127.0.0.1:6379;transport=tcp", "169.254.1.1:8080;transport=tcp", "192.0.2.2:5070;transport=tcp"]
+    {
+        let (mut world, _, bob, _) = called_and_hung_up(contact);
+        let opened = opened_by(&mut world, bob);
+        leave(&mut world, bob);
+        world.run(100);
+        assert_eq!(*opened.borrow(), [], "{contact}");
+        assert_eq!(told(&world, bob, |what| matches!(what, What::Ended(Ended::Left))), 1);
+        finish(&mut world);
+    }
+    // Where the caller speaks from it may be reached.
+    let (mut world, alice, bob, script) = called_and_hung_up("192.0.2.1:5060;transport=tcp");
+    leave(&mut world, bob);
+    let bye = world.expect_request(alice, "BYE");
+    world.send(bye.way, script.respond(bye.message(), "200 OK", "", ""));
+    finish(&mut world);
 }
 
 #[test]
