@@ -6,7 +6,7 @@ use crate::connection::{Chunk, Connection, Current};
 use crate::endpoint::{Deadline, Endpoint};
 use crate::frame::{FrameReader, Piece};
 use crate::head::{Head, Start};
-use crate::io::{ConnectionId, Event, Incomplete, Output, SendFailure, SessionFailure, SessionId};
+use crate::io::{ConnectionId, Event, Incomplete, Output, SessionFailure, SessionId};
 use crate::session::Bind;
 use crate::uri::MsrpUri;
 
@@ -131,7 +131,7 @@ impl Endpoint {
         }
         let why = if connection.open { SessionFailure::Disconnected } else { SessionFailure::ConnectFailed };
         for session in connection.sessions {
-            self.fail_session(session, why, SendFailure::Disconnected);
+            self.fail_session(session, why);
         }
     }
 

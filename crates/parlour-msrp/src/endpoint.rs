@@ -158,7 +158,7 @@ impl Endpoint {
         session.agreed = true;
         session.peer_max_size = peer_max_size;
         if !is_peer {
-            return self.fail_session(id, SessionFailure::Refused(481), SendFailure::Disconnected);
+            return self.fail_session(id, SessionFailure::Refused(481));
         }
         if !expected {
             return;
@@ -276,7 +276,7 @@ impl Endpoint {
                 self.explain(None, id, "X-21", "connection closed: it belongs to no session".to_owned());
                 self.drop_connection(id);
             }
-            Deadline::Bind(id) => self.fail_session(id, SessionFailure::NotBound, SendFailure::SessionEnded),
+            Deadline::Bind(id) => self.fail_session(id, SessionFailure::NotBound),
             Deadline::Response(tid) => self.no_response(tid),
             Deadline::Idle(session) => self.idle(session),
             Deadline::Stalled(id) => self.stalled(id),
@@ -284,15 +284,11 @@ impl Endpoint {
     }
 
     /// The session cannot go on: tells all about it and forgets it.
-    pub(crate) fn fail_session(&mut self, id: SessionId, why: SessionFailure, messages: SendFailure) {
+    pub(crate) fn fail_session(&mut self, id: SessionId, why: SessionFailure) {
         let Some(session) = self.sessions.get_mut(&id) else { return };
-        for (_, message) in std::mem::take(&mut session.messages) {
-            if let Some(event) = message.failure(id, messages.clone()) {
-                self.out.push_back(Output::Event(event));
-            }
-        }
+        let unsent = session.withdraw();
         self.forget_session(id, Incomplete::Disconnected);
-        self.out.push_back(Output::Event(Event::SessionFailed { session: id, why }));
+        self.out.push_back(Output::Event(Event::SessionFailed { session: id, why, unsent }));
     }
 
     /// Forgets a session, tells of what it had in reassembly, and closes its connection if it was the last.

@@ -147,7 +147,7 @@ pub enum FailureReport {
 }
 
 /// A message to be sent.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Outgoing {
     /// RFC 4975 `ident`: 4 to 32 characters; the same again when the message is sent again.
     pub message_id: String,
@@ -192,9 +192,9 @@ pub enum Event {
     Reported { session: SessionId, message_id: String },
     /// Our message failed.
     Failed { session: SessionId, message_id: String, why: SendFailure },
-    /// The session cannot go on and is forgotten; messages that were not acknowledged are told by [`Event::Failed`]
-    /// before.
-    SessionFailed { session: SessionId, why: SessionFailure },
+    /// The session cannot go on and is forgotten. The messages that nobody has acknowledged are handed back whole, in
+    /// order: send them again in a new session, under the same Message-ID (RFC 4975 5.4), or give them up.
+    SessionFailed { session: SessionId, why: SessionFailure, unsent: Vec<Outgoing> },
     /// We refused something, or let it pass against the letter: for whoever wants to know why.
     Explain { session: Option<SessionId>, connection: ConnectionId, clause: &'static str, text: String },
 }
@@ -219,8 +219,6 @@ pub enum SendFailure {
     Refused { status: u16, comment: String },
     /// No response within 30 s of the last octet (RFC 4975 7.1.1).
     NoResponse,
-    /// The connection broke before the message was acknowledged.
-    Disconnected,
     /// The session ended before the message was acknowledged.
     SessionEnded,
     /// The source could not be read.

@@ -4,7 +4,7 @@ use crate::accept::essence;
 use crate::connection::Current;
 use crate::endpoint::Endpoint;
 use crate::head::{Head, Tid};
-use crate::io::{ConnectionId, Event, FailureReport, Output, SendFailure, SessionFailure, SessionId};
+use crate::io::{ConnectionId, Event, FailureReport, Output, SendFailure, SessionFailure, SessionId, Source};
 use crate::time::Instant;
 use crate::timer::TimerId;
 
@@ -46,9 +46,7 @@ impl Endpoint {
             // An unknown 2xx is a 200.
             (Some(key), 200..=299) => self.answered(id, key),
             (Some(key), _) => self.refused(id, key, status, comment),
-            (None, 481 | 506) => {
-                self.fail_session(id, SessionFailure::Refused(status), SendFailure::SessionEnded)
-            }
+            (None, 481 | 506) => self.fail_session(id, SessionFailure::Refused(status)),
             (None, _) => {}
         }
         self.wake(id);
@@ -75,6 +73,7 @@ impl Endpoint {
             self.out.push_back(Output::Event(Event::Acknowledged { session: id, message_id }));
         }
         message.acknowledged = true;
+        message.source = Source::Inline(Vec::new());
         if !message.success_report {
             session.remove_message(key);
         }
@@ -92,7 +91,7 @@ impl Endpoint {
         }
         self.abandon(id, key, why);
         if matches!(status, 481 | 506) {
-            self.fail_session(id, SessionFailure::Refused(status), SendFailure::SessionEnded);
+            self.fail_session(id, SessionFailure::Refused(status));
         }
     }
 
@@ -133,7 +132,7 @@ impl Endpoint {
             self.refused(id, key, status.code, status.comment);
             // RFC 4975 7.3.2: octets did not arrive, so the session has failed. What is only not wanted has arrived.
             if head.byte_range.is_some() && !matches!(status.code, 400 | 403 | 413 | 415) {
-                self.fail_session(id, SessionFailure::Refused(status.code), SendFailure::SessionEnded);
+                self.fail_session(id, SessionFailure::Refused(status.code));
             }
             return None;
         }
@@ -175,7 +174,7 @@ impl Endpoint {
         }
         let heard = self.connections.get(&transaction.connection).map(|connection| connection.heard);
         if heard.is_none_or(|heard| heard <= transaction.sent) {
-            self.fail_session(id, SessionFailure::Unresponsive, SendFailure::NoResponse);
+            self.fail_session(id, SessionFailure::Unresponsive);
         } else {
             self.wake(id);
         }

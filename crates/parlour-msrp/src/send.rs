@@ -120,6 +120,14 @@ impl Endpoint {
         }
     }
 
+    /// Takes back all messages that nobody has acknowledged, whole and in order, and tells nobody: for a session that
+    /// takes over from this one. Those that left in part stay open at the peer until this session closes.
+    //= IM M-2
+    pub fn withdraw(&mut self, now: Instant, id: SessionId) -> Vec<Outgoing> {
+        self.now = self.now.max(now);
+        self.sessions.get_mut(&id).map(|session| session.withdraw()).unwrap_or_default()
+    }
+
     /// Forgets a message of ours and says why it failed.
     pub(crate) fn abandon(&mut self, id: SessionId, key: u64, why: SendFailure) {
         let Some(session) = self.sessions.get_mut(&id) else { return };
@@ -304,7 +312,6 @@ impl Endpoint {
         if sent == message.size {
             told.push(Event::Sent { session: id, message_id: message_id() });
             message.finished = true;
-            message.source = Source::Inline(Vec::new());
             message.fetched = Vec::new();
             session.queue.pop_front();
         } else if sent.saturating_sub(message.told) >= STEP {

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, VecDeque};
 
 use crate::accept::AcceptTypes;
-use crate::io::{ConnectionId, FailureReport, Matching, Role, SessionSpec, Source};
+use crate::io::{ConnectionId, FailureReport, Matching, Outgoing, Role, SessionSpec, Source};
 use crate::reassembly::{Partial, Ranges};
 use crate::timer::TimerId;
 use crate::uri::{MsrpPath, MsrpUri};
@@ -112,6 +112,13 @@ impl Session {
         Some(message)
     }
 
+    /// Takes out our messages that nobody has acknowledged, in order.
+    pub(crate) fn withdraw(&mut self) -> Vec<Outgoing> {
+        self.ids.clear();
+        self.queue.clear();
+        std::mem::take(&mut self.messages).into_values().filter_map(Sending::back).collect()
+    }
+
     /// The message of ours with this Message-ID.
     pub(crate) fn message_key(&self, message_id: &str) -> Option<u64> {
         self.ids.get(message_id).copied()
@@ -168,6 +175,20 @@ pub(crate) struct Sending {
     pub(crate) reported: Ranges,
     /// How many octets had left when the owner was last told.
     pub(crate) told: u64,
+}
+
+impl Sending {
+    /// The message as it was given to us, unless it was acknowledged.
+    fn back(self) -> Option<Outgoing> {
+        let Sending { message_id, content_type, source, success_report, failure_report, .. } = self;
+        (!self.acknowledged).then(|| Outgoing {
+            message_id: message_id.into(),
+            content_type: content_type.into(),
+            body: source,
+            success_report,
+            failure_report,
+        })
+    }
 }
 
 /// The last few identifiers of some kind.

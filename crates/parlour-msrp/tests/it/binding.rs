@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use parlour_msrp::uri::{MsrpPath, MsrpUri};
 use parlour_msrp::{
-    ConnectionId, Event, Input, Matching, Output, Role, SendError, SendFailure, SessionFailure, SessionId,
-    SessionSpec, Verdict,
+    ConnectionId, Event, Input, Matching, Output, Role, SendError, SessionFailure, SessionId, SessionSpec,
+    Verdict,
 };
 
 use crate::script::{ALICE, BOB, Bob, PEER, answer, chunk, frame, frames, response, send, spec, text};
@@ -130,7 +130,10 @@ fn unbound_connections_and_sessions_end() {
     bob.wait(Duration::from_millis(19_999));
     assert_eq!(bob.outputs, []);
     bob.wait(Duration::from_millis(1));
-    assert_eq!(bob.take_events(), [Event::SessionFailed { session, why: SessionFailure::NotBound }]);
+    assert_eq!(
+        bob.take_events(),
+        [Event::SessionFailed { session, why: SessionFailure::NotBound, unsent: vec![] }]
+    );
     assert_eq!(bob.endpoint.load(), parlour_msrp::Load::default());
 }
 
@@ -214,10 +217,11 @@ fn a_connection_that_cannot_be_made_fails_its_sessions() {
     bob.input(Input::Closed { connection });
     assert_eq!(
         bob.take_events(),
-        [
-            Event::Failed { session, message_id: "m1m1".into(), why: SendFailure::Disconnected },
-            Event::SessionFailed { session, why: SessionFailure::ConnectFailed }
-        ]
+        [Event::SessionFailed {
+            session,
+            why: SessionFailure::ConnectFailed,
+            unsent: vec![text("m1m1", "hi")]
+        }]
     );
     assert_eq!((bob.outputs.len(), bob.endpoint.load()), (0, parlour_msrp::Load::default()));
 }
@@ -286,7 +290,10 @@ fn whoever_came_must_be_the_one_of_the_answer() {
     let other = MsrpPath::parse("msrp://192.0.2.3:7777/someoneelse;tcp").expect("a path");
     bob.endpoint.agree(bob.now, session, other, Role::Passive, None);
     bob.drain();
-    assert_eq!(bob.take_events(), [Event::SessionFailed { session, why: SessionFailure::Refused(481) }]);
+    assert_eq!(
+        bob.take_events(),
+        [Event::SessionFailed { session, why: SessionFailure::Refused(481), unsent: vec![] }]
+    );
     assert_eq!(bob.endpoint.load(), parlour_msrp::Load::default());
 }
 

@@ -531,7 +531,7 @@ fn lost_framing_closes_the_connection() {
         assert_eq!(bob.take_text(PEER), response("ping", "200 OK"), "what was answered still leaves");
         assert_eq!(bob.take_explained().len(), 1);
         let why = SessionFailure::Disconnected;
-        assert_eq!(bob.take_events(), [Event::SessionFailed { session, why }]);
+        assert_eq!(bob.take_events(), [Event::SessionFailed { session, why, unsent: vec![] }]);
         assert_eq!(bob.outputs, [Output::Close { connection: PEER }]);
         bob.receive("more");
         assert_eq!(bob.endpoint.load(), parlour_msrp::Load::default());

@@ -141,8 +141,8 @@ fn error_responses_fail_the_message_or_the_session() {
         let mut expected = vec![failed(session, "m1m1", why)];
         if session_too {
             let status = line[..3].parse().expect("a status");
-            expected.push(failed(session, "m2m2", SendFailure::SessionEnded));
-            expected.push(Event::SessionFailed { session, why: SessionFailure::Refused(status) });
+            let unsent = vec![text("m2m2", "ho")];
+            expected.push(Event::SessionFailed { session, why: SessionFailure::Refused(status), unsent });
         }
         assert_eq!(bob.take_events(), expected, "{line}");
         assert_eq!(bob.endpoint.load().sessions, usize::from(!session_too));
@@ -218,9 +218,43 @@ fn a_peer_that_says_nothing_at_all_fails_the_session() {
     let why = SessionFailure::Unresponsive;
     assert_eq!(
         bob.take_events(),
-        [failed(session, "m1m1", SendFailure::NoResponse), Event::SessionFailed { session, why }]
+        [
+            failed(session, "m1m1", SendFailure::NoResponse),
+            Event::SessionFailed { session, why, unsent: vec![] }
+        ]
     );
     assert_eq!(bob.outputs, [Output::Close { connection: PEER }]);
+}
+
+//= IM M-2 test
+#[test]
+fn what_nobody_acknowledged_is_handed_back_whole_when_the_connection_breaks_or_on_demand() {
+    for breaks in [true, false] {
+        let (mut bob, session) = Bob::bound();
+        let long = "x".repeat(100_000);
+        let messages =
+            [text("m0m0", "known"), text("m1m1", "left"), text("m2m2", &long), text("m3m3", "queued")];
+        for message in &messages {
+            bob.send(session, message.clone());
+        }
+        let (tid, ..) = chunks(&bob.take_text(PEER)).remove(0);
+        bob.receive(&answer(&tid, "200 OK"));
+        bob.take_events();
+        let unsent = if breaks {
+            bob.input(Input::Closed { connection: PEER });
+            let Some(Event::SessionFailed { why: SessionFailure::Disconnected, unsent, .. }) =
+                bob.take_events().pop()
+            else {
+                panic!("the session has failed")
+            };
+            unsent
+        } else {
+            let now = bob.now;
+            bob.endpoint.withdraw(now, session)
+        };
+        assert_eq!(unsent, messages[1..]);
+        assert_eq!((bob.take_events(), bob.endpoint.load().outgoing), (vec![], 0));
+    }
 }
 
 //= IM M-8 test
@@ -262,9 +296,11 @@ fn failure_reports_fail_the_message_or_the_session() {
         lines.extend(&rows);
         bob.receive(&frame("repo", "REPORT", &lines, None, '$'));
         let mut expected = vec![failed(session, "m1m1", why)];
-        expected.extend(
-            session_too.map(|status| Event::SessionFailed { session, why: SessionFailure::Refused(status) }),
-        );
+        expected.extend(session_too.map(|status| Event::SessionFailed {
+            session,
+            why: SessionFailure::Refused(status),
+            unsent: vec![],
+        }));
         assert_eq!(bob.take_events(), expected, "{rows:?}");
         bob.receive(&answer(&tid, "200 OK"));
         assert_eq!((bob.take_events(), bob.take_text(PEER)), (vec![], String::new()));

@@ -92,7 +92,10 @@ impl Core {
                 let progress = Progress::Failed { why: unsent(&why) };
                 (session, What::Progress { message_id, progress })
             }
-            E::SessionFailed { session, why } => return self.media_failed(session, why),
+            E::SessionFailed { session, why, unsent } => {
+                self.give_up(session, unsent);
+                return self.media_failed(session, why);
+            }
             E::Explain { session, connection: _, clause, text } => {
                 let owner = session.and_then(|msrp| self.sessions.owner_of(msrp));
                 let (account, id) =
@@ -262,6 +265,15 @@ impl Core {
         Ok((agreed.msrp, outgoing))
     }
 
+    /// Messages that nobody has acknowledged and nobody sends again.
+    fn give_up(&mut self, msrp: parlour_msrp::SessionId, unsent: Vec<Outgoing>) {
+        let Some((account, id)) = self.sessions.owner_of(msrp) else { return };
+        for message in unsent {
+            let progress = Progress::Failed { why: "the connection broke before it was acknowledged".into() };
+            self.tell(account, Some(id), What::Progress { message_id: message.message_id, progress });
+        }
+    }
+
     /// MSRP gave the session up.
     fn media_failed(&mut self, msrp: parlour_msrp::SessionId, why: parlour_msrp::SessionFailure) {
         let Some(mut session) = self.sessions.by_msrp(msrp).and_then(|id| self.sessions.take(id)) else {
@@ -374,7 +386,6 @@ fn unsent(why: &parlour_msrp::SendFailure) -> String {
             format!("the other side answered {status} {}", crate::text::neutral(comment))
         }
         F::NoResponse => "the other side did not answer in 30 s".to_owned(),
-        F::Disconnected => "the connection broke before it was acknowledged".to_owned(),
         F::SessionEnded => "the session ended before it was acknowledged".to_owned(),
         F::Unreadable => "its octets could not be read".to_owned(),
         F::Aborted => "it was given up".to_owned(),
