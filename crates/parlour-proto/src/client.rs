@@ -21,8 +21,10 @@ pub use crate::verb::{Decline, Misuse, Say, StoreFault, Stored};
 /// How much the client holds: all zero when nothing goes on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Load {
-    /// IM Sessions in any state.
+    /// IM Sessions whose end was not told.
     pub sessions: usize,
+    /// Sessions that are over for the user, and whose BYE is not answered.
+    pub parting: usize,
     /// Those of them that wait for the user.
     pub invitations: usize,
     /// SIP transactions, lingering ones included.
@@ -175,7 +177,7 @@ impl Client {
     }
 
     /// Leaves all sessions, declines all invitations and those that still come, removes all registrations. Done when
-    /// [`Client::load`] shows no session and no REGISTER, or the driver has waited long enough.
+    /// [`Client::load`] shows no session, no BYE and no REGISTER, or the driver has waited long enough.
     pub fn shutdown(&mut self, now: Now) {
         self.core.now = now;
         self.core.leaving = true;
@@ -195,6 +197,7 @@ impl Client {
     pub fn load(&self) -> Load {
         Load {
             sessions: self.core.sessions.len(),
+            parting: self.core.sessions.parting(),
             invitations: self.core.sessions.ringing(),
             transactions: self.core.tx.len(),
             registers: self.core.registering(),
@@ -431,6 +434,7 @@ impl Client {
                 let flow = self.core.reach_at(&hop, addresses);
                 self.core.register_over(account, flow);
             }
+            Errand::Bye(session) => self.core.bye_resolved(session, &hop, addresses),
             Errand::Connect(connection, session) => {
                 self.core.connect_to(connection, session, hop.port.unwrap_or(0), addresses);
                 self.core.pump_msrp();

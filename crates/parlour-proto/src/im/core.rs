@@ -95,6 +95,7 @@ pub(crate) struct Acknowledged {
 pub(crate) enum Errand {
     Invite(SessionId),
     Register(AccountId),
+    Bye(SessionId),
     /// An MSRP connection: the look-up is of the first URI of the peer's path.
     Connect(parlour_msrp::ConnectionId, parlour_msrp::SessionId),
 }
@@ -137,7 +138,11 @@ impl Core {
 
     /// Who is at the other end of a flow.
     pub(crate) fn source(&self, flow: FlowId) -> Source {
-        Source { address: self.flows.peer(flow).map(|peer| peer.ip()), trusted: self.trust(flow).is_some() }
+        Source {
+            address: self.flows.peer(flow).map(|peer| peer.ip()),
+            transport: self.flows.transport(flow),
+            trusted: self.trust(flow).is_some(),
+        }
     }
 
     pub(crate) fn account(&self, id: AccountId) -> Option<&Account> {
@@ -202,23 +207,29 @@ impl Core {
     }
 
     /// Forgets a session that was taken out, and says how it ended.
-    pub(crate) fn end(&mut self, mut session: Session, ended: Ended) {
+    pub(crate) fn end(&mut self, session: Session, ended: Ended) {
+        let (account, id) = (session.account, session.id);
+        let what = match &session.phase {
+            Phase::Invited(_) => What::Missed { peer: session.peer.clone(), why: ended },
+            Phase::Inviting(_) | Phase::Answered(_) | Phase::Live(_) | Phase::Leaving(_) => {
+                What::Ended(ended)
+            }
+        };
+        self.forget(session);
+        self.tell(account, Some(id), what);
+    }
+
+    /// Forgets a session that was taken out.
+    pub(crate) fn forget(&mut self, mut session: Session) {
         self.disarm_all(&mut session);
         self.fail_queue(&mut session);
         self.drop_media(&session);
         if let Some(dialog) = session.phase.dialog() {
             self.sessions.forget_dialog(dialog);
         }
-        let what = match &session.phase {
-            Phase::Invited(invited) => {
-                self.sessions.forget_invite(invited.invite);
-                What::Missed { peer: session.peer.clone(), why: ended }
-            }
-            Phase::Inviting(_) | Phase::Answered(_) | Phase::Live(_) | Phase::Leaving(_) => {
-                What::Ended(ended)
-            }
-        };
-        self.tell(session.account, Some(session.id), what);
+        if let Phase::Invited(invited) = &session.phase {
+            self.sessions.forget_invite(invited.invite);
+        }
     }
 
     /// Closes the MSRP session of a session that goes.
@@ -235,12 +246,17 @@ impl Core {
         match literal(&hop.host) {
             Some(address) => Some(self.reach_at(hop, &[address])),
             None => {
-                let query = self.flows.query();
-                self.lookups.insert(query, (errand, hop.clone()));
-                self.outputs.push_back(Output::Resolve { query, name: hop.host.clone() });
+                self.look_up(errand, hop.clone());
                 None
             }
         }
+    }
+
+    /// Looks the name of a next hop up, after which the errand is run.
+    pub(crate) fn look_up(&mut self, errand: Errand, hop: Proxy) {
+        let query = self.flows.query();
+        self.outputs.push_back(Output::Resolve { query, name: hop.host.clone() });
+        self.lookups.insert(query, (errand, hop));
     }
 
     /// The flow to a next hop whose addresses are known.

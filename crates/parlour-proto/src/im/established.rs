@@ -1,22 +1,18 @@
-//! What happens inside a dialog: ACK, BYE, and leaving.
+//! What happens inside a dialog: ACK, BYE, and leaving when the user says so.
 
-use crate::config::Proxy;
 use crate::event::{Ended, What};
 use crate::fault::PeerFault;
 use crate::im::Core;
-use crate::im::core::Purpose;
-use crate::im::flows::{Source, literal};
-use crate::im::session::{Answered, Leaving, Live, Phase, Session};
+use crate::im::flows::literal;
+use crate::im::session::{Answered, Live, Phase, Session};
 use crate::im::stamp::Reply;
-use crate::io::{FlowId, SessionId, Transport, Why};
+use crate::io::{FlowId, SessionId, Why};
 use crate::sip::dialog::{Dialog, DialogFault, DialogKey};
-use crate::sip::digest::Chain;
 use crate::sip::header::CSeq;
 use crate::sip::message::Message;
 use crate::sip::method::Method;
-use crate::sip::name::Name;
 use crate::sip::tx::ServerId;
-use crate::sip::uri::{Scheme, Uri};
+use crate::sip::uri::Uri;
 use crate::verb::Misuse;
 
 impl Core {
@@ -178,11 +174,12 @@ impl Core {
     }
 
     /// The session stands: what waited for that leaves.
-    pub(crate) fn stand(&mut self, mut session: Session) {
-        let (id, queue) = (session.id, std::mem::take(&mut session.queue));
+    pub(crate) fn stand(&mut self, session: Session) {
+        let id = session.id;
         self.sessions.put(session);
         self.pump_msrp();
-        for message in queue {
+        // One by one: should the media fail meanwhile, the rest is told of before the end.
+        while let Some(message) = self.sessions.get_mut(id).and_then(Session::next_queued) {
             self.say_or_fail(id, message);
         }
     }
@@ -237,85 +234,6 @@ impl Core {
                 self.sessions.put(session);
                 Err(Misuse::WrongState { state, verb: "leave" })
             }
-        }
-    }
-
-    /// Live -> Leaving: BYE goes out.
-    pub(crate) fn bye(&mut self, mut session: Session, ended: Ended) {
-        self.disarm_all(&mut session);
-        self.fail_queue(&mut session);
-        let msrp = session.phase.msrp();
-        let dialog = match session.phase {
-            Phase::Live(live) => live.talk.dialog,
-            Phase::Leaving(leaving) => leaving.dialog,
-            other @ (Phase::Inviting(_) | Phase::Invited(_) | Phase::Answered(_)) => {
-                session.phase = other;
-                return self.end(session, ended);
-            }
-        };
-        // Catalogue 6.6; RFC 3326 lets any request in a dialog say why.
-        let media_failed = matches!(ended, Ended::MediaFailed { .. });
-        let reason = media_failed.then(|| (Name::Reason, "SIP;cause=480;text=\"Media failed\"".to_owned()));
-        session.phase = Phase::Leaving(Box::new(Leaving { dialog, msrp, ended, chain: Chain::default() }));
-        self.send_bye(session, reason.as_slice());
-    }
-
-    fn send_bye(&mut self, mut session: Session, rows: &[(Name, String)]) {
-        let Phase::Leaving(leaving) = &mut session.phase else { return };
-        let Some(flow) = self.flow_of_dialog(&leaving.dialog, session.flow, session.source) else {
-            let ended = leaving.ended.clone();
-            return self.end(session, ended);
-        };
-        let request = self.request_in_dialog(&mut leaving.dialog, Method::Bye, flow, session.account, rows);
-        self.dispatch(flow, request, Purpose::Bye(session.id));
-        self.sessions.put(session);
-    }
-
-    /// The final response to our BYE, or None if none came: the session is over either way (RFC 3261 15.1.1).
-    pub(crate) fn bye_answered(&mut self, id: SessionId, response: Option<&Message<'_>>) {
-        let Some(mut session) = self.sessions.take(id) else { return };
-        let Phase::Leaving(leaving) = &mut session.phase else { return self.sessions.put(session) };
-        let ended = leaving.ended.clone();
-        let target = leaving.dialog.remote_target().to_owned();
-        if let Some(response) = response
-            && let Some(rows) =
-                self.credentials_for(session.account, &mut leaving.chain, Method::Bye, &target, response)
-        {
-            return self.send_bye(session, &rows);
-        }
-        self.end(session, ended);
-    }
-
-    /// The way to the next hop of a dialog: the stream that made it while it stands, else what its first route or its
-    /// remote target says (RFC 3261 12.2.1.1); a name there, or an address that a peer has no business to name, is reached
-    /// by the way that made the dialog.
-    pub(crate) fn flow_of_dialog(
-        &mut self,
-        dialog: &Dialog,
-        made_on: FlowId,
-        source: Source,
-    ) -> Option<FlowId> {
-        if matches!(made_on, FlowId::Stream(_)) && self.flows.is_usable(made_on) {
-            return Some(made_on);
-        }
-        let hop = Uri::parse(dialog.next_hop().as_bytes()).ok().and_then(|uri| {
-            let transport = match uri.param("transport").flatten() {
-                Some(name) if name.eq_ignore_ascii_case("tcp") => Transport::Tcp,
-                Some(name) if name.eq_ignore_ascii_case("tls") => Transport::Tls,
-                _ if uri.scheme() == Scheme::Sips => Transport::Tls,
-                _ => match made_on {
-                    FlowId::Udp { .. } => Transport::Udp,
-                    FlowId::Stream(_) => Transport::Tcp,
-                },
-            };
-            let address = literal(uri.host())?;
-            Some((Proxy { host: uri.host().to_owned(), port: uri.port(), transport }, address))
-        });
-        match hop {
-            Some((hop, address)) if self.may_reach(source, &hop, address) => {
-                self.reach_at(&hop, &[address]).ok()
-            }
-            Some(_) | None => self.flows.is_usable(made_on).then_some(made_on),
         }
     }
 }

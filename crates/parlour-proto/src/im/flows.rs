@@ -83,9 +83,10 @@ impl Stream {
 }
 
 /// Who is at the other end of a way, as it is when a dialog is made: a stream that closes does not take it along.
-#[derive(Debug, Clone, Copy, Default)]
+#[derive(Debug, Clone, Copy)]
 pub(crate) struct Source {
     pub(crate) address: Option<IpAddr>,
+    pub(crate) transport: Transport,
     /// Whether the way was the core's.
     pub(crate) trusted: bool,
 }

@@ -147,10 +147,8 @@ impl Core {
         match to.ip() {
             Some(address) => self.connect_to(connection, session, port, &[address]),
             None => {
-                let query = self.flows.query();
                 let hop = Proxy { host: to.host().to_owned(), port: Some(port), transport: Transport::Tcp };
-                self.lookups.insert(query, (Errand::Connect(connection, session), hop));
-                self.outputs.push_back(Output::Resolve { query, name: to.host().to_owned() });
+                self.look_up(Errand::Connect(connection, session), hop);
             }
         }
     }

@@ -10,6 +10,7 @@ mod established;
 pub(crate) mod flows;
 mod gate;
 mod inbound;
+mod leaving;
 mod media;
 mod originating;
 mod register;

@@ -7,6 +7,7 @@ use crate::event::{Ended, Peer, What};
 use crate::im::Core;
 use crate::im::core::{Accepted, Acknowledged, Deadline, Errand, Purpose};
 use crate::im::flows::Source;
+use crate::im::leaving::NextHop;
 use crate::im::media::OwnOffer;
 use crate::im::session::{Call, Inviting, Live, Phase, Remote, Sent, Session, Talk};
 use crate::im::stamp::Draft;
@@ -72,7 +73,7 @@ impl Core {
             account,
             peer: Peer { address: trust::plain(to.as_bytes()), display_name: None, verified: false },
             flow: NOWHERE,
-            source: Source::default(),
+            source: self.source(NOWHERE),
             timers: Vec::new(),
             phase: Phase::Inviting(Box::new(inviting)),
             queue: Vec::new(),
@@ -281,7 +282,11 @@ impl Core {
         response: &Message<'_>,
     ) -> Acknowledged {
         let cseq = response.one::<CSeq<'_>>().map_or(1, |cseq| cseq.number);
-        let flow = self.flow_of_dialog(dialog, made_on, source).unwrap_or(made_on);
+        let flow = match self.next_hop(dialog, made_on, source) {
+            NextHop::Over(flow) => flow,
+            // The 2xx that it answers came by this way a moment ago.
+            NextHop::Named(_) | NextHop::Unreachable(_) => made_on,
+        };
         // RFC 3261 22.1: an ACK cannot be challenged, so it repeats the credentials of its INVITE.
         let rows: Vec<(Name, String)> = [Name::Authorization, Name::ProxyAuthorization]
             .into_iter()

@@ -17,6 +17,7 @@ use crate::sip::dialog::{Dialog, DialogKey};
 use crate::sip::digest::Chain;
 use crate::sip::header::MethodSet;
 use crate::sip::message::Kept;
+use crate::sip::name::Name;
 use crate::sip::tx::{ClientId, ServerId};
 use crate::verb::Say;
 
@@ -55,7 +56,7 @@ pub(crate) enum Phase {
     Answered(Box<Answered>),
     /// The session stands.
     Live(Box<Live>),
-    /// Our BYE is out.
+    /// Our BYE is out, or waits for the address of its next hop.
     Leaving(Box<Leaving>),
 }
 
@@ -154,16 +155,26 @@ pub(crate) struct Talk {
     pub(crate) agreed: Option<Agreed>,
 }
 
-/// Our BYE is out.
+/// Our BYE is out, or waits for the address of its next hop.
 #[derive(Debug)]
 pub(crate) struct Leaving {
     pub(crate) dialog: Dialog,
     /// The MSRP session, which ends with the dialog: peers take a connection that closes before the BYE for a failure.
     pub(crate) msrp: Option<parlour_msrp::SessionId>,
     /// What to say at the end.
-    pub(crate) ended: Ended,
+    /// None once it is said: only the BYE goes on.
+    pub(crate) ended: Option<Ended>,
     /// The challenges answered so far.
     pub(crate) chain: Chain,
+    /// What the BYE bears besides the usual rows.
+    pub(crate) rows: Vec<(Name, String)>,
+}
+
+impl Session {
+    /// Takes the first of the messages that wait.
+    pub(crate) fn next_queued(&mut self) -> Option<Say> {
+        (!self.queue.is_empty()).then(|| self.queue.remove(0))
+    }
 }
 
 impl Phase {
@@ -206,6 +217,11 @@ impl Phase {
         own.map(|own| own.msrp).or(agreed.map(|agreed| agreed.msrp))
     }
 
+    /// Over for the user: only its BYE goes on.
+    fn is_parting(&self) -> bool {
+        matches!(self, Phase::Leaving(leaving) if leaving.ended.is_none())
+    }
+
     /// Counts against `max_sessions`: confirmed, or accepted and waiting for the ACK.
     fn is_session(&self) -> bool {
         matches!(self, Phase::Answered(_) | Phase::Live(_))
@@ -222,6 +238,7 @@ pub(crate) struct Sessions {
     by_peer: Table<String, u32>,
     standing: usize,
     ringing: usize,
+    parting: usize,
     given: u64,
 }
 
@@ -235,6 +252,7 @@ impl Sessions {
             by_peer: Table::new(random.hash_keys()),
             standing: 0,
             ringing: 0,
+            parting: 0,
             given: 0,
         }
     }
@@ -258,6 +276,7 @@ impl Sessions {
         let session = self.map.remove(&id)?;
         self.standing = self.standing.saturating_sub(usize::from(session.phase.is_session()));
         self.ringing = self.ringing.saturating_sub(usize::from(matches!(session.phase, Phase::Invited(_))));
+        self.parting = self.parting.saturating_sub(usize::from(session.phase.is_parting()));
         if let Some(count) = self.by_peer.get_mut(&session.peer.address) {
             *count = count.saturating_sub(1);
             if *count == 0 {
@@ -270,6 +289,7 @@ impl Sessions {
     pub(crate) fn put(&mut self, session: Session) {
         self.standing = self.standing.saturating_add(usize::from(session.phase.is_session()));
         self.ringing = self.ringing.saturating_add(usize::from(matches!(session.phase, Phase::Invited(_))));
+        self.parting = self.parting.saturating_add(usize::from(session.phase.is_parting()));
         let count = self.by_peer.get(&session.peer.address).copied().unwrap_or(0);
         self.by_peer.insert(session.peer.address.clone(), count.saturating_add(1));
         self.map.insert(session.id, session);
@@ -330,8 +350,14 @@ impl Sessions {
         self.map.keys().copied().collect()
     }
 
+    /// Those that are not over for the user.
     pub(crate) fn len(&self) -> usize {
-        self.map.len()
+        self.map.len().saturating_sub(self.parting)
+    }
+
+    /// Those that are over for the user, and whose BYE goes on.
+    pub(crate) fn parting(&self) -> usize {
+        self.parting
     }
 
     /// Sessions that are confirmed, or accepted and waiting for the ACK.

@@ -213,6 +213,39 @@ fn a_contact_aims_at_nobody_when_its_own_connection_is_gone_either() {
     finish(&mut world);
 }
 
+fn explained(world: &World, bob: NodeId, input: &str) -> usize {
+    let events = &world.client_at(bob).expect("bob is a client").events;
+    let fits = |what: &What| matches!(what, What::Explain(explain) if explain.input.contains(input));
+    events.iter().filter(|(_, event)| fits(&event.what)).count()
+}
+
+#[test]
+fn a_bye_to_a_name_is_looked_up_when_the_callers_connection_is_gone() {
+    let named = "alice.example:5060;transport=tcp";
+    let (mut world, alice, bob, script) = called_and_hung_up(named);
+    world.name("alice.example", &[[127, 0, 0, 1].into(), [192, 0, 2, 1].into()]);
+    let opened = opened_by(&mut world, bob);
+    leave(&mut world, bob);
+    let bye = world.expect_request(alice, "BYE");
+    assert_eq!(*opened.borrow(), [world.address(alice, 5060)]);
+    world.send(bye.way, script.respond(bye.message(), "200 OK", "", ""));
+    finish(&mut world);
+
+    for (addresses, why) in
+        [(vec![[127, 0, 0, 1].into()], "no peer may send us"), (vec![], "alice.example has no address")]
+    {
+        let (mut world, _, bob, _) = called_and_hung_up(named);
+        world.name("alice.example", &addresses);
+        let opened = opened_by(&mut world, bob);
+        leave(&mut world, bob);
+        world.run(10);
+        assert_eq!(*opened.borrow(), [], "{addresses:?}");
+        assert_eq!(told(&world, bob, |what| matches!(what, What::Ended(Ended::Left))), 1);
+        assert_eq!(explained(&world, bob, why), 1, "{addresses:?}");
+        finish(&mut world);
+    }
+}
+
 #[test]
 fn requests_of_dialogs_that_are_made_up_pass_the_gate_like_others() {
     let mut config = config(BOB);

@@ -310,6 +310,37 @@ fn a_connect_that_is_refused_ends_the_session() {
 }
 
 #[test]
+fn a_peer_that_is_dead_does_not_delay_the_news_of_the_end() {
+    let (mut call, media) = Call::connected();
+    let session = call.session();
+    call.world.act(call.bob, |bob, now| bob.say(now, session, common::text("m1-id", "there?"))).expect("say");
+    let start = call.world.millis();
+    call.world.close(media);
+    let bye = call.request("BYE");
+    assert_eq!(bye.at.as_millis(), start + 2000);
+    let at = |call: &Call, fits: fn(&What) -> bool| {
+        let mut events = call.at_bob().events.iter();
+        events.find(|(_, event)| fits(&event.what)).map(|(at, _)| at.as_millis())
+    };
+    assert_eq!(at(&call, |what| matches!(what, What::Ended(Ended::MediaFailed { .. }))), Some(start + 2000));
+    assert!(
+        at(&call, |what| matches!(what, What::Progress { progress: Progress::Failed { .. }, .. })).is_some()
+    );
+    // The BYE goes on for as long as any.
+    let load = call.at_bob().client.load();
+    assert_eq!((load.sessions, load.parting), (0, 1));
+    call.world.run(33_000);
+    assert_eq!(call.at_bob().client.load().parting, 0);
+    assert!(call.times(&bye_label(&call)).len() >= 10, "{}", call.world.ladder());
+    call.over();
+}
+
+fn bye_label(call: &Call) -> String {
+    let bye = call.world.rows().iter().find(|row| row.label.starts_with("BYE"));
+    bye.map(|row| row.label.clone()).unwrap_or_default()
+}
+
+#[test]
 fn messages_wait_for_the_session_and_keep_their_order() {
     let mut call = Call::ringing();
     let session = call.session();

@@ -76,7 +76,7 @@ impl Agent {
     pub(super) fn is_over(&self) -> bool {
         let Some(until) = self.leaving else { return false };
         let load = self.client.load();
-        let parted = load.sessions == 0 && load.registers == 0 && self.model.registered.is_empty();
+        let parted = load.sessions + load.parting + load.registers == 0 && self.model.registered.is_empty();
         let settled = parted && self.pending == 0 && self.jobs.is_empty() && self.net.is_flushed();
         if !settled && Instant::now() >= until {
             tracing::warn!(?load, "not everybody answered our goodbye within 5 s");
