@@ -8,6 +8,7 @@ mod core;
 pub(crate) mod lex;
 mod methods;
 mod numbers;
+mod reliable;
 mod via;
 
 pub use self::address::{
@@ -21,6 +22,7 @@ pub use self::core::{CSeq, CallId};
 pub use self::lex::{Param, Params};
 pub use self::methods::{Allow, MethodSet};
 pub use self::numbers::{ContentLength, Expires, MaxForwards, MinExpires, RetryAfter};
+pub use self::reliable::{RAck, RSeq};
 pub use self::via::Via;
 pub(crate) use self::via::take_host;
 
