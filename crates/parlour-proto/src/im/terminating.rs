@@ -6,7 +6,7 @@ use crate::config::{Accept, DeclineScope};
 use crate::event::{Ended, What};
 use crate::fault::PeerFault;
 use crate::im::Core;
-use crate::im::media::Agreed;
+use crate::im::media::{Agreed, OwnOffer};
 use crate::im::session::{Answered, Invited, Phase, Remote, Session, Talk, Unacked};
 use crate::im::stamp::Reply;
 use crate::im::trust;
@@ -36,27 +36,7 @@ impl Core {
         dialog_contact(request)?;
         let contact = request.values(Name::Contact).next().unwrap_or_default();
         let peer = trust::caller(request, self.trust(flow))?;
-        //= IM S-1
-        let offer = match request.body() {
-            //= IM S-1a
-            [] => None,
-            body => {
-                let offer = sdp::parse(body).map_err(|fault| PeerFault::Sdp(fault.to_string()))?;
-                let judged =
-                    sdp::judge(&offer, &self.capabilities(flow)).map_err(PeerFault::NotAcceptable)?;
-                //= IM X-22
-                if let Some(why) = self.aims_badly(flow, &judged.stream) {
-                    // RFC 3261 20.43: 399, as no code is for addresses that must not be reached.
-                    let text = format!("we would not connect to the path: {why}");
-                    return Err(PeerFault::NotAcceptable(sdp::Refusal {
-                        warning: 399,
-                        text,
-                        clause: "X-22",
-                    }));
-                }
-                Some((offer, judged))
-            }
-        };
+        let offer = self.read_offer(flow, request)?;
         //= IM G-1
         self.room_to_ring(&peer.address)?;
 
@@ -69,22 +49,10 @@ impl Core {
             allow: request.allow(),
         };
         let id = self.sessions.fresh_id();
-        let subject = request.rows(Name::Subject).next().map(|row| String::from_utf8_lossy(row).into_owned());
         self.sessions.index_dialog(&dialog, id);
         self.sessions.index_invite(server, id);
-        let verified = peer.verified;
-        let answers_itself = match self.config.accept {
-            Accept::Ask => false,
-            //= IM X-4
-            // Nobody is accepted unasked whose address nobody vouches for, but by express wish.
-            Accept::Auto => verified,
-            Accept::All => true,
-        };
-        self.tell(account, Some(id), What::Invited { peer: peer.clone(), subject, asked: !answers_itself });
-        let decision = "the offer is acceptable: the user is asked, or policy answers";
-        self.explain(account, Some(id), "S-1", decision, "");
         let invited = Invited { invite: server, dialog, offer, remote };
-        let mut session = Session {
+        let session = Session {
             id,
             account,
             peer,
@@ -94,21 +62,57 @@ impl Core {
             phase: Phase::Invited(Box::new(invited)),
             queue: Vec::new(),
         };
+        self.alert(session);
+        Ok(())
+    }
+
+    /// The offer of an initial INVITE, if it can be taken; None if it makes none.
+    fn read_offer(
+        &self,
+        flow: FlowId,
+        request: &Message<'_>,
+    ) -> Result<Option<(sdp::Session, sdp::Judged)>, PeerFault> {
+        //= IM S-1a
+        if request.body().is_empty() {
+            return Ok(None);
+        }
+        //= IM S-1
+        let offer = sdp::parse(request.body()).map_err(|fault| PeerFault::Sdp(fault.to_string()))?;
+        let judged = sdp::judge(&offer, &self.capabilities(flow)).map_err(PeerFault::NotAcceptable)?;
+        //= IM X-22
+        if let Some(why) = self.aims_badly(flow, &judged.stream) {
+            // RFC 3261 20.43: 399, as no code is for addresses that must not be reached.
+            let text = format!("we would not connect to the path: {why}");
+            return Err(PeerFault::NotAcceptable(sdp::Refusal { warning: 399, text, clause: "X-22" }));
+        }
+        Ok(Some((offer, judged)))
+    }
+
+    /// The user is told of an invitation and asked, or policy answers it.
+    fn alert(&mut self, mut session: Session) {
+        let Phase::Invited(invited) = &session.phase else { return self.sessions.put(session) };
+        let Some(kept) = self.tx.kept(invited.invite).cloned() else { return self.sessions.put(session) };
+        let request = kept.message();
+        let (id, account, peer) = (session.id, session.account, session.peer.clone());
+        let subject = request.rows(Name::Subject).next().map(|row| String::from_utf8_lossy(row).into_owned());
+        let answers_itself = match self.config.accept {
+            Accept::Ask => false,
+            //= IM X-4
+            // Nobody is accepted unasked whose address nobody vouches for, but by express wish.
+            Accept::Auto => peer.verified,
+            Accept::All => true,
+        };
+        self.tell(account, Some(id), What::Invited { peer, subject, asked: !answers_itself });
+        let decision = "the offer is acceptable: the user is asked, or policy answers";
+        self.explain(account, Some(id), "S-1", decision, "");
         if !answers_itself {
-            self.ring(&mut session, request);
+            self.ring(&mut session, &request);
+            return self.sessions.put(session);
         }
         self.sessions.put(session);
-        if answers_itself {
-            self.explain(
-                account,
-                Some(id),
-                "S-2",
-                "accepted without asking",
-                &format!("accept = {:?}", self.config.accept),
-            );
-            let _ = self.accept(id);
-        }
-        Ok(())
+        let input = format!("accept = {:?}", self.config.accept);
+        self.explain(account, Some(id), "S-2", "accepted without asking", &input);
+        let _ = self.accept(id);
     }
 
     /// 180, and the deadlines of an invitation that waits for the user.
@@ -227,24 +231,8 @@ impl Core {
         let Phase::Invited(invited) = session.phase else { return Err(Misuse::NoSession) };
         let Invited { invite, mut dialog, offer, remote } = *invited;
         dialog.confirm();
-        let ours = self.capabilities(session.flow);
-        //= IM S-7
-        let (agreed, own, description) = match &offer {
-            Some((offer, judged)) => {
-                let description = sdp::answer(offer, judged, &local, &ours);
-                let stream = &judged.stream;
-                // S-8: the passive side listens before its 200 leaves.
-                let msrp = self.open_media((session.account, id), local.path(stream.role), stream);
-                let agreed = Agreed::new(msrp, stream.clone(), offer.origin.clone(), &description);
-                (Some(agreed), None, description)
-            }
-            //= IM D-13
-            None => {
-                let own = self.make_offer((session.account, id), session.flow);
-                let description = own.as_ref().map(|own| own.offered.octets.clone()).unwrap_or_default();
-                (None, own, description)
-            }
-        };
+        let Settled { agreed, own, description } =
+            self.settle((session.account, id), session.flow, offer, &local);
         let talk = Talk { dialog, remote, agreed };
         let cseq = talk.dialog.remote_cseq().unwrap_or(0);
         let unacked = Unacked { server: invite, cseq, response: Box::default(), interval: T1 };
@@ -263,6 +251,33 @@ impl Core {
         self.sessions.put(session);
         self.pump_msrp();
         Ok(())
+    }
+
+    /// Our half of the negotiation: the answer to the caller's offer, or an offer of ours if there is none.
+    fn settle(
+        &mut self,
+        owner: (AccountId, SessionId),
+        flow: FlowId,
+        offer: Option<(sdp::Session, sdp::Judged)>,
+        local: &sdp::Local,
+    ) -> Settled {
+        match offer {
+            //= IM S-7
+            Some((offer, judged)) => {
+                let description = sdp::answer(&offer, &judged, local, &self.capabilities(flow));
+                let stream = judged.stream;
+                // S-8: the passive side listens before its 200 leaves.
+                let msrp = self.open_media(owner, local.path(stream.role), &stream);
+                let agreed = Agreed::new(msrp, stream, offer.origin, &description);
+                Settled { agreed: Some(agreed), own: None, description }
+            }
+            //= IM D-13
+            None => {
+                let own = self.make_offer(owner, flow);
+                let description = own.as_ref().map(|own| own.offered.octets.clone()).unwrap_or_default();
+                Settled { agreed: None, own, description }
+            }
+        }
     }
 
     fn take_invited(&mut self, id: SessionId, verb: &'static str) -> Result<Session, Misuse> {
@@ -298,4 +313,12 @@ impl Core {
         }
         self.sessions.put(session);
     }
+}
+
+/// What our 200 says of the media.
+struct Settled {
+    agreed: Option<Agreed>,
+    /// Set if the offer is ours.
+    own: Option<OwnOffer>,
+    description: Vec<u8>,
 }
