@@ -247,7 +247,7 @@ impl World {
         let now = self.now;
         match output {
             Output::Resolve { query, name } => {
-                self.queue.arm(now, Arrival::Resolved { node, query, name });
+                self.queue.arm(now + self.look_up, Arrival::Resolved { node, query, name });
             }
             Output::Open { flow, to } => {
                 let stream = self.connect(node, Some(flow), to.service, to.address);

@@ -37,6 +37,8 @@ pub struct World {
     links: BTreeMap<(NodeId, NodeId), Link>,
     datagrams: BTreeMap<(NodeId, NodeId), u64>,
     names: BTreeMap<String, Vec<IpAddr>>,
+    /// How long the name servers of this world take.
+    pub look_up: Duration,
     rows: Vec<Row>,
     serial: u64,
 }
@@ -137,6 +139,7 @@ impl World {
             links: BTreeMap::new(),
             datagrams: BTreeMap::new(),
             names: BTreeMap::new(),
+            look_up: Duration::ZERO,
             rows: Vec::new(),
             serial: 0,
         }

@@ -37,11 +37,7 @@ impl Core {
                 parlour_msrp::Output::Resume { connection } => {
                     self.outputs.push_back(Output::Resume { flow: FlowId::Stream(connection.0) });
                 }
-                parlour_msrp::Output::Close { connection } => {
-                    let flow = FlowId::Stream(connection.0);
-                    self.flows.closed(flow);
-                    self.outputs.push_back(Output::Close { flow });
-                }
+                parlour_msrp::Output::Close { connection } => self.disconnect(connection),
                 parlour_msrp::Output::Spool { spool, offset, bytes } => {
                     self.outputs.push_back(Output::Spool { spool, offset, bytes });
                 }

@@ -153,6 +153,17 @@ impl Core {
         }
     }
 
+    /// MSRP is done with a connection. If its address is still being looked up, nobody wants that any more.
+    pub(crate) fn disconnect(&mut self, connection: ConnectionId) {
+        let flow = FlowId::Stream(connection.0);
+        if self.flows.closed(flow).is_some() {
+            self.outputs.push_back(Output::Close { flow });
+        } else {
+            self.lookups
+                .retain(|_, (errand, _)| !matches!(errand, Errand::Connect(of, _) if *of == connection));
+        }
+    }
+
     /// Connects to the first address that the guard lets through.
     //= IM M-16
     pub(crate) fn connect_to(

@@ -295,6 +295,25 @@ fn the_next_address_of_a_name_is_tried() {
 }
 
 #[test]
+fn a_name_that_is_found_after_the_session_has_ended_is_not_connected_to() {
+    let mut call = Call::new(accepting(parlour_proto::config::Accept::All));
+    call.world.look_up = Duration::from_secs(5);
+    call.world.name("media.example", &[[192, 0, 2, 1].into()]);
+    let sdp = call
+        .script
+        .sdp("passive", "text/plain message/cpim")
+        .replace("a=path:msrp://192.0.2.1", "a=path:msrp://media.example");
+    call.send(call.script.invite_with("", &sdp));
+    let answer = call.status(200);
+    call.ack(&answer);
+    call.bye();
+    call.status(200);
+    call.nothing_to(10_000);
+    assert!(call.times("connect Msrp").is_empty(), "{}", call.world.ladder());
+    call.over();
+}
+
+#[test]
 fn a_connect_that_is_refused_ends_the_session() {
     let mut call = Call::new(accepting(parlour_proto::config::Accept::All));
     call.world.link(call.bob, call.alice, Link { refuse: true, ..Link::default() });
