@@ -14,7 +14,7 @@ pub(crate) const COST: u64 = 256;
 impl Session {
     /// The next message and how many of its octets may leave, if they are here and the window is open.
     pub(crate) fn plan(&self, window: u64) -> Option<(u64, usize)> {
-        let key = *self.queue.front()?;
+        let key = *self.queue.front().filter(|_| self.paused.is_none())?;
         let message = self.messages.get(&key)?;
         let left = usize::try_from(message.size.saturating_sub(message.sent)).unwrap_or(usize::MAX);
         let length = left.min(self.chunk_size);

@@ -62,8 +62,10 @@ impl Endpoint {
         {
             state.bind = Bind::Bound(connection);
             known.make_ready(session);
+            known.incomplete = known.incomplete.saturating_add(state.partials.len());
             self.dirty.insert(connection);
             self.out.push_back(Output::Event(Event::Bound { session }));
+            self.replace_now(session);
         }
     }
 
@@ -127,7 +129,10 @@ impl Endpoint {
     pub(crate) fn disconnected(&mut self, id: ConnectionId) {
         let Some(connection) = self.forget_connection(id) else { return };
         if let Current::Chunk(Chunk { session, message: Some(partial), .. }) = connection.current {
-            self.lose(session, None, partial, Incomplete::Disconnected);
+            match self.heir_of(session).and_then(|_| self.sessions.get_mut(&session)) {
+                Some(replaced) => replaced.partials.push(partial),
+                None => self.lose(session, None, partial, Incomplete::Disconnected),
+            }
         }
         let why = if connection.open { SessionFailure::Disconnected } else { SessionFailure::ConnectFailed };
         for session in connection.sessions {

@@ -187,6 +187,7 @@ impl Endpoint {
     /// reassembly become [`Event::Incomplete`]. The last session of a connection takes it along.
     pub fn close(&mut self, now: Instant, session: SessionId) {
         self.now = self.now.max(now);
+        self.replace_now(session);
         let messages = self.sessions.get(&session).map(|session| session.messages.keys().copied().collect());
         for key in Option::unwrap_or_else(messages, Vec::new) {
             self.abandon(session, key, SendFailure::SessionEnded);
@@ -285,6 +286,10 @@ impl Endpoint {
 
     /// The session cannot go on: tells all about it and forgets it.
     pub(crate) fn fail_session(&mut self, id: SessionId, why: SessionFailure) {
+        if let Some(heir) = self.heir_of(id) {
+            return self.hand_over(id, heir);
+        }
+        self.replace_now(id);
         let Some(session) = self.sessions.get_mut(&id) else { return };
         let unsent = session.withdraw();
         self.forget_session(id, Incomplete::Disconnected);
@@ -292,7 +297,7 @@ impl Endpoint {
     }
 
     /// Forgets a session, tells of what it had in reassembly, and closes its connection if it was the last.
-    fn forget_session(&mut self, id: SessionId, why: Incomplete) {
+    pub(crate) fn forget_session(&mut self, id: SessionId, why: Incomplete) {
         let Some(mut session) = self.sessions.remove(&id) else { return };
         if let Some(local) = session.local.session_id()
             && self.by_local.get(local) == Some(&id)
@@ -307,27 +312,10 @@ impl Endpoint {
             self.lose(id, connection, partial, why);
         }
         let Some(at) = connection else { return };
-        let Some(connection) = self.connections.get_mut(&at) else { return };
-        connection.sessions.retain(|other| *other != id);
-        connection.ready.retain(|other| *other != id);
-        let last = connection.sessions.is_empty();
-        match std::mem::replace(&mut connection.current, Current::Nothing) {
-            Current::Chunk(chunk) if chunk.session == id => {
-                connection.current = Current::Ignored { left: u64::MAX };
-                if let Some(partial) = chunk.message {
-                    self.lose(id, Some(at), partial, why);
-                }
-            }
-            other @ (Current::Nothing | Current::Ignored { .. } | Current::Chunk(_)) => {
-                connection.current = other
-            }
+        if let Some(partial) = self.leave_connection(at, id) {
+            self.lose(id, connection, partial, why);
         }
-        // RFC 4975 5.4: a connection stays as long as it has sessions.
-        //= IM M-15
-        if last {
-            self.close_connection(at);
-            self.forget_connection(at);
-        }
+        self.close_unused(at);
     }
 
     fn spooled(&mut self, spool: SpoolId, upto: u64) {

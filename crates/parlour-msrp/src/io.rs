@@ -192,6 +192,9 @@ pub enum Event {
     Reported { session: SessionId, message_id: String },
     /// Our message failed.
     Failed { session: SessionId, message_id: String, why: SendFailure },
+    /// Another session has taken the place of this one, which is closed (see
+    /// [`Endpoint::succeed`](crate::Endpoint::succeed)).
+    Succeeded { session: SessionId, by: SessionId },
     /// The session cannot go on and is forgotten. The messages that nobody has acknowledged are handed back whole, in
     /// order: send them again in a new session, under the same Message-ID (RFC 4975 5.4), or give them up.
     SessionFailed { session: SessionId, why: SessionFailure, unsent: Vec<Outgoing> },

@@ -100,6 +100,7 @@ mod receive;
 mod send;
 mod session;
 mod settle;
+mod succeed;
 pub mod table;
 pub mod time;
 pub mod timer;

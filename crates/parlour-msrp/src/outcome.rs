@@ -40,7 +40,8 @@ impl Endpoint {
         let transaction = self.transactions.remove(&tid)?;
         self.timers.cancel(transaction.timer);
         let id = transaction.session;
-        let session = self.sessions.get_mut(&id)?;
+        let session =
+            self.sessions.get_mut(&id).filter(|session| session.connection() == Some(connection))?;
         session.unacknowledged = session.unacknowledged.saturating_sub(transaction.cost);
         match (transaction.message, status) {
             // An unknown 2xx is a 200.
@@ -158,7 +159,11 @@ impl Endpoint {
     pub(crate) fn no_response(&mut self, tid: Tid) {
         let Some(transaction) = self.transactions.remove(&tid) else { return };
         let id = transaction.session;
-        let Some(session) = self.sessions.get_mut(&id) else { return };
+        // A session that has moved to another connection sends again what it sent on the former one.
+        let here = Some(transaction.connection);
+        let Some(session) = self.sessions.get_mut(&id).filter(|session| session.connection() == here) else {
+            return;
+        };
         session.unacknowledged = session.unacknowledged.saturating_sub(transaction.cost);
         if let Some(key) = transaction.message {
             let report = session.messages.get(&key).map(|message| message.failure_report);

@@ -102,6 +102,7 @@ impl Endpoint {
                 }
             }
         };
+        self.rehome(connection, &partial);
         partial.idle = None;
         partial.stated = partial.stated.or(range.total);
         Ok(Some(Chunk { session: id, reply, message: Some(partial), offset: start }))

@@ -31,7 +31,7 @@ const STEP: u64 = 256 * 1024;
 pub(crate) struct Fetching {
     source: SourceId,
     offset: u64,
-    session: SessionId,
+    pub(crate) session: SessionId,
     message: u64,
 }
 
@@ -125,6 +125,7 @@ impl Endpoint {
     //= IM M-2
     pub fn withdraw(&mut self, now: Instant, id: SessionId) -> Vec<Outgoing> {
         self.now = self.now.max(now);
+        self.replace_now(id);
         self.sessions.get_mut(&id).map(|session| session.withdraw()).unwrap_or_default()
     }
 

@@ -3,8 +3,9 @@
 use std::collections::{BTreeMap, VecDeque};
 
 use crate::accept::AcceptTypes;
-use crate::io::{ConnectionId, FailureReport, Matching, Outgoing, Role, SessionSpec, Source};
+use crate::io::{ConnectionId, FailureReport, Matching, Outgoing, Role, SessionId, SessionSpec, Source};
 use crate::reassembly::{Partial, Ranges};
+use crate::time::Instant;
 use crate::timer::TimerId;
 use crate::uri::{MsrpPath, MsrpUri};
 
@@ -28,6 +29,12 @@ pub(crate) struct Session {
     pub(crate) agreed: bool,
     /// Whether no SEND is owed: the one that binds the connection, or one that keeps it alive.
     pub(crate) greeted: bool,
+    /// Since when none of our messages may leave.
+    pub(crate) paused: Option<Instant>,
+    /// The session that takes the place of this one once it is bound.
+    pub(crate) heir: Option<SessionId>,
+    /// The session whose place this one takes.
+    pub(crate) replaces: Option<SessionId>,
     /// Whether a differing host or port was told.
     pub(crate) explained: bool,
     /// Messages in reassembly, but for the one whose chunk is being received.
@@ -62,6 +69,9 @@ impl Session {
             agreed: !matches!(bind, Bind::Expected),
             bind,
             greeted: spec.role == Role::Passive,
+            paused: None,
+            heir: None,
+            replaces: None,
             explained: false,
             partials: Vec::new(),
             refused: Recent::default(),
@@ -100,9 +110,20 @@ impl Session {
 
     /// Adds one of our messages.
     pub(crate) fn add_message(&mut self, key: u64, message: Sending) {
+        self.keep_message(key, message);
+        self.queue.push_back(key);
+    }
+
+    /// Adds one of our messages that has left.
+    pub(crate) fn keep_message(&mut self, key: u64, message: Sending) {
         self.ids.insert(message.message_id.clone(), key);
         self.messages.insert(key, message);
-        self.queue.push_back(key);
+    }
+
+    /// Takes all our messages out.
+    pub(crate) fn take_messages(&mut self) -> BTreeMap<u64, Sending> {
+        (self.ids, self.queue) = (BTreeMap::new(), VecDeque::new());
+        std::mem::take(&mut self.messages)
     }
 
     /// Takes one of our messages out.
@@ -126,7 +147,7 @@ impl Session {
 
     /// Whether there is something to send.
     pub(crate) fn has_work(&self) -> bool {
-        !self.greeted || !self.queue.is_empty()
+        !self.greeted || (self.paused.is_none() && !self.queue.is_empty())
     }
 }
 
@@ -193,7 +214,7 @@ impl Sending {
 
 /// The last few identifiers of some kind.
 #[derive(Debug, Default)]
-pub(crate) struct Recent(VecDeque<Box<str>>);
+pub(crate) struct Recent(pub(crate) VecDeque<Box<str>>);
 
 impl Recent {
     pub(crate) fn add(&mut self, id: &str) {

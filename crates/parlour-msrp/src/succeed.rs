@@ -1,0 +1,256 @@
+//! What a new description does to a session that stands (RFC 4975 5.4 and 8.4): it pauses, another one takes its
+//! place, or its peer is elsewhere.
+
+use std::collections::BTreeMap;
+
+use crate::accept::AcceptTypes;
+use crate::connection::Current;
+use crate::endpoint::{Deadline, Endpoint};
+use crate::io::{ConnectionId, Event, Incomplete, Output, Role, SessionId};
+use crate::reassembly::{Partial, Store};
+use crate::session::{Bind, Sending, Session};
+use crate::time::Instant;
+use crate::uri::MsrpPath;
+
+impl Endpoint {
+    /// Stops the messages of a session, between two chunks, or lets them go on. What is given to
+    /// [`send`](Self::send) meanwhile waits; responses, REPORTs and SENDs without a body do not (RFC 4975 8.9).
+    pub fn pause(&mut self, now: Instant, id: SessionId, paused: bool) {
+        self.now = self.now.max(now);
+        let Some(session) = self.sessions.get_mut(&id).filter(|session| session.paused.is_some() != paused)
+        else {
+            return;
+        };
+        let since = session.paused.take();
+        if paused {
+            session.paused = Some(self.now);
+            return;
+        }
+        // A peer forgets what it has of a message after a while, as we do: it gets all of it then.
+        if since.is_some_and(|since| self.now - since >= self.limits.reassembly_idle / 2)
+            && let Some(key) = session.queue.front()
+            && let Some(begun) = session.messages.get_mut(key)
+        {
+            begun.restart();
+            self.fetches.retain(|fetch| fetch.session != id);
+        }
+        self.wake(id);
+    }
+
+    /// Takes a later description of the same session on the same path: what ours lists now, besides what it listed, as
+    /// messages may be on their way (RFC 3264 8.3.2), and the peer's max-size.
+    pub fn revise(&mut self, id: SessionId, listed: &AcceptTypes, peer_max_size: Option<u64>) {
+        let Some(session) = self.sessions.get_mut(&id) else { return };
+        session.accept.add_types(&listed.types_attribute());
+        session.accept.add_wrapped_types(&listed.wrapped_types_attribute().unwrap_or_default());
+        session.peer_max_size = peer_max_size;
+    }
+
+    /// Lets `new` take the place of `old`, which stays until `new` is bound, or until one of them ends. Then what it has
+    /// not brought to its peer, and what its peer has not brought to the end, goes on in `new`, before all that waits
+    /// there already, and [`Event::Succeeded`] tells that `old` is closed. The peer may get, and send, octets twice.
+    //= IM M-15
+    pub fn succeed(&mut self, now: Instant, old: SessionId, new: SessionId) {
+        self.now = self.now.max(now);
+        let Some(heir) = self.sessions.get(&new) else { return };
+        let ready = matches!(heir.bind, Bind::Bound(_));
+        let Some(session) = self.sessions.get_mut(&old) else { return };
+        let stands = matches!(session.bind, Bind::Bound(_));
+        let older = session.replaces.take();
+        if ready || !stands {
+            self.hand_over(old, new);
+        } else {
+            self.link(old, new);
+        }
+        // What `old` was to replace, and never did, `new` replaces.
+        match older {
+            Some(older) if ready => self.hand_over(older, new),
+            Some(older) => self.link(older, new),
+            None => {}
+        }
+    }
+
+    fn link(&mut self, old: SessionId, new: SessionId) {
+        if let Some(session) = self.sessions.get_mut(&old) {
+            session.heir = Some(new);
+            if let Some(heir) = self.sessions.get_mut(&new) {
+                heir.replaces = Some(old);
+            }
+        }
+    }
+
+    /// The peer of a session is at another path now, and our own URI is still the same: the connection is left, a new
+    /// one is made or awaited, and what is not acknowledged goes again.
+    pub fn rejoin(
+        &mut self,
+        now: Instant,
+        id: SessionId,
+        peer: MsrpPath,
+        role: Role,
+        peer_max_size: Option<u64>,
+    ) {
+        self.now = self.now.max(now);
+        let Some(session) = self.sessions.get_mut(&id) else { return };
+        let connection = session.connection();
+        if let Bind::Waiting(timer) = session.bind {
+            self.timers.cancel(timer);
+        }
+        let partial = connection.and_then(|at| self.leave_connection(at, id));
+        let Some(session) = self.sessions.get_mut(&id) else { return };
+        let waiting = session.partials.len();
+        session.bind = Bind::Expected;
+        session.agreed = false;
+        session.explained = false;
+        session.unacknowledged = 0;
+        let messages = session.take_messages();
+        session.adopt(messages);
+        self.fetches.retain(|fetch| fetch.session != id);
+        if let Some(at) = connection {
+            self.uncount(at, waiting.saturating_add(usize::from(partial.is_some())));
+            self.close_unused(at);
+        }
+        self.keep_partials(id, partial.into_iter().collect());
+        self.agree(now, id, peer, role, peer_max_size);
+    }
+
+    /// Whether there is such a session: it was not closed, and has not failed.
+    pub fn is_open(&self, id: SessionId) -> bool {
+        self.sessions.contains_key(&id)
+    }
+
+    /// Whether a session has its connection.
+    pub fn is_bound(&self, id: SessionId) -> bool {
+        self.sessions.get(&id).is_some_and(|session| matches!(session.bind, Bind::Bound(_)))
+    }
+
+    /// The session that is to take the place of this one.
+    pub(crate) fn heir_of(&self, id: SessionId) -> Option<SessionId> {
+        let heir = self.sessions.get(&id)?.heir?;
+        self.sessions.contains_key(&heir).then_some(heir)
+    }
+
+    /// The session whose place this one was to take ends.
+    pub(crate) fn replace_now(&mut self, new: SessionId) {
+        if let Some(old) = self.sessions.get_mut(&new).and_then(|session| session.replaces.take()) {
+            self.hand_over(old, new);
+        }
+    }
+
+    /// `new` goes on where `old` ends.
+    pub(crate) fn hand_over(&mut self, old: SessionId, new: SessionId) {
+        let Some(session) = self.sessions.get_mut(&old) else { return };
+        let connection = session.connection();
+        let messages = session.take_messages();
+        let mut partials = std::mem::take(&mut session.partials);
+        let (finished, refused) =
+            (std::mem::take(&mut session.finished), std::mem::take(&mut session.refused));
+        if let Some(at) = connection {
+            partials.extend(self.leave_connection(at, old));
+            self.uncount(at, partials.len());
+        }
+        self.fetches.retain(|fetch| fetch.session != old);
+        self.forget_session(old, Incomplete::Disconnected);
+        connection.into_iter().for_each(|at| self.close_unused(at));
+        if let Some(heir) = self.sessions.get_mut(&new) {
+            heir.adopt(messages);
+            finished.0.iter().for_each(|id| heir.finished.add(id));
+            refused.0.iter().for_each(|id| heir.refused.add(id));
+            if let Bind::Bound(at) = heir.bind
+                && let Some(known) = self.connections.get_mut(&at)
+            {
+                known.incomplete = known.incomplete.saturating_add(partials.len());
+            }
+        }
+        self.keep_partials(new, partials);
+        self.out.push_back(Output::Event(Event::Succeeded { session: old, by: new }));
+        self.wake(new);
+    }
+
+    /// Lets messages that came in part wait for their next chunk in this session.
+    fn keep_partials(&mut self, id: SessionId, partials: Vec<Partial>) {
+        let at = self.now + self.limits.reassembly_idle;
+        for mut partial in partials {
+            if let Some(timer) = partial.idle.take() {
+                self.timers.cancel(timer);
+            }
+            partial.idle = Some(self.timers.arm(at, Deadline::Idle(id)));
+            if let Some(session) = self.sessions.get_mut(&id) {
+                session.partials.push(partial);
+            }
+        }
+    }
+
+    fn uncount(&mut self, at: ConnectionId, partials: usize) {
+        if let Some(known) = self.connections.get_mut(&at) {
+            known.incomplete = known.incomplete.saturating_sub(partials);
+        }
+    }
+
+    /// Takes a session off its connection, and what it has of a message whose chunk is being received there.
+    pub(crate) fn leave_connection(&mut self, at: ConnectionId, id: SessionId) -> Option<Partial> {
+        let connection = self.connections.get_mut(&at)?;
+        connection.sessions.retain(|other| *other != id);
+        connection.ready.retain(|other| *other != id);
+        match std::mem::replace(&mut connection.current, Current::Nothing) {
+            Current::Chunk(chunk) if chunk.session == id => {
+                connection.current = Current::Ignored { left: u64::MAX };
+                chunk.message
+            }
+            other @ (Current::Nothing | Current::Ignored { .. } | Current::Chunk(_)) => {
+                connection.current = other;
+                None
+            }
+        }
+    }
+
+    /// RFC 4975 5.4: a connection stays as long as it has sessions.
+    //= IM M-15
+    pub(crate) fn close_unused(&mut self, at: ConnectionId) {
+        if self.connections.get(&at).is_some_and(|connection| connection.sessions.is_empty()) {
+            self.close_connection(at);
+            self.forget_connection(at);
+        }
+    }
+
+    /// The octets of a message now come on this connection, which is to stop when they cannot be spooled.
+    pub(crate) fn rehome(&mut self, at: ConnectionId, partial: &Partial) {
+        let Store::Spool { spool, .. } = partial.store else { return };
+        let Some(state) = self.spools.get_mut(&spool).filter(|state| state.connection != at) else { return };
+        let rest = state.handed.saturating_sub(state.spooled);
+        let before = std::mem::replace(&mut state.connection, at);
+        if let Some(known) = self.connections.get_mut(&before) {
+            known.unspooled = known.unspooled.saturating_sub(rest);
+            self.dirty.insert(before);
+        }
+        if let Some(known) = self.connections.get_mut(&at) {
+            known.unspooled = known.unspooled.saturating_add(rest);
+        }
+    }
+}
+
+impl Session {
+    /// Takes over messages that were given to another session, before its own.
+    fn adopt(&mut self, messages: BTreeMap<u64, Sending>) {
+        let own = std::mem::take(&mut self.queue);
+        for (key, mut message) in messages {
+            if self.message_key(&message.message_id).is_some() {
+                continue;
+            }
+            if message.acknowledged {
+                self.keep_message(key, message);
+            } else {
+                message.restart();
+                self.add_message(key, message);
+            }
+        }
+        self.queue.extend(own);
+    }
+}
+
+impl Sending {
+    /// Forgets that octets of it have left.
+    fn restart(&mut self) {
+        (self.sent, self.told, self.open, self.finished) = (0, 0, 0, false);
+        (self.fetched, self.fetched_from, self.fetching) = (Vec::new(), 0, false);
+    }
+}
