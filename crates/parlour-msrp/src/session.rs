@@ -135,9 +135,7 @@ impl Session {
 
     /// Takes out our messages that nobody has acknowledged, in order.
     pub(crate) fn withdraw(&mut self) -> Vec<Outgoing> {
-        self.ids.clear();
-        self.queue.clear();
-        std::mem::take(&mut self.messages).into_values().filter_map(Sending::back).collect()
+        self.take_messages().into_values().filter_map(Sending::back).collect()
     }
 
     /// The message of ours with this Message-ID.

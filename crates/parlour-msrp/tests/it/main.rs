@@ -8,3 +8,4 @@ mod pair;
 mod receiving;
 mod script;
 mod sending;
+mod succeeding;

@@ -88,6 +88,7 @@ impl Core {
                 let progress = Progress::Failed { why: unsent(&why) };
                 (session, What::Progress { message_id, progress })
             }
+            E::Succeeded { session, by: _ } => return self.media_moved(session),
             E::SessionFailed { session, why, unsent } => {
                 self.give_up(session, unsent);
                 return self.media_failed(session, why);

@@ -50,4 +50,13 @@ impl Core {
         self.await_ack(session);
         Ok(())
     }
+
+    /// A changed path: the MSRP session that was agreed on before is closed.
+    pub(crate) fn media_moved(&mut self, old: parlour_msrp::SessionId) {
+        if let Some((account, id)) = self.sessions.owner_of(old) {
+            let decision = "messages go over the new path; what was not acknowledged goes there again";
+            self.explain(account, Some(id), "D-51", decision, "");
+        }
+        self.sessions.forget_msrp(old);
+    }
 }
