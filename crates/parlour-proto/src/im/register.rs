@@ -30,6 +30,10 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(1800);
 /// However soon the registrar wants us again.
 const LEAST_PAUSE: Duration = Duration::from_secs(1);
 
+/// The longest Min-Expires that we go along with, and how often in a row a registrar may raise it.
+const LONGEST_MINIMUM: Duration = Duration::from_secs(24 * 3600);
+const RAISES: u32 = 2;
+
 /// RFC 5626 4.4.1: a stream is kept alive every two minutes or so. Over UDP, NATs forget sooner.
 const STREAM_KEEP_ALIVE: Duration = Duration::from_secs(100);
 const DATAGRAM_KEEP_ALIVE: Duration = Duration::from_secs(25);
@@ -50,6 +54,8 @@ pub(crate) struct Registration {
     failures: u32,
     /// What the registrar asked for with 423.
     min_expires: Option<Duration>,
+    /// How often it has, since a registration last succeeded or failed.
+    raises: u32,
     refresh: Option<TimerId>,
     keep_alive: Option<TimerId>,
 }
@@ -88,6 +94,7 @@ impl Registration {
             chain: Chain::default(),
             failures: 0,
             min_expires: None,
+            raises: 0,
             refresh: None,
             keep_alive: None,
         }
@@ -340,7 +347,7 @@ impl Core {
         match status {
             200..300 => {
                 registration.chain = Chain::default();
-                registration.failures = 0;
+                (registration.failures, registration.raises) = (0, 0);
                 match registration.state {
                     State::Removing { .. } => self.unregistered(id),
                     State::Off | State::Trying { .. } | State::Registered { .. } => {
@@ -365,17 +372,11 @@ impl Core {
                     }
                 }
             }
-            // RFC 3261 10.2.8
             423 => {
-                let least = response.maybe::<MinExpires>().ok().flatten().map(|MinExpires(seconds)| seconds);
-                let longer = least.map(|seconds| Duration::from_secs(seconds.into()));
-                if longer.is_some_and(|longer| registration.min_expires.is_none_or(|before| before < longer))
-                {
-                    registration.min_expires = longer;
-                    let over = registration.over().unwrap_or(flow);
-                    self.send_register(id, over, &[]);
-                } else {
-                    self.register_failed(id, Some(status), "423 without a longer Min-Expires".into(), None);
+                let over = registration.over().unwrap_or(flow);
+                match self.longer_lifetime(id, response) {
+                    Ok(()) => self.send_register(id, over, &[]),
+                    Err(why) => self.register_failed(id, Some(status), why, None),
                 }
             }
             _ => {
@@ -385,6 +386,31 @@ impl Core {
                 self.register_failed(id, Some(status), format!("{status} {reason}"), after);
             }
         }
+    }
+
+    /// RFC 3261 10.2.8: a 423 asks for a longer lifetime. A registrar that is never content does not keep us busy.
+    fn longer_lifetime(&mut self, id: AccountId, response: &Message<'_>) -> Result<(), String> {
+        let least = response.maybe::<MinExpires>().ok().flatten();
+        let asked = self.account(id).map(|account| account.register_expires).unwrap_or_default();
+        let registration = &mut self.account_mut(id).ok_or_else(String::new)?.registration;
+        let before = registration.min_expires.unwrap_or_default().max(asked);
+        let longer = least.map(|MinExpires(seconds)| Duration::from_secs(seconds.into()));
+        let Some(longer) = longer.filter(|longer| *longer > before) else {
+            return Err(format!(
+                "423 without a Min-Expires above the {} s that were asked for",
+                before.as_secs()
+            ));
+        };
+        if longer > LONGEST_MINIMUM {
+            let (seconds, most) = (longer.as_secs(), LONGEST_MINIMUM.as_secs());
+            return Err(format!("423 asks for {seconds} s, more than the {most} s that we go along with"));
+        }
+        if registration.raises >= RAISES {
+            return Err(format!("423 after {RAISES} longer lifetimes: the registrar is never content"));
+        }
+        registration.raises = registration.raises.saturating_add(1);
+        registration.min_expires = Some(longer);
+        Ok(())
     }
 
     fn registered(&mut self, id: AccountId, flow: FlowId, response: &Message<'_>) {
@@ -437,7 +463,8 @@ impl Core {
             return self.unregistered(id);
         }
         registration.state = State::Off;
-        let hopeless = matches!(status, Some(401 | 403 | 404 | 407 | 423));
+        registration.raises = 0;
+        let hopeless = matches!(status, Some(401 | 403 | 404 | 407));
         let own = pause(registration.failures, dice);
         let retry = (!hopeless).then(|| after.map_or(own, |after| after.max(LEAST_PAUSE)));
         registration.failures = registration.failures.saturating_add(1);

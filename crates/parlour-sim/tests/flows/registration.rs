@@ -173,6 +173,30 @@ fn an_interval_that_is_too_brief_is_raised() {
 }
 
 #[test]
+fn a_registrar_that_is_never_content_is_left_alone_for_a_while() {
+    for minima in
+        [vec![7200, 7201, 7202], vec![7200, 7200], vec![3600], vec![86_401], vec![4_000_000_000_u32]]
+    {
+        let mut home = Home::new();
+        for seconds in &minima {
+            let register = home.register();
+            home.answer(&register, "423 Interval Too Brief", &format!("Min-Expires: {seconds}\r\n"));
+        }
+        let now = home.world.millis();
+        home.world.expect_nothing_to(home.registrar, now + 14_000);
+        let backs_off = |what: &What| {
+            matches!(what, What::RegistrationFailed { status: Some(423), why, retry: Some(_) }
+                if why.starts_with("423 "))
+        };
+        assert_eq!(home.told(backs_off), 1, "{minima:?}");
+        home.world.run_to(now + 30_000);
+        let again = home.register();
+        home.bind(&again, 86_400);
+        home.over();
+    }
+}
+
+#[test]
 fn failures_are_tried_again_ever_more_slowly() {
     let mut home = Home::new();
     let mut times = Vec::new();
