@@ -3,12 +3,14 @@
 use parlour_proto::sip::door::{dialog_contact, door};
 use parlour_proto::sip::fault::Fault;
 use parlour_proto::sip::header::{
-    AcceptContact, Allow, CSeq, CallId, Contact, ContentDisposition, ContentType, From, Header, HeaderFault,
-    MaxForwards, PAssertedIdentity, ProxyAuthenticate, RetryAfter, Route, Subject, To, Via, WwwAuthenticate,
+    AcceptContact, Allow, CSeq, CallId, Contact, ContentDisposition, ContentType, ContributionId, From,
+    Header, HeaderFault, MaxForwards, PAssertedIdentity, ProxyAuthenticate, ReferredBy, Replaces, RetryAfter,
+    Route, Subject, To, Via, WwwAuthenticate, unescape,
 };
 use parlour_proto::sip::message::{MAX_MESSAGE, MAX_ROW, MAX_ROWS, MAX_URI, MAX_VIA, Message, Start};
 use parlour_proto::sip::method::Method;
 use parlour_proto::sip::name::Name;
+use proptest::prelude::*;
 
 fn read<'a, H: Header<'a>>(value: &'a str) -> H {
     H::parse(value.as_bytes()).unwrap_or_else(|fault| panic!("{value}: {fault}"))
@@ -103,6 +105,93 @@ fn call_id_cseq_and_numbers() {
     assert_eq!(read::<MaxForwards>("0068").0, 68);
     assert!(MaxForwards::parse(b"256").is_err() && MaxForwards::parse(b"+1").is_err());
     assert_eq!(read::<RetryAfter>("120 (I'm in a meeting);duration=3600").0, 120);
+}
+
+#[test]
+fn replaces() {
+    // The examples of RFC 3891 6.1.
+    let value: Replaces<'_> = read("98732@sip.example.com\r\n ;from-tag=r33th4x0r\r\n ;to-tag=ff87ff");
+    assert_eq!((value.call_id, value.to_tag), ("98732@sip.example.com", "ff87ff"));
+    assert_eq!((value.from_tag, value.early_only), ("r33th4x0r", false));
+    let value: Replaces<'_> = read("12adf2f34456gs5;to-tag=12345;FROM-TAG=54321;Early-Only;x=y");
+    assert_eq!((value.from_tag, value.early_only), ("54321", true));
+    for bad in [
+        "",
+        ";to-tag=1;from-tag=2",
+        "a",
+        "a;to-tag=1",
+        "a;from-tag=2",
+        "a;to-tag=1;to-tag=1;from-tag=2",
+        "a;to-tag=1;from-tag=2;from-tag=3",
+        "a;to-tag=1;to-tag;from-tag=2",
+        "a;to-tag;from-tag=2",
+        "a;to-tag=\"1\";from-tag=2",
+        "a;to-tag=;from-tag=2",
+        "a b;to-tag=1;from-tag=2",
+        "a;to-tag=1;from-tag=2, b;to-tag=1;from-tag=2",
+    ] {
+        assert!(Replaces::parse(bad.as_bytes()).is_err(), "{bad}");
+    }
+    // As a Refer-To bears it (RFC 3261 19.1.1).
+    let escaped = unescape(b"98732%40sip.example.com%3Bto-tag%3Dff%2587ff%3bfrom-tag%3D1%");
+    assert_eq!(String::from_utf8_lossy(&escaped), "98732@sip.example.com;to-tag=ff%87ff;from-tag=1%");
+}
+
+#[test]
+//= IM P-6 test
+fn referred_by() {
+    let rows = request("b: \"R\" <sip:r@ref.example;x=y?z=1>;cid=\"2UWQFN309shb3@ref.example\"\r\n");
+    let message = Message::parse(&rows).expect("a message");
+    let value: ReferredBy<'_> = message.one().expect("the compact form");
+    assert_eq!(value.address.uri, b"sip:r@ref.example;x=y?z=1");
+    assert_eq!(value.cid, Some("2UWQFN309shb3@ref.example"));
+    // RFC 3892 3: without brackets, a parameter is the header's.
+    let value: ReferredBy<'_> = read("sip:r@ref.example;user=phone");
+    assert_eq!(value.address.uri, b"sip:r@ref.example");
+    assert_eq!(read::<ReferredBy<'_>>("<sip:r@x>;cid=\"a@[2001:db8::1]\"").cid, Some("a@[2001:db8::1]"));
+    for bad in [
+        "",
+        "sip:r@x?a=b",
+        "sip:r@x, sip:s@x",
+        "<sip:r@x>, <sip:s@x>",
+        "<sip:r@x>;cid",
+        "<sip:r@x>;cid=a@b",
+        "<sip:r@x>;cid=\"a\"",
+        "<sip:r@x>;cid=\"a@\"",
+        "<sip:r@x>;cid=\"a@b c\"",
+        "<sip:r@x>;cid=\"a@b\";cid=\"a@b\"",
+    ] {
+        assert!(ReferredBy::parse(bad.as_bytes()).is_err(), "{bad}");
+    }
+    let rows = request("Referred-By: <sip:r@x>\r\nb: <sip:r@x>\r\n");
+    let twice = Message::parse(&rows).expect("a message");
+    assert_eq!(twice.maybe::<ReferredBy<'_>>(), Err(HeaderFault::repeated(Name::ReferredBy)));
+    assert_eq!(read::<ContributionId<'_>>(" a0b1@x ").0, "a0b1@x");
+    assert_eq!(what::<ContributionId<'_>>("a b"), "is not one word");
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(1000) })]
+
+    #[test]
+    fn what_names_a_dialog_is_read_as_written(
+        call_id in "[!-+\\--:<-~]{1,40}", to in "[a-zA-Z0-9.!%*_+~-]{1,20}", from in "[a-zA-Z0-9.!%*_+~-]{1,20}",
+        early in any::<bool>(),
+    ) {
+        let early_only = if early { ";early-only" } else { "" };
+        let text = format!("{call_id};from-tag={from} ;to-tag = {to}{early_only}");
+        let value: Replaces<'_> = Replaces::parse(text.as_bytes()).expect("well-formed");
+        prop_assert_eq!((value.call_id, value.to_tag, value.from_tag), (&*call_id, &*to, &*from));
+        prop_assert_eq!(value.early_only, early);
+        let escaped: String = text.bytes().map(|octet| format!("%{octet:02x}")).collect();
+        prop_assert_eq!(&*unescape(escaped.as_bytes()), text.as_bytes());
+    }
+
+    #[test]
+    fn no_octets_make_them_panic(octets in proptest::collection::vec(any::<u8>(), 0..80)) {
+        let _ = (Replaces::parse(&octets), ReferredBy::parse(&octets), ContributionId::parse(&octets));
+        prop_assert!(unescape(&octets).len() <= octets.len());
+    }
 }
 
 #[test]

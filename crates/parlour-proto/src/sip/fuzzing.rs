@@ -6,8 +6,9 @@ use super::frame::{Frame, FrameLimits, Framer};
 use super::header::lex::is_lws;
 use super::header::{
     AcceptContact, Address, Allow, CSeq, CallId, Contact, ContentDisposition, ContentLength, ContentType,
-    Expires, From, Header, MaxForwards, MethodSet, MinExpires, PAssertedIdentity, Path, ProxyAuthenticate,
-    RecordRoute, ReferTo, RetryAfter, Route, Subject, To, Via, WwwAuthenticate,
+    ContributionId, Expires, From, Header, MaxForwards, MethodSet, MinExpires, PAssertedIdentity, Path,
+    ProxyAuthenticate, RecordRoute, ReferTo, ReferredBy, Replaces, RetryAfter, Route, SessionReplaces,
+    Subject, To, Via, WwwAuthenticate, unescape,
 };
 use super::message::{MAX_VIA, Message, Start};
 use super::method::Method;
@@ -112,6 +113,13 @@ fn exercise(message: &Message<'_>) {
     each::<Path<'_>>(message, |path| address(&path));
     each::<ReferTo<'_>>(message, |refer_to| address(&refer_to));
     each::<PAssertedIdentity<'_>>(message, |identity| address(&identity));
+    each::<ReferredBy<'_>>(message, |referrer| address(&referrer.address));
+    each::<Replaces<'_>>(message, |replaces| assert!(!replaces.call_id.contains([';', ' '])));
+    for row in message.rows(Name::Replaces) {
+        assert!(unescape(row).len() <= row.len());
+    }
+    each::<ContributionId<'_>>(message, |id| assert!(!id.0.is_empty()));
+    each::<SessionReplaces<'_>>(message, |id| assert!(!id.0.is_empty()));
     each::<Contact<'_>>(message, |contact| {
         if let Some(found) = contact.address() {
             address(found);

@@ -89,6 +89,8 @@ names! {
     RequestDisposition "Request-Disposition" b'd',
     Replaces "Replaces" 0,
     Join "Join" 0,
+    SessionReplaces "Session-Replaces" 0,
+    ContributionId "Contribution-ID" 0,
     ReferredBy "Referred-By" b'b',
     ReferTo "Refer-To" b'r',
     ReferSub "Refer-Sub" 0,
@@ -219,7 +221,7 @@ const fn slot(word: u128) -> usize {
 }
 
 /// Found by trying: it gives each name a slot of its own.
-const FACTOR: u64 = 0x5782_82fe_c769_bdd3;
+const FACTOR: u64 = 0xd5cd_21c5_10e8_4a3d;
 
 static COMPACT: [Name; 128] = {
     let mut letters = [Name::Other; 128];

@@ -1,4 +1,4 @@
-//! Headers that carry an address: From, To, Route and the like (RFC 3261 20.10, RFC 3325, RFC 3455, RFC 3892).
+//! Headers that carry an address: From, To, Route and the like (RFC 3261 20.10, RFC 3325, RFC 3455).
 
 use std::borrow::Cow;
 
@@ -154,8 +154,6 @@ address_headers! {
     ServiceRoute list: true,
     /// A proxy between registrar and user agent (RFC 3327).
     Path list: true,
-    /// Who referred (RFC 3892).
-    ReferredBy list: false,
     /// Whom to refer to (RFC 3515).
     ReferTo list: false,
 }

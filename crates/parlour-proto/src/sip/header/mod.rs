@@ -9,11 +9,12 @@ pub(crate) mod lex;
 mod methods;
 mod numbers;
 mod reliable;
+mod replaces;
 mod via;
 
 pub use self::address::{
     Address, From, PAssertedIdentity, PAssociatedUri, PCalledPartyId, PPreferredIdentity, Path, RecordRoute,
-    ReferTo, ReferredBy, Route, ServiceRoute, To,
+    ReferTo, Route, ServiceRoute, To,
 };
 pub use self::body::{ContentDisposition, ContentType, Subject};
 pub use self::challenge::{Challenge, ProxyAuthenticate, WwwAuthenticate};
@@ -23,6 +24,7 @@ pub use self::lex::{Param, Params};
 pub use self::methods::{Allow, MethodSet};
 pub use self::numbers::{ContentLength, Expires, MaxForwards, MinExpires, RetryAfter};
 pub use self::reliable::{RAck, RSeq};
+pub use self::replaces::{ContributionId, ReferredBy, Replaces, SessionReplaces, unescape};
 pub use self::via::Via;
 pub(crate) use self::via::take_host;
 
