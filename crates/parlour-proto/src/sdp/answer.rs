@@ -1,7 +1,7 @@
 //! The answer to an offer (RFC 3264 6, catalogue 3.5).
 
 use super::write::Lines;
-use super::{Capabilities, Judged, Local, Media, Session, Setup};
+use super::{Capabilities, Judged, Local, Media, Preconditions, Session, Setup};
 
 //= IM S-7
 //= IM D-30
@@ -31,6 +31,7 @@ fn accept(lines: &mut Lines, media: &Media, judged: &Judged, local: &Local, ours
     if let Some(mid) = &stream.mid {
         lines.attribute("mid", mid);
     }
+    Preconditions::of(media).write(lines);
 }
 
 // RFC 3264 6: a refused line keeps media, protocol and formats, and has port 0.

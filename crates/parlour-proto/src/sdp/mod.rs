@@ -5,6 +5,7 @@ mod answer;
 mod judge;
 mod offer;
 mod parse;
+mod precondition;
 mod setup;
 mod unfit;
 mod write;
@@ -14,8 +15,9 @@ pub mod fuzzing;
 
 pub use answer::answer;
 pub use judge::{Judged, Stream, Wrapping, judge};
-pub use offer::{Offered, capabilities, offer, read_answer};
+pub use offer::{Offered, capabilities, offer, offer_under, read_answer};
 pub use parse::{SdpFault, parse};
+pub use precondition::{Preconditions, precondition_failure};
 pub use setup::{Direction, Role, Setup};
 pub use unfit::{Refusal, Unfit};
 pub use write::Local;

@@ -8,7 +8,7 @@ use parlour_msrp::uri::MsrpUri;
 use super::judge::examine;
 use super::setup::offerer_role;
 use super::write::Lines;
-use super::{Capabilities, Local, Refusal, Role, Session, Setup, Stream, Unfit};
+use super::{Capabilities, Local, Preconditions, Refusal, Role, Session, Setup, Stream, Unfit};
 
 /// An offer of ours: keep it until the answer comes.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -27,6 +27,11 @@ pub struct Offered {
 //= IM D-13
 /// An offer of one message stream: for an INVITE, or for the 200 to an INVITE without a description.
 pub fn offer(local: &Local, ours: &Capabilities) -> Offered {
+    offer_under(local, ours, &Preconditions::default())
+}
+
+/// An offer under preconditions (RFC 3312 5.1).
+pub fn offer_under(local: &Local, ours: &Capabilities, preconditions: &Preconditions) -> Offered {
     // RFC 6135 4.2.2: actpass if we can be reached, else active; an offer is never passive.
     let (setup, role) = if ours.listens && ours.reachable {
         (Setup::Actpass, Role::Passive)
@@ -37,6 +42,7 @@ pub fn offer(local: &Local, ours: &Capabilities) -> Offered {
     let mut lines = Lines::new(local.address, local.session_id, local.version, std::iter::empty());
     lines.stream("message", "TCP/MSRP", &path, setup);
     lines.types(&ours.receivable, ours);
+    preconditions.write(&mut lines);
     Offered { octets: lines.finish(), setup, path, listed: ours.receivable.clone() }
 }
 
