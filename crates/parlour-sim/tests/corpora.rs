@@ -40,6 +40,11 @@ fn cpim() {
 }
 
 #[test]
+fn conference_info() {
+    replay("conference_info", parlour_proto::mime::fuzzing::conference_info);
+}
+
+#[test]
 fn msrp_stream() {
     replay("msrp_stream", parlour_msrp::fuzzing::fuzz_stream);
 }

@@ -1,5 +1,6 @@
 //! Bodies of fuzz targets.
 
+use super::conference_info::{self, Conference, State, Verdict};
 use super::cpim::{CpimFault, MAX_HEAD, parse};
 
 /// Reads whatever comes, whole and cut: a cut either says that more is needed or changes nothing.
@@ -17,5 +18,23 @@ pub fn cpim(data: &[u8]) {
     for cut in [data.len() / 3, data.len() / 2] {
         let part = parse(data.get(..cut).unwrap_or_default(), false);
         assert!(part == Err(CpimFault::NeedMore) || part == all);
+    }
+}
+
+/// Reads whatever comes as a conference document, merges it, and sees that the same one again changes nothing.
+///
+/// # Panics
+/// When one of our own invariants does not hold.
+pub fn conference_info(data: &[u8]) {
+    let Ok(document) = conference_info::parse(data) else { return };
+    let mut conference = Conference::default();
+    let first = conference.take(document.clone());
+    assert!(conference.users.len() <= conference_info::MOST_USERS);
+    assert!(conference.users.values().all(|user| user.state == State::Full));
+    match first {
+        Verdict::Merged | Verdict::Over => assert_eq!(conference.take(document), Verdict::Stale),
+        Verdict::Gap => assert_eq!(document.state, State::Partial),
+        Verdict::TooLarge => assert_eq!(conference, Conference::default()),
+        Verdict::Stale => panic!("nothing was known"),
     }
 }

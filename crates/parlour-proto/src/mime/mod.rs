@@ -1,6 +1,8 @@
 //! Bodies: what travels inside SIP and MSRP.
 
+pub mod conference_info;
 pub mod cpim;
+pub mod xml;
 
 #[doc(hidden)]
 pub mod fuzzing;
