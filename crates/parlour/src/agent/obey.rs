@@ -2,6 +2,7 @@
 
 use std::time::Instant;
 
+use parlour_proto::client::Load;
 use parlour_proto::io::{AccountId, SessionId};
 
 use super::{Agent, LEAVING, Told};
@@ -79,7 +80,7 @@ impl Agent {
         let parted = load.sessions + load.parting + load.registers == 0 && self.model.registered.is_empty();
         let settled = parted && self.pending == 0 && self.jobs.is_empty() && self.net.is_flushed();
         if !settled && Instant::now() >= until {
-            tracing::warn!(?load, "not everybody answered our goodbye within 5 s");
+            tracing::warn!("{}", left_open(&load, self.pending, self.net.is_flushed()));
             return true;
         }
         settled
@@ -103,5 +104,48 @@ impl Agent {
         number
             .map(AccountId)
             .ok_or_else(|| format!("{:?} is none of our addresses", address.unwrap_or_default()))
+    }
+}
+
+/// What was still open when we went, and what to do about it.
+fn left_open(load: &Load, unstored: usize, flushed: bool) -> String {
+    let byes = load.sessions.saturating_add(load.parting);
+    let mut open = Vec::new();
+    if byes > 0 {
+        open.push(format!("{byes} session(s) whose other side did not answer our BYE or CANCEL"));
+    }
+    if load.registers > 0 {
+        open.push(format!(
+            "{} registration(s) that the registrar did not confirm as removed",
+            load.registers
+        ));
+    }
+    if unstored > 0 {
+        open.push(format!("{unstored} octets that the store had not taken"));
+    }
+    if !flushed {
+        open.push("connections whose peer did not read our last words".to_owned());
+    }
+    let open =
+        if open.is_empty() { "registrations that were not removed".to_owned() } else { open.join(", ") };
+    format!(
+        "stopped waiting after {} s with these open: {open}. Nothing needs to be done: sessions end at the other side, \
+         and registrations expire, by themselves",
+        LEAVING.as_secs()
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_left_open_is_said_in_words() {
+        let load = Load { sessions: 1, parting: 1, registers: 1, ..Load::default() };
+        let said = left_open(&load, 7, true);
+        for part in ["2 session(s)", "1 registration(s)", "7 octets", "after 5 s", "expire"] {
+            assert!(said.contains(part), "{part}: {said}");
+        }
+        assert!(!said.contains("last words") && !said.contains("Load"), "{said}");
     }
 }
