@@ -380,6 +380,9 @@ impl Client {
     }
 
     fn closed(&mut self, flow: FlowId, why: CloseReason) {
+        if matches!(flow, FlowId::Udp { .. }) {
+            return self.core.datagram_failed(flow);
+        }
         if why == CloseReason::Connect && self.tried_elsewhere(flow) {
             return;
         }
@@ -490,7 +493,8 @@ impl Client {
     fn transaction_says(&mut self, output: TxOutput) {
         match output {
             TxOutput::Send { flow, bytes } => self.core.send(flow, bytes),
-            TxOutput::ClientTimeout { id } | TxOutput::ClientUnreachable { id } => self.core.no_response(id),
+            TxOutput::ClientTimeout { id } => self.core.no_response(id, "no answer came in time"),
+            TxOutput::ClientUnreachable { id } => self.core.no_response(id, "the way there is closed"),
             // RFC 3261 17.2.1: the transaction user is told, and an INVITE that was refused needs nothing more.
             TxOutput::ServerNoAck { .. } => {}
             TxOutput::ServerGone { id } => self.core.invite_gone(id),

@@ -94,7 +94,8 @@ pub enum Input<'a> {
     Received { flow: FlowId, bytes: &'a [u8] },
     /// The shell takes up to `room` octets on this stream; replaces what it said before.
     Writable { flow: FlowId, room: usize },
-    /// The stream is gone or could not be opened.
+    /// The stream is gone or could not be opened. Of a way for datagrams: the network did not take one, and would not
+    /// take the next one either.
     Closed { flow: FlowId, why: CloseReason },
     /// The answer to [`Output::Resolve`]: addresses in the order in which to try them; empty if there are none.
     Resolved { query: QueryId, addresses: &'a [IpAddr] },

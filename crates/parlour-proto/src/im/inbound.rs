@@ -112,12 +112,24 @@ impl Core {
         }
     }
 
+    /// A datagram could not leave. RFC 3261 18.4: whoever waits for an answer to it is told.
+    pub(crate) fn datagram_failed(&mut self, flow: FlowId) {
+        let waits = |(client, purpose): (&ClientId, &Purpose)| {
+            let waits = self.tx.flow(*client) == Some(flow) && !matches!(purpose, Purpose::Accepted(_));
+            waits.then_some(*client)
+        };
+        let waiting: Vec<ClientId> = self.requests.iter().filter_map(waits).collect();
+        for client in waiting {
+            self.tx.unreachable(self.now.instant, client);
+        }
+    }
+
     /// One of our requests got no final response: it timed out, or its flow is gone.
-    pub(crate) fn no_response(&mut self, client: ClientId) {
+    pub(crate) fn no_response(&mut self, client: ClientId, why: &str) {
         match self.requests.remove(&client) {
-            Some(Purpose::Invite(id)) => self.invite_unanswered(id),
+            Some(Purpose::Invite(id)) => self.invite_unanswered(id, why),
             Some(Purpose::Bye(id)) => self.bye_answered(id, None),
-            Some(Purpose::Register(id)) => self.register_unanswered(id),
+            Some(Purpose::Register(id)) => self.register_unanswered(id, why),
             Some(Purpose::Cancel | Purpose::Accepted(_)) | None => {}
         }
     }

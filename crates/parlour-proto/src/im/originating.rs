@@ -185,10 +185,10 @@ impl Core {
     }
 
     /// No final response came.
-    pub(crate) fn invite_unanswered(&mut self, id: SessionId) {
+    pub(crate) fn invite_unanswered(&mut self, id: SessionId, why: &str) {
         let Some(session) = self.sessions.take(id) else { return };
         let taken_back = matches!(&session.phase, Phase::Inviting(inviting) if inviting.cancelled);
-        let lost = Ended::Lost { why: "no answer came in time".into() };
+        let lost = Ended::Lost { why: why.to_owned() };
         self.end(session, if taken_back { Ended::Left } else { lost });
     }
 

@@ -321,11 +321,11 @@ impl Core {
     }
 
     /// No final response came to a REGISTER.
-    pub(crate) fn register_unanswered(&mut self, id: AccountId) {
+    pub(crate) fn register_unanswered(&mut self, id: AccountId, why: &str) {
         let awaited =
             self.account_mut(id).is_some_and(|account| std::mem::take(&mut account.registration.pending));
         if awaited {
-            self.register_failed(id, None, "the registrar does not answer".into(), None);
+            self.register_failed(id, None, format!("the registrar does not answer: {why}"), None);
         }
     }
 

@@ -1,8 +1,9 @@
 //! Invitations that a client sends.
 
+use parlour_proto::client::Client;
 use parlour_proto::config::Accept;
 use parlour_proto::event::{Ended, Progress, What};
-use parlour_proto::io::{AccountId, SessionId};
+use parlour_proto::io::{AccountId, CloseReason, FlowId, Input, SessionId};
 use parlour_sim::{Link, Loss, Mail, NodeId, Script, World, text};
 
 use crate::common::{BOB, config, finish, text as words};
@@ -180,4 +181,26 @@ fn two_clients_talk_over_bad_links() {
         world.act(alice, |alice, now| alice.leave(now, session)).expect("leave");
         finish(&mut world);
     }
+}
+
+#[test]
+fn an_invite_that_cannot_leave_fails_at_once() {
+    let mut world = World::new(1);
+    let (alice, bob) = (world.peer("alice"), world.client("bob", config(BOB)));
+    let invite = |bob: &mut Client, now| bob.invite(now, AccountId(0), "sip:alice@192.0.2.1", None);
+    world.act(bob, invite).expect("invite");
+    world.expect_request(alice, "INVITE");
+    let (there, elsewhere) = (world.address(alice, 5060), world.address(alice, 5070));
+    for (peer, lost) in [(elsewhere, 0), (there, 1)] {
+        let unsent = |bob: &mut Client, now| {
+            let flow = FlowId::Udp { socket: 0, peer };
+            bob.handle(now, Input::Closed { flow, why: CloseReason::Error });
+            Ok(())
+        };
+        world.act(bob, unsent).expect("no verb");
+        let told = world.client_at(bob).expect("bob is a client").told();
+        assert_eq!(told.filter(|what| matches!(what, What::Ended(Ended::Lost { .. }))).count(), lost);
+    }
+    world.expect_nothing_to(alice, 40_000);
+    finish(&mut world);
 }

@@ -152,7 +152,8 @@ impl Agent {
         let accounts: Vec<Arc<str>> =
             settings.proto.accounts.iter().map(|account| account.address.as_str().into()).collect();
         let registering: Vec<bool> = settings.proto.accounts.iter().map(|account| account.register).collect();
-        let (mut net, rung) = Net::new(Tls::new(settings.tls)?, tap);
+        let (mut net, rung) =
+            Net::new(Tls::new(settings.tls)?, settings.proto.limits.streams_per_source, tap);
         let heard = listen.iter().map(|at| net.listen(at)).collect::<Result<Vec<_>, _>>()?;
         let listening = heard
             .iter()

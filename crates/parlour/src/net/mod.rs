@@ -4,6 +4,7 @@ mod bell;
 mod certificate;
 pub(crate) mod dns;
 mod listen;
+mod quota;
 mod tcp;
 #[cfg(test)]
 mod tests;
@@ -22,6 +23,7 @@ pub(crate) use listen::{Listen, ListenFault, host_port, transport_prefix};
 
 use bell::Bells;
 use listen::Listener;
+use quota::Quota;
 use tcp::{Heard, Opened, Opening, Stream, Wire};
 use tls::Tls;
 use udp::Udp;
@@ -43,6 +45,9 @@ pub(crate) struct Net {
     udp: Vec<Udp>,
     listeners: Vec<Listener>,
     streams: BTreeMap<u64, Stream>,
+    quota: Quota,
+    /// Ways on which a datagram could not leave: to be told to the client.
+    unsent: Vec<FlowId>,
     /// The number of the next stream that is accepted; the client's own have the top bit set.
     next: u64,
     /// Streams with something to write, or room to tell.
@@ -58,7 +63,8 @@ pub(crate) struct Net {
 
 impl Net {
     /// No socket yet. The receiver tells whose turn it is: give each token to [`Net::hear`] or [`Net::go_on`].
-    pub(crate) fn new(tls: Tls, tap: Option<Tap>) -> (Net, Rung) {
+    /// `per_source` connections are accepted from one address at once.
+    pub(crate) fn new(tls: Tls, per_source: usize, tap: Option<Tap>) -> (Net, Rung) {
         let (bells, rung) = Bells::new();
         let net = Net {
             bells,
@@ -66,6 +72,8 @@ impl Net {
             udp: Vec::new(),
             listeners: Vec::new(),
             streams: BTreeMap::new(),
+            quota: Quota::new(per_source),
+            unsent: Vec::new(),
             next: 1,
             dirty: Vec::new(),
             resting: Vec::new(),
@@ -141,7 +149,8 @@ impl Net {
         match token {
             Token::Backlog(socket) => {
                 if let Some(udp) = self.udp.get_mut(usize::from(socket)) {
-                    udp.go_on();
+                    let unsent = &mut self.unsent;
+                    udp.go_on(|peer| unsent.push(FlowId::Udp { socket, peer }));
                 }
             }
             Token::Write(number) => self.dirty.push(number),
@@ -172,7 +181,9 @@ impl Net {
                 {
                     tap(Service::Sip, local, peer, &bytes);
                 }
-                udp.send(peer, bytes);
+                if !udp.send(peer, bytes) {
+                    self.unsent.push(flow);
+                }
             }
             FlowId::Stream(number) => {
                 let Some(stream) = self.streams.get_mut(&number) else { return };
@@ -222,6 +233,8 @@ impl Net {
 
     /// Writes what is queued, all streams one after the other; says what to tell the client.
     pub(crate) fn flush(&mut self, now: Instant, news: &mut Vec<Input<'static>>) {
+        let unsent = self.unsent.drain(..);
+        news.extend(unsent.map(|flow| Input::Closed { flow, why: CloseReason::Error }));
         let mut dirty = std::mem::take(&mut self.dirty);
         dirty.sort_unstable();
         dirty.dedup();
@@ -248,7 +261,7 @@ impl Net {
 
     /// Whether [`Net::flush`] has something to do.
     pub(crate) fn is_dirty(&self) -> bool {
-        !self.dirty.is_empty()
+        !self.dirty.is_empty() || !self.unsent.is_empty()
     }
 
     /// Whether all that was sent is with the kernel.
@@ -295,10 +308,14 @@ impl Net {
             match listener.accept() {
                 None => return,
                 Some(Ok((stream, peer))) => {
-                    tcp::tune(&stream);
-                    let opening = accepted(stream, peer, listener.acceptor.clone());
                     let flow = self.next;
                     self.next = self.next.saturating_add(1);
+                    if !self.quota.admit(flow, peer.ip().to_canonical()) {
+                        tracing::debug!(%peer, "closed: streams_per_source are open from this address");
+                        continue;
+                    }
+                    tcp::tune(&stream);
+                    let opening = accepted(stream, peer, listener.acceptor.clone());
                     self.insert(flow, service, Box::pin(opening));
                 }
                 Some(Err(error)) => {
@@ -320,6 +337,7 @@ impl Net {
 
     fn forget(&mut self, number: u64, why: CloseReason) -> Input<'static> {
         self.streams.remove(&number);
+        self.quota.release(number);
         self.ends.remove(&number);
         Input::Closed { flow: FlowId::Stream(number), why }
     }

@@ -19,7 +19,7 @@ fn local(input: &Input<'_>) -> SocketAddr {
 }
 
 fn net(files: tls::Files) -> (Net, Rung) {
-    Net::new(Tls::new(files).unwrap(), None)
+    Net::new(Tls::new(files).unwrap(), 512, None)
 }
 
 /// The next input as text, octets as they are; `None` when nothing comes for a while.
@@ -59,6 +59,38 @@ async fn datagrams_come_and_go() {
     net.send(FlowId::Udp { socket: 0, peer: peer.local_addr().unwrap() }, b"answer".to_vec());
     let mut buffer = [0; 16];
     assert_eq!(peer.recv(&mut buffer).unwrap(), 6);
+}
+
+#[tokio::test]
+async fn a_datagram_that_has_no_way_is_told() {
+    let (mut net, mut rung) = net(tls::Files::default());
+    net.listen(&at(Service::Sip, Transport::Udp)).unwrap();
+    // A socket on loopback reaches nobody else.
+    let flow = FlowId::Udp { socket: 0, peer: ([192, 0, 2, 1], 5060).into() };
+    net.send(flow, b"lost".to_vec());
+    let told = next(&mut net, &mut rung).await.unwrap();
+    assert!(told.contains("Closed") && told.contains("192.0.2.1"), "{told}");
+    assert_eq!(next(&mut net, &mut rung).await, None);
+}
+
+//= IM X-13 test
+#[tokio::test]
+async fn handshakes_count_against_what_one_address_may_have() {
+    let dir = tempfile::tempdir().unwrap();
+    let (mut net, mut rung) = Net::new(Tls::new(authority(dir.path(), "localhost")).unwrap(), 2, None);
+    let here = local(&net.listen(&at(Service::Sip, Transport::Tls)).unwrap());
+    let mut silent: Vec<StdStream> = (0..3).map(|_| StdStream::connect(here).unwrap()).collect();
+    assert_eq!(next(&mut net, &mut rung).await, None, "nobody shakes hands");
+    assert_eq!(net.streams.len(), 2);
+    let mut third = silent.pop().unwrap();
+    assert_eq!(third.read(&mut [0; 1]).unwrap(), 0, "it was closed");
+    // Who goes makes room.
+    silent.pop();
+    let closed = next(&mut net, &mut rung).await.unwrap();
+    assert!(closed.contains("Closed"), "{closed}");
+    let _fourth = StdStream::connect(here).unwrap();
+    assert_eq!(next(&mut net, &mut rung).await, None);
+    assert_eq!(net.streams.len(), 2);
 }
 
 #[tokio::test]

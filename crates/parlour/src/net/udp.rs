@@ -54,25 +54,35 @@ impl Udp {
         None
     }
 
-    pub(super) fn send(&mut self, peer: SocketAddr, bytes: Vec<u8>) {
-        if !self.backlog.is_empty() {
-            return self.wait(peer, bytes);
+    /// Sends a datagram, or keeps it for when the kernel has room. False if the kernel knows no way there.
+    pub(super) fn send(&mut self, peer: SocketAddr, bytes: Vec<u8>) -> bool {
+        let sent = if self.backlog.is_empty() { self.attempt(peer, &bytes) } else { Sent::NotYet };
+        if sent == Sent::NotYet {
+            self.wait(peer, bytes);
         }
-        match self.socket.try_send_to(&bytes, peer) {
-            Ok(_) => {}
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => self.wait(peer, bytes),
-            Err(error) => tracing::debug!(%peer, %error, "a datagram could not be sent"),
+        sent != Sent::Never
+    }
+
+    /// Sends what had to wait; tells the peers to whom the kernel knows no way.
+    pub(super) fn go_on(&mut self, mut lost: impl FnMut(SocketAddr)) {
+        while let Some((peer, bytes)) = self.backlog.front() {
+            match self.attempt(*peer, bytes) {
+                Sent::NotYet => return self.arm(),
+                Sent::Never => lost(*peer),
+                Sent::Done => {}
+            }
+            self.backlog.pop_front();
         }
     }
 
-    /// Sends what had to wait.
-    pub(super) fn go_on(&mut self) {
-        while let Some((peer, bytes)) = self.backlog.front() {
-            match self.socket.try_send_to(bytes, *peer) {
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return self.arm(),
-                Ok(_) | Err(_) => drop(self.backlog.pop_front()),
-            }
+    fn attempt(&self, peer: SocketAddr, bytes: &[u8]) -> Sent {
+        let Err(error) = self.socket.try_send_to(bytes, peer) else { return Sent::Done };
+        if error.kind() == io::ErrorKind::WouldBlock {
+            return Sent::NotYet;
         }
+        tracing::debug!(%peer, %error, "a datagram could not be sent");
+        // What passes by itself (a full device queue, say) is a loss like any other on UDP.
+        if is_fatal(error.kind()) { Sent::Never } else { Sent::Done }
     }
 
     fn wait(&mut self, peer: SocketAddr, bytes: Vec<u8>) {
@@ -88,4 +98,26 @@ impl Udp {
             self.writable.wake_by_ref();
         }
     }
+}
+
+/// What came of a datagram.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Sent {
+    Done,
+    NotYet,
+    Never,
+}
+
+/// Whether the same datagram would fail again (RFC 3261 18.4).
+fn is_fatal(kind: io::ErrorKind) -> bool {
+    use io::ErrorKind as K;
+    matches!(
+        kind,
+        K::NetworkUnreachable
+            | K::HostUnreachable
+            | K::NetworkDown
+            | K::AddrNotAvailable
+            | K::PermissionDenied
+            | K::InvalidInput
+    )
 }

@@ -85,7 +85,7 @@ pub enum TxOutput {
     Send { flow: FlowId, bytes: Vec<u8> },
     /// No response came in time (timers B and F): counts as a 408. The transaction is gone.
     ClientTimeout { id: ClientId },
-    /// The flow of the request is closed: counts as a 503. The transaction is gone.
+    /// The flow of the request is closed, or it could not leave: counts as a 503 (RFC 3261 18.4). The transaction is gone.
     ClientUnreachable { id: ClientId },
     /// No ACK came for a response 300-699 (timer H). The transaction is gone.
     ServerNoAck { id: ServerId },
@@ -183,6 +183,16 @@ impl Transactions {
     /// Whether a provisional response came and no final one: only then may a CANCEL be sent (RFC 3261 9.1).
     pub fn proceeding(&self, id: ClientId) -> bool {
         self.clients.proceeding(id)
+    }
+
+    /// The way of our request, for as long as its transaction lives.
+    pub fn flow(&self, id: ClientId) -> Option<FlowId> {
+        self.clients.flow(id)
+    }
+
+    /// A request of ours could not leave.
+    pub fn unreachable(&mut self, now: Instant, id: ClientId) {
+        self.clients.unreachable(&mut self.shared, now, id);
     }
 
     /// The octets of our request, for as long as it has no final response.

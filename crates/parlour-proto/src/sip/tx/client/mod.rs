@@ -121,6 +121,16 @@ impl Clients {
         self.step(shared, now, print, Event::Closed, None);
     }
 
+    pub(super) fn flow(&self, id: ClientId) -> Option<FlowId> {
+        self.find(id).map(|transaction| transaction.flow)
+    }
+
+    pub(super) fn unreachable(&mut self, shared: &mut Shared, now: Instant, id: ClientId) {
+        if self.find(id).is_some() {
+            self.close(shared, now, id.print);
+        }
+    }
+
     pub(super) fn forget(&mut self, shared: &mut Shared, id: ClientId) {
         if self.find(id).is_some() {
             self.remove(shared, id.print);
