@@ -39,7 +39,7 @@ pub struct Peer {
 pub enum Ended {
     /// We left.
     Left,
-    /// The peer left (BYE).
+    /// The peer left (BYE), or took the last stream away.
     PeerLeft,
     /// The caller gave up before we answered (CANCEL), or another device answered.
     Cancelled { elsewhere: bool },
@@ -98,8 +98,12 @@ pub enum What {
         /// The IM Session Identity: the Contact of the dialog-forming message, octet by octet (G-4).
         session_identity: String,
     },
-    /// The MSRP connection stands: messages flow.
+    /// The MSRP connection stands: messages flow. Told again when another connection has taken its place.
     Connected,
+    /// The peer takes no messages for now: what we say waits (D-54).
+    Held,
+    /// The peer takes messages again, and gets those that waited.
+    Resumed,
     /// A message came. It is acknowledged only after
     /// [`Client::stored`](crate::client::Client::stored) has said that it is durable.
     Message(Incoming),

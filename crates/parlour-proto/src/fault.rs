@@ -33,9 +33,13 @@ pub enum PeerFault {
     },
     /// Another INVITE of this dialog is not finished.
     InviteInProgress,
+    /// An offer crosses one of ours.
+    Glare,
+    /// An offer came before the last one was answered.
+    OfferUnanswered,
     /// No stream of the offer is acceptable.
     NotAcceptable(Refusal),
-    /// A later offer changes what we cannot change.
+    /// A later INVITE without an offer finds no stream that we could offer.
     Renegotiation,
     /// As many sessions as we take.
     SessionLimit,
@@ -82,8 +86,10 @@ impl PeerFault {
             Self::CallerPreferences(_) => (480, "Caller preferences exclude this device".into(), "R-43"),
             Self::CSeqOrder { .. } => (500, "CSeq out of order".into(), "X-8"),
             Self::InviteInProgress => (500, "Another INVITE is in progress".into(), "RFC 3261 14.2"),
+            Self::Glare => (491, "Request Pending".into(), "D-53"),
+            Self::OfferUnanswered => (500, "Another offer is not answered yet".into(), "RFC 3311 5.2"),
             Self::NotAcceptable(_) => (488, "Not Acceptable Here".into(), "S-1"),
-            Self::Renegotiation => (488, "Not Acceptable Here: the session cannot be changed".into(), "D-50"),
+            Self::Renegotiation => (488, "Not Acceptable Here: there is no stream to offer".into(), "D-50"),
             Self::SessionLimit => (486, "Busy Here".into(), "G-1a"),
             Self::InvitationLimit => (486, "Busy Here: too many invitations are waiting".into(), "R-6"),
             Self::Flood => (480, "Too many requests".into(), "X-10"),
@@ -95,9 +101,9 @@ impl PeerFault {
             Self::Sip(fault) => asked_for(fault, request, can),
             // RFC 3261 13.3.1.3: a 488 should carry a Warning that says why.
             Self::NotAcceptable(refusal) => vec![warning(refusal.warning, &refusal.text)],
-            Self::Renegotiation => vec![warning(399, "this session keeps the media that it was set up with")],
+            Self::Renegotiation => vec![warning(399, "this session has no stream that could be offered")],
             // RFC 3261 14.2: 0 to 10 s.
-            Self::CSeqOrder { .. } | Self::InviteInProgress => {
+            Self::CSeqOrder { .. } | Self::InviteInProgress | Self::OfferUnanswered => {
                 vec![(Name::RetryAfter, (retry_after % 11).to_string())]
             }
             Self::Flood | Self::Overload | Self::NoResources => {
@@ -108,6 +114,7 @@ impl PeerFault {
             | Self::TooManyHops
             | Self::Merged
             | Self::NoDialog
+            | Self::Glare
             | Self::CallerPreferences(_)
             | Self::SessionLimit
             | Self::InvitationLimit => Vec::new(),
@@ -134,6 +141,8 @@ impl PeerFault {
             Self::Merged
             | Self::NoDialog
             | Self::InviteInProgress
+            | Self::Glare
+            | Self::OfferUnanswered
             | Self::Renegotiation
             | Self::SessionLimit
             | Self::InvitationLimit

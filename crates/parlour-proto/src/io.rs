@@ -186,6 +186,8 @@ pub enum Why {
     Msrp,
     /// Leaving takes too long.
     Leave,
+    /// A session has no stream any more, and no offer brings one.
+    NoStream,
     /// Another deadline of an established session.
     Session,
 }

@@ -206,7 +206,8 @@ impl Checker {
         if load.transactions > self.limits.transactions || load.invitations > self.limits.pending {
             self.broken(Rule::Limits, format!("{load:?} at {} ms", now.as_millis()));
         }
-        if load.msrp_sessions > load.sessions {
+        // A changed path keeps the old MSRP session until the new one is bound.
+        if load.msrp_sessions > load.sessions.saturating_mul(2) {
             self.broken(
                 Rule::Empty,
                 format!("an MSRP session outlives its session: {load:?} at {} ms", now.as_millis()),

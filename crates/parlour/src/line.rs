@@ -152,6 +152,8 @@ fn event(happening: &Happening) -> Option<String> {
         What::Ringing => format!("{session}it rings"),
         What::Established { peer, .. } => format!("{session}in session with {}", who(peer)),
         What::Connected => format!("{session}connected: type what you want to say"),
+        What::Held => format!("{session}on hold: what you say waits"),
+        What::Resumed => format!("{session}off hold: what waited is sent"),
         What::Message(message) => {
             let at = json::seconds(happening.time);
             format!("{session}{at} {}: {}", who(&message.from), shown(message, happening.file.as_deref()))

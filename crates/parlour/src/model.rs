@@ -89,6 +89,8 @@ impl Model {
             | What::Ringing
             | What::Established { .. }
             | What::Connected
+            | What::Held
+            | What::Resumed
             | What::Message(_)
             | What::Receiving { .. }
             | What::Incomplete { .. }
@@ -130,6 +132,8 @@ impl Model {
             | What::RegistrationFailed { .. }
             | What::Unregistered
             | What::Ringing
+            | What::Held
+            | What::Resumed
             | What::Message(_)
             | What::Receiving { .. }
             | What::Incomplete { .. }

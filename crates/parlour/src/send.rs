@@ -112,6 +112,8 @@ async fn tell(controls: Controls, flags: Send) -> (u8, String) {
                 | What::Inviting { .. }
                 | What::Ringing
                 | What::Connected
+                | What::Held
+                | What::Resumed
                 | What::Message(_)
                 | What::Receiving { .. }
                 | What::Incomplete { .. }

@@ -181,6 +181,9 @@ impl Core {
         let queue = match &mut session.phase {
             Phase::Inviting(inviting) if !inviting.cancelled => &mut session.queue,
             Phase::Answered(answered) if answered.leave.is_none() => &mut session.queue,
+            Phase::Live(live) if live.talk.agreed.as_ref().is_some_and(|agreed| agreed.disabled) => {
+                &mut session.queue
+            }
             Phase::Live(_) => return self.say_now(id, message),
             other @ (Phase::Inviting(_) | Phase::Answered(_) | Phase::Invited(_) | Phase::Leaving(_)) => {
                 return Err(Misuse::WrongState { state: other.name(), verb: "say" });
@@ -221,6 +224,19 @@ impl Core {
         sent.map_err(|fault| Misuse::Unsendable(fault.to_string()))
     }
 
+    /// The same for a session that was taken out: what MSRP makes of it is heard when it is back.
+    pub(crate) fn say_in(&mut self, session: &Session, message: Say) {
+        let message_id = message.message_id.clone();
+        let sent = self.outgoing(session, message).and_then(|(msrp, outgoing)| {
+            let sent = self.msrp.send(self.now.instant, msrp, outgoing);
+            sent.map_err(|fault| Misuse::Unsendable(fault.to_string()))
+        });
+        if let Err(misuse) = sent {
+            let progress = Progress::Failed { why: misuse.to_string() };
+            self.tell(session.account, Some(session.id), What::Progress { message_id, progress });
+        }
+    }
+
     /// The message as the peer takes it (D-33, M-32).
     fn outgoing(
         &self,
@@ -230,10 +246,6 @@ impl Core {
         let Some(agreed) = session.phase.talk().and_then(|talk| talk.agreed.as_ref()) else {
             return Err(Misuse::WrongState { state: session.phase.name(), verb: "say" });
         };
-        //= IM D-34
-        if !agreed.stream.direction.sends() {
-            return Err(Misuse::Unsendable("the peer has put the session on hold".into()));
-        }
         let Say { message_id, content_type, body } = message;
         //= IM M-32
         //= IM D-33

@@ -7,10 +7,11 @@ use crate::im::flows::literal;
 use crate::im::session::{Answered, Live, Phase, Session};
 use crate::im::stamp::Reply;
 use crate::io::{FlowId, SessionId, Why};
-use crate::sip::dialog::{Dialog, DialogFault, DialogKey};
+use crate::sip::dialog::{DialogFault, DialogKey};
 use crate::sip::header::CSeq;
 use crate::sip::message::Message;
 use crate::sip::method::Method;
+use crate::sip::name::Name;
 use crate::sip::tx::ServerId;
 use crate::sip::uri::Uri;
 use crate::verb::Misuse;
@@ -54,9 +55,16 @@ impl Core {
                 DialogFault::NotThisDialog => PeerFault::NoDialog,
             })?;
         }
+        //= IM G-3
+        if let Some(remote) = session.phase.remote_mut()
+            && request.has(Name::Allow)
+        {
+            remote.allow = request.allow();
+        }
         match request.method() {
             Some(Method::Bye) => Ok(self.bye_came(flow, server, request, session)),
             Some(Method::Invite) => self.reinvited(flow, server, request, session).map(|()| None),
+            Some(Method::Update) => self.updated(flow, server, request, session).map(|()| None),
             _ => {
                 self.options(flow, server, request, session.account, true);
                 Ok(None)
@@ -117,12 +125,16 @@ impl Core {
             Phase::Live(mut live) => {
                 if live.reanswered.as_ref().is_some_and(|unacked| unacked.cseq == cseq) {
                     live.reanswered = None;
+                    let offered = live.reoffered.take();
                     session.phase = Phase::Live(live);
                     self.disarm(&mut session, Why::Resend2xx);
                     self.disarm(&mut session, Why::No2xxAck);
-                } else {
-                    session.phase = Phase::Live(live);
+                    return match offered {
+                        Some(offered) => self.reanswered(session, &offered, request.body()),
+                        None => self.sessions.put(session),
+                    };
                 }
+                session.phase = Phase::Live(live);
                 self.sessions.put(session);
             }
             other @ (Phase::Inviting(_) | Phase::Invited(_) | Phase::Answered(_) | Phase::Leaving(_)) => {
@@ -155,7 +167,7 @@ impl Core {
                 self.sessions.forget_msrp(own.msrp);
             }
         }
-        session.phase = Phase::Live(Box::new(Live { talk, reanswered: None, broken: None }));
+        session.phase = Phase::Live(Box::new(Live { talk, reanswered: None, reoffered: None, broken: None }));
         self.tell_established(&session);
         match (broken, leave) {
             (Some(why), _) => {
@@ -174,8 +186,12 @@ impl Core {
     }
 
     /// The session stands: what waited for that leaves.
-    pub(crate) fn stand(&mut self, session: Session) {
+    pub(crate) fn stand(&mut self, mut session: Session) {
         let id = session.id;
+        // An UPDATE may have come before the ACK.
+        if session.phase.agreed_mut().is_some_and(|agreed| agreed.disabled) {
+            return self.await_stream(session);
+        }
         self.sessions.put(session);
         self.pump_msrp();
         // One by one: should the media fail meanwhile, the rest is told of before the end.
@@ -189,6 +205,10 @@ impl Core {
         let what =
             What::Established { peer: session.peer.clone(), session_identity: identity.unwrap_or_default() };
         self.tell(session.account, Some(session.id), what);
+        let agreed = session.phase.talk().and_then(|talk| talk.agreed.as_ref());
+        if agreed.is_some_and(|agreed| !agreed.stream.direction.sends()) {
+            self.tell(session.account, Some(session.id), What::Held);
+        }
     }
 
     /// No ACK came within 64*T1: the session is agreed and over (RFC 3261 13.3.1.4).
@@ -198,7 +218,7 @@ impl Core {
         // An offer of ours that nobody answered has its MSRP session too.
         self.drop_media(&session);
         if let Phase::Answered(answered) = session.phase {
-            let live = Live { talk: answered.talk, reanswered: None, broken: None };
+            let live = Live { talk: answered.talk, reanswered: None, reoffered: None, broken: None };
             session.phase = Phase::Live(Box::new(live));
         }
         self.explain(session.account, Some(id), "RFC 3261 13.3.1.4", "left: no ACK for our 200 in 64*T1", "");
@@ -234,18 +254,6 @@ impl Core {
                 self.sessions.put(session);
                 Err(Misuse::WrongState { state, verb: "leave" })
             }
-        }
-    }
-}
-
-impl Phase {
-    fn dialog_mut(&mut self) -> Option<&mut Dialog> {
-        match self {
-            Phase::Inviting(_) => None,
-            Phase::Invited(invited) => Some(&mut invited.dialog),
-            Phase::Answered(answered) => Some(&mut answered.talk.dialog),
-            Phase::Live(live) => Some(&mut live.talk.dialog),
-            Phase::Leaving(leaving) => Some(&mut leaving.dialog),
         }
     }
 }

@@ -150,6 +150,7 @@ impl Core {
             Why::No2xxAck => self.never_acknowledged(id),
             Why::Leave => self.cancel_unanswered(id),
             Why::Session => self.media_lost(id),
+            Why::NoStream => self.nothing_left(id),
             Why::Trying
             | Why::Retransmit
             | Why::TransactionTimeout

@@ -22,6 +22,8 @@ const RECEIVABLE_WRAPPED: &str = "text/plain";
 pub(crate) struct OwnOffer {
     pub(crate) offered: Offered,
     pub(crate) msrp: parlour_msrp::SessionId,
+    /// Our end, as the offer tells it.
+    pub(crate) local: Local,
 }
 
 /// An agreed MSRP session.
@@ -33,6 +35,10 @@ pub(crate) struct Agreed {
     pub(crate) origin: sdp::Origin,
     /// Our last description.
     pub(crate) description: Box<[u8]>,
+    /// Our end, as it tells it.
+    pub(crate) local: Local,
+    /// Whether the stream was disabled and its MSRP session closed (D-55).
+    pub(crate) disabled: bool,
 }
 
 impl Agreed {
@@ -41,8 +47,9 @@ impl Agreed {
         stream: sdp::Stream,
         origin: sdp::Origin,
         description: &[u8],
+        local: Local,
     ) -> Self {
-        Agreed { msrp, stream, origin, description: description.into() }
+        Agreed { msrp, stream, origin, description: description.into(), local, disabled: false }
     }
 }
 
@@ -100,6 +107,7 @@ impl Core {
             ..self.spec(local, &stream.listed, stream.path.clone())
         };
         let msrp = self.msrp.open(self.now.instant, spec);
+        self.msrp.pause(self.now.instant, msrp, !stream.direction.sends());
         self.sessions.index_msrp(msrp, owner);
         msrp
     }
@@ -112,14 +120,16 @@ impl Core {
         let spec = self.spec(&offered.path, &offered.listed, nobody);
         let msrp = self.msrp.expect(self.now.instant, spec);
         self.sessions.index_msrp(msrp, owner);
-        Some(OwnOffer { offered, msrp })
+        let local = local.settled(offered.path.clone());
+        Some(OwnOffer { offered, msrp, local })
     }
 
     /// The answer to an offer of ours is here.
     pub(crate) fn agree(&mut self, own: &OwnOffer, stream: sdp::Stream, origin: sdp::Origin) -> Agreed {
         let (peer, largest) = (stream.path.clone(), stream.max_size);
         self.msrp.agree(self.now.instant, own.msrp, peer, role(&stream), largest);
-        Agreed::new(own.msrp, stream, origin, &own.offered.octets)
+        self.msrp.pause(self.now.instant, own.msrp, !stream.direction.sends());
+        Agreed::new(own.msrp, stream, origin, &own.offered.octets, own.local.clone())
     }
 
     fn spec(&self, local: &MsrpUri, listed: &AcceptTypes, peer: MsrpPath) -> SessionSpec {
@@ -239,7 +249,7 @@ impl Core {
     }
 }
 
-fn role(stream: &sdp::Stream) -> parlour_msrp::Role {
+pub(crate) fn role(stream: &sdp::Stream) -> parlour_msrp::Role {
     match stream.role {
         sdp::Role::Active => parlour_msrp::Role::Active,
         sdp::Role::Passive => parlour_msrp::Role::Passive,

@@ -261,7 +261,7 @@ impl Core {
             self.sessions.forget_msrp(own.msrp);
         }
         let talk = Talk { dialog, remote, agreed };
-        session.phase = Phase::Live(Box::new(Live { talk, reanswered: None, broken: None }));
+        session.phase = Phase::Live(Box::new(Live { talk, reanswered: None, reoffered: None, broken: None }));
         if cancelled {
             return self.bye(session, Ended::Left);
         }

@@ -1,18 +1,31 @@
-//! Later offers: what a peer wants to change of a session that stands.
+//! Later offers: what a peer changes of a session that stands (RFC 3261 14.2, RFC 3264 8, RFC 3311).
+//!
+//! Nothing here asks the user, so an UPDATE is always answered at once and never needs the 504 of RFC 3311 5.2.
 
+use std::time::Duration;
+
+use parlour_msrp::Outgoing;
+
+use crate::event::{Ended, What};
 use crate::fault::PeerFault;
 use crate::im::Core;
+use crate::im::media::{Agreed, role};
 use crate::im::session::{Phase, Session, Unacked};
 use crate::im::stamp::Reply;
-use crate::io::FlowId;
-use crate::sdp;
+use crate::io::{FlowId, SessionId, Why};
+use crate::sdp::{self, Local, Offered};
+use crate::sip::door::dialog_contact;
 use crate::sip::header::CSeq;
 use crate::sip::message::Message;
 use crate::sip::name::Name;
 use crate::sip::tx::{ServerId, T1};
+use crate::verb::Say;
+
+/// How long a session may be without a stream before we leave it.
+const NO_STREAM: Duration = Duration::from_secs(2);
 
 impl Core {
-    /// A second INVITE of the dialog: a refresh gets the same answer, a change is refused, and the session lives.
+    /// A second INVITE of the dialog.
     //= IM D-50
     pub(crate) fn reinvited(
         &mut self,
@@ -21,34 +34,309 @@ impl Core {
         request: &Message<'_>,
         session: &mut Session,
     ) -> Result<(), PeerFault> {
-        let Phase::Live(live) = &mut session.phase else { return Err(PeerFault::InviteInProgress) };
-        if live.reanswered.is_some() {
-            return Err(PeerFault::InviteInProgress);
+        readable_target(request)?;
+        //= IM D-53
+        // RFC 3261 14.2: an INVITE that meets one of ours, or an offer of ours, has to wait.
+        if session.phase.offer_outstanding() {
+            return Err(PeerFault::Glare);
         }
-        let Some(agreed) = &live.talk.agreed else { return Err(PeerFault::Renegotiation) };
-        if !request.body().is_empty() {
-            let offer = sdp::parse(request.body()).map_err(|fault| PeerFault::Sdp(fault.to_string()))?;
-            if offer.origin != agreed.origin {
-                return Err(PeerFault::Renegotiation);
+        match &session.phase {
+            Phase::Live(live) if live.reanswered.is_none() => {}
+            // RFC 3261 15.1.1: with our BYE the session is over.
+            Phase::Leaving(_) => return Err(PeerFault::NoDialog),
+            Phase::Inviting(_) | Phase::Invited(_) | Phase::Answered(_) | Phase::Live(_) => {
+                return Err(PeerFault::InviteInProgress);
             }
         }
-        let description = agreed.description.clone();
-        live.talk.dialog.refresh_target(request)?;
-        //= IM G-3
-        if request.has(Name::Allow) {
-            live.talk.remote.allow = request.allow();
-        }
+        let (description, offered) = match request.body() {
+            [] => {
+                let offered = self.offer_again(flow, session)?;
+                (offered.octets.clone().into(), Some(offered))
+            }
+            offer => (self.answer_again(flow, session, offer)?, None),
+        };
+        let response = self.changed(flow, server, request, session, Some(&description))?;
         let cseq = request.one::<CSeq<'_>>()?.number;
-        let body = Some(("application/sdp", &*description));
-        let reply = Reply { status: 200, reason: "OK", body, ..Reply::default() };
-        let octets = self.response(request, flow, Some(session.account), &reply);
-        self.tx.respond(self.now.instant, server, 200, octets.clone());
-        let unacked = Unacked { server, cseq, response: octets.into_boxed_slice(), interval: T1 };
         if let Phase::Live(live) = &mut session.phase {
-            live.reanswered = Some(unacked);
+            live.reanswered = Some(Unacked { server, cseq, response, interval: T1 });
+            live.reoffered = offered;
         }
         self.await_ack(session);
         Ok(())
+    }
+
+    /// An UPDATE, with or without an offer, in a confirmed or an early dialog.
+    //= IM D-50
+    pub(crate) fn updated(
+        &mut self,
+        flow: FlowId,
+        server: ServerId,
+        request: &Message<'_>,
+        session: &mut Session,
+    ) -> Result<(), PeerFault> {
+        readable_target(request)?;
+        let description = match (request.body(), &session.phase) {
+            (_, Phase::Leaving(_)) => return Err(PeerFault::NoDialog),
+            // It only refreshes the target.
+            ([], _) => None,
+            // RFC 3311 5.2: our own offer has no answer yet.
+            //= IM D-53
+            (_, phase) if phase.offer_outstanding() => return Err(PeerFault::Glare),
+            // RFC 3311 5.2: the offer of the INVITE has no answer yet.
+            (_, Phase::Invited(_) | Phase::Inviting(_)) => return Err(PeerFault::OfferUnanswered),
+            (offer, Phase::Answered(_) | Phase::Live(_)) => Some(self.answer_again(flow, session, offer)?),
+        };
+        self.changed(flow, server, request, session, description.as_deref())?;
+        Ok(())
+    }
+
+    /// The 2xx to a request that was carried out, and only now its new remote target (RFC 6141 4.3).
+    fn changed(
+        &mut self,
+        flow: FlowId,
+        server: ServerId,
+        request: &Message<'_>,
+        session: &mut Session,
+        description: Option<&[u8]>,
+    ) -> Result<Box<[u8]>, PeerFault> {
+        if let Some(dialog) = session.phase.dialog_mut() {
+            dialog.refresh_target(request)?;
+        }
+        // What session timers add goes here.
+        let rows: Vec<(Name, String)> = Vec::new();
+        let body = description.map(|description| ("application/sdp", description));
+        let reply = Reply { status: 200, reason: "OK", rows: &rows, body, ..Reply::default() };
+        let octets = self.response(request, flow, Some(session.account), &reply);
+        self.tx.respond(self.now.instant, server, 200, octets.clone());
+        Ok(octets.into_boxed_slice())
+    }
+
+    /// Carries a later offer out, and returns our answer. A refused one has changed nothing.
+    fn answer_again(
+        &mut self,
+        flow: FlowId,
+        session: &mut Session,
+        offer: &[u8],
+    ) -> Result<Box<[u8]>, PeerFault> {
+        let offer = sdp::parse(offer).map_err(|fault| PeerFault::Sdp(fault.to_string()))?;
+        let ours = self.capabilities(flow);
+        let agreed = session.phase.agreed_mut().ok_or(PeerFault::Renegotiation)?;
+        let stands = !agreed.disabled && self.msrp.is_open(agreed.msrp);
+        // RFC 4975 8.4: who changes nothing says the same o= line.
+        if offer.origin == agreed.origin && (stands || agreed.disabled) {
+            return Ok(agreed.description.clone());
+        }
+        let before = sdp::parse(&agreed.description).map_or(0, |own| own.media.len());
+        let standing = Some(&agreed.stream).filter(|_| !agreed.disabled);
+        let judged = sdp::judge_again(&offer, before, standing, &ours).map_err(PeerFault::NotAcceptable)?;
+        let Some(judged) = judged else {
+            let local = agreed.local.clone().revised();
+            let description = sdp::answer_disabled(&offer, &local);
+            agreed.said(offer.origin, &description, local);
+            self.disable(session);
+            return Ok(description.into());
+        };
+        //= IM D-51
+        let same = stands && sdp::same_path(&agreed.stream.path, &judged.stream.path);
+        let local = if same {
+            agreed.local.clone().revised()
+        } else {
+            let next = agreed.local.clone().revised();
+            //= IM X-22
+            if let Some(why) = self.aims_badly(flow, &judged.stream) {
+                let text = format!("we would not connect to the path: {why}");
+                return Err(PeerFault::NotAcceptable(sdp::Refusal { warning: 399, text, clause: "X-22" }));
+            }
+            self.other_end(flow, &next, judged.stream.role).ok_or(PeerFault::NoResources)?
+        };
+        let description = sdp::answer(&offer, &judged, &local, &ours);
+        if let Some(agreed) = session.phase.agreed_mut() {
+            agreed.said(offer.origin, &description, local);
+        }
+        if same {
+            self.revise(session, judged.stream);
+        } else {
+            self.move_media(session, judged.stream);
+        }
+        Ok(description.into())
+    }
+
+    /// Our offer for an INVITE without one: all as it is, and the peer free to choose again.
+    //= IM S-1a
+    fn offer_again(&mut self, flow: FlowId, session: &mut Session) -> Result<Offered, PeerFault> {
+        let ours = self.capabilities(flow);
+        let agreed = session.phase.agreed_mut().ok_or(PeerFault::Renegotiation)?;
+        if agreed.disabled || !self.msrp.is_open(agreed.msrp) {
+            return Err(PeerFault::Renegotiation);
+        }
+        let before = sdp::parse(&agreed.description).map_err(|_| PeerFault::Renegotiation)?;
+        agreed.local = agreed.local.clone().revised();
+        let offered = sdp::offer_again(&before, agreed.stream.line, &agreed.local, &ours);
+        agreed.description = offered.octets.clone().into();
+        Ok(offered)
+    }
+
+    /// The ACK that answers [`offer_again`](Self::offer_again).
+    pub(crate) fn reanswered(&mut self, mut session: Session, offered: &Offered, answer: &[u8]) {
+        let (account, id) = (session.account, Some(session.id));
+        if answer.is_empty() {
+            // The offer changed nothing of substance, so the session can go on without its answer.
+            let decision = "the media stay as they are: the ACK did not answer our offer";
+            self.explain(account, id, "RFC 6141 3.3", decision, "");
+            return self.sessions.put(session);
+        }
+        match self.read_again(&mut session, offered, answer) {
+            Ok(Some(stream)) if self.stays(&mut session, &stream) => self.revise(&mut session, stream),
+            Ok(Some(stream)) if self.may_aim(session.source, &stream) => self.rejoin(&mut session, stream),
+            Ok(None) => self.disable(&mut session),
+            Ok(Some(_)) => {
+                let why = "the answer makes us connect to where its sender is not";
+                return self.unanswerable(session, why.to_owned());
+            }
+            Err(why) => return self.unanswerable(session, why),
+        }
+        self.sessions.put(session);
+    }
+
+    fn read_again(
+        &mut self,
+        session: &mut Session,
+        offered: &Offered,
+        answer: &[u8],
+    ) -> Result<Option<sdp::Stream>, String> {
+        let ours = self.capabilities(session.flow);
+        let answer = sdp::parse(answer).map_err(|fault| fault.to_string())?;
+        let agreed = session.phase.agreed_mut().ok_or("nothing was agreed on")?;
+        let lines = sdp::parse(&agreed.description).map_or(1, |own| own.media.len());
+        let stream = sdp::read_answer_again(offered, agreed.stream.line, lines, &answer, &ours)
+            .map_err(|refusal| refusal.text)?;
+        agreed.origin = answer.origin;
+        Ok(stream)
+    }
+
+    /// RFC 3261 14.2 leaves us no other way to refuse an answer.
+    fn unanswerable(&mut self, session: Session, why: String) {
+        self.explain(session.account, Some(session.id), "S-1a", "left: the answer cannot be taken", &why);
+        self.bye(session, Ended::MediaFailed { why });
+    }
+
+    fn stays(&self, session: &mut Session, stream: &sdp::Stream) -> bool {
+        session.phase.agreed_mut().is_some_and(|agreed| {
+            self.msrp.is_open(agreed.msrp) && sdp::same_path(&agreed.stream.path, &stream.path)
+        })
+    }
+
+    /// The same path: the connection stays, whatever else has changed.
+    fn revise(&mut self, session: &mut Session, stream: sdp::Stream) {
+        let Some(agreed) = session.phase.agreed_mut() else { return };
+        self.msrp.revise(agreed.msrp, &stream.listed, stream.max_size);
+        self.agree_again(session, stream);
+    }
+
+    /// Another path: a new MSRP session takes the place of the old one as soon as it is bound.
+    //= IM D-51
+    fn move_media(&mut self, session: &mut Session, stream: sdp::Stream) {
+        let owner = (session.account, session.id);
+        let Some(agreed) = session.phase.agreed_mut() else { return };
+        let (old, path) = (agreed.msrp, agreed.local.path(stream.role).clone());
+        let new = self.open_media(owner, &path, &stream);
+        agreed.msrp = new;
+        let revived = std::mem::replace(&mut agreed.disabled, false) || !self.msrp.is_open(old);
+        if revived {
+            self.sessions.forget_msrp(old);
+        } else {
+            self.msrp.succeed(self.now.instant, old, new);
+        }
+        self.disarm(session, Why::NoStream);
+        if let Phase::Live(live) = &mut session.phase
+            && live.broken.take().is_some()
+        {
+            self.disarm(session, Why::Session);
+        }
+        self.agree_again(session, stream);
+        // What waited for a stream goes into the new MSRP session, which keeps it until it is bound.
+        if revived && matches!(session.phase, Phase::Live(_)) {
+            while let Some(message) = session.next_queued() {
+                self.say_in(session, message);
+            }
+        }
+    }
+
+    /// Another peer at our own path.
+    fn rejoin(&mut self, session: &mut Session, stream: sdp::Stream) {
+        let Some(agreed) = session.phase.agreed_mut() else { return };
+        let (peer, now) = (stream.path.clone(), self.now.instant);
+        self.msrp.rejoin(now, agreed.msrp, peer, role(&stream), stream.max_size);
+        self.revise(session, stream);
+    }
+
+    /// Our end on another path of our own.
+    fn other_end(&mut self, flow: FlowId, next: &Local, role: sdp::Role) -> Option<Local> {
+        let mut fresh = self.local_media(flow)?;
+        // RFC 3264 8: only the version in o= changes.
+        (fresh.session_id, fresh.version) = (next.session_id, next.version);
+        let path = fresh.path(role).clone();
+        Some(fresh.settled(path))
+    }
+
+    /// Notes what is agreed on now, and tells of hold.
+    //= IM D-54
+    fn agree_again(&mut self, session: &mut Session, stream: sdp::Stream) {
+        let (account, id) = (session.account, session.id);
+        let confirmed = matches!(session.phase, Phase::Live(_));
+        let Some(agreed) = session.phase.agreed_mut() else { return };
+        let (was, is) = (agreed.stream.direction.sends(), stream.direction.sends());
+        agreed.stream = stream;
+        //= IM D-34
+        // RFC 4975 8.9: only content stops; responses, REPORTs and SENDs without a body go on.
+        self.msrp.pause(self.now.instant, agreed.msrp, !is);
+        match (was, is) {
+            // Before the ACK nobody was told of a session; then hold is told with it.
+            (_, _) if !confirmed => {}
+            (true, false) => self.tell(account, Some(id), What::Held),
+            (false, true) => self.tell(account, Some(id), What::Resumed),
+            (true, true) | (false, false) => {}
+        }
+    }
+
+    /// The last stream is disabled: what was not acknowledged waits for another one, for a short while.
+    //= IM D-55
+    fn disable(&mut self, session: &mut Session) {
+        let now = self.now.instant;
+        if let Some(agreed) = session.phase.agreed_mut()
+            && !std::mem::replace(&mut agreed.disabled, true)
+        {
+            let msrp = agreed.msrp;
+            let unsent = self.msrp.withdraw(now, msrp);
+            session.queue.extend(unsent.into_iter().map(say_again));
+            self.msrp.close(now, msrp);
+            self.sessions.forget_msrp(msrp);
+            let decision =
+                "the MSRP session is closed: its stream has port 0; we leave unless another is offered";
+            self.explain(session.account, Some(session.id), "D-55", decision, "");
+        }
+        if let Phase::Live(live) = &mut session.phase {
+            live.broken = None;
+        }
+        self.disarm(session, Why::Session);
+        self.arm(session, Why::NoStream, now + NO_STREAM);
+    }
+
+    /// The session stands, and has no stream.
+    pub(crate) fn await_stream(&mut self, mut session: Session) {
+        self.arm(&mut session, Why::NoStream, self.now.instant + NO_STREAM);
+        self.sessions.put(session);
+    }
+
+    /// No other stream was offered.
+    pub(crate) fn nothing_left(&mut self, id: SessionId) {
+        let Some(mut session) = self.sessions.take(id) else { return };
+        session.timers.retain(|(reason, _)| *reason != Why::NoStream);
+        if matches!(session.phase, Phase::Live(_)) {
+            self.explain(session.account, Some(id), "D-55", "left: no stream was offered for 2 s", "");
+            return self.bye(session, Ended::PeerLeft);
+        }
+        self.sessions.put(session);
     }
 
     /// A changed path: the MSRP session that was agreed on before is closed.
@@ -59,4 +347,23 @@ impl Core {
         }
         self.sessions.forget_msrp(old);
     }
+}
+
+impl Agreed {
+    /// Notes what both sides have said last.
+    fn said(&mut self, origin: sdp::Origin, description: &[u8], local: Local) {
+        (self.origin, self.description, self.local) = (origin, description.into(), local);
+    }
+}
+
+/// RFC 3261 12.2.2: one without a Contact leaves the target as it is; one that cannot be read must change nothing.
+fn readable_target(request: &Message<'_>) -> Result<(), PeerFault> {
+    if request.has(Name::Contact) {
+        dialog_contact(request)?;
+    }
+    Ok(())
+}
+
+fn say_again(message: Outgoing) -> Say {
+    Say { message_id: message.message_id, content_type: message.content_type, body: message.body }
 }

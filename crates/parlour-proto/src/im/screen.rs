@@ -61,7 +61,7 @@ impl Core {
         }
         if inside {
             door::extensions(request, &can)?;
-            if request.method() == Some(Method::Invite) {
+            if matches!(request.method(), Some(Method::Invite | Method::Update)) {
                 door::content(request, &can)?;
             }
             return self.request_inside(flow, server, request);

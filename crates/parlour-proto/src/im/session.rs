@@ -142,6 +142,8 @@ pub(crate) struct Live {
     pub(crate) talk: Talk,
     /// The answer to a re-INVITE that was not acknowledged yet.
     pub(crate) reanswered: Option<Unacked>,
+    /// The offer in that answer, if the re-INVITE had none: its ACK brings the peer's answer.
+    pub(crate) reoffered: Option<sdp::Offered>,
     /// Why its media connection is gone, while the BYE that may follow is awaited.
     pub(crate) broken: Option<String>,
 }
@@ -194,6 +196,44 @@ impl Phase {
             Phase::Answered(answered) => Some(&answered.talk.dialog),
             Phase::Live(live) => Some(&live.talk.dialog),
             Phase::Leaving(leaving) => Some(&leaving.dialog),
+        }
+    }
+
+    pub(crate) fn dialog_mut(&mut self) -> Option<&mut Dialog> {
+        match self {
+            Phase::Inviting(_) => None,
+            Phase::Invited(invited) => Some(&mut invited.dialog),
+            Phase::Answered(answered) => Some(&mut answered.talk.dialog),
+            Phase::Live(live) => Some(&mut live.talk.dialog),
+            Phase::Leaving(leaving) => Some(&mut leaving.dialog),
+        }
+    }
+
+    /// What the peer's Contact and Allow told.
+    pub(crate) fn remote_mut(&mut self) -> Option<&mut Remote> {
+        match self {
+            Phase::Invited(invited) => Some(&mut invited.remote),
+            Phase::Answered(answered) => Some(&mut answered.talk.remote),
+            Phase::Live(live) => Some(&mut live.talk.remote),
+            Phase::Inviting(_) | Phase::Leaving(_) => None,
+        }
+    }
+
+    /// Whether an offer or an INVITE of ours waits for its answer: an offer of the peer crosses it (RFC 3261 14.2).
+    pub(crate) fn offer_outstanding(&self) -> bool {
+        match self {
+            Phase::Answered(answered) => answered.own.is_some(),
+            Phase::Live(live) => live.reoffered.is_some(),
+            Phase::Inviting(_) | Phase::Invited(_) | Phase::Leaving(_) => false,
+        }
+    }
+
+    /// What is agreed on, once it is.
+    pub(crate) fn agreed_mut(&mut self) -> Option<&mut Agreed> {
+        match self {
+            Phase::Answered(answered) => answered.talk.agreed.as_mut(),
+            Phase::Live(live) => live.talk.agreed.as_mut(),
+            Phase::Inviting(_) | Phase::Invited(_) | Phase::Leaving(_) => None,
         }
     }
 

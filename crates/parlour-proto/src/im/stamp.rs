@@ -12,11 +12,11 @@ use crate::sip::tx::{cancel_for, reply_via};
 use crate::sip::write::Writer;
 
 /// The methods that we really take (G-7).
-pub(crate) const ALLOW: &str = "INVITE, ACK, CANCEL, BYE, OPTIONS";
+pub(crate) const ALLOW: &str = "INVITE, ACK, CANCEL, BYE, OPTIONS, UPDATE";
 
 /// The methods that [`ALLOW`] lists.
-pub(crate) const ALLOWED: [Method; 5] =
-    [Method::Invite, Method::Ack, Method::Cancel, Method::Bye, Method::Options];
+pub(crate) const ALLOWED: [Method; 6] =
+    [Method::Invite, Method::Ack, Method::Cancel, Method::Bye, Method::Options, Method::Update];
 
 /// The enabler token of the release version.
 const ENABLER: &str = "IM-client/OMA1.0";
@@ -61,7 +61,9 @@ impl Core {
         out.to_with_tag(request, reply.tag);
         out.copy(request, Name::CallId).copy(request, Name::CSeq);
         let options = request.method() == Some(Method::Options) && reply.status == 200;
-        if makes_dialog || options {
+        // RFC 3311 4: the 2xx to an UPDATE bears a Contact, as that to an INVITE does.
+        let updated = request.method() == Some(Method::Update) && (200..300).contains(&reply.status);
+        if makes_dialog || options || updated {
             self.contact(&mut out, flow, account, wants_sips(request));
         }
         //= IM G-6

@@ -14,7 +14,7 @@ use crate::io::{AccountId, FlowId, SessionId, Why};
 use crate::sdp;
 use crate::sip::dialog::Dialog;
 use crate::sip::door::dialog_contact;
-use crate::sip::header::Expires;
+use crate::sip::header::{CSeq, Expires};
 use crate::sip::message::Message;
 use crate::sip::name::Name;
 use crate::sip::tx::{ServerId, T1, T2};
@@ -234,7 +234,9 @@ impl Core {
         let Settled { agreed, own, description } =
             self.settle((session.account, id), session.flow, offer, &local);
         let talk = Talk { dialog, remote, agreed };
-        let cseq = talk.dialog.remote_cseq().unwrap_or(0);
+        // Other requests of the dialog may have come since: the ACK has the number of its INVITE.
+        let cseq = self.tx.kept(invite).and_then(|kept| kept.message().one::<CSeq<'_>>().ok());
+        let cseq = cseq.map_or(0, |cseq| cseq.number);
         let unacked = Unacked { server: invite, cseq, response: Box::default(), interval: T1 };
         let answered = Answered { talk, unacked, own, leave: None };
         session.phase = Phase::Answered(Box::new(answered));
@@ -267,8 +269,10 @@ impl Core {
                 let description = sdp::answer(&offer, &judged, local, &self.capabilities(flow));
                 let stream = judged.stream;
                 // S-8: the passive side listens before its 200 leaves.
-                let msrp = self.open_media(owner, local.path(stream.role), &stream);
-                let agreed = Agreed::new(msrp, stream, offer.origin, &description);
+                let path = local.path(stream.role).clone();
+                let msrp = self.open_media(owner, &path, &stream);
+                let local = local.clone().settled(path);
+                let agreed = Agreed::new(msrp, stream, offer.origin, &description, local);
                 Settled { agreed: Some(agreed), own: None, description }
             }
             //= IM D-13

@@ -35,7 +35,7 @@ fn accept(lines: &mut Lines, media: &Media, judged: &Judged, local: &Local, ours
 }
 
 // RFC 3264 6: a refused line keeps media, protocol and formats, and has port 0.
-fn reject(lines: &mut Lines, media: &Media) {
+pub(super) fn reject(lines: &mut Lines, media: &Media) {
     lines.media(&media.media, 0, &media.protocol, &media.formats);
     // RFC 5547 8.3: who refuses a file says which one.
     for name in ["file-selector", "file-transfer-id"] {

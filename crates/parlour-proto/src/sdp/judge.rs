@@ -7,7 +7,7 @@ use parlour_msrp::uri::MsrpPath;
 
 use super::setup::answer_role;
 use super::unfit::quote;
-use super::{Capabilities, Direction, Media, Refusal, Role, Session, Setup, Unfit};
+use super::{Capabilities, Connection, Direction, Media, Refusal, Role, Session, Setup, Unfit};
 
 /// The one container that we make.
 const CPIM: &str = "message/cpim";
@@ -121,6 +121,10 @@ pub(super) fn examine(
     address(session, media, ours)?;
     let path = path(media, ours, tls)?;
     let direction = Direction::of(session, media).reversed();
+    //= IM D-54
+    // RFC 3264 8.4: this address was how RFC 2543 put a peer on hold.
+    let held = connection(session, media).is_some_and(|connection| connection.address == "0.0.0.0");
+    let direction = if held { direction.without_sending() } else { direction };
     let (accepted, listed) = types(media, ours, direction)?;
     let role = match Setup::of(session, media) {
         Err(value) => return Err(Unfit::Setup(quote(value))),
@@ -153,9 +157,7 @@ fn protocol(media: &Media, ours: &Capabilities) -> Result<bool, Unfit> {
 
 /// The `c=` line is not where MSRP connects (RFC 4975 8.1), but it tells what the peer can reach.
 fn address(session: &Session, media: &Media, ours: &Capabilities) -> Result<(), Unfit> {
-    let Some(connection) = media.connection.as_ref().or(session.connection.as_ref()) else {
-        return Ok(());
-    };
+    let Some(connection) = connection(session, media) else { return Ok(()) };
     if !connection.net_type.eq_ignore_ascii_case("IN") {
         return Err(Unfit::Network(quote(&connection.net_type)));
     }
@@ -172,6 +174,11 @@ fn address(session: &Session, media: &Media, ours: &Capabilities) -> Result<(), 
         }
         Ok(_) | Err(_) => Ok(()),
     }
+}
+
+/// The `c=` line that is for a line.
+fn connection<'s>(session: &'s Session, media: &'s Media) -> Option<&'s Connection> {
+    media.connection.as_ref().or(session.connection.as_ref())
 }
 
 //= IM D-2

@@ -2,6 +2,7 @@
 //! judge it, answer it; make an offer, read the answer.
 
 mod answer;
+mod change;
 mod judge;
 mod offer;
 mod parse;
@@ -14,6 +15,7 @@ mod write;
 pub mod fuzzing;
 
 pub use answer::answer;
+pub use change::{answer_disabled, judge_again, offer_again, read_answer_again, same_path};
 pub use judge::{Judged, Stream, Wrapping, judge};
 pub use offer::{Offered, capabilities, offer, offer_under, read_answer};
 pub use parse::{SdpFault, parse};

@@ -125,6 +125,15 @@ impl Direction {
         }
     }
 
+    /// The same, but its author sends nothing.
+    #[must_use]
+    pub const fn without_sending(self) -> Self {
+        match self {
+            Direction::SendRecv | Direction::RecvOnly => Direction::RecvOnly,
+            Direction::SendOnly | Direction::Inactive => Direction::Inactive,
+        }
+    }
+
     /// Whether its author sends.
     pub const fn sends(self) -> bool {
         matches!(self, Direction::SendRecv | Direction::SendOnly)

@@ -53,8 +53,11 @@ pub enum Unfit {
     #[error("Only one message stream a session")]
     Surplus,
     /// An answer to our offer has another number of lines than the offer.
-    #[error("The answer has {0} m= lines, the offer had 1")]
+    #[error("The answer has {0} m= lines, not as many as the offer")]
     Lines(usize),
+    /// A later offer takes lines away.
+    #[error("The offer has {0} m= lines, and there were {1}")]
+    Fewer(usize, usize),
 }
 
 /// Why no line is acceptable: 488 with this Warning.
@@ -89,6 +92,7 @@ impl Unfit {
     const fn facts(&self) -> (u8, u16, &'static str) {
         match self {
             Unfit::Lines(_) => (0, 399, "D-30"),
+            Unfit::Fewer(..) => (0, 399, "D-55"),
             Unfit::NotMessage => (1, 304, "D-1"),
             Unfit::Disabled => (2, 399, "D-4"),
             Unfit::Protocol(_) => (3, 302, "D-1"),

@@ -45,6 +45,23 @@ impl Local {
         Ok(Local { address, session_id, version, listening, connecting })
     }
 
+    /// The same end of a session that stands: its path stays the same, whoever of the two is said to connect.
+    #[must_use]
+    pub fn settled(self, path: MsrpUri) -> Self {
+        Local { listening: path.clone(), connecting: path, ..self }
+    }
+
+    /// The same end in a description that says something new (RFC 3264 8).
+    #[must_use]
+    pub fn revised(self) -> Self {
+        Local { version: self.version.saturating_add(1), ..self }
+    }
+
+    /// Whether peers can connect to our path.
+    pub fn can_listen(&self) -> bool {
+        self.listening.port() != Some(DISCARD)
+    }
+
     //= IM D-12
     /// Our own MSRP URI as our description tells it for that role: the MSRP session goes by this one. The active side's has
     /// the discard port, the same as in its `m=` line (RFC 4975 8.1).

@@ -280,10 +280,10 @@ fn a_reinvite_with_the_same_origin_gets_the_same_answer() {
 
 //= IM D-50 test
 #[test]
-fn a_reinvite_that_changes_the_offer_gets_488_and_the_session_lives() {
+fn a_reinvite_that_cannot_be_taken_gets_488_and_the_session_lives() {
     let (mut call, media) = Call::connected();
     let rows = "Contact: <sip:192.0.2.1:5060>\r\n";
-    let offer = call.script.offer().replace("o=- 1 1", "o=- 1 2").replace("/session", "/changed");
+    let offer = call.script.offer().replace("o=- 1 1", "o=- 1 2").replace("TCP/MSRP", "TCP/FOO");
     let reinvite = call.script.next(&mut call.world, "INVITE", rows, &offer);
     call.send(reinvite);
     let refusal = call.status(488);

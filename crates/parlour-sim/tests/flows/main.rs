@@ -8,4 +8,5 @@ mod media;
 mod originating;
 mod policy;
 mod registration;
+mod renegotiate;
 mod world;

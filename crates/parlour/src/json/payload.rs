@@ -18,6 +18,8 @@ pub(crate) fn kind(what: &What) -> &'static str {
         What::Ringing => "ringing",
         What::Established { .. } => "established",
         What::Connected => "connected",
+        What::Held => "held",
+        What::Resumed => "resumed",
         What::Message(_) => "message",
         What::Receiving { .. } => "receiving",
         What::Incomplete { .. } => "incomplete",
@@ -36,7 +38,9 @@ pub(crate) fn payload(what: &What) -> String {
         What::RegistrationFailed { status, why, retry } => {
             Payload::RegistrationFailed { status: *status, why, retry: retry.map(|retry| retry.as_secs()) }
         }
-        What::Unregistered | What::Ringing | What::Connected => Payload::Nothing {},
+        What::Unregistered | What::Ringing | What::Connected | What::Held | What::Resumed => {
+            Payload::Nothing {}
+        }
         What::Invited { peer, subject, asked } => {
             Payload::Invited { peer: peer.into(), subject: subject.as_deref(), asked: *asked }
         }
