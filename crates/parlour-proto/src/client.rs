@@ -438,6 +438,7 @@ impl Client {
                 self.core.register_over(account, flow);
             }
             Errand::Bye(session) => self.core.bye_resolved(session, &hop, addresses),
+            Errand::Renew(session) => self.core.renewal_resolved(session, &hop, addresses),
             Errand::Connect(connection, session) => {
                 self.core.connect_to(connection, session, hop.port.unwrap_or(0), addresses);
                 self.core.pump_msrp();
@@ -454,6 +455,7 @@ impl Client {
                 Deadline::Account(id, why) => self.core.account_due(id, why),
                 Deadline::Flow(flow) => self.flow_due(flow),
                 Deadline::Accepted(client) => {
+                    self.core.tx.forget_client(client);
                     self.core.requests.remove(&client);
                 }
             }

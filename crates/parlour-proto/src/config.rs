@@ -34,6 +34,10 @@ pub struct Config {
     pub per_peer_limit: u32,
     /// How long an invitation waits for the user.
     pub ring_timeout: Duration,
+    /// The session interval that we ask for; zero asks for none (RFC 4028).
+    pub session_expires: Duration,
+    /// The shortest session interval that we take, 90 s or more (RFC 4028).
+    pub min_se: Duration,
     /// What declining means for the user's other devices.
     pub decline_scope: DeclineScope,
     /// What we answer to `setup:actpass` (D-10).
@@ -222,6 +226,8 @@ impl Default for Config {
             max_pending_invites: 10,
             per_peer_limit: 3,
             ring_timeout: Duration::from_secs(120),
+            session_expires: Duration::from_secs(1800),
+            min_se: Duration::from_secs(90),
             decline_scope: DeclineScope::default(),
             actpass_answer: ActpassAnswer::default(),
             sessmatch: Matching::default(),

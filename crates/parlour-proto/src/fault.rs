@@ -39,6 +39,11 @@ pub enum PeerFault {
     OfferUnanswered,
     /// No stream of the offer is acceptable.
     NotAcceptable(Refusal),
+    /// Session-Expires is below this many seconds.
+    IntervalTooSmall {
+        /// What Min-SE says.
+        least: u32,
+    },
     /// A later INVITE without an offer finds no stream that we could offer.
     Renegotiation,
     /// As many sessions as we take.
@@ -90,6 +95,7 @@ impl PeerFault {
             Self::OfferUnanswered => (500, "Another offer is not answered yet".into(), "RFC 3311 5.2"),
             Self::NotAcceptable(_) => (488, "Not Acceptable Here".into(), "S-1"),
             Self::Renegotiation => (488, "Not Acceptable Here: there is no stream to offer".into(), "D-50"),
+            Self::IntervalTooSmall { .. } => (422, "Session Interval Too Small".into(), "D-56"),
             Self::SessionLimit => (486, "Busy Here".into(), "G-1a"),
             Self::InvitationLimit => (486, "Busy Here: too many invitations are waiting".into(), "R-6"),
             Self::Flood => (480, "Too many requests".into(), "X-10"),
@@ -102,6 +108,8 @@ impl PeerFault {
             // RFC 3261 13.3.1.3: a 488 should carry a Warning that says why.
             Self::NotAcceptable(refusal) => vec![warning(refusal.warning, &refusal.text)],
             Self::Renegotiation => vec![warning(399, "this session has no stream that could be offered")],
+            // RFC 4028 9: a 422 must name the shortest interval.
+            Self::IntervalTooSmall { least } => vec![(Name::MinSe, least.to_string())],
             // RFC 3261 14.2: 0 to 10 s.
             Self::CSeqOrder { .. } | Self::InviteInProgress | Self::OfferUnanswered => {
                 vec![(Name::RetryAfter, (retry_after % 11).to_string())]
@@ -137,6 +145,10 @@ impl PeerFault {
             Self::NotAcceptable(refusal) => format!("warning {}: {}", refusal.warning, refusal.text),
             Self::NotFound | Self::TooManyHops => {
                 String::from_utf8_lossy(request.request_uri().unwrap_or_default()).into_owned()
+            }
+            Self::IntervalTooSmall { .. } => {
+                let row = request.rows(Name::SessionExpires).next().unwrap_or_default();
+                format!("Session-Expires: {}", String::from_utf8_lossy(row))
             }
             Self::Merged
             | Self::NoDialog

@@ -188,6 +188,12 @@ pub enum Why {
     Leave,
     /// A session has no stream any more, and no offer brings one.
     NoStream,
+    /// A request of ours inside a session is due: a refresh, the same once more, or the recovery of its media.
+    Refresh,
+    /// A request of ours inside a session has no final response.
+    Unanswered,
+    /// Nobody has refreshed the session (RFC 4028 10).
+    SessionExpires,
     /// Another deadline of an established session.
     Session,
 }

@@ -4,8 +4,8 @@ use parlour_proto::sip::door::{dialog_contact, door};
 use parlour_proto::sip::fault::Fault;
 use parlour_proto::sip::header::{
     AcceptContact, Allow, CSeq, CallId, Contact, ContentDisposition, ContentType, ContributionId, From,
-    Header, HeaderFault, MaxForwards, PAssertedIdentity, ProxyAuthenticate, ReferredBy, Replaces, RetryAfter,
-    Route, Subject, To, Via, WwwAuthenticate, unescape,
+    Header, HeaderFault, MaxForwards, MinSe, PAssertedIdentity, ProxyAuthenticate, ReferredBy, Refresher,
+    Replaces, RetryAfter, Route, SessionExpires, Subject, To, Via, WwwAuthenticate, unescape,
 };
 use parlour_proto::sip::message::{MAX_MESSAGE, MAX_ROW, MAX_ROWS, MAX_URI, MAX_VIA, Message, Start};
 use parlour_proto::sip::method::Method;
@@ -52,6 +52,30 @@ fn via() {
     ] {
         assert!(Via::parse(bad.as_bytes()).is_err(), "{bad}");
     }
+}
+
+#[test]
+fn session_timers() {
+    let timer = |value| {
+        let SessionExpires { seconds, refresher } = read(value);
+        (seconds, refresher)
+    };
+    assert_eq!(timer("1800"), (1800, None));
+    assert_eq!(timer(" 3600 ; REFRESHER = Uas;x=y"), (3600, Some(Refresher::Uas)));
+    assert_eq!(timer("0090;refresher=uac"), (90, Some(Refresher::Uac)));
+    assert_eq!(timer("99999999999999999999"), (u32::MAX, None), "it saturates");
+    for bad in
+        ["", "x", "-1", "+1", "1.5", "1 2", "1800;refresher=both", "1800;refresher", "1800;=", "1800,1800"]
+    {
+        assert!(SessionExpires::parse(bad.as_bytes()).is_err(), "{bad}");
+    }
+    assert_eq!((read::<MinSe>("90").0, read::<MinSe>("4294967296;x").0), (90, u32::MAX));
+    assert!(MinSe::parse(b"soon").is_err() && MinSe::parse(b"90 s").is_err());
+    let message = request("x: 60\r\n");
+    let message = Message::parse(&message).expect("a message");
+    assert_eq!(message.one::<SessionExpires>().expect("compact").seconds, 60);
+    let twice = request("x: 60\r\nSession-Expires: 60\r\n");
+    assert!(Message::parse(&twice).expect("a message").maybe::<SessionExpires>().is_err());
 }
 
 #[test]

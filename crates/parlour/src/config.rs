@@ -147,6 +147,11 @@ struct File {
     per_peer_limit: Option<NonZeroU32>,
     /// Seconds.
     ring_timeout: Option<NonZeroU32>,
+    /// Seconds; 0 asks for no timer.
+    session_expires: Option<u32>,
+    /// Seconds.
+    #[serde(default, deserialize_with = "maybe_min_se")]
+    min_se: Option<u32>,
     decline_scope: Option<FileDeclineScope>,
     actpass_answer: Option<FileActpass>,
     sessmatch: Option<FileSessmatch>,
@@ -269,6 +274,9 @@ impl File {
         set(&mut proto.max_pending_invites, self.max_pending_invites.map(NonZeroU32::get));
         set(&mut proto.per_peer_limit, self.per_peer_limit.map(NonZeroU32::get));
         set(&mut proto.ring_timeout, self.ring_timeout.map(seconds));
+        let whole = |seconds: u32| Duration::from_secs(seconds.into());
+        set(&mut proto.session_expires, self.session_expires.map(whole));
+        set(&mut proto.min_se, self.min_se.map(whole));
         let decline_scope = self.decline_scope.map(|scope| match scope {
             FileDeclineScope::AllDevices => DeclineScope::AllDevices,
             FileDeclineScope::ThisDevice => DeclineScope::ThisDevice,
@@ -402,6 +410,15 @@ fn maybe_proxy<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Prox
 
 fn maybe_msrp<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Listen>, D::Error> {
     Listen::msrp(&String::deserialize(deserializer)?).map(Some).map_err(serde::de::Error::custom)
+}
+
+/// RFC 4028 5: nothing below 90 s.
+fn maybe_min_se<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<u32>, D::Error> {
+    let seconds = u32::deserialize(deserializer)?;
+    if seconds < 90 {
+        return Err(serde::de::Error::custom(format!("{seconds} is below 90 seconds")));
+    }
+    Ok(Some(seconds))
 }
 
 #[cfg(test)]

@@ -67,6 +67,8 @@ pub(crate) enum Purpose {
     /// CANCEL, or BYE to a fork that nobody wants: nothing follows from its answer.
     Cancel,
     Bye(SessionId),
+    /// INVITE or UPDATE inside a session.
+    Renew(SessionId),
     Register(AccountId),
 }
 
@@ -96,6 +98,7 @@ pub(crate) enum Errand {
     Invite(SessionId),
     Register(AccountId),
     Bye(SessionId),
+    Renew(SessionId),
     /// An MSRP connection: the look-up is of the first URI of the peer's path.
     Connect(parlour_msrp::ConnectionId, parlour_msrp::SessionId),
 }
@@ -223,6 +226,7 @@ impl Core {
     pub(crate) fn forget(&mut self, mut session: Session) {
         self.disarm_all(&mut session);
         self.fail_queue(&mut session);
+        self.drop_renewal(&mut session);
         self.drop_media(&session);
         if let Some(dialog) = session.phase.dialog() {
             self.sessions.forget_dialog(dialog);

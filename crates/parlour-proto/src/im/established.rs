@@ -147,7 +147,8 @@ impl Core {
     /// Answered -> Live.
     //= IM S-11
     fn acknowledged(&mut self, mut session: Session, ack: &Message<'_>) {
-        self.disarm_all(&mut session);
+        self.disarm(&mut session, Why::Resend2xx);
+        self.disarm(&mut session, Why::No2xxAck);
         let Phase::Answered(answered) = session.phase else { return };
         let Answered { mut talk, own, leave, .. } = *answered;
         let mut broken = None;
@@ -167,7 +168,13 @@ impl Core {
                 self.sessions.forget_msrp(own.msrp);
             }
         }
-        session.phase = Phase::Live(Box::new(Live { talk, reanswered: None, reoffered: None, broken: None }));
+        session.phase = Phase::Live(Box::new(Live {
+            talk,
+            reanswered: None,
+            reoffered: None,
+            renewal: None,
+            broken: None,
+        }));
         self.tell_established(&session);
         match (broken, leave) {
             (Some(why), _) => {
@@ -218,7 +225,8 @@ impl Core {
         // An offer of ours that nobody answered has its MSRP session too.
         self.drop_media(&session);
         if let Phase::Answered(answered) = session.phase {
-            let live = Live { talk: answered.talk, reanswered: None, reoffered: None, broken: None };
+            let live =
+                Live { talk: answered.talk, reanswered: None, reoffered: None, renewal: None, broken: None };
             session.phase = Phase::Live(Box::new(live));
         }
         self.explain(session.account, Some(id), "RFC 3261 13.3.1.4", "left: no ACK for our 200 in 64*T1", "");

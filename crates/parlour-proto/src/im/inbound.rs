@@ -106,6 +106,7 @@ impl Core {
         match purpose {
             Purpose::Invite(id) => self.invite_answered(id, client, flow, response),
             Purpose::Accepted(accepted) => self.accepted_again(client, *accepted, response),
+            Purpose::Renew(id) => self.renewal_answered(id, client, flow, response),
             Purpose::Bye(id) if status >= 200 => self.bye_answered(id, Some(response)),
             Purpose::Register(id) if status >= 200 => self.register_answered(id, flow, response),
             Purpose::Bye(_) | Purpose::Register(_) | Purpose::Cancel => {}
@@ -128,6 +129,7 @@ impl Core {
     pub(crate) fn no_response(&mut self, client: ClientId, why: &str) {
         match self.requests.remove(&client) {
             Some(Purpose::Invite(id)) => self.invite_unanswered(id, why),
+            Some(Purpose::Renew(id)) => self.renewal_unanswered(id),
             Some(Purpose::Bye(id)) => self.bye_answered(id, None),
             Some(Purpose::Register(id)) => self.register_unanswered(id, why),
             Some(Purpose::Cancel | Purpose::Accepted(_)) | None => {}
@@ -149,6 +151,9 @@ impl Core {
             Why::Resend2xx => self.resend_2xx(id),
             Why::No2xxAck => self.never_acknowledged(id),
             Why::Leave => self.cancel_unanswered(id),
+            Why::Refresh => self.refresh_due(id),
+            Why::Unanswered => self.renewal_unanswered(id),
+            Why::SessionExpires => self.session_expired(id),
             Why::Session => self.media_lost(id),
             Why::NoStream => self.nothing_left(id),
             Why::Trying

@@ -31,6 +31,7 @@ impl Core {
     pub(crate) fn bye(&mut self, mut session: Session, ended: Ended) {
         self.disarm_all(&mut session);
         self.fail_queue(&mut session);
+        self.drop_renewal(&mut session);
         let msrp = session.phase.msrp();
         let dialog = match session.phase {
             Phase::Live(live) => live.talk.dialog,
@@ -97,15 +98,25 @@ impl Core {
     /// The name of the next hop was looked up.
     pub(crate) fn bye_resolved(&mut self, id: SessionId, hop: &Proxy, addresses: &[IpAddr]) {
         let Some(session) = self.sessions.take(id) else { return };
-        let may_reach = |address: &IpAddr| self.may_reach(session.source, hop, *address);
-        let allowed: Vec<IpAddr> = addresses.iter().copied().filter(may_reach).collect();
-        if allowed.is_empty() && !addresses.is_empty() {
-            return self.bye_unsent(session, FORBIDDEN);
-        }
-        match self.reach_at(hop, &allowed) {
+        match self.way_to(session.source, hop, addresses) {
             Ok(flow) => self.send_bye_over(session, flow),
             Err(why) => self.bye_unsent(session, &why),
         }
+    }
+
+    /// The flow to a next hop of a dialog whose name was looked up.
+    pub(crate) fn way_to(
+        &mut self,
+        source: Source,
+        hop: &Proxy,
+        addresses: &[IpAddr],
+    ) -> Result<FlowId, String> {
+        let may_reach = |address: &IpAddr| self.may_reach(source, hop, *address);
+        let allowed: Vec<IpAddr> = addresses.iter().copied().filter(may_reach).collect();
+        if allowed.is_empty() && !addresses.is_empty() {
+            return Err(FORBIDDEN.to_owned());
+        }
+        self.reach_at(hop, &allowed)
     }
 
     fn bye_unsent(&mut self, session: Session, why: &str) {

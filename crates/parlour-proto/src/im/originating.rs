@@ -10,6 +10,7 @@ use crate::im::flows::Source;
 use crate::im::leaving::NextHop;
 use crate::im::media::OwnOffer;
 use crate::im::session::{Call, Inviting, Live, Phase, Remote, Sent, Session, Talk};
+use crate::im::session_timer::SessionTimer;
 use crate::im::stamp::Draft;
 use crate::im::trust;
 use crate::io::{AccountId, FlowId, SessionId, Transport, Why};
@@ -29,6 +30,9 @@ const NOWHERE: FlowId = FlowId::Stream(0);
 
 /// RFC 3261 13.2.2.4 and 9.1: how long a 2xx may come again, and how long a cancelled INVITE may stay unanswered.
 const PATIENCE: Duration = Duration::from_secs(32);
+
+/// INVITEs that are sent again because a 422 said what would be right.
+const CORRECTIONS: u32 = 4;
 
 /// Further forks of an INVITE whose 2xx is answered: whoever sends more makes them up to have us send.
 const FORKS: usize = 16;
@@ -67,6 +71,7 @@ impl Core {
             ringing: false,
             cancelled: false,
             chain: Chain::default(),
+            asked: None,
         };
         let session = Session {
             id,
@@ -76,6 +81,7 @@ impl Core {
             source: self.source(NOWHERE),
             timers: Vec::new(),
             phase: Phase::Inviting(Box::new(inviting)),
+            timer: SessionTimer::default(),
             queue: Vec::new(),
         };
         self.sessions.put(session);
@@ -138,6 +144,9 @@ impl Core {
         let Phase::Inviting(inviting) = &mut session.phase else { return self.sessions.put(session) };
         inviting.call.cseq = inviting.call.cseq.saturating_add(1);
         inviting.proceeding = false;
+        let policy = self.timer_policy();
+        inviting.asked = session.timer.asks(policy, false);
+        let rows = [session.timer.request_rows(policy, false).as_slice(), rows].concat();
         let (Some(account), Some(own)) = (self.account(session.account), &inviting.own) else { return };
         let from = format!("{};tag={}", account.from(), inviting.call.tag);
         let to = format!("<{}>", inviting.call.uri);
@@ -152,7 +161,7 @@ impl Core {
             to: &to,
             call_id: &inviting.call.call_id,
             cseq: inviting.call.cseq,
-            rows,
+            rows: &rows,
             body: Some(("application/sdp", &own.offered.octets)),
         };
         let octets = self.request(&draft);
@@ -245,7 +254,9 @@ impl Core {
         let contact = response.values(Name::Contact).next().unwrap_or_default();
         let remote =
             Remote { session_identity: String::from_utf8_lossy(contact).into(), allow: response.allow() };
-        let Inviting { own, cancelled, .. } = *inviting;
+        let Inviting { own, cancelled, asked, .. } = *inviting;
+        // RFC 4028 7.4: in the dialog only what is heard in it counts.
+        session.timer = SessionTimer::default();
         self.sessions.index_dialog(&dialog, session.id);
         let (agreed, broken) = match &own {
             // RFC 3261 9.1: the CANCEL came too late, and nobody wants the media any more.
@@ -261,7 +272,13 @@ impl Core {
             self.sessions.forget_msrp(own.msrp);
         }
         let talk = Talk { dialog, remote, agreed };
-        session.phase = Phase::Live(Box::new(Live { talk, reanswered: None, reoffered: None, broken: None }));
+        session.phase = Phase::Live(Box::new(Live {
+            talk,
+            reanswered: None,
+            reoffered: None,
+            renewal: None,
+            broken: None,
+        }));
         if cancelled {
             return self.bye(session, Ended::Left);
         }
@@ -269,12 +286,13 @@ impl Core {
             self.explain(session.account, Some(session.id), "S-1", "left: the answer cannot be taken", &why);
             return self.bye(session, Ended::MediaFailed { why });
         }
+        self.timer_granted(&mut session, asked, response);
         self.tell_established(&session);
         self.stand(session);
     }
 
     /// Sends the ACK for a 2xx, and returns what a repeated one needs.
-    fn acknowledge(
+    pub(crate) fn acknowledge(
         &mut self,
         dialog: &Dialog,
         (made_on, source): (FlowId, Source),
@@ -339,6 +357,14 @@ impl Core {
                 self.credentials_for(session.account, &mut inviting.chain, Method::Invite, &uri, response)
         {
             return self.send_invite(session, &rows);
+        }
+        // RFC 4028 7.3: each further INVITE asks for more than the one before, so there cannot be many.
+        if status == 422 && inviting.call.cseq <= CORRECTIONS && session.timer.raise(inviting.asked, response)
+        {
+            let decision = "invited again: somebody on the way wants a longer session interval";
+            let input = format!("Min-SE: {}", session.timer.min_se.unwrap_or(0));
+            self.explain(session.account, Some(session.id), "D-56", decision, &input);
+            return self.send_invite(session, &[]);
         }
         let reason = reason_phrase(response);
         self.end(session, Ended::Refused { status, reason });

@@ -510,6 +510,30 @@ impl Core {
         uri: &str,
         response: &Message<'_>,
     ) -> Option<Vec<(Name, String)>> {
+        self.credentials(id, chain, method, uri, response, method == Method::Invite)
+    }
+
+    /// The same inside a dialog, where no proxy was named by the user.
+    pub(crate) fn credentials_inside(
+        &mut self,
+        id: AccountId,
+        chain: &mut Chain,
+        method: Method,
+        uri: &str,
+        response: &Message<'_>,
+    ) -> Option<Vec<(Name, String)>> {
+        self.credentials(id, chain, method, uri, response, false)
+    }
+
+    fn credentials(
+        &mut self,
+        id: AccountId,
+        chain: &mut Chain,
+        method: Method,
+        uri: &str,
+        response: &Message<'_>,
+        named: bool,
+    ) -> Option<Vec<(Name, String)>> {
         let account = self.accounts.get_mut(usize::try_from(id.0).ok()?)?;
         let credentials = account.credentials.as_ref()?;
         // whoever answers an INVITE or a BYE may be anybody, and names the realm for which he wants to crack a
@@ -522,7 +546,6 @@ impl Core {
         };
         let servers = response.list::<WwwAuthenticate<'_>>().flatten().all(|challenge| ours(&challenge.0));
         let proxies = response.list::<ProxyAuthenticate<'_>>().flatten().all(|challenge| ours(&challenge.0));
-        let named = method == Method::Invite;
         let safe = method == Method::Register || (servers && (proxies || named));
         if !safe {
             let input = "it is for a realm that is not ours: set `realm` if it is";

@@ -35,6 +35,7 @@ impl Core {
         session: &mut Session,
     ) -> Result<(), PeerFault> {
         readable_target(request)?;
+        self.interval_suits(request)?;
         //= IM D-53
         // RFC 3261 14.2: an INVITE that meets one of ours, or an offer of ours, has to wait.
         if session.phase.offer_outstanding() {
@@ -75,6 +76,7 @@ impl Core {
         session: &mut Session,
     ) -> Result<(), PeerFault> {
         readable_target(request)?;
+        self.interval_suits(request)?;
         let description = match (request.body(), &session.phase) {
             (_, Phase::Leaving(_)) => return Err(PeerFault::NoDialog),
             // It only refreshes the target.
@@ -102,8 +104,9 @@ impl Core {
         if let Some(dialog) = session.phase.dialog_mut() {
             dialog.refresh_target(request)?;
         }
-        // What session timers add goes here.
-        let rows: Vec<(Name, String)> = Vec::new();
+        // RFC 4028 3: before the 2xx to the INVITE there is no session whose timer could run.
+        let agreed = session.phase.talk().is_some();
+        let rows = if agreed { self.timer_rows(session, request) } else { Vec::new() };
         let body = description.map(|description| ("application/sdp", description));
         let reply = Reply { status: 200, reason: "OK", rows: &rows, body, ..Reply::default() };
         let octets = self.response(request, flow, Some(session.account), &reply);

@@ -2,7 +2,7 @@
 
 use crate::fault::PeerFault;
 use crate::im::Core;
-use crate::im::stamp::{ALLOWED, FEATURE, Reply};
+use crate::im::stamp::{ALLOWED, FEATURE, OPTIONS, Reply};
 use crate::io::{AccountId, FlowId};
 use crate::sip::door::{self, Abilities};
 use crate::sip::header::{AcceptContact, MaxForwards, MethodSet, RejectContact};
@@ -186,9 +186,9 @@ impl Core {
     }
 }
 
-/// What we take: no extension that may be required yet, and no body but session descriptions.
+/// What we take: few extensions, and no body but session descriptions.
 pub(crate) fn abilities() -> Abilities<'static> {
-    Abilities { methods: MethodSet::of(ALLOWED), options: &[], media_types: &["application/sdp"] }
+    Abilities { methods: MethodSet::of(ALLOWED), options: OPTIONS, media_types: &["application/sdp"] }
 }
 
 /// Whether the caller's preferences exclude the one feature that we register (RFC 3841 6 and 7.2.4).

@@ -11,6 +11,8 @@ use crate::config::Proxy;
 use crate::event::{Ended, Peer};
 use crate::im::flows::Source;
 use crate::im::media::{Agreed, OwnOffer};
+use crate::im::refresh::Renewal;
+use crate::im::session_timer::SessionTimer;
 use crate::io::{AccountId, FlowId, SessionId, Why};
 use crate::sdp;
 use crate::sip::dialog::{Dialog, DialogKey};
@@ -35,6 +37,7 @@ pub(crate) struct Session {
     /// Deadlines, at most one for each reason.
     pub(crate) timers: Vec<(Why, TimerId)>,
     pub(crate) phase: Phase,
+    pub(crate) timer: SessionTimer,
     /// Messages for as soon as the session stands; empty from then on.
     pub(crate) queue: Vec<Say>,
 }
@@ -95,6 +98,8 @@ pub(crate) struct Inviting {
     pub(crate) cancelled: bool,
     /// The challenges answered so far.
     pub(crate) chain: Chain,
+    /// The session interval that the last INVITE asked for, in seconds.
+    pub(crate) asked: Option<u32>,
 }
 
 /// What all INVITEs of one invitation share: a challenge is answered with a second one.
@@ -144,6 +149,8 @@ pub(crate) struct Live {
     pub(crate) reanswered: Option<Unacked>,
     /// The offer in that answer, if the re-INVITE had none: its ACK brings the peer's answer.
     pub(crate) reoffered: Option<sdp::Offered>,
+    /// Our own request inside the session that has no final response yet.
+    pub(crate) renewal: Option<Box<Renewal>>,
     /// Why its media connection is gone, while the BYE that may follow is awaited.
     pub(crate) broken: Option<String>,
 }
@@ -176,6 +183,10 @@ impl Session {
     /// Takes the first of the messages that wait.
     pub(crate) fn next_queued(&mut self) -> Option<Say> {
         (!self.queue.is_empty()).then(|| self.queue.remove(0))
+    }
+
+    pub(crate) fn is_armed(&self, why: Why) -> bool {
+        self.timers.iter().any(|(reason, _)| *reason == why)
     }
 }
 
@@ -223,7 +234,9 @@ impl Phase {
     pub(crate) fn offer_outstanding(&self) -> bool {
         match self {
             Phase::Answered(answered) => answered.own.is_some(),
-            Phase::Live(live) => live.reoffered.is_some(),
+            Phase::Live(live) => {
+                live.reoffered.is_some() || live.renewal.as_ref().is_some_and(|renewal| renewal.offers())
+            }
             Phase::Inviting(_) | Phase::Invited(_) | Phase::Leaving(_) => false,
         }
     }

@@ -2,6 +2,7 @@
 
 use crate::config::PreferredIdentity;
 use crate::im::Core;
+use crate::im::session_timer::TIMER;
 use crate::io::{AccountId, FlowId, Transport};
 use crate::sip::dialog::Dialog;
 use crate::sip::header::{Contact, RecordRoute};
@@ -17,6 +18,9 @@ pub(crate) const ALLOW: &str = "INVITE, ACK, CANCEL, BYE, OPTIONS, UPDATE";
 /// The methods that [`ALLOW`] lists.
 pub(crate) const ALLOWED: [Method; 6] =
     [Method::Invite, Method::Ack, Method::Cancel, Method::Bye, Method::Options, Method::Update];
+
+/// The extensions that we know, and tell as Supported.
+pub(crate) const OPTIONS: &[&str] = &[TIMER];
 
 /// The enabler token of the release version.
 const ENABLER: &str = "IM-client/OMA1.0";
@@ -73,7 +77,7 @@ impl Core {
         out.row(Name::Allow, ALLOW);
         //= IM G-7s
         if (invite || options) && (200..300).contains(&reply.status) {
-            out.row(Name::Supported, "");
+            out.row(Name::Supported, OPTIONS.join(", "));
             out.row(Name::Accept, "application/sdp");
         }
         if invite {
@@ -103,10 +107,33 @@ impl Core {
         out.finish(None)
     }
 
+    /// An INVITE or UPDATE inside a dialog, with its branch: it refreshes the remote target, so it bears our Contact
+    /// (RFC 3261 12.2.1.1, RFC 3311 5.1).
+    pub(crate) fn offer_in_dialog(
+        &mut self,
+        dialog: &mut Dialog,
+        method: Method,
+        flow: FlowId,
+        account: AccountId,
+        rows: &[(Name, String)],
+        body: Option<(&'static str, &[u8])>,
+    ) -> Vec<u8> {
+        let branch = self.branch();
+        let secure = dialog.is_secure();
+        let mut out = dialog.request(method, |out| self.via(out, flow, &branch));
+        self.contact(&mut out, flow, Some(account), secure);
+        self.common_rows(&mut out, flow, Some(account));
+        for (name, value) in rows {
+            out.row(*name, value);
+        }
+        out.finish(body)
+    }
+
     /// The CANCEL of a request of ours (RFC 3261 9.1): its Via is that of the request.
     pub(crate) fn cancel(&self, request: &Message<'_>) -> Vec<u8> {
         let mut out = cancel_for(request);
         out.fmt(Name::UserAgent, format_args!("{ENABLER} {}", self.config.vendor));
+        out.row(Name::Supported, OPTIONS.join(", "));
         out.finish(None)
     }
 
@@ -182,6 +209,8 @@ impl Core {
         //= IM R-21
         out.fmt(Name::UserAgent, format_args!("{ENABLER} {}", self.config.vendor));
         out.row(Name::Allow, ALLOW);
+        // RFC 4028 7.1: in each request but ACK.
+        out.row(Name::Supported, OPTIONS.join(", "));
         self.preferred_identity(out, flow, account);
     }
 

@@ -8,6 +8,7 @@ use crate::fault::PeerFault;
 use crate::im::Core;
 use crate::im::media::{Agreed, OwnOffer};
 use crate::im::session::{Answered, Invited, Phase, Remote, Session, Talk, Unacked};
+use crate::im::session_timer::SessionTimer;
 use crate::im::stamp::Reply;
 use crate::im::trust;
 use crate::io::{AccountId, FlowId, SessionId, Why};
@@ -36,6 +37,8 @@ impl Core {
         dialog_contact(request)?;
         let contact = request.values(Name::Contact).next().unwrap_or_default();
         let peer = trust::caller(request, self.trust(flow))?;
+        //= IM D-56
+        self.interval_suits(request)?;
         let offer = self.read_offer(flow, request)?;
         //= IM G-1
         self.room_to_ring(&peer.address)?;
@@ -60,6 +63,7 @@ impl Core {
             source: self.source(flow),
             timers: Vec::new(),
             phase: Phase::Invited(Box::new(invited)),
+            timer: SessionTimer::default(),
             queue: Vec::new(),
         };
         self.alert(session);
@@ -244,7 +248,9 @@ impl Core {
         //= IM S-8
         let tag = session.phase.dialog().map(|dialog| dialog.local_tag().to_owned()).unwrap_or_default();
         let body = Some(("application/sdp", description.as_slice()));
-        let reply = Reply { status: 200, reason: "OK", tag: Some(&tag), body, ..Reply::default() };
+        let kept = self.tx.kept(invite).cloned();
+        let rows = kept.map(|kept| self.timer_rows(&mut session, &kept.message())).unwrap_or_default();
+        let reply = Reply { status: 200, reason: "OK", tag: Some(&tag), body, rows: &rows };
         let octets = self.answer_invite(&session, invite, &reply);
         if let Phase::Answered(answered) = &mut session.phase {
             answered.unacked.response = octets.into_boxed_slice();

@@ -7,6 +7,8 @@ mod hostile;
 mod media;
 mod originating;
 mod policy;
+mod refresh;
 mod registration;
 mod renegotiate;
+mod session_timer;
 mod world;

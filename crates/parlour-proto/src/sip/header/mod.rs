@@ -10,6 +10,7 @@ mod methods;
 mod numbers;
 mod reliable;
 mod replaces;
+mod session_expires;
 mod via;
 
 pub use self::address::{
@@ -25,6 +26,7 @@ pub use self::methods::{Allow, MethodSet};
 pub use self::numbers::{ContentLength, Expires, MaxForwards, MinExpires, RetryAfter};
 pub use self::reliable::{RAck, RSeq};
 pub use self::replaces::{ContributionId, ReferredBy, Replaces, SessionReplaces, unescape};
+pub use self::session_expires::{MinSe, Refresher, SessionExpires};
 pub use self::via::Via;
 pub(crate) use self::via::take_host;
 

@@ -1,0 +1,333 @@
+//! Our own requests inside a session: UPDATE, or INVITE with the description that stands, refreshes it (RFC 4028 10).
+
+use std::net::IpAddr;
+use std::time::Duration;
+
+use crate::config::Proxy;
+use crate::event::Ended;
+use crate::im::Core;
+use crate::im::core::{Accepted, Deadline, Errand, Purpose};
+use crate::im::leaving::NextHop;
+use crate::im::session::{Live, Phase, Sent, Session};
+use crate::io::{FlowId, SessionId, Why};
+use crate::sip::dialog::{Dialog, Role};
+use crate::sip::digest::Chain;
+use crate::sip::header::{CSeq, MethodSet, RetryAfter};
+use crate::sip::message::Message;
+use crate::sip::method::Method;
+use crate::sip::name::Name;
+use crate::sip::tx::{ClientId, T1};
+
+/// How often one request is sent again at once because its refusal said what would be right.
+const CORRECTIONS: u8 = 3;
+
+/// A request of ours inside a session, until its final response.
+#[derive(Debug)]
+pub(crate) struct Renewal {
+    method: Method,
+    /// Its transaction and octets, once it has left.
+    sent: Option<Sent>,
+    /// The session interval that it asks for, in seconds.
+    asked: Option<u32>,
+    /// The challenges answered so far, and the rows that answer the last one.
+    chain: Chain,
+    credentials: Vec<(Name, String)>,
+    corrections: u8,
+}
+
+impl Renewal {
+    fn new(method: Method) -> Renewal {
+        Renewal {
+            method,
+            sent: None,
+            asked: None,
+            chain: Chain::default(),
+            credentials: Vec::new(),
+            corrections: 0,
+        }
+    }
+
+    /// Whether it makes an offer, which one of the peer would collide with.
+    pub(crate) fn offers(&self) -> bool {
+        self.method == Method::Invite
+    }
+}
+
+impl Core {
+    /// A request of ours inside a session is due.
+    pub(crate) fn refresh_due(&mut self, id: SessionId) {
+        let Some(mut session) = self.sessions.take(id) else { return };
+        session.timers.retain(|(reason, _)| *reason != Why::Refresh);
+        let Phase::Live(live) = &session.phase else { return self.sessions.put(session) };
+        if live.renewal.is_some() {
+            return self.sessions.put(session);
+        }
+        // RFC 3261 14.1: no INVITE while another one of the dialog is not finished.
+        if live.reanswered.is_some() {
+            self.retry_after_glare(&mut session);
+            return self.sessions.put(session);
+        }
+        match refresh_method(&live.talk.remote.allow).filter(|_| live.talk.agreed.is_some()) {
+            Some(method) => self.renew(session, Renewal::new(method)),
+            None => {
+                let decision = "not refreshed: the other side takes neither UPDATE nor INVITE";
+                self.explain(session.account, Some(id), "G-3u", decision, "");
+                self.sessions.put(session);
+            }
+        }
+    }
+
+    /// Sends a request inside a session, as soon as its next hop is known.
+    fn renew(&mut self, mut session: Session, renewal: Renewal) {
+        let Phase::Live(live) = &mut session.phase else { return self.sessions.put(session) };
+        live.renewal = Some(Box::new(renewal));
+        match self.next_hop(&live.talk.dialog, session.flow, session.source) {
+            NextHop::Over(flow) => self.renew_over(session, flow),
+            NextHop::Named(hop) => {
+                self.look_up(Errand::Renew(session.id), hop);
+                self.sessions.put(session);
+            }
+            NextHop::Unreachable(why) => self.renewal_failed(session, why),
+        }
+    }
+
+    /// The name of the next hop was looked up.
+    pub(crate) fn renewal_resolved(&mut self, id: SessionId, hop: &Proxy, addresses: &[IpAddr]) {
+        let Some(session) = self.sessions.take(id) else { return };
+        match self.way_to(session.source, hop, addresses) {
+            Ok(flow) => self.renew_over(session, flow),
+            Err(why) => self.renewal_failed(session, &why),
+        }
+    }
+
+    fn renew_over(&mut self, mut session: Session, flow: FlowId) {
+        let policy = self.timer_policy();
+        let Phase::Live(live) = &mut session.phase else { return self.sessions.put(session) };
+        let Live { talk, renewal: Some(renewal), .. } = &mut **live else {
+            return self.sessions.put(session);
+        };
+        renewal.asked = session.timer.asks(policy, true);
+        let mut rows = session.timer.request_rows(policy, true);
+        rows.append(&mut renewal.credentials);
+        // RFC 4028 7.4: an UPDATE bears no offer, and an unchanged INVITE says so by the o= line that stands.
+        let body = talk.agreed.as_ref().filter(|_| renewal.method == Method::Invite);
+        let body = body.map(|agreed| ("application/sdp", &*agreed.description));
+        let octets =
+            self.offer_in_dialog(&mut talk.dialog, renewal.method, flow, session.account, &rows, body);
+        let Ok(request) = Message::parse(&octets).map(|message| message.keep()) else {
+            return self.renewal_failed(session, "it would be malformed");
+        };
+        let client = self.dispatch(flow, octets, Purpose::Renew(session.id));
+        renewal.sent = Some(Sent { client, request });
+        self.sessions.put(session);
+    }
+
+    /// A response to our request inside a session.
+    pub(crate) fn renewal_answered(
+        &mut self,
+        id: SessionId,
+        client: ClientId,
+        flow: FlowId,
+        response: &Message<'_>,
+    ) {
+        let Some(mut session) = self.sessions.take(id) else { return };
+        let status = response.status().unwrap_or(0);
+        let awaited = match &mut session.phase {
+            Phase::Live(live) => live.renewal.take_if(|renewal| renewal.is_sent_as(client)),
+            Phase::Leaving(leaving) => {
+                if (200..300).contains(&status) {
+                    acknowledge_in_passing(self, &leaving.dialog, flow, response);
+                }
+                None
+            }
+            Phase::Inviting(_) | Phase::Invited(_) | Phase::Answered(_) => None,
+        };
+        match (awaited, status) {
+            (None, _) => self.sessions.put(session),
+            (Some(renewal), 100..200) => {
+                if let Phase::Live(live) = &mut session.phase {
+                    live.renewal = Some(renewal);
+                }
+                // No timer of the transaction ends it any more.
+                if !session.is_armed(Why::Unanswered) {
+                    self.arm(&mut session, Why::Unanswered, self.now.instant + T1 * 64);
+                }
+                self.sessions.put(session);
+            }
+            (Some(renewal), 200..300) => self.renewed(session, *renewal, client, response),
+            (Some(renewal), _) => self.renewal_refused(session, *renewal, status, response),
+        }
+    }
+
+    /// No final response came.
+    pub(crate) fn renewal_unanswered(&mut self, id: SessionId) {
+        let Some(session) = self.sessions.take(id) else { return };
+        if !matches!(&session.phase, Phase::Live(live) if live.renewal.is_some()) {
+            return self.sessions.put(session);
+        }
+        // RFC 3261 12.2.1.2: no answer at all ends the dialog.
+        self.dialog_lost(session, "the other side does not answer", "no final response to our request");
+    }
+
+    fn renewed(&mut self, mut session: Session, renewal: Renewal, client: ClientId, response: &Message<'_>) {
+        self.disarm(&mut session, Why::Unanswered);
+        let way = (session.flow, session.source);
+        let Phase::Live(live) = &mut session.phase else { return self.sessions.put(session) };
+        let talk = &mut live.talk;
+        if let (Method::Invite, Some(sent)) = (renewal.method, renewal.sent) {
+            let ack = self.acknowledge(&talk.dialog, way, &sent.request, response);
+            let (flow, source) = way;
+            let accepted =
+                Accepted { account: session.account, request: sent.request, flow, source, acks: vec![ack] };
+            self.requests.insert(client, Purpose::Accepted(Box::new(accepted)));
+            self.timers.arm(self.now.instant + T1 * 64, Deadline::Accepted(client));
+        }
+        // RFC 3261 12.2.1.2: the 2xx refreshes the remote target. A Contact that cannot be read leaves it.
+        let _ = talk.dialog.refresh_target(response);
+        //= IM G-3u
+        if response.has(Name::Allow) {
+            talk.remote.allow = response.allow();
+        }
+        self.timer_granted(&mut session, renewal.asked, response);
+        self.sessions.put(session);
+    }
+
+    fn renewal_refused(
+        &mut self,
+        mut session: Session,
+        mut renewal: Renewal,
+        status: u16,
+        response: &Message<'_>,
+    ) {
+        self.disarm(&mut session, Why::Unanswered);
+        let Phase::Live(live) = &mut session.phase else { return self.sessions.put(session) };
+        let seen = format!("{} answered {status}", renewal.method.text());
+        renewal.corrections = renewal.corrections.saturating_add(1);
+        let again = renewal.corrections <= CORRECTIONS;
+        match status {
+            //= IM D-53
+            // RFC 3261 12.2.1.2 and RFC 4028 10
+            408 | 481 => {
+                return self.dialog_lost(session, "the other side no longer knows the session", &seen);
+            }
+            491 => {
+                self.retry_after_glare(&mut session);
+                self.explain(
+                    session.account,
+                    Some(session.id),
+                    "D-53",
+                    "tried again: the offers crossed",
+                    &seen,
+                );
+                return self.sessions.put(session);
+            }
+            401 | 407 if again => {
+                let target = live.talk.dialog.remote_target().to_owned();
+                let rows = self.credentials_inside(
+                    session.account,
+                    &mut renewal.chain,
+                    renewal.method,
+                    &target,
+                    response,
+                );
+                if let Some(rows) = rows {
+                    renewal.credentials = rows;
+                    return self.renew(session, renewal);
+                }
+            }
+            // RFC 4028 7.3
+            422 if again && session.timer.raise(renewal.asked, response) => {
+                return self.renew(session, renewal);
+            }
+            // Its Allow was wrong, or has changed.
+            405 | 501 if again && renewal.method == Method::Update => {
+                live.talk.remote.allow = without_update(response);
+                if let Some(method) = refresh_method(&live.talk.remote.allow) {
+                    renewal.method = method;
+                    return self.renew(session, renewal);
+                }
+            }
+            500 | 503 if response.has(Name::RetryAfter) => {
+                let RetryAfter(seconds) = response.one().unwrap_or(RetryAfter(1));
+                let pause = Duration::from_secs(seconds.max(1).into());
+                self.arm(&mut session, Why::Refresh, self.now.instant + pause);
+                let decision = format!("tried again in {} s", pause.as_secs());
+                self.explain(session.account, Some(session.id), "D-53", decision, &seen);
+                return self.sessions.put(session);
+            }
+            _ => {}
+        }
+        self.renewal_failed(session, &seen);
+    }
+
+    /// The session was not refreshed, and lives on for as long as its interval lasts.
+    fn renewal_failed(&mut self, mut session: Session, why: &str) {
+        if let Phase::Live(live) = &mut session.phase {
+            live.renewal = None;
+        }
+        let decision = "not refreshed: the session goes on until it expires";
+        self.explain(session.account, Some(session.id), "D-56", decision, why);
+        self.sessions.put(session);
+    }
+
+    /// RFC 3261 12.2.1.2: the peer has no such dialog any more, or is not there.
+    fn dialog_lost(&mut self, session: Session, why: &str, seen: &str) {
+        self.explain(session.account, Some(session.id), "RFC 3261 12.2.1.2", format!("left: {why}"), seen);
+        self.bye(session, Ended::Lost { why: why.to_owned() });
+    }
+
+    /// RFC 3261 14.1: whoever chose the Call-ID waits longer, so that the two do not collide again.
+    //= IM D-53
+    fn retry_after_glare(&mut self, session: &mut Session) {
+        let owner = session.phase.dialog().is_some_and(|dialog| dialog.role() == Role::Uac);
+        let (least, steps) = if owner { (2100, 191) } else { (0, 201) };
+        let pause = Duration::from_millis(least) + Duration::from_millis(10).saturating_mul(self.dice(steps));
+        self.arm(session, Why::Refresh, self.now.instant + pause);
+    }
+
+    fn dice(&mut self, sides: u64) -> u32 {
+        u32::try_from(self.random.below(sides)).unwrap_or(0)
+    }
+
+    /// The session ends while our request is out: whatever comes of it, it is forgotten in time.
+    pub(crate) fn drop_renewal(&mut self, session: &mut Session) {
+        let Phase::Live(live) = &mut session.phase else { return };
+        let Some(renewal) = live.renewal.take() else { return };
+        if let Some(sent) = renewal.sent {
+            self.timers.arm(self.now.instant + T1 * 64, Deadline::Accepted(sent.client));
+        }
+    }
+}
+
+impl Renewal {
+    fn is_sent_as(&self, client: ClientId) -> bool {
+        self.sent.as_ref().is_some_and(|sent| sent.client == client)
+    }
+}
+
+/// A 2xx to a re-INVITE of a session that ends meanwhile gets its ACK all the same (RFC 3261 13.2.2.4).
+fn acknowledge_in_passing(core: &mut Core, dialog: &Dialog, flow: FlowId, response: &Message<'_>) {
+    if let Ok(cseq) = response.one::<CSeq<'_>>()
+        && cseq.method == Method::Invite
+    {
+        let ack = core.ack(dialog, cseq.number, flow, &[]);
+        core.send(flow, ack);
+    }
+}
+
+/// By what method the peer is asked: never one that it left out of Allow; without Allow, one that all take.
+//= IM G-3u
+fn refresh_method(allow: &MethodSet) -> Option<Method> {
+    match allow.is_known() {
+        true => [Method::Update, Method::Invite].into_iter().find(|method| allow.contains(*method)),
+        false => Some(Method::Invite),
+    }
+}
+
+/// What a peer takes that has just refused an UPDATE.
+fn without_update(response: &Message<'_>) -> MethodSet {
+    match response.has(Name::Allow) {
+        true => MethodSet::of(response.allow().iter().filter(|method| *method != Method::Update)),
+        false => MethodSet::UNKNOWN,
+    }
+}
