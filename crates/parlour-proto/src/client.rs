@@ -543,6 +543,49 @@ mod tests {
         invited.remote
     }
 
+    /// What Bob keeps of Alice's Allow after these requests of hers in the dialog: method and rows.
+    fn allowed_after(requests: &[(&str, &str)]) -> crate::sip::header::MethodSet {
+        let account = Account { address: "sip:bob@192.0.2.2".into(), ..Account::default() };
+        let mut client = Client::new(Config { accounts: vec![account], ..Config::default() }, [1; 32]);
+        let now = Now { instant: crate::io::Instant::ZERO, unix: std::time::Duration::ZERO };
+        let local = ([192, 0, 2, 2], 5060).into();
+        client.handle(
+            now,
+            Input::Listening { service: Service::Sip, transport: Transport::Udp, socket: 0, local },
+        );
+        let flow = FlowId::Udp { socket: 0, peer: ([192, 0, 2, 1], 5060).into() };
+        let invite = format!("{INVITE}Allow: INVITE, ACK\r\n\r\n");
+        client.handle(now, Input::Received { flow, bytes: invite.as_bytes() });
+        let id = client.core.sessions.ids().pop().expect("an invitation");
+        let tag = client.core.sessions.get(id).and_then(|session| session.phase.dialog());
+        let tag = tag.map(|dialog| dialog.local_tag().to_owned()).expect("a dialog");
+        for (number, (method, rows)) in (2..).zip(requests) {
+            let request = INVITE.replace("INVITE sip", &format!("{method} sip"));
+            let request = request.replace("1 INVITE", &format!("{number} {method}"));
+            let request = request.replace("z9hG4bK1", &format!("z9hG4bK{number}"));
+            let request =
+                request.replace("To: <sip:bob@192.0.2.2>", &format!("To: <sip:bob@192.0.2.2>;tag={tag}"));
+            let request = format!("{request}{rows}\r\n");
+            client.handle(now, Input::Received { flow, bytes: request.as_bytes() });
+        }
+        let mut session = client.core.sessions.take(id).expect("the session");
+        session.phase.remote_mut().expect("it stands").allow
+    }
+
+    //= IM G-3 test
+    #[test]
+    fn a_later_allow_takes_the_place_of_the_first() {
+        let first = allowed_after(&[("UPDATE", ""), ("OPTIONS", "")]);
+        assert!(first.contains(Method::Invite) && !first.contains(Method::Update), "silence changes nothing");
+        for method in ["UPDATE", "OPTIONS"] {
+            let later = allowed_after(&[(method, "Allow: ACK, UPDATE\r\nAllow: BYE\r\n")]);
+            let has = |method| later.contains(method);
+            assert!(has(Method::Update) && has(Method::Bye) && !has(Method::Invite), "{method}: {later:?}");
+        }
+        let none = allowed_after(&[("UPDATE", "Allow: INVITE, UPDATE\r\n"), ("UPDATE", "Allow: \r\n")]);
+        assert!(none.is_known() && none.iter().next().is_none());
+    }
+
     //= IM G-3 test
     //= IM G-4 test
     #[test]

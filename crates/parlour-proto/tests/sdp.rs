@@ -4,7 +4,8 @@ use parlour_msrp::accept::AcceptTypes;
 use parlour_proto::config::ActpassAnswer;
 use parlour_proto::sdp::{
     Capabilities, Direction, Local, Refusal, Role, Session, Setup, Stream, Unfit, Wrapping, answer,
-    capabilities, fuzzing, judge, offer, parse, read_answer,
+    answer_disabled, capabilities, fuzzing, judge, judge_again, offer, offer_again, parse, read_answer,
+    read_answer_again, same_path,
 };
 use proptest::prelude::*;
 
@@ -414,6 +415,88 @@ fn an_unchanged_origin_means_that_nothing_changed() {
 fn a_warning_can_stand_between_quotation_marks() {
     let refusal = refusal("m=message 1 TCP/\"\\\u{202e}\u{1}FOO *\n");
     assert_eq!(refusal.text, "Transport protocol not available: TCP/'''u{202e}\u{fffd}FOO");
+}
+
+//= IM D-55 test
+#[test]
+fn what_a_later_offer_makes_of_the_lines() {
+    let standing = stream(&chat("a=setup:active\n"));
+    let again = |lines: &str, before| judge_again(&with(lines), before, Some(&standing), &ours());
+    let verdicts = |lines: &str, before| {
+        let judged = again(lines, before).unwrap().unwrap();
+        (judged.stream.line, judged.lines.iter().map(Option::is_none).collect::<Vec<_>>())
+    };
+    let (chat, audio) = (chat(""), "m=audio 7000 RTP/AVP 0\n");
+    let off = "m=message 0 TCP/MSRP *\n";
+    assert_eq!(verdicts(&chat, 1), (0, vec![true]));
+    assert_eq!(verdicts(&format!("{chat}{audio}{chat}"), 1), (0, vec![true, false, false]));
+    // The chat may go on in another line.
+    assert_eq!(verdicts(&format!("{off}{chat}"), 1), (1, vec![false, true]));
+    assert_eq!(again(off, 1), Ok(None));
+    assert_eq!(again("m=audio 0 RTP/AVP 0\n", 1), Ok(None));
+    let disabled = String::from_utf8(answer_disabled(&with(off), &local("192.0.2.7").revised())).unwrap();
+    assert!(disabled.contains(" 2 IN IP4") && disabled.ends_with("m=message 0 TCP/MSRP *\r\n"), "{disabled}");
+    // What takes lines away, or makes the chat something else, is refused as a whole.
+    assert_eq!(again(&chat, 2).unwrap_err().text, "The offer has 1 m= lines, and there were 2");
+    assert_eq!(again(&format!("{audio}{chat}"), 1).unwrap_err().warning, 304);
+    // Without a stream any line may become one.
+    let fresh = judge_again(&with(&format!("{off}{chat}")), 1, None, &ours()).unwrap().unwrap();
+    assert_eq!(fresh.stream.line, 1);
+    assert_eq!(judge_again(&with(audio), 1, None, &ours()), Ok(None));
+}
+
+//= IM D-51 test
+#[test]
+fn a_standing_connection_keeps_its_direction_and_another_path_may_turn_it() {
+    let ours = Capabilities { actpass_answer: ActpassAnswer::Passive, ..ours() };
+    let standing = Stream { role: Role::Active, ..stream(&chat("a=setup:passive\n")) };
+    let role = |lines: &str| {
+        judge_again(&with(lines), 1, Some(&standing), &ours).unwrap().map(|judged| judged.stream.role)
+    };
+    assert_eq!(role(&chat("a=setup:actpass\n")), Some(Role::Active));
+    assert_eq!(role(&chat("a=setup:active\n")), Some(Role::Passive));
+    assert_eq!(role(&chat("a=setup:actpass\n").replace("2s93", "9999")), Some(Role::Passive));
+    let path = |text: &str| stream(&chat("").replace("192.0.2.1:7394/2s93i9ek2a;tcp", text)).path;
+    let first = path("Example.com:7394/2s93i9ek2a;tcp");
+    assert!(same_path(&first, &path("example.COM:7394/2s93i9ek2a;TCP")));
+    assert!(!same_path(&first, &path("example.com:7394/2s93i9ek2A;tcp")), "session-ids are case-sensitive");
+    assert!(!same_path(&first, &path("example.com:7395/2s93i9ek2a;tcp")));
+}
+
+//= IM D-54 test
+#[test]
+fn the_address_of_nobody_is_hold() {
+    let direction = |lines: &str| stream(lines).direction;
+    let nobody = "c=IN IP4 0.0.0.0\n";
+    assert_eq!(direction(&chat(nobody)), Direction::RecvOnly);
+    assert_eq!(direction(&chat(&format!("{nobody}a=recvonly\n"))), Direction::Inactive);
+    assert_eq!(direction(&chat(&format!("{nobody}a=sendonly\n"))), Direction::RecvOnly);
+    assert_eq!(direction(&chat("c=IN IP4 192.0.2.1\n")), Direction::SendRecv);
+}
+
+//= IM S-1a test
+#[test]
+fn our_later_offer_keeps_lines_and_path() {
+    let offer = with(&format!("m=audio 7000 RTP/AVP 0\n{}", chat("a=setup:active\na=recvonly\n")));
+    let judged = judge(&offer, &ours()).unwrap();
+    let path = local("192.0.2.7").path(Role::Passive).clone();
+    let settled = local("192.0.2.7").settled(path.clone());
+    let before = parse(&answer(&offer, &judged, &settled, &ours())).unwrap();
+    let own = offer_again(&before, 1, &settled.clone().revised(), &ours());
+    let text = String::from_utf8(own.octets.clone()).unwrap();
+    assert!(text.contains(" 2 IN IP4 192.0.2.7") && text.contains("m=audio 0 RTP/AVP 0"), "{text}");
+    assert!(text.contains(&format!("a=path:{path}")) && text.contains("a=setup:actpass"), "{text}");
+    assert!(!text.contains("a=sendonly"), "an offer says what we want, not what was left to us");
+    let read = |lines: &str| read_answer_again(&own, 1, 2, &with(lines), &ours());
+    let audio = "m=audio 0 RTP/AVP 0\n";
+    let answered = read(&format!("{audio}{}", chat("a=setup:active\n"))).unwrap().unwrap();
+    assert_eq!((answered.line, answered.role), (1, Role::Passive));
+    assert_eq!(read(&format!("{audio}m=message 0 TCP/MSRP *\n")), Ok(None));
+    assert!(read(&chat("")).is_err() && read(&format!("{audio}{audio}")).is_ok_and(|none| none.is_none()));
+    // Where nobody can connect to us, we connect.
+    let active = local("192.0.2.7").settled(local("192.0.2.7").path(Role::Active).clone());
+    let text = String::from_utf8(offer_again(&before, 1, &active, &ours()).octets).unwrap();
+    assert!(text.contains("m=message 9 ") && text.contains("a=setup:active"), "{text}");
 }
 
 fn any_offer() -> impl Strategy<Value = String> {

@@ -234,12 +234,18 @@ impl Play<'_> {
         let invite = text::header(message, "CSeq").is_some_and(|cseq| cseq.ends_with("INVITE"));
         let via = text::header(message, "Via").unwrap_or_default();
         let own = self.lines.iter().position(|line| via.contains(&format!("{};", line.script.branch)));
-        let Line { script, .. } = self.lines.get_mut(own?)?;
+        let (serial, answers) = (self.world.serial(), self.dice.chance(70));
+        let Line { script, last, .. } = self.lines.get_mut(own?)?;
+        let unanswered = answers && !last.contains("\r\n\r\nv=0");
         match status {
             _ if !invite => None,
             100..200 => {
                 script.learn(message);
                 None
+            }
+            200..300 if unanswered => {
+                script.learn(message);
+                Some(script.request("ACK", &format!("z9hG4bK-ack-{serial}"), "", &script.sdp("active", "*")))
             }
             200..300 => Some(script.ack(&mut self.world, message)),
             _ => Some(script.clone().ack_refusal(message)),
@@ -347,10 +353,11 @@ impl Play<'_> {
 
     fn in_dialog(&mut self) {
         let at = usize::try_from(self.dice.below(self.lines.len() as u64)).unwrap_or(0);
-        let method =
-            self.dice.pick(&["BYE", "OPTIONS", "INVITE", "ACK", "INFO", "MESSAGE"]).copied().unwrap_or("BYE");
+        let methods = ["BYE", "OPTIONS", "INVITE", "INVITE", "UPDATE", "UPDATE", "ACK", "INFO", "MESSAGE"];
+        let method = self.dice.pick(&methods).copied().unwrap_or("BYE");
         let (wrong_tag, low) = (self.dice.chance(15), self.dice.chance(15));
-        let change = self.dice.chance(50);
+        let (version, edit) = (self.dice.below(6), self.dice.pick(&LATER).copied().unwrap_or_default());
+        let moved = self.dice.chance(30).then(|| format!("/moved{}", self.world.serial()));
         let now = self.world.millis();
         let Some(Line { script, last, sent, .. }) = self.lines.get_mut(at) else { return };
         let mut as_sent = script.clone();
@@ -360,10 +367,16 @@ impl Play<'_> {
         if low {
             as_sent.cseq = 0;
         }
-        let offer = as_sent.offer();
-        let (rows, body) = match method {
-            "INVITE" if change => ("Contact: <sip:192.0.2.3:5060>\r\n", offer.replace("o=- 1 1", "o=- 1 2")),
-            "INVITE" => ("Contact: <sip:192.0.2.3:5060>\r\n", offer),
+        if let Some(moved) = moved {
+            as_sent.path = as_sent.path.replace("/session", &moved);
+            script.path = as_sent.path.clone();
+        }
+        let offer = as_sent.offer().replace("o=- 1 1", &format!("o=- 1 {version}"));
+        let (rows, body) = match (method, edit) {
+            ("INVITE" | "UPDATE", ("", _)) => ("Contact: <sip:192.0.2.3:5060>\r\n", String::new()),
+            ("INVITE" | "UPDATE", (from, to)) => {
+                ("Contact: <sip:192.0.2.3:5060>\r\n", offer.replace(from, to))
+            }
             _ => ("", String::new()),
         };
         *sent = now;
@@ -567,6 +580,22 @@ impl Play<'_> {
         }
     }
 }
+
+/// What a later offer changes; nothing, in the end, or all of it.
+const LATER: [(&str, &str); 12] = [
+    ("v=0", "v=0"),
+    ("v=0", "v=0"),
+    ("v=0", "v=0"),
+    ("", ""),
+    ("a=setup:actpass", "a=setup:actpass\r\na=sendonly"),
+    ("a=setup:actpass", "a=setup:actpass\r\na=inactive"),
+    ("c=IN IP4 192.0.2.3", "c=IN IP4 0.0.0.0"),
+    ("m=message 2855", "m=message 0"),
+    ("m=message 2855", "m=audio 9 RTP/AVP 0\r\nm=message 2855"),
+    ("a=setup:actpass", "a=setup:passive"),
+    ("TCP/MSRP", "TCP/FOO"),
+    ("m=message", "m=audio"),
+];
 
 fn config(dice: &mut Dice<'_>, address: &str) -> Config {
     let account = Account {

@@ -4,7 +4,10 @@ use std::net::{IpAddr, Ipv6Addr};
 
 use parlour_msrp::accept::AcceptTypes;
 
-use super::{Capabilities, Local, answer, judge, offer, parse, read_answer};
+use super::{
+    Capabilities, Local, answer, answer_disabled, judge, judge_again, offer, offer_again, parse, read_answer,
+    read_answer_again,
+};
 use crate::config::ActpassAnswer;
 
 /// Reads, judges and answers whatever comes: what we answer can be read again and has as many lines.
@@ -25,7 +28,18 @@ pub fn sdp(data: &[u8]) {
         assert_eq!(again.media.iter().filter(|media| media.port != 0).count(), 1);
         let own = offer(&local, &ours);
         let _ = read_answer(&own, &session, &ours);
+        // The same description as a later offer: whatever is on stays on, in its place.
+        let later = judge_again(&session, again.media.len(), Some(&judged.stream), &ours)
+            .expect("invariant: what was acceptable still is")
+            .expect("invariant: nothing was disabled");
+        assert_eq!((later.stream.line, &later.stream.path), (judged.stream.line, &judged.stream.path));
+        let own = offer_again(&again, judged.stream.line, &local, &ours);
+        let lines = parse(&own.octets).expect("invariant: our offer can be read").media.len();
+        assert_eq!(lines, session.media.len());
+        let _ = read_answer_again(&own, judged.stream.line, lines, &session, &ours);
     }
+    let none = parse(&answer_disabled(&session, &local)).expect("invariant: our answer can be read");
+    assert!(none.media.len() == session.media.len() && none.media.iter().all(|media| media.port == 0));
 }
 
 /// A client that can do all there is to do, apart from TLS.
