@@ -26,6 +26,14 @@ pub struct Config {
     pub accept: Accept,
     /// Whose P-Asserted-Identity counts, besides the registered TLS flow.
     pub trusted_hops: Vec<Hop>,
+    /// Whose invitations never reach the user (G-1c): SIP addresses.
+    pub blocked: Vec<String>,
+    /// Whether callers who hide who they are are refused (G-1c).
+    pub refuse_anonymous: bool,
+    /// Whether all invitations are refused for now (G-1c).
+    pub do_not_disturb: bool,
+    /// The core's servers that deliver what was sent while we were away: SIP addresses.
+    pub store_and_forward: Vec<String>,
     /// Sessions at once; 0 means as many as resources allow.
     pub max_sessions: u32,
     /// Invitations that may wait for the user at once.
@@ -71,6 +79,8 @@ pub struct Account {
     pub proxy: Option<Proxy>,
     /// Whether the shell is to register it at start; the client registers when it is told to.
     pub register: bool,
+    /// Whether a registered account takes invitations that do not come by its registrar.
+    pub direct: bool,
     /// The registration's lifetime that we ask for.
     pub register_expires: Duration,
     /// Whether our identity is kept from those whom we talk to (RFC 3323, R-33); a trusted core still learns it.
@@ -207,6 +217,7 @@ impl Default for Account {
             display_name: None,
             proxy: None,
             register: false,
+            direct: false,
             register_expires: Duration::from_secs(3600),
             privacy: false,
             credentials: None,
@@ -222,6 +233,10 @@ impl Default for Config {
             instance: None,
             accept: Accept::default(),
             trusted_hops: Vec::new(),
+            blocked: Vec::new(),
+            refuse_anonymous: false,
+            do_not_disturb: false,
+            store_and_forward: Vec::new(),
             max_sessions: 0,
             max_pending_invites: 10,
             per_peer_limit: 3,

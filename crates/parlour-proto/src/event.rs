@@ -34,6 +34,20 @@ pub struct Peer {
     pub verified: bool,
 }
 
+/// What an invitation is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub enum Kind {
+    /// A conversation with the caller.
+    #[default]
+    Chat,
+    /// A conversation with a group: the caller is its focus (RFC 4579 4).
+    Group,
+    /// One large message.
+    LargeMessage,
+    /// What was sent while we were away: the caller is a store-and-forward server of the core.
+    Deferred,
+}
+
 /// Why an IM Session ended or never came to be.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Ended {
@@ -81,6 +95,7 @@ pub enum What {
     /// [`decline`](crate::client::Client::decline).
     Invited {
         peer: Peer,
+        kind: Kind,
         subject: Option<String>,
         /// Whether the user is to answer; if not, policy has accepted (S-2).
         asked: bool,

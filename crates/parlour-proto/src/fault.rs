@@ -50,6 +50,14 @@ pub enum PeerFault {
     SessionLimit,
     /// As many waiting invitations as we take, or as one peer may have.
     InvitationLimit,
+    /// The account registers, and this did not come by its registrar.
+    NotByRegistrar,
+    /// The caller is blocked.
+    Blocked,
+    /// The caller hides who it is.
+    Anonymous,
+    /// Nobody may disturb for now.
+    DoNotDisturb,
     /// More requests than we take.
     Flood,
     /// Tables are full.
@@ -98,6 +106,11 @@ impl PeerFault {
             Self::IntervalTooSmall { .. } => (422, "Session Interval Too Small".into(), "D-56"),
             Self::SessionLimit => (486, "Busy Here".into(), "G-1a"),
             Self::InvitationLimit => (486, "Busy Here: too many invitations are waiting".into(), "R-6"),
+            Self::NotByRegistrar => (403, "Forbidden".into(), "X-2"),
+            // Catalogue 1.3 row 6: who is blocked is not told so.
+            Self::Blocked | Self::DoNotDisturb => (480, "Temporarily Unavailable".into(), "G-1c"),
+            // RFC 5079 4
+            Self::Anonymous => (433, "Anonymity Disallowed".into(), "G-1c"),
             Self::Flood => (480, "Too many requests".into(), "X-10"),
             Self::Overload | Self::NoResources => (480, "Resource limit".into(), "G-1b"),
         };
@@ -124,6 +137,10 @@ impl PeerFault {
             | Self::NoDialog
             | Self::Glare
             | Self::CallerPreferences(_)
+            | Self::NotByRegistrar
+            | Self::Blocked
+            | Self::Anonymous
+            | Self::DoNotDisturb
             | Self::SessionLimit
             | Self::InvitationLimit => Vec::new(),
         };
@@ -150,6 +167,10 @@ impl PeerFault {
                 let row = request.rows(Name::SessionExpires).next().unwrap_or_default();
                 format!("Session-Expires: {}", String::from_utf8_lossy(row))
             }
+            Self::NotByRegistrar => "the account is registered, and `direct` is off".to_owned(),
+            Self::Blocked => "the caller is listed in `blocked`".to_owned(),
+            Self::Anonymous => "`refuse_anonymous`".to_owned(),
+            Self::DoNotDisturb => "`do_not_disturb`".to_owned(),
             Self::Merged
             | Self::NoDialog
             | Self::InviteInProgress

@@ -603,6 +603,7 @@ fn config(dice: &mut Dice<'_>, address: &str) -> Config {
         display_name: None,
         proxy: None,
         register: false,
+        direct: false,
         register_expires: Duration::from_secs(3600),
         privacy: false,
         credentials: None,

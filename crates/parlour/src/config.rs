@@ -161,6 +161,12 @@ struct File {
     ack: Option<FileAck>,
     preferred_identity: Option<FilePreferred>,
     connect_private: Option<bool>,
+    #[serde(default, deserialize_with = "addresses")]
+    blocked: Vec<String>,
+    refuse_anonymous: Option<bool>,
+    do_not_disturb: Option<bool>,
+    #[serde(default, deserialize_with = "addresses")]
+    store_and_forward: Vec<String>,
     limits: Option<FileLimits>,
     #[serde(default, deserialize_with = "each")]
     sip: Vec<Text<Listen>>,
@@ -183,6 +189,8 @@ struct FileAccount {
     proxy: Option<Proxy>,
     #[serde(default)]
     register: bool,
+    #[serde(default)]
+    direct: bool,
     /// Seconds.
     register_expires: Option<NonZeroU32>,
     #[serde(default)]
@@ -308,6 +316,10 @@ impl File {
         });
         set(&mut proto.preferred_identity, preferred_identity);
         set(&mut proto.connect_private, self.connect_private);
+        proto.blocked = self.blocked;
+        set(&mut proto.refuse_anonymous, self.refuse_anonymous);
+        set(&mut proto.do_not_disturb, self.do_not_disturb);
+        proto.store_and_forward = self.store_and_forward;
         if let Some(limits) = self.limits {
             limits.apply(&mut proto.limits);
         }
@@ -340,6 +352,7 @@ impl FileAccount {
             display_name: self.display_name,
             proxy: self.proxy,
             register: self.register,
+            direct: self.direct,
             register_expires: self.register_expires.map_or(Duration::from_secs(3600), seconds),
             privacy: self.privacy,
             credentials,
@@ -402,6 +415,11 @@ fn each<'de, D: Deserializer<'de>, T: Deserialize<'de>>(deserializer: D) -> Resu
 
 fn an_address<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
     address(&String::deserialize(deserializer)?).map_err(serde::de::Error::custom)
+}
+
+fn addresses<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<String>, D::Error> {
+    let all = Vec::<String>::deserialize(deserializer)?;
+    all.iter().map(|text| address(text).map_err(serde::de::Error::custom)).collect()
 }
 
 fn maybe_proxy<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Proxy>, D::Error> {

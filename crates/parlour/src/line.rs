@@ -5,7 +5,7 @@ use std::thread::JoinHandle;
 
 use parlour_msrp::Body;
 use parlour_proto::client::Decline;
-use parlour_proto::event::{Ended, Incoming, Peer, Progress, What};
+use parlour_proto::event::{Ended, Incoming, Kind, Peer, Progress, What};
 use parlour_proto::io::SessionId;
 use parlour_proto::text;
 use tokio::sync::mpsc::{Receiver, Sender};
@@ -141,11 +141,17 @@ fn event(happening: &Happening) -> Option<String> {
             format!("! {account} is not registered: {}; {next}", text::neutral(why))
         }
         What::Unregistered => format!("{account} is not registered any more"),
-        What::Invited { peer, subject, asked } => {
+        What::Invited { peer, kind, subject, asked } => {
+            let to = match kind {
+                Kind::Chat => "",
+                Kind::Group => " to a group",
+                Kind::LargeMessage => " to take a large message",
+                Kind::Deferred => " to take what was sent while you were away",
+            };
             let subject = subject.as_deref().map(|subject| format!(" about {:?}", text::neutral(subject)));
             let subject = subject.unwrap_or_default();
             let next = if *asked { "accept or decline?" } else { "accepted" };
-            format!("{session}{} invites you{subject}: {next}", who(peer))
+            format!("{session}{} invites you{to}{subject}: {next}", who(peer))
         }
         What::Missed { peer, why } => format!("{session}{} called: {}", who(peer), end(why)),
         What::Inviting { to } => format!("{session}inviting {}", text::neutral(to)),

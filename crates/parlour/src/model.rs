@@ -156,7 +156,7 @@ impl Model {
 
 #[cfg(test)]
 mod tests {
-    use parlour_proto::event::Ended;
+    use parlour_proto::event::{Ended, Kind};
 
     use super::*;
 
@@ -175,7 +175,10 @@ mod tests {
     #[test]
     fn a_session_goes_through_its_stages_and_out() {
         let mut model = Model::default();
-        model.fold(&event(1, What::Invited { peer: peer("sip:a@x"), subject: None, asked: true }));
+        model.fold(&event(
+            1,
+            What::Invited { peer: peer("sip:a@x"), kind: Kind::Chat, subject: None, asked: true },
+        ));
         assert_eq!(model.only(&[Stage::Invited]), Ok(SessionId(1)));
         model.fold(&event(1, established("sip:a@x")));
         model.fold(&event(1, What::Connected));
@@ -190,7 +193,10 @@ mod tests {
     #[test]
     fn messages_that_overtake_the_ack_do_not_set_a_session_back() {
         let mut model = Model::default();
-        model.fold(&event(1, What::Invited { peer: peer("sip:a@x"), subject: None, asked: true }));
+        model.fold(&event(
+            1,
+            What::Invited { peer: peer("sip:a@x"), kind: Kind::Chat, subject: None, asked: true },
+        ));
         model.fold(&event(1, What::Connected));
         model.fold(&event(1, established("sip:a@x")));
         assert_eq!(model.talks[&SessionId(1)].stage, Stage::Connected);

@@ -127,6 +127,7 @@ pub(crate) fn apply_account(
             display_name: None,
             proxy: None,
             register: false,
+            direct: false,
             register_expires: Duration::from_secs(3600),
             privacy: false,
             credentials: None,

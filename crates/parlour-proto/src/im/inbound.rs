@@ -4,7 +4,7 @@ use crate::event::Ended;
 use crate::fault::PeerFault;
 use crate::im::Core;
 use crate::im::core::Purpose;
-use crate::im::screen::abilities;
+use crate::im::screen::{abilities, amplifies};
 use crate::im::session::Phase;
 use crate::im::stamp::Reply;
 use crate::io::{AccountId, FlowId, SessionId, Why};
@@ -48,8 +48,7 @@ impl Core {
         let reply = Reply { status, reason, rows, tag: Some(&tag), body: None };
         let octets = self.response(request, flow, None, &reply);
         // nobody gets more out of us than he put in, if a forged source could be the victim.
-        let amplifies = matches!(flow, FlowId::Udp { .. }) && octets.len() > request.octets().len().max(512);
-        if !amplifies {
+        if !amplifies(flow, request, &octets) {
             self.send(reply_flow(flow, &via), octets);
         }
         let decision = format!("answered {status} {reason}");

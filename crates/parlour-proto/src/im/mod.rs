@@ -6,6 +6,7 @@
 pub(crate) mod account;
 mod chat;
 pub(crate) mod core;
+mod dispatch;
 mod established;
 pub(crate) mod flows;
 mod gate;
@@ -13,6 +14,7 @@ mod inbound;
 mod leaving;
 mod media;
 mod originating;
+mod policy;
 mod refresh;
 mod register;
 mod renegotiate;

@@ -366,6 +366,8 @@ impl Core {
             self.explain(session.account, Some(session.id), "D-56", decision, &input);
             return self.send_invite(session, &[]);
         }
+        // A 3xx is told and not followed: where it leads, nobody has agreed to go.
+        //= IM X-14
         let reason = reason_phrase(response);
         self.end(session, Ended::Refused { status, reason });
     }

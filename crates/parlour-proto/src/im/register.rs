@@ -10,6 +10,7 @@ use crate::event::What;
 use crate::im::Core;
 use crate::im::account::Account;
 use crate::im::core::{Deadline, Errand, Purpose};
+use crate::im::flows::Source;
 use crate::im::originating::reason_phrase;
 use crate::im::stamp::{ALLOW, Draft, FEATURE};
 use crate::im::trust::plain;
@@ -47,6 +48,8 @@ pub(crate) struct Registration {
     call_id: String,
     tag: String,
     cseq: u32,
+    /// Where the last REGISTER went.
+    registrar: Option<Source>,
     /// Whether a REGISTER is out: the next one has to wait for its final response (RFC 3261 10.2).
     pending: bool,
     /// The challenges answered so far.
@@ -90,6 +93,7 @@ impl Registration {
             call_id: random.ident(24),
             tag: random.ident(20),
             cseq: 0,
+            registrar: None,
             pending: false,
             chain: Chain::default(),
             failures: 0,
@@ -107,6 +111,14 @@ impl Registration {
             State::Trying { held, .. } => held,
             State::Off => None,
         }
+    }
+
+    pub(crate) fn is_wanted(&self) -> bool {
+        self.wanted
+    }
+
+    pub(crate) fn registrar(&self) -> Option<Source> {
+        self.registrar
     }
 
     fn over(&self) -> Option<FlowId> {
@@ -270,8 +282,10 @@ impl Core {
     }
 
     fn send_register(&mut self, id: AccountId, flow: FlowId, rows: &[(Name, String)]) {
+        let registrar = self.source(flow);
         let Some(account) = self.account_mut(id) else { return };
         let registration = &mut account.registration;
+        registration.registrar = Some(registrar);
         // RFC 3261 10.2: one Call-ID, and a CSeq that rises.
         registration.cseq = registration.cseq.saturating_add(1);
         registration.pending = true;

@@ -5,7 +5,7 @@ use crate::im::Core;
 use crate::im::stamp::{ALLOWED, FEATURE, OPTIONS, Reply};
 use crate::io::{AccountId, FlowId};
 use crate::sip::door::{self, Abilities};
-use crate::sip::header::{AcceptContact, MaxForwards, MethodSet, RejectContact};
+use crate::sip::header::{AcceptContact, MaxForwards, MethodSet, RejectContact, To};
 use crate::sip::message::Message;
 use crate::sip::method::Method;
 use crate::sip::name::Name;
@@ -14,6 +14,9 @@ use crate::sip::uri::Scheme;
 
 /// The pseudonym that Warning shows instead of our host (catalogue 1.3, X-44).
 const PSEUDONYM: &str = "parlour";
+
+/// A response may be this large however small its request, octets: no lever worth a forger's while.
+const FREE: usize = 512;
 
 impl Core {
     /// A request that is not a CANCEL and made a new server transaction: exactly one final response leaves, now or
@@ -66,6 +69,9 @@ impl Core {
             }
             return self.request_inside(flow, server, request);
         }
+        if !matches!(request.method(), Some(Method::Options | Method::Bye)) {
+            self.comes_by_registrar(flow, account)?;
+        }
         door::extensions(request, &can)?;
         door::content(request, &can)?;
         //= IM G-2
@@ -110,7 +116,7 @@ impl Core {
             tag: Some(&tag),
             body: body.as_deref().map(|body| ("application/sdp", body)),
         };
-        let octets = self.response(request, flow, account, &reply);
+        let octets = self.modest_response(request, flow, account, reply);
         self.tx.respond(self.now.instant, server, refused.status, octets);
         let decision = format!("answered {} {}", refused.status, refused.reason);
         self.explain(account.unwrap_or(AccountId(0)), None, refused.clause, decision, &fault.input(request));
@@ -165,8 +171,28 @@ impl Core {
             let body = body.as_deref().map(|body| ("application/sdp", body));
             Reply { status: 200, reason: "OK", tag: Some(&tag), body, ..Reply::default() }
         };
-        let octets = self.response(request, flow, Some(account), &reply);
-        self.tx.respond(self.now.instant, server, reply.status, octets);
+        let status = reply.status;
+        let octets = self.modest_response(request, flow, Some(account), reply);
+        self.tx.respond(self.now.instant, server, status, octets);
+    }
+
+    /// A response without its body, if with it a forged source would get more than was put in. Header rows stay: most are
+    /// the request's own.
+    //= IM X-14
+    fn modest_response(
+        &self,
+        request: &Message<'_>,
+        flow: FlowId,
+        account: Option<AccountId>,
+        reply: Reply<'_>,
+    ) -> Vec<u8> {
+        let octets = self.response(request, flow, account, &reply);
+        // Who knows a tag of ours has heard us before: it is where it says.
+        let proven = request.one::<To<'_>>().is_ok_and(|to| to.tag().is_some()) || self.trust(flow).is_some();
+        if proven || !amplifies(flow, request, &octets) {
+            return octets;
+        }
+        self.response(request, flow, account, &Reply { body: None, ..reply })
     }
 
     fn capability_description(&mut self, flow: FlowId) -> Option<Vec<u8>> {
@@ -184,6 +210,11 @@ impl Core {
     pub(crate) fn tag(&mut self) -> String {
         self.random.ident(20)
     }
+}
+
+/// Whether a response gives more than it took, over a transport whose source may be forged.
+pub(crate) fn amplifies(flow: FlowId, request: &Message<'_>, response: &[u8]) -> bool {
+    matches!(flow, FlowId::Udp { .. }) && response.len() > request.octets().len().max(FREE)
 }
 
 /// What we take: few extensions, and no body but session descriptions.

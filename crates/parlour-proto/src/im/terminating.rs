@@ -41,6 +41,7 @@ impl Core {
         self.interval_suits(request)?;
         let offer = self.read_offer(flow, request)?;
         //= IM G-1
+        self.is_wanted(&peer)?;
         self.room_to_ring(&peer.address)?;
 
         let tag = self.tag();
@@ -99,6 +100,7 @@ impl Core {
         let request = kept.message();
         let (id, account, peer) = (session.id, session.account, session.peer.clone());
         let subject = request.rows(Name::Subject).next().map(|row| String::from_utf8_lossy(row).into_owned());
+        let kind = self.kind(session.flow, &request, &peer);
         let answers_itself = match self.config.accept {
             Accept::Ask => false,
             //= IM X-4
@@ -106,7 +108,7 @@ impl Core {
             Accept::Auto => peer.verified,
             Accept::All => true,
         };
-        self.tell(account, Some(id), What::Invited { peer, subject, asked: !answers_itself });
+        self.tell(account, Some(id), What::Invited { peer, kind, subject, asked: !answers_itself });
         let decision = "the offer is acceptable: the user is asked, or policy answers";
         self.explain(account, Some(id), "S-1", decision, "");
         if !answers_itself {

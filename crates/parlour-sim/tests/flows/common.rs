@@ -18,6 +18,7 @@ pub(crate) fn config(address: &str) -> Config {
         display_name: None,
         proxy: None,
         register: false,
+        direct: false,
         register_expires: Duration::from_secs(3600),
         privacy: false,
         credentials: None,

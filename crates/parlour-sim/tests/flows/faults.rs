@@ -1,7 +1,7 @@
 //! Bad input over SIP, and what it is answered with (issue list, catalogue 1.3 and 6.6).
 
 use crate::common::{Call, config};
-use parlour_sim::{Mail, text};
+use parlour_sim::{Mail, Script, text};
 
 /// The response to a first request of Alice's, given what becomes of the usual INVITE on its way.
 fn answer_to(change: impl Fn(&Call) -> String) -> (Call, Mail) {
@@ -195,14 +195,42 @@ fn requests_without_what_identifies_them_are_dropped() {
 //= IM R-44 test
 #[test]
 fn options_tell_what_we_can() {
-    let (call, answer) =
-        answer_to(|call| call.script.request("OPTIONS", "z9hG4bK-1", "Contact: <sip:192.0.2.1>\r\n", ""));
+    // Long enough that the answer may be long.
+    let rows = format!("Contact: <sip:192.0.2.1>\r\nSubject: {}\r\n", "x".repeat(600));
+    let (call, answer) = answer_to(|call| call.script.request("OPTIONS", "z9hG4bK-1", &rows, ""));
     assert_eq!(text::status(answer.message()), Some(200));
     for name in ["Allow", "Accept", "Supported", "Server"] {
         assert!(text::header(answer.message(), name).is_some(), "no {name}");
     }
     assert!(text::lossy(text::body(answer.message())).contains("m=message 0 TCP/MSRP *"));
     call.over();
+}
+
+//= IM X-14 test
+#[test]
+fn a_forged_source_gets_no_more_out_of_us_than_was_put_in() {
+    let small = |call: &Call| call.script.request("OPTIONS", "z9hG4bK-1", "", "");
+    let no_chat = |call: &Call| {
+        let offer = "v=0\r\no=- 1 1 IN IP4 192.0.2.1\r\ns=-\r\nc=IN IP4 192.0.2.1\r\nt=0 0\r\nm=audio 9 RTP/AVP 0\r\n";
+        call.script.invite_with("", offer)
+    };
+    for (request, status) in [(&small as &dyn Fn(&Call) -> String, 200), (&no_chat, 488)] {
+        let (mut call, answer) = answer_to(request);
+        assert_eq!(text::status(answer.message()), Some(status));
+        let (sent, got) = (request(&call).len(), answer.message().len());
+        assert!(got <= sent.max(512) && text::body(answer.message()).is_empty(), "{got} for {sent}");
+        call.ack_refusal(&answer);
+        // Nobody forges a whole connection.
+        let to = call.world.address(call.bob, 5060);
+        let stream = call.world.open(call.alice, to, parlour_proto::io::Service::Sip);
+        call.world.expect_opened(call.alice);
+        call.script = Script::caller(&mut call.world, call.alice, stream, crate::common::BOB);
+        call.world.send(stream, request(&call).replace("z9hG4bK-1", "z9hG4bK-2"));
+        let answer = call.status(status);
+        assert!(!text::body(answer.message()).is_empty());
+        call.world.run(40_000);
+        call.over();
+    }
 }
 
 //= IM G-5 test

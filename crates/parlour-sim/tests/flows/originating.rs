@@ -204,3 +204,25 @@ fn an_invite_that_cannot_leave_fails_at_once() {
     world.expect_nothing_to(alice, 40_000);
     finish(&mut world);
 }
+
+//= IM X-14 test
+#[test]
+fn a_redirection_is_told_and_not_followed() {
+    let mut world = World::new(1);
+    let (alice, bob) = (world.peer("alice"), world.client("bob", config(BOB)));
+    let invite = |bob: &mut Client, now| bob.invite(now, AccountId(0), "sip:alice@192.0.2.1", None);
+    world.act(bob, invite).expect("invite");
+    let invite = world.expect_request(alice, "INVITE");
+    let callee = Script::callee(&mut world, alice, invite.way, invite.message());
+    let moved = callee.respond(invite.message(), "302 Moved Temporarily", "", "");
+    world.send(invite.way, moved.replace("<sip:192.0.2.1:5060>", "<sip:alice@192.0.2.1:5070>"));
+    world.expect_request(alice, "ACK");
+    world.expect_nothing_to(alice, 40_000);
+    let told = world.client_at(bob).expect("bob is a client").told();
+    assert_eq!(
+        told.filter(|what| matches!(what, What::Ended(Ended::Refused { status: 302, .. }))).count(),
+        1
+    );
+    assert_eq!(world.rows().iter().filter(|row| row.label.starts_with("INVITE")).count(), 1);
+    finish(&mut world);
+}

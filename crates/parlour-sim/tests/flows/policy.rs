@@ -4,9 +4,9 @@ use std::net::IpAddr;
 
 use parlour_proto::client::StoreFault;
 use parlour_proto::config::{Accept, Account, Config, Hop};
-use parlour_proto::event::{Peer, What};
+use parlour_proto::event::{Kind, Peer, What};
 use parlour_proto::io::{AccountId, Service};
-use parlour_sim::{Script, World, text};
+use parlour_sim::{Mail, Script, World, text};
 
 use crate::common::{BOB, Call, accepting, config, finish};
 
@@ -288,4 +288,102 @@ fn streams_that_say_nothing_or_never_finish_are_closed() {
     silent_then(&["\r\n\r\n", "OPTIONS sip:bob", "@192.0.2.2 SIP/2.0\r\n"], 32_000);
     silent_then(&["\r\n\r\n"], 1_801_000);
     silent_then(&["\r\n\r\n", "\r\n\r\n"], 1_802_000);
+}
+
+/// What Bob answers to Alice's INVITE with these rows; the call is over then.
+fn answer_with(config: Config, rows: &str) -> (u16, Option<Kind>) {
+    let mut call = Call::new(config);
+    call.send(call.script.invite_with(rows, &call.script.offer()));
+    let is_answer = |mail: &Mail| text::status(mail.message()).is_some_and(|status| status > 100);
+    let first = call.world.expect(call.alice, rows, is_answer);
+    let status = text::status(first.message()).unwrap_or(0);
+    let invited = |what: &What| if let What::Invited { kind, .. } = what { Some(*kind) } else { None };
+    let kind = call.at_bob().told().find_map(invited);
+    if status == 180 {
+        call.send(call.script.cancel());
+        call.status(200);
+        let refusal = call.status(487);
+        call.ack_refusal(&refusal);
+    } else {
+        call.ack_refusal(&first);
+    }
+    call.over();
+    (status, kind)
+}
+
+//= IM G-1c test
+#[test]
+fn who_is_not_wanted_never_rings() {
+    let blocked = |address: &str| Config { blocked: vec![address.into()], ..config(BOB) };
+    assert_eq!(answer_with(blocked("sip:alice@192.0.2.1:5060"), ""), (480, None));
+    assert_eq!(answer_with(blocked("sips:alice@192.0.2.1;x=y"), ""), (480, None));
+    assert_eq!(answer_with(blocked("sip:Alice@192.0.2.1:5060"), ""), (180, Some(Kind::Chat)));
+    assert_eq!(answer_with(Config { do_not_disturb: true, ..config(BOB) }, ""), (480, None));
+    let shy = Config { refuse_anonymous: true, ..config(BOB) };
+    assert_eq!(answer_with(shy.clone(), ""), (180, Some(Kind::Chat)));
+    let mut call = Call::new(shy);
+    call.script.local = "\"Anonymous\" <sip:anonymous@anonymous.invalid>".to_owned();
+    call.send(call.script.invite());
+    let refusal = call.status(433);
+    call.ack_refusal(&refusal);
+    call.over();
+}
+
+//= IM R-42 test
+#[test]
+fn an_invitation_says_what_it_is_for() {
+    let server = "sip:standfw@example.com";
+    let hop = Hop { address: IpAddr::from([192, 0, 2, 1]), bits: 32 };
+    let core = || Config { trusted_hops: vec![hop], store_and_forward: vec![server.into()], ..config(BOB) };
+    let plain = || Config { store_and_forward: vec![server.into()], ..config(BOB) };
+    let kind = |config, rows: &str| answer_with(config, rows).1;
+    assert_eq!(kind(core(), ""), Some(Kind::Chat));
+    assert_eq!(kind(core(), "Accept-Contact: *;+g.oma.sip-im\r\n"), Some(Kind::Chat));
+    let large = "Accept-Contact: *;+g.oma.sip-im;+g.oma.sip-im.large-message\r\n";
+    assert_eq!(kind(core(), large), Some(Kind::LargeMessage));
+    for row in [format!("P-Asserted-Identity: <{server}>\r\n"), format!("Referred-By: <{server}>\r\n")] {
+        assert_eq!(kind(core(), &row), Some(Kind::Deferred), "{row}");
+        assert_eq!(kind(plain(), &row), Some(Kind::Chat), "anybody can say so: {row}");
+    }
+
+    let mut call = Call::new(config(BOB));
+    let focus = call.script.invite().replace("<sip:192.0.2.1:5060>", "<sip:192.0.2.1:5060>;isfocus");
+    call.send(focus);
+    call.status(180);
+    assert!(call.at_bob().told().any(|what| matches!(what, What::Invited { kind: Kind::Group, .. })));
+    call.send(call.script.cancel());
+    call.status(200);
+    let refusal = call.status(487);
+    call.ack_refusal(&refusal);
+    call.over();
+}
+
+//= IM R-42 test
+#[test]
+fn a_file_is_refused_by_its_line_and_the_chat_beside_it_taken() {
+    let with_file = |offer: &str| {
+        let file =
+            offer.split_once("m=message").map(|(_, line)| format!("m=message{line}")).unwrap_or_default();
+        format!("{file}a=file-selector:name:\"a.txt\" type:text/plain size:5\r\na=file-transfer-id:abc\r\n")
+    };
+    let mut call = Call::new(accepting(Accept::All));
+    let offer = call.script.offer();
+    let head = offer.split_once("m=message").map(|(head, _)| head.to_owned()).unwrap_or_default();
+    call.send(call.script.invite_with("", &format!("{head}{}", with_file(&offer))));
+    let refusal = call.status(488);
+    assert!(text::header(refusal.message(), "Warning").is_some_and(|why| why.contains("File")));
+    call.ack_refusal(&refusal);
+    assert_eq!(call.invitations(), 0);
+
+    call.script = Script::caller(&mut call.world, call.alice, call.way, BOB);
+    let offer = call.script.offer();
+    call.send(call.script.invite_with("", &format!("{offer}{}", with_file(&offer))));
+    let answer = call.status(200);
+    let sdp = text::lossy(text::body(answer.message()));
+    let lines: Vec<&str> = sdp.lines().filter(|line| line.starts_with("m=")).collect();
+    assert!(matches!(lines[..], ["m=message 2855 TCP/MSRP *", "m=message 0 TCP/MSRP *"]), "{sdp}");
+    call.ack(&answer);
+    call.bye();
+    call.status(200);
+    call.over();
 }

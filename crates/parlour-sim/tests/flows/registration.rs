@@ -22,6 +22,10 @@ struct Home {
 
 impl Home {
     fn new() -> Self {
+        Home::with(|_| {})
+    }
+
+    fn with(change: impl Fn(&mut Account)) -> Self {
         let mut world = World::new(3);
         let registrar = world.peer("registrar");
         let proxy = Proxy { host: "192.0.2.1".to_owned(), port: Some(5060), transport: Transport::Udp };
@@ -29,8 +33,9 @@ impl Home {
             Credentials { username: "bob".to_owned(), password: "secret".to_owned().into(), realm: None };
         let mut config = config(BOB);
         let account = config.accounts.remove(0);
-        let account =
+        let mut account =
             Account { proxy: Some(proxy), register: true, credentials: Some(credentials), ..account };
+        change(&mut account);
         let bob = world
             .client("bob", Config { accounts: vec![account], instance: Some("urn:uuid:1".into()), ..config });
         world.act(bob, |bob, now| bob.register(now, AccountId(0))).expect("register");
@@ -62,7 +67,11 @@ impl Home {
     }
 
     fn registered() -> Self {
-        let mut home = Home::new();
+        Home::registered_with(|_| {})
+    }
+
+    fn registered_with(change: impl Fn(&mut Account)) -> Self {
+        let mut home = Home::with(change);
         let first = home.register();
         home.answer(&first, "401 Unauthorized", CHALLENGE);
         let second = home.register();
@@ -238,4 +247,34 @@ fn forbidden_is_not_tried_again() {
         home.told(|what| matches!(what, What::RegistrationFailed { status: Some(403), retry: None, .. })),
         1
     );
+}
+
+//= IM X-2 test
+#[test]
+fn a_registered_account_is_called_by_its_registrar_only() {
+    for (direct, status) in [(false, 403), (true, 180)] {
+        let mut home = Home::registered_with(|account| account.direct = direct);
+        let mallory = home.world.peer("mallory");
+        for (caller, expected) in [(mallory, status), (home.registrar, 180)] {
+            let way = home.world.udp(caller, home.bob);
+            let mut script = Script::caller(&mut home.world, caller, way, BOB);
+            home.world.send(way, script.invite());
+            let refusal = |mail: &Mail| text::status(mail.message()).is_some_and(|status| status > 100);
+            let answer = home.world.expect(caller, "an answer", refusal);
+            assert_eq!(text::status(answer.message()), Some(expected));
+            if expected == 180 {
+                home.world.send(way, script.cancel());
+                home.world.expect_status(caller, 487);
+            }
+            let ack = script.ack_refusal(answer.message());
+            home.world.send(way, ack);
+            home.world.run(100);
+        }
+        // What we can do is no secret.
+        let way = home.world.udp(mallory, home.bob);
+        let script = Script::caller(&mut home.world, mallory, way, BOB);
+        home.world.send(way, script.request("OPTIONS", "z9hG4bK-o", "", ""));
+        home.world.expect_status(mallory, 200);
+        home.over();
+    }
 }

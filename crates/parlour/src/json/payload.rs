@@ -1,7 +1,7 @@
 //! What an event tells, as JSON.
 
 use parlour_msrp::Body;
-use parlour_proto::event::{Ended, Incoming, Peer, Progress, What};
+use parlour_proto::event::{Ended, Incoming, Kind, Peer, Progress, What};
 use serde::Serialize;
 
 use crate::store::NewMessage;
@@ -41,9 +41,17 @@ pub(crate) fn payload(what: &What) -> String {
         What::Unregistered | What::Ringing | What::Connected | What::Held | What::Resumed => {
             Payload::Nothing {}
         }
-        What::Invited { peer, subject, asked } => {
-            Payload::Invited { peer: peer.into(), subject: subject.as_deref(), asked: *asked }
-        }
+        What::Invited { peer, kind, subject, asked } => Payload::Invited {
+            peer: peer.into(),
+            kind: match kind {
+                Kind::Chat => "chat",
+                Kind::Group => "group",
+                Kind::LargeMessage => "large_message",
+                Kind::Deferred => "deferred",
+            },
+            subject: subject.as_deref(),
+            asked: *asked,
+        },
         What::Missed { peer, why } => Payload::Missed { peer: peer.into(), end: why.into() },
         What::Inviting { to } => Payload::Inviting { to },
         What::Established { peer, session_identity } => {
@@ -99,6 +107,7 @@ enum Payload<'a> {
     },
     Invited {
         peer: Party<'a>,
+        kind: &'static str,
         subject: Option<&'a str>,
         asked: bool,
     },
