@@ -262,6 +262,53 @@ fn a_connection_that_broke_is_replaced_by_the_peers_next_offer() {
     leave(call);
 }
 
+//= IM D-51 test
+#[test]
+fn a_new_path_to_which_nobody_comes_ends_the_session_and_nothing_is_lost_silently() {
+    for setup in ["active", "passive"] {
+        let (mut call, old) = Call::connected();
+        talk(&mut call, old, "1");
+        call.script.path = call.script.path.replace(":2855/session", ":2999/moved");
+        let changed = offer(&call, 2).replace("setup:actpass", &format!("setup:{setup}"));
+        ask(&mut call, "UPDATE", &changed, 200);
+        say(&mut call, "unsent", "nowhere to go");
+        call.world.run(31_000);
+        let bye = call.request("BYE");
+        let reply = call.script.respond(bye.message(), "200 OK", "", "");
+        call.send(reply);
+        call.world.run(0);
+        let failed = |what: &What| matches!(what, What::Progress { progress: Progress::Failed { .. }, .. });
+        assert_eq!(call.at_bob().told().filter(|what| failed(what)).count(), 1, "{setup}");
+        call.over();
+    }
+}
+
+//= IM D-54 test
+//= IM D-51 test
+#[test]
+fn what_waits_on_hold_moves_along_with_the_path() {
+    let (mut call, old) = Call::connected();
+    let held = offer(&call, 2) + "a=sendonly\r\n";
+    ask(&mut call, "UPDATE", &held, 200);
+    say(&mut call, "first", "waits");
+    call.script.path = call.script.path.replace("/session", "/moved");
+    let moved = offer(&call, 3) + "a=sendonly\r\n";
+    ask(&mut call, "INVITE", &moved, 200);
+    say(&mut call, "second", "waits too");
+    let new = call.connect();
+    call.world.send(new, call.script.msrp_empty("bind2"));
+    ok(&mut call, "bind2");
+    call.world.expect_closed(call.alice);
+    call.nothing_to(call.world.millis() + 1_000);
+    let free = offer(&call, 4);
+    ask(&mut call, "UPDATE", &free, 200);
+    assert_eq!([hear(&mut call).0, hear(&mut call).0], ["first", "second"]);
+    assert_eq!((told(&call, &What::Held), told(&call, &What::Resumed)), (1, 1));
+    talk(&mut call, new, "2");
+    let _ = old;
+    leave(call);
+}
+
 //= IM D-54 test
 #[test]
 fn hold_stops_what_is_said_and_nothing_else() {
