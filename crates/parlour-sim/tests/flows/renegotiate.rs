@@ -533,6 +533,7 @@ fn an_answer_with_another_path_moves_the_session() {
     leave(call);
 }
 
+//= IM X-22 test
 #[test]
 fn an_answer_to_our_later_offer_that_cannot_be_taken_ends_the_session() {
     let answers: [fn(&Call) -> String; 3] = [
@@ -549,6 +550,7 @@ fn an_answer_to_our_later_offer_that_cannot_be_taken_ends_the_session() {
         let bye = call.request("BYE");
         let reply = call.script.respond(bye.message(), "200 OK", "", "");
         call.send(reply);
+        assert!(explained(&call, "S-1a"), "nothing was tried: {}", call.world.ladder());
         call.over();
     }
 }
