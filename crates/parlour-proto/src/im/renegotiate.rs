@@ -141,6 +141,8 @@ impl Core {
         };
         //= IM D-51
         let same = stands && sdp::same_path(&agreed.stream.path, &judged.stream.path);
+        // While nobody has connected yet, it matters who is to.
+        let same = same && (agreed.stream.role == judged.stream.role || self.msrp.is_bound(agreed.msrp));
         let local = if same {
             agreed.local.clone().revised()
         } else {
@@ -248,6 +250,10 @@ impl Core {
         if revived {
             self.sessions.forget_msrp(old);
         } else {
+            // What is left of the old one does not bring what the new one may not.
+            if !stream.direction.sends() {
+                self.msrp.pause(self.now.instant, old, true);
+            }
             self.msrp.succeed(self.now.instant, old, new);
         }
         self.disarm(session, Why::NoStream);

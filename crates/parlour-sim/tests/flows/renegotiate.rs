@@ -310,6 +310,51 @@ fn what_waits_on_hold_moves_along_with_the_path() {
 }
 
 //= IM D-54 test
+//= IM D-51 test
+#[test]
+fn hold_with_another_path_stops_the_old_one_too() {
+    let (mut call, old) = Call::connected();
+    let large = "0123456789".repeat(60_000);
+    say(&mut call, "large", &large);
+    call.world.run(100);
+    let sent = call.world.mail_of(call.alice);
+    call.script.path = call.script.path.replace("/session", "/moved");
+    let moved = offer(&call, 2) + "a=inactive\r\n";
+    ask(&mut call, "UPDATE", &moved, 200);
+    for send in &sent {
+        let reply = call.script.msrp_respond(send.message(), "200 OK");
+        call.world.send(old, reply);
+    }
+    call.nothing_to(call.world.millis() + 1_000);
+    let new = call.connect();
+    call.world.send(new, call.script.msrp_empty("bind2"));
+    ok(&mut call, "bind2");
+    let free = offer(&call, 3);
+    ask(&mut call, "UPDATE", &free, 200);
+    let mut octets = String::new();
+    while octets.len() < large.len() {
+        octets.push_str(&hear(&mut call).1);
+    }
+    assert!(octets.ends_with(&large));
+    leave(call);
+}
+
+//= IM D-51 test
+#[test]
+fn who_connects_may_change_until_somebody_has() {
+    let mut call = Call::established();
+    let turned = offer(&call, 2).replace("setup:actpass", "setup:passive");
+    let answer = ask(&mut call, "UPDATE", &turned, 200);
+    assert_eq!(attribute(&answer, "setup").as_deref(), Some("active"));
+    let media = call.world.expect_opened(call.alice);
+    let bind = call.request("SEND");
+    let reply = call.script.msrp_respond(bind.message(), "200 OK");
+    call.world.send(media, reply);
+    talk(&mut call, media, "1");
+    leave(call);
+}
+
+//= IM D-54 test
 #[test]
 fn hold_stops_what_is_said_and_nothing_else() {
     let holds: [fn(String) -> String; 3] = [
