@@ -454,6 +454,7 @@ impl Client {
                 Deadline::Session(id, why) => self.core.session_due(id, why),
                 Deadline::Account(id, why) => self.core.account_due(id, why),
                 Deadline::Flow(flow) => self.flow_due(flow),
+                Deadline::Tombstones => self.core.tombstones_due(),
                 Deadline::Accepted(client) => {
                     self.core.tx.forget_client(client);
                     self.core.requests.remove(&client);
@@ -509,7 +510,7 @@ impl Deadline {
         match self {
             Deadline::Session(_, why) | Deadline::Account(_, why) => *why,
             Deadline::Flow(_) => Why::FlowIdle,
-            Deadline::Accepted(_) => Why::TransactionLinger,
+            Deadline::Accepted(_) | Deadline::Tombstones => Why::TransactionLinger,
         }
     }
 }

@@ -40,6 +40,11 @@ pub struct Config {
     pub max_pending_invites: u32,
     /// Sessions and invitations of one peer at once.
     pub per_peer_limit: u32,
+    /// Who decides when somebody who may replaces a session (P-7).
+    pub replace_accept: ReplaceAccept,
+    /// Whether the same asserted peer may replace its own session without being referred, as when it changes devices
+    /// (P-4).
+    pub replace_by_same_peer: bool,
     /// How long an invitation waits for the user.
     pub ring_timeout: Duration,
     /// The session interval that we ask for; zero asks for none (RFC 4028).
@@ -117,6 +122,16 @@ pub enum Accept {
     Auto,
     /// Everybody.
     All,
+}
+
+/// Who decides on an INVITE that may replace a session (P-7).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum ReplaceAccept {
+    /// The user, as for any other invitation.
+    Ask,
+    /// Nobody, if the session stands: the user is told.
+    #[default]
+    AutoIfActive,
 }
 
 /// What declining means for the user's other devices (catalogue 1.3 row 4).
@@ -240,6 +255,8 @@ impl Default for Config {
             max_sessions: 0,
             max_pending_invites: 10,
             per_peer_limit: 3,
+            replace_accept: ReplaceAccept::default(),
+            replace_by_same_peer: true,
             ring_timeout: Duration::from_secs(120),
             session_expires: Duration::from_secs(1800),
             min_se: Duration::from_secs(90),

@@ -69,6 +69,8 @@ pub enum Ended {
     MediaFailed { why: String },
     /// The other side does not answer, or no longer knows the session.
     Lost { why: String },
+    /// Another session has taken its place.
+    Replaced { by: SessionId },
 }
 
 /// How far one of our own messages got.
@@ -99,7 +101,13 @@ pub enum What {
         subject: Option<String>,
         /// Whether the user is to answer; if not, policy has accepted (S-2).
         asked: bool,
+        /// What it goes on with.
+        thread: Thread,
     },
+    /// Somebody wanted to take this session over and may not. It goes on as before (S-6f).
+    TakeoverRefused { by: Peer, why: String },
+    /// A message of ours that nobody has acknowledged goes on in another session, under the same Message-ID.
+    Moved { message_id: String, to: SessionId },
     /// An invitation was refused without troubling the user, or ended before the user answered.
     Missed { peer: Peer, why: Ended },
     /// Our invitation is on its way.
@@ -132,6 +140,19 @@ pub enum What {
     Ended(Ended),
     /// Why something was decided: rule, decision and the input that decided.
     Explain(Explain),
+}
+
+/// How an invitation goes on with what was before.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Thread {
+    /// The session that it takes over, once it is accepted (RFC 3891).
+    pub replaces: Option<SessionId>,
+    /// Who sent the caller to us, as the core passed it on. Nothing proves it: `verified` is never set (RFC 3892 2.3).
+    pub referred_by: Option<Peer>,
+    /// The name of the conversation (Contribution-ID).
+    pub conversation: Option<String>,
+    /// The name of the conversation that it continues (Session-Replaces).
+    pub continues: Option<String>,
 }
 
 /// A received message.

@@ -1,5 +1,6 @@
 //! Whose fault it is, and the one table: fault -> status code, headers, clause.
 
+use crate::io::SessionId;
 use crate::sdp::Refusal;
 use crate::sip::door::{Abilities, unsupported};
 use crate::sip::fault::Fault;
@@ -37,6 +38,8 @@ pub enum PeerFault {
     Glare,
     /// An offer came before the last one was answered.
     OfferUnanswered,
+    /// The dialog that is to be replaced stays as it is.
+    NotReplaced(NotReplaced),
     /// No stream of the offer is acceptable.
     NotAcceptable(Refusal),
     /// Session-Expires is below this many seconds.
@@ -64,6 +67,30 @@ pub enum PeerFault {
     Overload,
     /// The store is full or broken: nothing more can be kept.
     NoResources,
+}
+
+/// Why an INVITE does not replace a dialog (RFC 3891 3).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum NotReplaced {
+    /// Replaces, or what stands beside it, breaks the rules.
+    Header(HeaderFault),
+    /// There is no such dialog of an INVITE, or there are two.
+    Unknown,
+    /// We are the ones who were invited, and have not answered.
+    EarlyForeign,
+    /// The dialog was there not long ago.
+    Over,
+    /// `early-only`, and the dialog is confirmed.
+    Confirmed,
+    /// Whoever sends the INVITE may not replace this session.
+    Unauthorised {
+        /// The session that stays.
+        session: SessionId,
+        /// Whether the INVITE came from a trusted core: nobody else learns that the dialog is there.
+        trusted: bool,
+        /// What was compared.
+        why: String,
+    },
 }
 
 /// How a request is refused.
@@ -101,6 +128,7 @@ impl PeerFault {
             Self::InviteInProgress => (500, "Another INVITE is in progress".into(), "RFC 3261 14.2"),
             Self::Glare => (491, "Request Pending".into(), "D-53"),
             Self::OfferUnanswered => (500, "Another offer is not answered yet".into(), "RFC 3311 5.2"),
+            Self::NotReplaced(why) => why.refused(),
             Self::NotAcceptable(_) => (488, "Not Acceptable Here".into(), "S-1"),
             Self::Renegotiation => (488, "Not Acceptable Here: there is no stream to offer".into(), "D-50"),
             Self::IntervalTooSmall { .. } => (422, "Session Interval Too Small".into(), "D-56"),
@@ -141,6 +169,7 @@ impl PeerFault {
             | Self::Blocked
             | Self::Anonymous
             | Self::DoNotDisturb
+            | Self::NotReplaced(_)
             | Self::SessionLimit
             | Self::InvitationLimit => Vec::new(),
         };
@@ -158,6 +187,7 @@ impl PeerFault {
                 format!("{}: {}", name.text(), String::from_utf8_lossy(row))
             }
             Self::Sdp(what) | Self::CallerPreferences(what) => what.clone(),
+            Self::NotReplaced(why) => why.input(request),
             Self::CSeqOrder { got, last } => format!("CSeq {got} after {last}"),
             Self::NotAcceptable(refusal) => format!("warning {}: {}", refusal.warning, refusal.text),
             Self::NotFound | Self::TooManyHops => {
@@ -182,6 +212,39 @@ impl PeerFault {
             | Self::Flood
             | Self::Overload
             | Self::NoResources => String::new(),
+        }
+    }
+}
+
+impl NotReplaced {
+    /// Catalogue 1.3, rows 18 and 22 to 25.
+    //= IM P-3
+    //= IM S-6f
+    //= IM X-6
+    fn refused(&self) -> (u16, String, &'static str) {
+        const NO_DIALOG: &str = "Call/Transaction Does Not Exist";
+        match self {
+            Self::Header(fault) => (400, fault.to_string(), "P-1"),
+            Self::Unknown | Self::EarlyForeign => (481, NO_DIALOG.into(), "P-3"),
+            Self::Over => (603, "Decline: the replaced dialog is over".into(), "P-3"),
+            Self::Confirmed => (486, "Busy Here: the replaced dialog is confirmed".into(), "P-3"),
+            Self::Unauthorised { trusted: true, .. } => (403, "Forbidden".into(), "S-6f"),
+            Self::Unauthorised { trusted: false, .. } => (481, NO_DIALOG.into(), "X-6"),
+        }
+    }
+
+    fn input(&self, request: &Message<'_>) -> String {
+        let shown = |name: Name| {
+            let rows: Vec<_> = request.rows(name).map(String::from_utf8_lossy).collect();
+            (!rows.is_empty()).then(|| format!("{}: {}", name.text(), rows.join(" and ")))
+        };
+        let named = [Name::Replaces, Name::SessionReplaces].into_iter().find_map(shown).unwrap_or_default();
+        match self {
+            Self::Header(fault) => shown(fault.name).unwrap_or_default(),
+            Self::Unknown => format!("{named} is no dialog of ours"),
+            Self::EarlyForeign => format!("{named} is an invitation to us that is not answered"),
+            Self::Over | Self::Confirmed => named,
+            Self::Unauthorised { why, .. } => format!("{named}; {why}"),
         }
     }
 }

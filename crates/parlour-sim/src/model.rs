@@ -71,8 +71,16 @@ impl Model {
                 Ok(())
             }
             What::Held | What::Resumed => self.known(event).map(|_| ()),
-            What::Receiving { .. } | What::Incomplete { .. } | What::Progress { .. } => {
-                self.known(event).map(|_| ())
+            What::Receiving { .. }
+            | What::Incomplete { .. }
+            | What::Progress { .. }
+            | What::TakeoverRefused { .. } => self.known(event).map(|_| ()),
+            What::Moved { to, .. } => {
+                let from = self.known(event)?;
+                match self.sessions.contains_key(to) {
+                    true => Ok(()),
+                    false => Err(format!("a message moves from {from:?} to {to:?}, which is not there")),
+                }
             }
             What::Missed { .. } | What::Ended(_) => {
                 let session = self.known(event)?;

@@ -12,6 +12,7 @@ use std::time::Duration;
 use parlour_msrp::Matching;
 use parlour_proto::config::{
     Accept, Account, Ack, ActpassAnswer, Config, Credentials, DeclineScope, Hop, PreferredIdentity, Proxy,
+    ReplaceAccept,
 };
 use parlour_proto::io::Transport;
 use parlour_proto::sip::uri::{Scheme, Uri};
@@ -153,6 +154,8 @@ struct File {
     #[serde(default, deserialize_with = "maybe_min_se")]
     min_se: Option<u32>,
     decline_scope: Option<FileDeclineScope>,
+    replace_accept: Option<FileReplaceAccept>,
+    replace_by_same_peer: Option<bool>,
     actpass_answer: Option<FileActpass>,
     sessmatch: Option<FileSessmatch>,
     advertised_address: Option<IpAddr>,
@@ -236,6 +239,13 @@ enum FileDeclineScope {
 }
 
 #[derive(Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum FileReplaceAccept {
+    Ask,
+    AutoIfActive,
+}
+
+#[derive(Deserialize)]
 #[serde(rename_all = "lowercase")]
 enum FileActpass {
     Auto,
@@ -290,6 +300,12 @@ impl File {
             FileDeclineScope::ThisDevice => DeclineScope::ThisDevice,
         });
         set(&mut proto.decline_scope, decline_scope);
+        let replace_accept = self.replace_accept.map(|accept| match accept {
+            FileReplaceAccept::Ask => ReplaceAccept::Ask,
+            FileReplaceAccept::AutoIfActive => ReplaceAccept::AutoIfActive,
+        });
+        set(&mut proto.replace_accept, replace_accept);
+        set(&mut proto.replace_by_same_peer, self.replace_by_same_peer);
         let actpass_answer = self.actpass_answer.map(|answer| match answer {
             FileActpass::Auto => ActpassAnswer::Auto,
             FileActpass::Active => ActpassAnswer::Active,

@@ -5,7 +5,7 @@ use std::thread::JoinHandle;
 
 use parlour_msrp::Body;
 use parlour_proto::client::Decline;
-use parlour_proto::event::{Ended, Incoming, Kind, Peer, Progress, What};
+use parlour_proto::event::{Ended, Incoming, Kind, Peer, Progress, Thread, What};
 use parlour_proto::io::SessionId;
 use parlour_proto::text;
 use tokio::sync::mpsc::{Receiver, Sender};
@@ -141,7 +141,23 @@ fn event(happening: &Happening) -> Option<String> {
             format!("! {account} is not registered: {}; {next}", text::neutral(why))
         }
         What::Unregistered => format!("{account} is not registered any more"),
-        What::Invited { peer, kind, subject, asked } => {
+        What::TakeoverRefused { by, why } => {
+            format!(
+                "{session}! {} wanted to take this chat over and may not: {}",
+                who(by),
+                text::neutral(why)
+            )
+        }
+        What::Moved { to, .. } => {
+            format!("{session}a message that was not delivered goes on in session {}", to.0)
+        }
+        What::Invited { peer, thread: Thread { replaces: Some(old), referred_by, .. }, asked, .. } => {
+            let on_behalf =
+                referred_by.as_ref().map(|by| format!(", sent by {}", who(by))).unwrap_or_default();
+            let next = if *asked { "accept or decline?" } else { "accepted" };
+            format!("{session}{}{on_behalf} takes the chat of session {} on: {next}", who(peer), old.0)
+        }
+        What::Invited { peer, kind, subject, asked, thread: _ } => {
             let to = match kind {
                 Kind::Chat => "",
                 Kind::Group => " to a group",
@@ -223,6 +239,7 @@ pub(crate) fn end(why: &Ended) -> String {
         Ended::NoAck => "it could not be established: our answer was never acknowledged".into(),
         Ended::MediaFailed { why } => format!("the media connection failed: {}", text::neutral(why)),
         Ended::Lost { why } => format!("lost: {}", text::neutral(why)),
+        Ended::Replaced { by } => format!("the chat goes on in session {}", by.0),
     }
 }
 

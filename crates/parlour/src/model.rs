@@ -84,6 +84,8 @@ impl Model {
                 return;
             }
             What::Invited { .. }
+            | What::TakeoverRefused { .. }
+            | What::Moved { .. }
             | What::Missed { .. }
             | What::Inviting { .. }
             | What::Ringing
@@ -125,6 +127,12 @@ impl Model {
                     talk.open.remove(message_id);
                 }
             }
+            What::Moved { message_id, to } => {
+                let was_open = self.talks.get_mut(&session).is_some_and(|talk| talk.open.remove(message_id));
+                if let Some(talk) = self.talks.get_mut(to).filter(|_| was_open) {
+                    talk.open.insert(message_id.clone());
+                }
+            }
             What::Missed { .. } | What::Ended(_) => {
                 self.talks.remove(&session);
             }
@@ -134,6 +142,7 @@ impl Model {
             | What::Ringing
             | What::Held
             | What::Resumed
+            | What::TakeoverRefused { .. }
             | What::Message(_)
             | What::Receiving { .. }
             | What::Incomplete { .. }
@@ -156,7 +165,7 @@ impl Model {
 
 #[cfg(test)]
 mod tests {
-    use parlour_proto::event::{Ended, Kind};
+    use parlour_proto::event::{Ended, Kind, Thread};
 
     use super::*;
 
@@ -177,7 +186,13 @@ mod tests {
         let mut model = Model::default();
         model.fold(&event(
             1,
-            What::Invited { peer: peer("sip:a@x"), kind: Kind::Chat, subject: None, asked: true },
+            What::Invited {
+                peer: peer("sip:a@x"),
+                kind: Kind::Chat,
+                subject: None,
+                asked: true,
+                thread: Thread::default(),
+            },
         ));
         assert_eq!(model.only(&[Stage::Invited]), Ok(SessionId(1)));
         model.fold(&event(1, established("sip:a@x")));
@@ -195,7 +210,13 @@ mod tests {
         let mut model = Model::default();
         model.fold(&event(
             1,
-            What::Invited { peer: peer("sip:a@x"), kind: Kind::Chat, subject: None, asked: true },
+            What::Invited {
+                peer: peer("sip:a@x"),
+                kind: Kind::Chat,
+                subject: None,
+                asked: true,
+                thread: Thread::default(),
+            },
         ));
         model.fold(&event(1, What::Connected));
         model.fold(&event(1, established("sip:a@x")));

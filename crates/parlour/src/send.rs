@@ -108,6 +108,8 @@ async fn tell(controls: Controls, flags: Send) -> (u8, String) {
                 | What::RegistrationFailed { .. }
                 | What::Unregistered
                 | What::Invited { .. }
+                | What::TakeoverRefused { .. }
+                | What::Moved { .. }
                 | What::Missed { .. }
                 | What::Inviting { .. }
                 | What::Ringing
@@ -134,13 +136,17 @@ fn unsent(to: &str, why: &Ended, stood: bool) -> (u8, String) {
     let code = match why {
         Ended::Refused { status: 408 | 480 | 502 | 503 | 504, .. } | Ended::NoAnswer => NO_ANSWER,
         Ended::Refused { .. } | Ended::Declined { .. } | Ended::Cancelled { .. } => REFUSED,
-        Ended::Left | Ended::PeerLeft | Ended::NoAck | Ended::MediaFailed { .. } | Ended::Lost { .. }
-            if stood =>
-        {
-            NOT_ACKNOWLEDGED
-        }
-        Ended::Left | Ended::PeerLeft | Ended::NoAck | Ended::MediaFailed { .. } | Ended::Lost { .. } => {
-            NO_ANSWER
+        Ended::Left
+        | Ended::PeerLeft
+        | Ended::NoAck
+        | Ended::MediaFailed { .. }
+        | Ended::Lost { .. }
+        | Ended::Replaced { .. } => {
+            if stood {
+                NOT_ACKNOWLEDGED
+            } else {
+                NO_ANSWER
+            }
         }
     };
     (code, format!("Not sent to {to}: {}.", end(why)))

@@ -57,7 +57,7 @@ impl Core {
     fn msrp_event(&mut self, event: parlour_msrp::Event) {
         use parlour_msrp::Event as E;
         let (msrp, what) = match event {
-            E::Bound { session } => (session, What::Connected),
+            E::Bound { session } => return self.connected(session),
             E::Message {
                 session,
                 receipt,
@@ -102,6 +102,14 @@ impl Core {
         };
         if let Some((account, id)) = self.sessions.owner_of(msrp) {
             self.tell(account, Some(id), what);
+        }
+    }
+
+    /// Messages can flow.
+    fn connected(&mut self, msrp: parlour_msrp::SessionId) {
+        if let Some((account, id)) = self.sessions.owner_of(msrp) {
+            self.tell(account, Some(id), What::Connected);
+            self.supersede(id);
         }
     }
 
@@ -178,8 +186,15 @@ impl Core {
     /// Sends a message, or keeps it for when the session stands.
     pub(crate) fn say(&mut self, id: SessionId, message: Say) -> Result<(), Misuse> {
         let session = self.sessions.get_mut(id).ok_or(Misuse::NoSession)?;
+        if let Some(new) = session.phase.successor() {
+            // Whoever said it did not know yet that the chat goes on elsewhere.
+            let (account, message_id) = (session.account, message.message_id.clone());
+            self.tell(account, Some(id), What::Moved { message_id, to: new });
+            self.say_on(new, message);
+            return Ok(());
+        }
         let queue = match &mut session.phase {
-            Phase::Inviting(inviting) if !inviting.cancelled => &mut session.queue,
+            Phase::Inviting(inviting) if inviting.cancelled.is_none() => &mut session.queue,
             Phase::Answered(answered) if answered.leave.is_none() => &mut session.queue,
             Phase::Live(live) if live.talk.agreed.as_ref().is_some_and(|agreed| agreed.disabled) => {
                 &mut session.queue

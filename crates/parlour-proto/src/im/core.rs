@@ -52,6 +52,8 @@ pub(crate) struct Core {
 pub(crate) enum Deadline {
     Session(SessionId, Why),
     Account(AccountId, Why),
+    /// Dialogs that ended are forgotten (P-3).
+    Tombstones,
     /// A peer that does not finish a message.
     Flow(FlowId),
     /// A 2xx to our INVITE comes again no more.
@@ -230,6 +232,10 @@ impl Core {
         self.drop_media(&session);
         if let Some(dialog) = session.phase.dialog() {
             self.sessions.forget_dialog(dialog);
+            self.bury(&dialog.key());
+        }
+        if let Phase::Inviting(inviting) = &session.phase {
+            inviting.early.iter().for_each(|key| self.bury(key));
         }
         if let Phase::Invited(invited) = &session.phase {
             self.sessions.forget_invite(invited.invite);

@@ -205,6 +205,7 @@ impl Core {
         while let Some(message) = self.sessions.get_mut(id).and_then(Session::next_queued) {
             self.say_or_fail(id, message);
         }
+        self.supersede(id);
     }
 
     pub(crate) fn tell_established(&mut self, session: &Session) {

@@ -217,6 +217,11 @@ impl Flows {
         (listed || (verified && registered.any(|own| own == flow))).then_some(TrustedCore(()))
     }
 
+    /// Whether TLS has proven who is at the other end.
+    pub(crate) fn is_authenticated(&self, flow: FlowId) -> bool {
+        self.streams.get(&flow).is_some_and(|stream| stream.security == (Security::Tls { verified: true }))
+    }
+
     /// A number for a name look-up.
     pub(crate) fn query(&mut self) -> QueryId {
         self.given_queries = self.given_queries.saturating_add(1);

@@ -49,7 +49,7 @@ impl Core {
         let reason = media_failed.then(|| (Name::Reason, "SIP;cause=480;text=\"Media failed\"".to_owned()));
         // Until the peer has our BYE, it may still acknowledge what we said. Where the media is gone nothing can come:
         // the user learns of the end at once, as a dead peer answers the BYE never.
-        let talks_on = ended == Ended::Left;
+        let talks_on = matches!(ended, Ended::Left | Ended::Replaced { .. });
         let rows = reason.into_iter().collect();
         let leaving = Leaving { dialog, msrp, ended: Some(ended), chain: Chain::default(), rows };
         session.phase = Phase::Leaving(Box::new(leaving));

@@ -9,13 +9,14 @@ use crate::im::core::{Accepted, Acknowledged, Deadline, Errand, Purpose};
 use crate::im::flows::Source;
 use crate::im::leaving::NextHop;
 use crate::im::media::OwnOffer;
-use crate::im::session::{Call, Inviting, Live, Phase, Remote, Sent, Session, Talk};
+use crate::im::replaces::conversation;
+use crate::im::session::{Call, Inviting, Live, Phase, Remote, Sent, Session, Talk, Ties};
 use crate::im::session_timer::SessionTimer;
 use crate::im::stamp::Draft;
 use crate::im::trust;
 use crate::io::{AccountId, FlowId, SessionId, Transport, Why};
 use crate::sdp;
-use crate::sip::dialog::Dialog;
+use crate::sip::dialog::{Dialog, DialogKey};
 use crate::sip::digest::Chain;
 use crate::sip::header::{CSeq, To};
 use crate::sip::message::{Kept, Message, Start};
@@ -69,7 +70,8 @@ impl Core {
             own: None,
             proceeding: false,
             ringing: false,
-            cancelled: false,
+            cancelled: None,
+            early: Vec::new(),
             chain: Chain::default(),
             asked: None,
         };
@@ -83,6 +85,7 @@ impl Core {
             phase: Phase::Inviting(Box::new(inviting)),
             timer: SessionTimer::default(),
             queue: Vec::new(),
+            ties: Ties::default(),
         };
         self.sessions.put(session);
         self.tell(account, Some(id), What::Inviting { to: to.to_owned() });
@@ -112,8 +115,8 @@ impl Core {
     /// A stream that a session waited for stands, so its local address is known.
     fn start_invite(&mut self, mut session: Session) {
         let Phase::Inviting(inviting) = &mut session.phase else { return self.sessions.put(session) };
-        if inviting.cancelled {
-            return self.end(session, Ended::Left);
+        if let Some(why) = inviting.cancelled.take() {
+            return self.end(session, why);
         }
         // The offer names our own address, which a stream has only once it stands: `flow_stands` comes back here.
         let owner = (session.account, session.id);
@@ -186,7 +189,7 @@ impl Core {
         let Some(session) = self.sessions.take(id) else { return };
         let status = response.status().unwrap_or(0);
         match (&session.phase, status) {
-            (Phase::Inviting(_), 100..200) => self.invite_proceeds(session, status),
+            (Phase::Inviting(_), 100..200) => self.invite_proceeds(session, status, response),
             (Phase::Inviting(_), 200..300) => self.invite_accepted(session, client, flow, response),
             (Phase::Inviting(_), _) => self.invite_refused(session, status, response),
             (_, _) => self.sessions.put(session),
@@ -195,17 +198,27 @@ impl Core {
 
     /// No final response came.
     pub(crate) fn invite_unanswered(&mut self, id: SessionId, why: &str) {
-        let Some(session) = self.sessions.take(id) else { return };
-        let taken_back = matches!(&session.phase, Phase::Inviting(inviting) if inviting.cancelled);
-        let lost = Ended::Lost { why: why.to_owned() };
-        self.end(session, if taken_back { Ended::Left } else { lost });
+        let Some(mut session) = self.sessions.take(id) else { return };
+        let taken_back = match &mut session.phase {
+            Phase::Inviting(inviting) => inviting.cancelled.take(),
+            Phase::Invited(_) | Phase::Answered(_) | Phase::Live(_) | Phase::Leaving(_) => None,
+        };
+        let lost = || Ended::Lost { why: why.to_owned() };
+        self.end(session, taken_back.unwrap_or_else(lost));
     }
 
-    fn invite_proceeds(&mut self, mut session: Session, status: u16) {
+    fn invite_proceeds(&mut self, mut session: Session, status: u16, response: &Message<'_>) {
         let Phase::Inviting(inviting) = &mut session.phase else { return };
         let first = !inviting.proceeding;
         inviting.proceeding = true;
-        let cancelled = inviting.cancelled;
+        let cancelled = inviting.cancelled.is_some();
+        // RFC 3261 12.1: from 101 on, a response with a To tag makes an early dialog.
+        if let Some(early) = DialogKey::of_response(response).filter(|_| status > 100)
+            && inviting.early.len() < FORKS
+            && !inviting.early.contains(&early)
+        {
+            inviting.early.push(early);
+        }
         let rings = status == 180 && !inviting.ringing;
         inviting.ringing |= rings;
         if first {
@@ -245,6 +258,8 @@ impl Core {
         if let Some(peer) = trust::callee(response, self.trust(flow)) {
             session.peer = peer;
         }
+        session.ties.asserted = trust::identity(response, self.trust(flow));
+        session.ties.conversation = conversation(response).or(session.ties.conversation);
         let (flow, source) = (session.flow, session.source);
         let ack = self.acknowledge(&dialog, (flow, source), &request, response);
         let accepted = Accepted { account: session.account, request, flow, source, acks: vec![ack] };
@@ -260,7 +275,7 @@ impl Core {
         self.sessions.index_dialog(&dialog, session.id);
         let (agreed, broken) = match &own {
             // RFC 3261 9.1: the CANCEL came too late, and nobody wants the media any more.
-            Some(_) | None if cancelled => (None, None),
+            Some(_) | None if cancelled.is_some() => (None, None),
             Some(own) => match self.read_answer(session.flow, own, response.body()) {
                 Ok((stream, origin)) => (Some(self.agree(own, stream, origin)), None),
                 Err(why) => (None, Some(why)),
@@ -279,8 +294,8 @@ impl Core {
             renewal: None,
             broken: None,
         }));
-        if cancelled {
-            return self.bye(session, Ended::Left);
+        if let Some(why) = cancelled {
+            return self.bye(session, why);
         }
         if let Some(why) = broken {
             self.explain(session.account, Some(session.id), "S-1", "left: the answer cannot be taken", &why);
@@ -347,8 +362,8 @@ impl Core {
 
     fn invite_refused(&mut self, mut session: Session, status: u16, response: &Message<'_>) {
         let Phase::Inviting(inviting) = &mut session.phase else { return };
-        if inviting.cancelled {
-            return self.end(session, Ended::Left);
+        if let Some(why) = inviting.cancelled.take() {
+            return self.end(session, why);
         }
         let uri = inviting.call.uri.clone();
         if inviting.call.own_hop
@@ -373,13 +388,18 @@ impl Core {
     }
 
     /// The user takes an invitation back.
-    pub(crate) fn take_back(&mut self, mut session: Session) {
+    pub(crate) fn take_back(&mut self, session: Session) {
+        self.cancel_invite(session, Ended::Left);
+    }
+
+    /// An invitation of ours is not wanted any more.
+    pub(crate) fn cancel_invite(&mut self, mut session: Session, why: Ended) {
         let Phase::Inviting(inviting) = &mut session.phase else { return };
-        let (already, proceeding) = (inviting.cancelled, inviting.proceeding);
-        inviting.cancelled = true;
+        let (already, proceeding) = (inviting.cancelled.is_some(), inviting.proceeding);
         if inviting.sent.is_none() {
-            return self.end(session, Ended::Left);
+            return self.end(session, why);
         }
+        inviting.cancelled.get_or_insert(why);
         if proceeding && !already {
             self.send_cancel(&mut session);
         }
@@ -396,14 +416,16 @@ impl Core {
 
     /// RFC 3261 9.1: with no final response 64*T1 after the CANCEL, the INVITE counts as cancelled.
     pub(crate) fn cancel_unanswered(&mut self, id: SessionId) {
-        let Some(session) = self.sessions.take(id) else { return };
-        if let Phase::Inviting(inviting) = &session.phase
+        let Some(mut session) = self.sessions.take(id) else { return };
+        let mut why = None;
+        if let Phase::Inviting(inviting) = &mut session.phase
             && let Some(sent) = &inviting.sent
         {
             self.tx.forget_client(sent.client);
             self.requests.remove(&sent.client);
+            why = inviting.cancelled.take();
         }
-        self.end(session, Ended::Left);
+        self.end(session, why.unwrap_or(Ended::Left));
     }
 
     /// Reads the answer to an offer of ours.

@@ -1,11 +1,11 @@
 //! What a request has to pass before a procedure sees it, in the order of RFC 3261 8.2.
 
-use crate::fault::PeerFault;
+use crate::fault::{NotReplaced, PeerFault};
 use crate::im::Core;
 use crate::im::stamp::{ALLOWED, FEATURE, OPTIONS, Reply};
 use crate::io::{AccountId, FlowId};
 use crate::sip::door::{self, Abilities};
-use crate::sip::header::{AcceptContact, MaxForwards, MethodSet, RejectContact, To};
+use crate::sip::header::{AcceptContact, HeaderFault, MaxForwards, MethodSet, RejectContact, To};
 use crate::sip::message::Message;
 use crate::sip::method::Method;
 use crate::sip::name::Name;
@@ -61,6 +61,12 @@ impl Core {
         // RFC 3261 8.2.2.2
         if merged {
             return Err(PeerFault::Merged);
+        }
+        //= IM P-1
+        // RFC 3891 3: it has no meaning but in an INVITE that makes a new dialog.
+        if request.has(Name::Replaces) && (inside || request.method() != Some(Method::Invite)) {
+            let fault = HeaderFault { name: Name::Replaces, what: "has no place here" };
+            return Err(PeerFault::NotReplaced(NotReplaced::Header(fault)));
         }
         if inside {
             door::extensions(request, &can)?;

@@ -10,9 +10,13 @@ use parlour_msrp::timer::TimerId;
 use crate::config::Proxy;
 use crate::event::{Ended, Peer};
 use crate::im::flows::Source;
+use crate::im::groups::Groups;
 use crate::im::media::{Agreed, OwnOffer};
 use crate::im::refresh::Renewal;
+use crate::im::replaces::Replacement;
 use crate::im::session_timer::SessionTimer;
+use crate::im::tombstones::Tombstones;
+use crate::im::trust::Asserted;
 use crate::io::{AccountId, FlowId, SessionId, Why};
 use crate::sdp;
 use crate::sip::dialog::{Dialog, DialogKey};
@@ -40,6 +44,20 @@ pub(crate) struct Session {
     pub(crate) timer: SessionTimer,
     /// Messages for as soon as the session stands; empty from then on.
     pub(crate) queue: Vec<Say>,
+    pub(crate) ties: Ties,
+}
+
+/// What ties a session to others.
+#[derive(Debug, Default)]
+pub(crate) struct Ties {
+    /// Who a trusted core says that the peer is: only an INVITE on his behalf may replace the session (P-4).
+    pub(crate) asserted: Option<Asserted>,
+    /// The Contribution-ID (P-11).
+    pub(crate) conversation: Option<Box<str>>,
+    /// An older session with the same peer, which goes as soon as messages flow in this one (R-5).
+    pub(crate) supersedes: Option<SessionId>,
+    /// How often the user was told that somebody wanted to take the session over.
+    pub(crate) attempts: u8,
 }
 
 /// ```text
@@ -71,6 +89,8 @@ pub(crate) struct Invited {
     /// None for an INVITE without an offer (S-1a).
     pub(crate) offer: Option<(sdp::Session, sdp::Judged)>,
     pub(crate) remote: Remote,
+    /// The session that it may replace.
+    pub(crate) replacement: Option<Replacement>,
 }
 
 /// What a peer's Contact and Allow told us.
@@ -94,8 +114,10 @@ pub(crate) struct Inviting {
     pub(crate) proceeding: bool,
     /// Whether the user was told that it rings there.
     pub(crate) ringing: bool,
-    /// The user has taken the invitation back.
-    pub(crate) cancelled: bool,
+    /// Why the invitation was taken back, if it was.
+    pub(crate) cancelled: Option<Ended>,
+    /// The early dialogs that provisional responses made, one for each fork (RFC 3261 12.1.2).
+    pub(crate) early: Vec<DialogKey>,
     /// The challenges answered so far.
     pub(crate) chain: Chain,
     /// The session interval that the last INVITE asked for, in seconds.
@@ -286,13 +308,20 @@ impl Phase {
 pub(crate) struct Sessions {
     map: BTreeMap<SessionId, Session>,
     by_dialog: Table<DialogKey, SessionId>,
+    /// Early dialogs of invitations of ours.
+    by_early: Table<DialogKey, SessionId>,
+    pub(crate) tombstones: Tombstones,
     by_invite: BTreeMap<ServerId, SessionId>,
     by_msrp: BTreeMap<parlour_msrp::SessionId, (AccountId, SessionId)>,
-    by_peer: Table<String, u32>,
+    by_peer: Groups<String>,
+    by_conversation: Groups<(AccountId, Box<str>)>,
     standing: usize,
     ringing: usize,
     parting: usize,
     given: u64,
+    /// Look-ups of dialogs, counted.
+    #[cfg(test)]
+    pub(crate) looked_up: std::cell::Cell<usize>,
 }
 
 impl Sessions {
@@ -300,13 +329,18 @@ impl Sessions {
         Sessions {
             map: BTreeMap::new(),
             by_dialog: Table::new(random.hash_keys()),
+            by_early: Table::new(random.hash_keys()),
+            tombstones: Tombstones::new(random.hash_keys()),
             by_invite: BTreeMap::new(),
             by_msrp: BTreeMap::new(),
-            by_peer: Table::new(random.hash_keys()),
+            by_peer: Groups::new(random.hash_keys()),
+            by_conversation: Groups::new(random.hash_keys()),
             standing: 0,
             ringing: 0,
             parting: 0,
             given: 0,
+            #[cfg(test)]
+            looked_up: std::cell::Cell::new(0),
         }
     }
 
@@ -330,10 +364,13 @@ impl Sessions {
         self.standing = self.standing.saturating_sub(usize::from(session.phase.is_session()));
         self.ringing = self.ringing.saturating_sub(usize::from(matches!(session.phase, Phase::Invited(_))));
         self.parting = self.parting.saturating_sub(usize::from(session.phase.is_parting()));
-        if let Some(count) = self.by_peer.get_mut(&session.peer.address) {
-            *count = count.saturating_sub(1);
-            if *count == 0 {
-                self.by_peer.remove(&session.peer.address);
+        self.by_peer.remove(&session.peer.address, id);
+        if let Some(conversation) = &session.ties.conversation {
+            self.by_conversation.remove(&(session.account, conversation.clone()), id);
+        }
+        if let Phase::Inviting(inviting) = &session.phase {
+            for early in &inviting.early {
+                self.by_early.remove(early);
             }
         }
         Some(session)
@@ -343,8 +380,15 @@ impl Sessions {
         self.standing = self.standing.saturating_add(usize::from(session.phase.is_session()));
         self.ringing = self.ringing.saturating_add(usize::from(matches!(session.phase, Phase::Invited(_))));
         self.parting = self.parting.saturating_add(usize::from(session.phase.is_parting()));
-        let count = self.by_peer.get(&session.peer.address).copied().unwrap_or(0);
-        self.by_peer.insert(session.peer.address.clone(), count.saturating_add(1));
+        self.by_peer.add(session.peer.address.clone(), session.id);
+        if let Some(conversation) = &session.ties.conversation {
+            self.by_conversation.add((session.account, conversation.clone()), session.id);
+        }
+        if let Phase::Inviting(inviting) = &session.phase {
+            for early in &inviting.early {
+                self.by_early.insert(early.clone(), session.id);
+            }
+        }
         self.map.insert(session.id, session);
     }
 
@@ -357,7 +401,26 @@ impl Sessions {
     }
 
     pub(crate) fn by_dialog(&self, key: &DialogKey) -> Option<SessionId> {
+        #[cfg(test)]
+        self.looked_up.set(self.looked_up.get() + 1);
         self.by_dialog.get(key).copied()
+    }
+
+    /// The invitation of ours that a provisional response has made this dialog of.
+    pub(crate) fn by_early(&self, key: &DialogKey) -> Option<SessionId> {
+        #[cfg(test)]
+        self.looked_up.set(self.looked_up.get() + 1);
+        self.by_early.get(key).copied()
+    }
+
+    /// The sessions of a conversation.
+    pub(crate) fn by_conversation(&self, account: AccountId, conversation: &str) -> &[SessionId] {
+        self.by_conversation.get(&(account, Box::from(conversation)))
+    }
+
+    /// Sessions and invitations with this peer.
+    pub(crate) fn by_peer(&self, address: &str) -> &[SessionId] {
+        self.by_peer.get(address)
     }
 
     pub(crate) fn index_invite(&mut self, invite: ServerId, id: SessionId) {
@@ -425,6 +488,6 @@ impl Sessions {
 
     /// Sessions and invitations with this peer.
     pub(crate) fn with_peer(&self, address: &str) -> u32 {
-        self.by_peer.get(address).copied().unwrap_or(0)
+        u32::try_from(self.by_peer(address).len()).unwrap_or(u32::MAX)
     }
 }

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use crate::fault::PeerFault;
 use crate::im::Core;
+use crate::im::replaces::Replacement;
 
 /// How long no invitation is taken after the store has failed.
 const STORE_PAUSE: Duration = Duration::from_secs(30);
@@ -32,6 +33,16 @@ impl Core {
             return Err(PeerFault::InvitationLimit);
         }
         Ok(())
+    }
+
+    /// The same for an invitation that takes the place of a session: there are no more sessions afterwards, so nobody is
+    /// too busy for it. If the user is asked, it waits like others.
+    //= IM G-1a
+    pub(crate) fn room_to_replace(&self, replacement: &Replacement) -> Result<(), PeerFault> {
+        self.resources()?;
+        let pending = usize::try_from(self.config.max_pending_invites).unwrap_or(usize::MAX);
+        let full = !self.replaces_unasked(replacement) && self.sessions.ringing() >= pending;
+        if full { Err(PeerFault::InvitationLimit) } else { Ok(()) }
     }
 
     /// Whether one more session is taken (R-1: confirmed, or accepted and waiting for the ACK).

@@ -20,7 +20,7 @@ pub(crate) const ALLOWED: [Method; 6] =
     [Method::Invite, Method::Ack, Method::Cancel, Method::Bye, Method::Options, Method::Update];
 
 /// The extensions that we know, and tell as Supported.
-pub(crate) const OPTIONS: &[&str] = &[TIMER];
+pub(crate) const OPTIONS: &[&str] = &["replaces", TIMER];
 
 /// The enabler token of the release version.
 const ENABLER: &str = "IM-client/OMA1.0";
@@ -75,8 +75,8 @@ impl Core {
         out.fmt(Name::Server, format_args!("{ENABLER} {}", self.config.vendor));
         //= IM G-7
         out.row(Name::Allow, ALLOW);
-        //= IM G-7s
         if (invite || options) && (200..300).contains(&reply.status) {
+            //= IM G-7s
             out.row(Name::Supported, OPTIONS.join(", "));
             out.row(Name::Accept, "application/sdp");
         }

@@ -39,10 +39,20 @@ impl Core {
         let peer = trust::caller(request, self.trust(flow))?;
         //= IM D-56
         self.interval_suits(request)?;
+        let replacement = self.may_replace(flow, account, request, &peer)?;
         let offer = self.read_offer(flow, request)?;
         //= IM G-1
-        self.is_wanted(&peer)?;
-        self.room_to_ring(&peer.address)?;
+        match self.is_wanted(&peer) {
+            // A chat that goes on elsewhere disturbs nobody.
+            Err(PeerFault::DoNotDisturb) if replacement.is_some() => {}
+            wanted => wanted?,
+        }
+        //= IM R-3
+        match &replacement {
+            Some(replacement) => self.room_to_replace(replacement)?,
+            None => self.room_to_ring(&peer.address)?,
+        }
+        let ties = self.ties(flow, account, request, &peer, replacement.as_ref());
 
         let tag = self.tag();
         let dialog = Dialog::uas(request, &tag)?;
@@ -55,7 +65,7 @@ impl Core {
         let id = self.sessions.fresh_id();
         self.sessions.index_dialog(&dialog, id);
         self.sessions.index_invite(server, id);
-        let invited = Invited { invite: server, dialog, offer, remote };
+        let invited = Invited { invite: server, dialog, offer, remote, replacement };
         let session = Session {
             id,
             account,
@@ -66,6 +76,7 @@ impl Core {
             phase: Phase::Invited(Box::new(invited)),
             timer: SessionTimer::default(),
             queue: Vec::new(),
+            ties,
         };
         self.alert(session);
         Ok(())
@@ -101,14 +112,17 @@ impl Core {
         let (id, account, peer) = (session.id, session.account, session.peer.clone());
         let subject = request.rows(Name::Subject).next().map(|row| String::from_utf8_lossy(row).into_owned());
         let kind = self.kind(session.flow, &request, &peer);
-        let answers_itself = match self.config.accept {
+        let thread = self.thread(&session, &request);
+        let by_config = match self.config.accept {
             Accept::Ask => false,
             //= IM X-4
             // Nobody is accepted unasked whose address nobody vouches for, but by express wish.
             Accept::Auto => peer.verified,
             Accept::All => true,
         };
-        self.tell(account, Some(id), What::Invited { peer, kind, subject, asked: !answers_itself });
+        let goes_on = self.goes_on(&session);
+        let answers_itself = by_config || goes_on;
+        self.tell(account, Some(id), What::Invited { peer, kind, subject, asked: !answers_itself, thread });
         let decision = "the offer is acceptable: the user is asked, or policy answers";
         self.explain(account, Some(id), "S-1", decision, "");
         if !answers_itself {
@@ -116,8 +130,12 @@ impl Core {
             return self.sessions.put(session);
         }
         self.sessions.put(session);
-        let input = format!("accept = {:?}", self.config.accept);
-        self.explain(account, Some(id), "S-2", "accepted without asking", &input);
+        let (clause, input) = if goes_on {
+            ("P-7", format!("replace_accept = {:?}", self.config.replace_accept))
+        } else {
+            ("S-2", format!("accept = {:?}", self.config.accept))
+        };
+        self.explain(account, Some(id), clause, "accepted without asking", &input);
         let _ = self.accept(id);
     }
 
@@ -221,8 +239,21 @@ impl Core {
     /// The user, or policy, says yes.
     pub(crate) fn accept(&mut self, id: SessionId) -> Result<(), Misuse> {
         let mut session = self.take_invited(id, "accept")?;
+        //= IM P-8
+        //= IM P-12
+        let replaced = match self.still_replaces(&session) {
+            Ok(replaced) => replaced,
+            Err(why) => {
+                self.explain(session.account, Some(id), "P-8", "the session that it replaces is gone", &why);
+                self.reject(session, 603, "Decline", Ended::Declined { status: 603 }, "P-8");
+                return Err(Misuse::WrongState {
+                    state: "refused: the session that it replaces is over",
+                    verb: "accept",
+                });
+            }
+        };
         // G-1a again: others may have been accepted while this one rang.
-        if self.room_for_session().is_err() {
+        if replaced.is_none() && self.room_for_session().is_err() {
             self.reject(session, 486, "Busy Here", Ended::Declined { status: 486 }, "G-1a");
             return Err(Misuse::WrongState {
                 state: "refused: as many sessions as configured",
@@ -235,7 +266,7 @@ impl Core {
         };
         self.disarm_all(&mut session);
         let Phase::Invited(invited) = session.phase else { return Err(Misuse::NoSession) };
-        let Invited { invite, mut dialog, offer, remote } = *invited;
+        let Invited { invite, mut dialog, offer, remote, replacement: _ } = *invited;
         dialog.confirm();
         let Settled { agreed, own, description } =
             self.settle((session.account, id), session.flow, offer, &local);
@@ -259,6 +290,11 @@ impl Core {
         }
         self.await_ack(&mut session);
         self.sessions.put(session);
+        //= IM S-5
+        //= IM P-9
+        if let Some(replaced) = replaced {
+            self.release(replaced, id);
+        }
         self.pump_msrp();
         Ok(())
     }

@@ -1,12 +1,13 @@
 //! Who sent a request, as far as the flow it came on lets us believe it.
 //!
-//! No other file reads P-Asserted-Identity: what an untrusted peer asserts does not exist for the rest of the code.
+//! No other file reads P-Asserted-Identity, or takes Referred-By for an identity: what an untrusted peer asserts does not
+//! exist for the rest of the code.
 
 use crate::event::Peer;
 use crate::im::flows::TrustedCore;
-use crate::sip::header::{Address, From, HeaderFault, PAssertedIdentity};
+use crate::sip::header::{Address, From, HeaderFault, PAssertedIdentity, ReferredBy};
 use crate::sip::message::Message;
-use crate::sip::uri::{Scheme, Uri};
+use crate::sip::uri::{Scheme, Uri, aor, is_anonymous};
 
 /// The caller: asserted by a trusted core, else what From claims.
 //= IM R-32
@@ -20,21 +21,84 @@ pub(crate) fn callee(message: &Message<'_>, core: Option<TrustedCore>) -> Option
     core.and_then(|core| asserted(message, core))
 }
 
-/// RFC 3325 9.1: one or two values, of which one is a SIP or SIPS URI.
-fn asserted(message: &Message<'_>, _: TrustedCore) -> Option<Peer> {
-    // RFC 5876 4.5: values of other schemes, and a second one of the same kind, are ignored. The SIP one is shown.
-    let mut tel = None;
-    for value in message.list::<PAssertedIdentity<'_>>().flatten() {
-        let Ok(uri) = Uri::parse(value.0.uri) else { continue };
-        match uri.scheme() {
-            Scheme::Sip | Scheme::Sips => return Some(Peer { verified: true, ..claimed(&value.0) }),
-            Scheme::Tel => {
-                tel.get_or_insert_with(|| Peer { verified: true, ..claimed(&value.0) });
-            }
-            Scheme::Other => {}
+/// The addresses that a trusted core asserts of somebody, as keys ([`aor`]): of SIP, a telephone number, or both.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub(crate) struct Asserted {
+    sip: Option<Box<str>>,
+    tel: Option<Box<str>>,
+}
+
+impl Asserted {
+    /// Whether this is an address of the same person (P-5). Who is anonymous is nobody.
+    //= IM P-5
+    pub(crate) fn is(&self, uri: &Uri<'_>) -> bool {
+        !is_anonymous(uri) && self.keys().any(|key| key == aor(uri))
+    }
+
+    /// Whether both are the same person: one common address is enough.
+    pub(crate) fn is_same(&self, other: &Asserted) -> bool {
+        self.keys().any(|key| other.keys().any(|other| other == key))
+    }
+
+    fn keys(&self) -> impl Iterator<Item = &str> {
+        [&self.sip, &self.tel].into_iter().flatten().map(AsRef::as_ref)
+    }
+}
+
+impl std::fmt::Display for Asserted {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let keys: Vec<_> = self.keys().collect();
+        f.write_str(if keys.is_empty() { "anonymous" } else { "" })?;
+        f.write_str(&keys.join(" and "))
+    }
+}
+
+/// Who a trusted core says that the sender is; `None` if it says nothing.
+pub(crate) fn identity(message: &Message<'_>, core: Option<TrustedCore>) -> Option<Asserted> {
+    let Identities { sip, tel } = identities(message, core?);
+    let key = |address: &Address<'_>| {
+        let uri = address.uri().ok().filter(|uri| !is_anonymous(uri))?;
+        Some(aor(&uri).into())
+    };
+    let asserted = Asserted { sip: sip.as_ref().and_then(key), tel: tel.as_ref().and_then(key) };
+    (sip.is_some() || tel.is_some()).then_some(asserted)
+}
+
+/// Who sent the caller to us, as a trusted core passed it on. The core does not vouch for it (RFC 3892 2.3).
+//= IM X-7
+pub(crate) fn referrer<'a>(message: &Message<'a>, _: TrustedCore) -> Option<Address<'a>> {
+    message.maybe::<ReferredBy<'a>>().ok().flatten().map(|referrer| referrer.address)
+}
+
+/// How a referrer is shown: never as verified.
+//= IM P-6
+pub(crate) fn referrer_shown(message: &Message<'_>, core: Option<TrustedCore>) -> Option<Peer> {
+    referrer(message, core?).map(|address| claimed(&address))
+}
+
+fn asserted(message: &Message<'_>, core: TrustedCore) -> Option<Peer> {
+    let Identities { sip, tel } = identities(message, core);
+    sip.or(tel).map(|address| Peer { verified: true, ..claimed(&address) })
+}
+
+#[derive(Default)]
+struct Identities<'a> {
+    sip: Option<Address<'a>>,
+    tel: Option<Address<'a>>,
+}
+
+/// RFC 3325 9.1: one or two values, of which one is a SIP or SIPS URI. RFC 5876 4.5: values of other schemes, and a second
+/// one of the same kind, are ignored.
+fn identities<'a>(message: &Message<'a>, _: TrustedCore) -> Identities<'a> {
+    let mut found = Identities::default();
+    for PAssertedIdentity(address) in message.list::<PAssertedIdentity<'_>>().flatten() {
+        match address.uri().map(|uri| uri.scheme()) {
+            Ok(Scheme::Sip | Scheme::Sips) => drop(found.sip.get_or_insert(address)),
+            Ok(Scheme::Tel) => drop(found.tel.get_or_insert(address)),
+            Ok(Scheme::Other) | Err(_) => {}
         }
     }
-    tel
+    found
 }
 
 fn claimed(address: &Address<'_>) -> Peer {

@@ -36,9 +36,10 @@ pub(crate) fn event_line(
     what: &What,
     file: Option<&str>,
 ) -> String {
+    let run = session.map_or(0, |session| session.run);
     let session = session.map(|session| session.to_string());
     let mut line = envelope(seq, time, Some(account), session.as_deref(), kind(what));
-    push_object(&mut line, &payload(what));
+    push_object(&mut line, &payload(what, run));
     if let What::Message(message) = what {
         match &message.body {
             Body::Inline(octets) => push_body(&mut line, &message.content_type, octets),
@@ -261,5 +262,19 @@ mod tests {
         assert_eq!(line(&What::Resumed)["type"], "resumed");
         let ended = line(&What::Ended(Ended::Refused { status: 486, reason: "Busy Here".into() }));
         assert_eq!(ended["end"], serde_json::json!({"how": "refused", "status": 486, "reason": "Busy Here"}));
+    }
+
+    #[test]
+    fn other_sessions_are_named_in_full() {
+        let replaced = line(&What::Ended(Ended::Replaced { by: SessionId(18) }));
+        assert_eq!(replaced["end"], serde_json::json!({"how": "replaced", "by": "3-18"}));
+        let moved = line(&What::Moved { message_id: "m1".into(), to: SessionId(18) });
+        assert_eq!((&moved["type"], &moved["to"]), (&"moved".into(), &"3-18".into()));
+        let thread = parlour_proto::event::Thread { replaces: Some(SessionId(16)), ..Default::default() };
+        let peer = parlour_proto::event::Peer::default();
+        let kind = parlour_proto::event::Kind::Group;
+        let invited = line(&What::Invited { peer, kind, subject: None, asked: false, thread });
+        assert_eq!(invited["replaces"], "3-16");
+        assert!(invited.get("referred_by").is_none());
     }
 }

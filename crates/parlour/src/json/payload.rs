@@ -1,9 +1,11 @@
 //! What an event tells, as JSON.
 
 use parlour_msrp::Body;
-use parlour_proto::event::{Ended, Incoming, Kind, Peer, Progress, What};
+use parlour_proto::event::{Ended, Incoming, Kind, Peer, Progress, Thread, What};
+use parlour_proto::io::SessionId;
 use serde::Serialize;
 
+use crate::model::SessionName;
 use crate::store::NewMessage;
 
 /// The name of an event's kind: `type` in its line.
@@ -13,6 +15,8 @@ pub(crate) fn kind(what: &What) -> &'static str {
         What::RegistrationFailed { .. } => "registration_failed",
         What::Unregistered => "unregistered",
         What::Invited { .. } => "invited",
+        What::TakeoverRefused { .. } => "takeover_refused",
+        What::Moved { .. } => "moved",
         What::Missed { .. } => "missed",
         What::Inviting { .. } => "inviting",
         What::Ringing => "ringing",
@@ -29,8 +33,9 @@ pub(crate) fn kind(what: &What) -> &'static str {
     }
 }
 
-/// What an event's line tells besides the envelope and the body: a JSON object.
-pub(crate) fn payload(what: &What) -> String {
+/// What an event's line tells besides the envelope and the body: a JSON object. `run` is part of sessions' names.
+pub(crate) fn payload(what: &What, run: u64) -> String {
+    let name = |session: SessionId| SessionName { run, session }.to_string();
     let payload = match what {
         What::Registered { identities, expires } => {
             Payload::Registered { identities, expires: expires.as_secs() }
@@ -41,18 +46,27 @@ pub(crate) fn payload(what: &What) -> String {
         What::Unregistered | What::Ringing | What::Connected | What::Held | What::Resumed => {
             Payload::Nothing {}
         }
-        What::Invited { peer, kind, subject, asked } => Payload::Invited {
-            peer: peer.into(),
-            kind: match kind {
-                Kind::Chat => "chat",
-                Kind::Group => "group",
-                Kind::LargeMessage => "large_message",
-                Kind::Deferred => "deferred",
-            },
-            subject: subject.as_deref(),
-            asked: *asked,
-        },
-        What::Missed { peer, why } => Payload::Missed { peer: peer.into(), end: why.into() },
+        What::Invited { peer, kind, subject, asked, thread } => {
+            let Thread { replaces, referred_by, conversation, continues } = thread;
+            Payload::Invited {
+                peer: peer.into(),
+                kind: match kind {
+                    Kind::Chat => "chat",
+                    Kind::Group => "group",
+                    Kind::LargeMessage => "large_message",
+                    Kind::Deferred => "deferred",
+                },
+                subject: subject.as_deref(),
+                asked: *asked,
+                replaces: replaces.map(name),
+                referred_by: referred_by.as_ref().map(Into::into),
+                conversation: conversation.as_deref(),
+                continues: continues.as_deref(),
+            }
+        }
+        What::TakeoverRefused { by, why } => Payload::TakeoverRefused { by: by.into(), why },
+        What::Moved { message_id, to } => Payload::Moved { message_id, to: name(*to) },
+        What::Missed { peer, why } => Payload::Missed { peer: peer.into(), end: end(why, name) },
         What::Inviting { to } => Payload::Inviting { to },
         What::Established { peer, session_identity } => {
             Payload::Established { peer: peer.into(), session_identity }
@@ -72,7 +86,7 @@ pub(crate) fn payload(what: &What) -> String {
             };
             Payload::Progress { message_id, state, why }
         }
-        What::Ended(why) => Payload::Ended { end: why.into() },
+        What::Ended(why) => Payload::Ended { end: end(why, name) },
         What::Explain(explain) => {
             Payload::Explain { clause: explain.clause, decision: &explain.decision, input: &explain.input }
         }
@@ -110,6 +124,22 @@ enum Payload<'a> {
         kind: &'static str,
         subject: Option<&'a str>,
         asked: bool,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        replaces: Option<String>,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        referred_by: Option<Party<'a>>,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        conversation: Option<&'a str>,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        continues: Option<&'a str>,
+    },
+    TakeoverRefused {
+        by: Party<'a>,
+        why: &'a str,
+    },
+    Moved {
+        message_id: &'a str,
+        to: String,
     },
     Missed {
         peer: Party<'a>,
@@ -218,20 +248,20 @@ enum End<'a> {
     NoAck,
     MediaFailed { why: &'a str },
     Lost { why: &'a str },
+    Replaced { by: String },
 }
 
-impl<'a> From<&'a Ended> for End<'a> {
-    fn from(ended: &'a Ended) -> Self {
-        match ended {
-            Ended::Left => End::Left,
-            Ended::PeerLeft => End::PeerLeft,
-            Ended::Cancelled { elsewhere } => End::Cancelled { elsewhere: *elsewhere },
-            Ended::Declined { status } => End::Declined { status: *status },
-            Ended::NoAnswer => End::NoAnswer,
-            Ended::Refused { status, reason } => End::Refused { status: *status, reason },
-            Ended::NoAck => End::NoAck,
-            Ended::MediaFailed { why } => End::MediaFailed { why },
-            Ended::Lost { why } => End::Lost { why },
-        }
+fn end(ended: &Ended, name: impl Fn(SessionId) -> String) -> End<'_> {
+    match ended {
+        Ended::Left => End::Left,
+        Ended::PeerLeft => End::PeerLeft,
+        Ended::Cancelled { elsewhere } => End::Cancelled { elsewhere: *elsewhere },
+        Ended::Declined { status } => End::Declined { status: *status },
+        Ended::NoAnswer => End::NoAnswer,
+        Ended::Refused { status, reason } => End::Refused { status: *status, reason },
+        Ended::NoAck => End::NoAck,
+        Ended::MediaFailed { why } => End::MediaFailed { why },
+        Ended::Lost { why } => End::Lost { why },
+        Ended::Replaced { by } => End::Replaced { by: name(*by) },
     }
 }

@@ -14,6 +14,7 @@ use super::read::{number, unsigned};
 use super::spool::file_name;
 use super::{Answer, Done, Job, Kept, OpenFault, party};
 use crate::json;
+use crate::model::SessionName;
 
 /// One step for each version of the schema; `user_version` counts the steps taken.
 const MIGRATIONS: &[&str] = &["
@@ -47,6 +48,8 @@ const SAME: &str = "SELECT 1 FROM messages WHERE account = ?1 AND peer = ?2 AND 
     AND (message_id = ?3 OR (message_id > ?3 || '#' AND message_id < ?3 || '$'))";
 const PROGRESS: &str = "UPDATE messages SET state = ?2, why = ?3 WHERE message_id = ?1 AND NOT incoming \
     AND session = ?4 AND state IN ('queued', 'sent')";
+const MOVED: &str = "UPDATE messages SET session = ?2, state = 'queued' WHERE message_id = ?1 AND NOT incoming \
+    AND session = ?3 AND state IN ('queued', 'sent')";
 
 pub(super) struct Database {
     connection: Connection,
@@ -144,7 +147,7 @@ fn insert(connection: &Connection, run: u64, seq: u64, job: &Job) -> rusqlite::R
     match job {
         Job::Event { time, account, session, event } => {
             let session_text = session.map(|session| session.to_string());
-            let json = json::payload(&event.what);
+            let json = json::payload(&event.what, run);
             if let What::Message(message) = &event.what {
                 let Incoming { message_id, content_type, body, .. } = message;
                 let (inline, file) = match body {
@@ -190,6 +193,10 @@ fn insert(connection: &Connection, run: u64, seq: u64, job: &Job) -> rusqlite::R
                     why,
                     session_text
                 ])?;
+            }
+            if let What::Moved { message_id, to } = &event.what {
+                let to = SessionName { run, session: *to }.to_string();
+                connection.prepare_cached(MOVED)?.execute(params![message_id, to, session_text])?;
             }
             let row =
                 params![number(seq), micros(*time), account, session_text, json::kind(&event.what), json];
