@@ -189,7 +189,7 @@ impl Core {
         let Some(session) = self.sessions.take(id) else { return };
         let status = response.status().unwrap_or(0);
         match (&session.phase, status) {
-            (Phase::Inviting(_), 100..200) => self.invite_proceeds(session, status, response),
+            (Phase::Inviting(_), 100..200) => self.invite_proceeds(session, flow, status, response),
             (Phase::Inviting(_), 200..300) => self.invite_accepted(session, client, flow, response),
             (Phase::Inviting(_), _) => self.invite_refused(session, status, response),
             (_, _) => self.sessions.put(session),
@@ -207,7 +207,7 @@ impl Core {
         self.end(session, taken_back.unwrap_or_else(lost));
     }
 
-    fn invite_proceeds(&mut self, mut session: Session, status: u16, response: &Message<'_>) {
+    fn invite_proceeds(&mut self, mut session: Session, flow: FlowId, status: u16, response: &Message<'_>) {
         let Phase::Inviting(inviting) = &mut session.phase else { return };
         let first = !inviting.proceeding;
         inviting.proceeding = true;
@@ -219,8 +219,10 @@ impl Core {
         {
             inviting.early.push(early);
         }
+        let asserted = trust::identity(response, self.trust(flow));
         let rings = status == 180 && !inviting.ringing;
         inviting.ringing |= rings;
+        session.ties.asserted = asserted.or(session.ties.asserted);
         if first {
             // From here on no transaction timer runs (RFC 3261 17.1.1.2): the other side may ring as long as ours does.
             self.arm(&mut session, Why::RingTimeout, self.now.instant + self.config.ring_timeout);

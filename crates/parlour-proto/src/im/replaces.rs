@@ -436,3 +436,6 @@ impl Phase {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

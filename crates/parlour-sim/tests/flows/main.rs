@@ -10,5 +10,6 @@ mod policy;
 mod refresh;
 mod registration;
 mod renegotiate;
+mod replaces;
 mod session_timer;
 mod world;

@@ -60,7 +60,12 @@ fn what_is_not_refused_goes_on_and_is_answered_in_full() {
     call.send(call.script.invite_with(odd, &call.script.offer()));
     let answer = call.status(200);
     let row = |name| text::header(answer.message(), name);
-    assert!(row("Supported").is_some_and(|tags| tags.split(", ").any(|tag| tag == "timer")));
+    // RFC 3891 6.2 and RFC 4028 4: told by who has them.
+    let supported = row("Supported").unwrap_or_default();
+    assert!(
+        ["replaces", "timer"].iter().all(|tag| supported.split(", ").any(|told| told == *tag)),
+        "{supported}"
+    );
     assert_eq!(row("Accept").as_deref(), Some("application/sdp"));
     let release = concat!("IM-client/OMA1.0 Parlour/", env!("CARGO_PKG_VERSION"));
     assert_eq!(row("Server").as_deref(), Some(release), "product and version, nothing else");
