@@ -147,10 +147,10 @@ fn told(call: &Call, session: SessionId, fits: impl Fn(&What) -> bool) -> bool {
 }
 
 fn explained(call: &Call, clause: &str) -> Option<Explain> {
-    call.at_bob().events.iter().rev().find_map(|(_, event)| match &event.what {
-        What::Explain(explain) if explain.clause == clause => Some(explain.clone()),
-        _ => None,
-    })
+    let explained =
+        |what: &What| if let What::Explain(explain) = what { Some(explain.clone()) } else { None };
+    let all = call.at_bob().events.iter().rev().filter_map(|(_, event)| explained(&event.what));
+    all.into_iter().find(|explain| explain.clause == clause)
 }
 
 /// Binds the new session and returns its connection.
