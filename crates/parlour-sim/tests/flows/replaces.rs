@@ -448,7 +448,10 @@ fn an_early_dialog_of_ours_is_cancelled() {
             call.world.act(call.bob, |bob, now| bob.invite(now, AccountId(0), alice, None)).expect("a way");
         call.world.act(call.bob, |bob, now| bob.say(now, old, words("m-early", "hello"))).expect("say");
         let invite = call.request("INVITE");
-        assert_eq!(text::header(invite.message(), "Supported").as_deref(), Some("replaces"));
+        assert_eq!(
+            text::header(invite.message(), "Supported").map(|tags| tags.contains("replaces")),
+            Some(true)
+        );
         call.script = Script::callee(&mut call.world, call.alice, invite.way, invite.message());
         let ringing = call.script.respond(invite.message(), "180 Ringing", ANN, "");
         call.send(ringing);
