@@ -3,9 +3,11 @@
 use crate::event::{Kind, Peer};
 use crate::im::Core;
 use crate::im::stamp::FEATURE;
+use crate::im::trust;
 use crate::io::FlowId;
-use crate::sip::header::{AcceptContact, Contact, ReferredBy};
+use crate::sip::header::{AcceptContact, Contact, Header};
 use crate::sip::message::Message;
+use crate::sip::name::Name;
 use crate::sip::uri::{Uri, same_identity};
 
 impl Core {
@@ -35,10 +37,9 @@ impl Core {
             };
             servers.iter().any(is)
         };
-        let referrer = || request.maybe::<ReferredBy<'_>>().ok().flatten();
-        self.trust(flow).is_some()
-            && (peer.verified && is_server(peer.address.as_bytes())
-                || referrer().is_some_and(|referrer| is_server(referrer.address.uri)))
+        let Some(core) = self.trust(flow) else { return false };
+        peer.verified && is_server(peer.address.as_bytes())
+            || trust::referrer(request, core).is_some_and(|referrer| is_server(referrer.uri))
     }
 }
 
@@ -49,12 +50,15 @@ fn asks_for(request: &Message<'_>, feature: &str) -> bool {
     request.list::<AcceptContact<'_>>().flatten().any(names)
 }
 
-/// RFC 4579 4.
-fn is_focus(request: &Message<'_>) -> bool {
-    let mut contacts = request.list::<Contact<'_>>().flatten();
-    contacts.any(|contact| {
-        contact.address().is_some_and(|address| address.params.iter().any(|param| is(param.name, "isfocus")))
-    })
+/// Whether the sender has more than one peer (RFC 4579 4).
+pub(crate) fn is_focus(request: &Message<'_>) -> bool {
+    request.values(Name::Contact).any(says_focus)
+}
+
+/// Whether this Contact is that of a focus.
+pub(crate) fn says_focus(contact: &[u8]) -> bool {
+    let contact = Contact::parse(contact);
+    contact.is_ok_and(|contact| contact.address().is_some_and(|at| at.params.has("isfocus")))
 }
 
 fn is(name: &str, feature: &str) -> bool {

@@ -11,6 +11,7 @@ use crate::event::{Ended, Peer, Thread, What};
 use crate::fault::{NotReplaced, PeerFault};
 use crate::im::Core;
 use crate::im::core::Deadline;
+use crate::im::dispatch::{is_focus, says_focus};
 use crate::im::session::{Phase, Session, Ties};
 use crate::im::tombstones::REMEMBERED;
 use crate::im::trust::{self, Asserted};
@@ -18,7 +19,7 @@ use crate::io::{AccountId, FlowId, SessionId};
 use crate::mime::cpim;
 use crate::sip::dialog::DialogKey;
 use crate::sip::header::{
-    Contact, ContributionId, From, Header, HeaderFault, ReferredBy, Replaces, SessionReplaces, unescape,
+    ContributionId, From, Header, HeaderFault, ReferredBy, Replaces, SessionReplaces, unescape,
 };
 use crate::sip::message::Message;
 use crate::sip::name::Name;
@@ -399,16 +400,6 @@ fn said(message: Outgoing) -> Say {
 /// Whether a dialog is confirmed and stays so.
 fn stands(session: &Session) -> bool {
     matches!(session.phase, Phase::Answered(_) | Phase::Live(_)) && !session.phase.is_over()
-}
-
-fn is_focus(request: &Message<'_>) -> bool {
-    request.values(Name::Contact).any(says_focus)
-}
-
-/// RFC 4579 4: who has more than one peer says so in its Contact.
-fn says_focus(contact: &[u8]) -> bool {
-    let contact = Contact::parse(contact);
-    contact.is_ok_and(|contact| contact.address().is_some_and(|at| at.params.has("isfocus")))
 }
 
 impl Phase {
