@@ -33,6 +33,8 @@ pub struct Load {
     pub registers: usize,
     /// MSRP sessions.
     pub msrp_sessions: usize,
+    /// Subscriptions to conference state.
+    pub subscriptions: usize,
     /// Streams.
     pub flows: usize,
     /// Deadlines of sessions, accounts and streams.
@@ -202,6 +204,7 @@ impl Client {
             transactions: self.core.tx.len(),
             registers: self.core.registering(),
             msrp_sessions: self.core.msrp.load().sessions,
+            subscriptions: self.core.subscriptions.len(),
             flows: self.core.flows.len(),
             timers: self.core.timers.len(),
         }
@@ -252,6 +255,7 @@ impl Client {
             }
             (Service::Sip | Service::Msrp, _) => {
                 self.core.flow_stands(flow);
+                self.core.subscribe_on_stream(flow);
                 self.core.register_on_stream(flow);
             }
         }
@@ -421,6 +425,7 @@ impl Client {
             (Service::Sip | Service::Msrp, _) => {
                 self.core.tx.flow_closed(self.core.now.instant, flow);
                 self.core.flow_failed(flow, why);
+                self.core.subscribing_flow_closed(flow, why);
                 self.core.registered_flow_closed(flow, why);
             }
         }
@@ -437,6 +442,7 @@ impl Client {
                 let flow = self.core.reach_at(&hop, addresses);
                 self.core.register_over(account, flow);
             }
+            Errand::Subscribe(session) => self.core.subscribe_resolved(session, &hop, addresses),
             Errand::Bye(session) => self.core.bye_resolved(session, &hop, addresses),
             Errand::Renew(session) => self.core.renewal_resolved(session, &hop, addresses),
             Errand::Connect(connection, session) => {
@@ -453,6 +459,7 @@ impl Client {
             match deadline {
                 Deadline::Session(id, why) => self.core.session_due(id, why),
                 Deadline::Account(id, why) => self.core.account_due(id, why),
+                Deadline::Subscription(id, why) => self.core.subscription_due(id, why),
                 Deadline::Flow(flow) => self.flow_due(flow),
                 Deadline::Tombstones => self.core.tombstones_due(),
                 Deadline::Accepted(client) => {
@@ -508,7 +515,7 @@ impl Client {
 impl Deadline {
     fn why(&self) -> Why {
         match self {
-            Deadline::Session(_, why) | Deadline::Account(_, why) => *why,
+            Deadline::Session(_, why) | Deadline::Account(_, why) | Deadline::Subscription(_, why) => *why,
             Deadline::Flow(_) => Why::FlowIdle,
             Deadline::Accepted(_) | Deadline::Tombstones => Why::TransactionLinger,
         }

@@ -67,6 +67,8 @@ pub struct Config {
     pub ack: Ack,
     /// When our own address goes out as P-Preferred-Identity (G-8).
     pub preferred_identity: PreferredIdentity,
+    /// Which sessions' conference state is followed (S-9).
+    pub conference_subscribe: ConferenceSubscribe,
     /// Whether private ranges may be the target of an MSRP connection.
     pub connect_private: bool,
     /// Bounds.
@@ -174,6 +176,18 @@ pub enum PreferredIdentity {
     Never,
 }
 
+/// Which sessions' conference state is followed (S-9).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum ConferenceSubscribe {
+    /// Those with a focus: its Contact has `isfocus`.
+    #[default]
+    Focus,
+    /// All.
+    Always,
+    /// None.
+    Never,
+}
+
 /// Bounds on what peers can make us keep or do.
 #[derive(Debug, Clone)]
 pub struct Limits {
@@ -268,6 +282,7 @@ impl Default for Config {
             chunk_size: 12 * 1024,
             ack: Ack::default(),
             preferred_identity: PreferredIdentity::default(),
+            conference_subscribe: ConferenceSubscribe::default(),
             connect_private: true,
             limits: Limits::default(),
         }

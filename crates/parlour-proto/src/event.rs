@@ -10,6 +10,7 @@ use std::time::Duration;
 use parlour_msrp::Body;
 
 use crate::io::{AccountId, Receipt, SessionId};
+pub use crate::mime::conference_info::{Disconnection, Joining, Status};
 
 /// Something happened to one of our IM Addresses.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -120,7 +121,14 @@ pub enum What {
         peer: Peer,
         /// The IM Session Identity: the Contact of the dialog-forming message, octet by octet (G-4).
         session_identity: String,
+        /// Whether the identity is a conference's, so that it can be invited again to come back; else it is only where
+        /// the peer is now (G-4x).
+        conference: bool,
     },
+    /// Who is in the conference, or has come or gone since the last such event.
+    Roster(Roster),
+    /// No more is told of who is in the conference; the session goes on.
+    RosterEnded { why: String },
     /// The MSRP connection stands: messages flow. Told again when another connection has taken its place.
     Connected,
     /// The peer takes no messages for now: what we say waits (D-54).
@@ -178,6 +186,53 @@ pub struct Incoming {
     pub body_offset: u64,
     /// Whether it is text that can be shown; if not it is kept as an attachment.
     pub renderable: bool,
+}
+
+/// What a conference tells of itself (RFC 4575), and who has come and gone since the last such event of the session;
+/// in the first one, who is there. The strings are as received.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Roster {
+    pub subject: Option<String>,
+    /// How many users the conference says it has; may exceed those that it names.
+    pub user_count: Option<u32>,
+    pub maximum_user_count: Option<u32>,
+    /// Whether it can be joined now.
+    pub active: Option<bool>,
+    /// Whether nobody can be added.
+    pub locked: Option<bool>,
+    /// URIs by which it can be joined.
+    pub conf_uris: Vec<String>,
+    /// How many are in it, of those that it names.
+    pub here: usize,
+    /// Who has come.
+    pub joined: Vec<Participant>,
+    /// Of whom something else has changed, or who is about to come.
+    pub changed: Vec<Participant>,
+    /// Who has gone, or did not come.
+    pub left: Vec<Participant>,
+}
+
+/// One user of a conference, known by the address.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Participant {
+    pub address: String,
+    pub display_name: Option<String>,
+    pub roles: Vec<String>,
+    /// How far the device is that counts most; None if nothing is told.
+    pub status: Option<Status>,
+    /// How that device came in.
+    pub joining_method: Option<Joining>,
+    /// How that device went.
+    pub disconnection_method: Option<Disconnection>,
+    /// Whether the conference keeps the address to itself (RFC 4575 5.6).
+    pub anonymous: bool,
+}
+
+impl Participant {
+    /// Whether this one is in the conference, rather than about to come or gone.
+    pub fn is_in(&self) -> bool {
+        self.status.is_none_or(Status::is_in)
+    }
 }
 
 /// One decision, for whoever asks why.

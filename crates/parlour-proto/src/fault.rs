@@ -42,6 +42,8 @@ pub enum PeerFault {
     NotReplaced(NotReplaced),
     /// No stream of the offer is acceptable.
     NotAcceptable(Refusal),
+    /// A NOTIFY of an event package that we do not follow.
+    BadEvent,
     /// Session-Expires is below this many seconds.
     IntervalTooSmall {
         /// What Min-SE says.
@@ -130,6 +132,7 @@ impl PeerFault {
             Self::OfferUnanswered => (500, "Another offer is not answered yet".into(), "RFC 3311 5.2"),
             Self::NotReplaced(why) => why.refused(),
             Self::NotAcceptable(_) => (488, "Not Acceptable Here".into(), "S-1"),
+            Self::BadEvent => (489, "Bad Event".into(), "R-12"),
             Self::Renegotiation => (488, "Not Acceptable Here: there is no stream to offer".into(), "D-50"),
             Self::IntervalTooSmall { .. } => (422, "Session Interval Too Small".into(), "D-56"),
             Self::SessionLimit => (486, "Busy Here".into(), "G-1a"),
@@ -148,6 +151,8 @@ impl PeerFault {
             Self::Sip(fault) => asked_for(fault, request, can),
             // RFC 3261 13.3.1.3: a 488 should carry a Warning that says why.
             Self::NotAcceptable(refusal) => vec![warning(refusal.warning, &refusal.text)],
+            // RFC 6665 8.2: a 489 tells which packages would have been understood.
+            Self::BadEvent => vec![(Name::AllowEvents, "conference".to_owned())],
             Self::Renegotiation => vec![warning(399, "this session has no stream that could be offered")],
             // RFC 4028 9: a 422 must name the shortest interval.
             Self::IntervalTooSmall { least } => vec![(Name::MinSe, least.to_string())],
@@ -189,6 +194,9 @@ impl PeerFault {
             Self::Sdp(what) | Self::CallerPreferences(what) => what.clone(),
             Self::NotReplaced(why) => why.input(request),
             Self::CSeqOrder { got, last } => format!("CSeq {got} after {last}"),
+            Self::BadEvent => {
+                String::from_utf8_lossy(request.rows(Name::Event).next().unwrap_or_default()).into_owned()
+            }
             Self::NotAcceptable(refusal) => format!("warning {}: {}", refusal.warning, refusal.text),
             Self::NotFound | Self::TooManyHops => {
                 String::from_utf8_lossy(request.request_uri().unwrap_or_default()).into_owned()

@@ -184,6 +184,10 @@ pub enum Why {
     FlowIdle,
     /// An MSRP session or connection has a deadline.
     Msrp,
+    /// No NOTIFY came for a SUBSCRIBE (RFC 6665 4.1.2.4, N).
+    NoNotify,
+    /// A subscription is refreshed or tried again.
+    Subscribe,
     /// Leaving takes too long.
     Leave,
     /// A session has no stream any more, and no offer brings one.

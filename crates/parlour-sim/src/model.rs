@@ -74,6 +74,8 @@ impl Model {
             What::Receiving { .. }
             | What::Incomplete { .. }
             | What::Progress { .. }
+            | What::Roster(_)
+            | What::RosterEnded { .. }
             | What::TakeoverRefused { .. } => self.known(event).map(|_| ()),
             What::Moved { to, .. } => {
                 let from = self.known(event)?;

@@ -2,6 +2,7 @@
 
 use parlour_proto::client::Decline;
 use parlour_proto::config::Proxy;
+use parlour_proto::event::Participant;
 
 use crate::model::SessionName;
 
@@ -37,6 +38,10 @@ pub(crate) enum Command {
         to: String,
         via: Option<Proxy>,
     },
+    /// Who is in the conference.
+    Who {
+        session: Option<SessionName>,
+    },
     Quit,
     /// What was asked makes no sense, and why.
     Nonsense(String),
@@ -56,4 +61,6 @@ pub(crate) struct Achieved {
     pub(crate) session: Option<SessionName>,
     /// The message that it sends; it is durable.
     pub(crate) message_id: Option<String>,
+    /// Who is in its conference or about to come.
+    pub(crate) users: Option<Vec<Participant>>,
 }

@@ -11,8 +11,8 @@ use std::time::Duration;
 
 use parlour_msrp::Matching;
 use parlour_proto::config::{
-    Accept, Account, Ack, ActpassAnswer, Config, Credentials, DeclineScope, Hop, PreferredIdentity, Proxy,
-    ReplaceAccept,
+    Accept, Account, Ack, ActpassAnswer, ConferenceSubscribe, Config, Credentials, DeclineScope, Hop,
+    PreferredIdentity, Proxy, ReplaceAccept,
 };
 use parlour_proto::io::Transport;
 use parlour_proto::sip::uri::{Scheme, Uri};
@@ -163,6 +163,7 @@ struct File {
     chunk_size: Option<NonZeroUsize>,
     ack: Option<FileAck>,
     preferred_identity: Option<FilePreferred>,
+    conference_subscribe: Option<FileConference>,
     connect_private: Option<bool>,
     #[serde(default, deserialize_with = "addresses")]
     blocked: Vec<String>,
@@ -275,6 +276,14 @@ enum FilePreferred {
     Never,
 }
 
+#[derive(Deserialize)]
+#[serde(rename_all = "lowercase")]
+enum FileConference {
+    Focus,
+    Always,
+    Never,
+}
+
 impl File {
     fn settings(self, base: &Path) -> Result<Settings, ConfigFault> {
         let within = |path: PathBuf| base.join(path);
@@ -331,6 +340,12 @@ impl File {
             FilePreferred::Never => PreferredIdentity::Never,
         });
         set(&mut proto.preferred_identity, preferred_identity);
+        let conference_subscribe = self.conference_subscribe.map(|which| match which {
+            FileConference::Focus => ConferenceSubscribe::Focus,
+            FileConference::Always => ConferenceSubscribe::Always,
+            FileConference::Never => ConferenceSubscribe::Never,
+        });
+        set(&mut proto.conference_subscribe, conference_subscribe);
         set(&mut proto.connect_private, self.connect_private);
         proto.blocked = self.blocked;
         set(&mut proto.refuse_anonymous, self.refuse_anonymous);

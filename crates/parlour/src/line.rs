@@ -14,7 +14,7 @@ use crate::agent::{Happening, Told};
 use crate::command::{Asked, Command};
 use crate::json_front::next_line;
 use crate::model::SessionName;
-use crate::{explain, json};
+use crate::{explain, json, roster};
 
 /// Octets of a line that is typed or piped in.
 const LONGEST: usize = 64 * 1024;
@@ -25,6 +25,7 @@ decline [N] [busy|unavailable]     decline it
 TEXT, or say TEXT                  say it in the session; with several sessions: @N TEXT
 leave [N]                          leave the session
 invite SIP-URI                     start a session
+who [N]                            who is in the conference
 help, quit
 N is a session's number, needed only when there are several.";
 
@@ -89,6 +90,7 @@ fn command(line: &str, run: u64) -> Option<Result<Command, String>> {
         "help" if words.is_empty() => return Some(Err(HELP.into())),
         "quit" if words.is_empty() => Some(Command::Quit),
         "accept" => at(&words).map(|session| Command::Accept { session }),
+        "who" => at(&words).map(|session| Command::Who { session }),
         "leave" => at(&words).map(|session| Command::Leave { session }),
         "decline" => {
             let (how, numbers) = match words.split_last() {
@@ -116,7 +118,10 @@ fn print(out: &mut impl Write, told: &Told) -> io::Result<()> {
     let line = match told {
         Told::Event(happening) => event(happening),
         Told::Said { .. } => None,
-        Told::Outcome(outcome) => outcome.what.as_ref().err().map(|why| format!("! {}", text::neutral(why))),
+        Told::Outcome(outcome) => match &outcome.what {
+            Ok(achieved) => achieved.users.as_deref().map(roster::listed),
+            Err(why) => Some(format!("! {}", text::neutral(why))),
+        },
         Told::Trouble(what) => Some(format!("! {what}")),
         Told::Missed(count) => {
             Some(format!("! {count} events were too many to show; parlour history has the messages"))
@@ -172,7 +177,12 @@ fn event(happening: &Happening) -> Option<String> {
         What::Missed { peer, why } => format!("{session}{} called: {}", who(peer), end(why)),
         What::Inviting { to } => format!("{session}inviting {}", text::neutral(to)),
         What::Ringing => format!("{session}it rings"),
-        What::Established { peer, .. } => format!("{session}in session with {}", who(peer)),
+        What::Established { peer, conference: false, .. } => {
+            format!("{session}in session with {}", who(peer))
+        }
+        What::Established { peer, conference: true, .. } => {
+            format!("{session}in a conference: {}", who(peer))
+        }
         What::Connected => format!("{session}connected: type what you want to say"),
         What::Held => format!("{session}on hold: what you say waits"),
         What::Resumed => format!("{session}off hold: what waited is sent"),
@@ -189,6 +199,10 @@ fn event(happening: &Happening) -> Option<String> {
         }
         What::Progress { progress: Progress::Acknowledged, .. } => format!("{session}delivered"),
         What::Progress { progress: Progress::Sent, .. } => return None,
+        What::Roster(news) => format!("{session}{}", roster::news(news)?),
+        What::RosterEnded { why } => {
+            format!("{session}who is in the conference is not told any more: {}", text::neutral(why))
+        }
         What::Ended(why) => format!("{session}over: {}", end(why)),
         What::Explain(why) => format!("{session}why: {}", explain::line(why)),
     };

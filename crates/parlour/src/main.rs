@@ -13,6 +13,7 @@ mod line;
 mod log;
 mod model;
 mod net;
+mod roster;
 mod run;
 mod send;
 mod store;

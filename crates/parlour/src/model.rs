@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::str::FromStr;
 
-use parlour_proto::event::{Event, Peer, Progress, What};
+use parlour_proto::event::{Event, Participant, Peer, Progress, What};
 use parlour_proto::io::{AccountId, SessionId};
 
 /// A session's name across restarts: which run of the program on this store, and which session in it.
@@ -53,11 +53,13 @@ pub(crate) struct Talk {
     pub(crate) stage: Stage,
     /// Message-IDs of ours whose fate is still open.
     pub(crate) open: BTreeSet<String>,
+    /// Who is in the conference or about to come, by address; None if it does not tell.
+    pub(crate) present: Option<BTreeMap<String, Participant>>,
 }
 
 impl Talk {
     fn new(account: AccountId, peer: Peer, stage: Stage) -> Talk {
-        Talk { account, peer, stage, open: BTreeSet::new() }
+        Talk { account, peer, stage, open: BTreeSet::new(), present: None }
     }
 }
 
@@ -97,6 +99,8 @@ impl Model {
             | What::Receiving { .. }
             | What::Incomplete { .. }
             | What::Progress { .. }
+            | What::Roster(_)
+            | What::RosterEnded { .. }
             | What::Ended(_)
             | What::Explain(_) => {}
         }
@@ -133,6 +137,20 @@ impl Model {
                     talk.open.insert(message_id.clone());
                 }
             }
+            What::Roster(roster) => {
+                if let Some(talk) = self.talks.get_mut(&session) {
+                    let present = talk.present.get_or_insert_default();
+                    let come = roster.joined.iter().chain(&roster.changed);
+                    present
+                        .extend(come.map(|participant| (participant.address.clone(), participant.clone())));
+                    roster.left.iter().for_each(|participant| drop(present.remove(&participant.address)));
+                }
+            }
+            What::RosterEnded { .. } => {
+                if let Some(talk) = self.talks.get_mut(&session) {
+                    talk.present = None;
+                }
+            }
             What::Missed { .. } | What::Ended(_) => {
                 self.talks.remove(&session);
             }
@@ -165,7 +183,7 @@ impl Model {
 
 #[cfg(test)]
 mod tests {
-    use parlour_proto::event::{Ended, Kind, Thread};
+    use parlour_proto::event::{Ended, Kind, Roster, Thread};
 
     use super::*;
 
@@ -174,7 +192,7 @@ mod tests {
     }
 
     fn established(address: &str) -> What {
-        What::Established { peer: peer(address), session_identity: String::new() }
+        What::Established { peer: peer(address), session_identity: String::new(), conference: false }
     }
 
     fn peer(address: &str) -> Peer {
@@ -234,6 +252,29 @@ mod tests {
         assert!(model.talks[&SessionId(1)].open.contains("m1"));
         model.fold(&progress(Progress::Acknowledged));
         assert!(model.talks[&SessionId(1)].open.is_empty());
+    }
+
+    #[test]
+    fn who_is_in_a_conference_is_folded() {
+        let participant = |address: &str| Participant {
+            address: address.into(),
+            display_name: None,
+            roles: Vec::new(),
+            status: None,
+            joining_method: None,
+            disconnection_method: None,
+            anonymous: false,
+        };
+        let mut model = Model::default();
+        model.fold(&event(1, What::Inviting { to: "sip:c@x".into() }));
+        let joined = vec![participant("sip:a@x"), participant("sip:b@x")];
+        model.fold(&event(1, What::Roster(Roster { joined, ..Roster::default() })));
+        let left = vec![participant("sip:a@x")];
+        model.fold(&event(1, What::Roster(Roster { left, ..Roster::default() })));
+        let present = model.talks[&SessionId(1)].present.clone().unwrap();
+        assert_eq!(present.keys().collect::<Vec<_>>(), ["sip:b@x"]);
+        model.fold(&event(1, What::RosterEnded { why: "over".into() }));
+        assert_eq!(model.talks[&SessionId(1)].present, None);
     }
 
     #[test]

@@ -119,6 +119,8 @@ async fn tell(controls: Controls, flags: Send) -> (u8, String) {
                 | What::Message(_)
                 | What::Receiving { .. }
                 | What::Incomplete { .. }
+                | What::Roster(_)
+                | What::RosterEnded { .. }
                 | What::Progress { progress: Progress::Sent, .. } => {}
             }
         }

@@ -14,6 +14,7 @@ use crate::im::account::Account;
 use crate::im::flows::{Flows, Source, Stream, TrustedCore, literal};
 use crate::im::gate::Gate;
 use crate::im::session::{Phase, Session, Sessions};
+use crate::im::subscription::Subscriptions;
 use crate::io::{AccountId, FlowId, Instant, Now, Output, QueryId, SessionId, Why};
 use crate::sip::message::Kept;
 use crate::sip::tx::{self, ClientId, Transactions};
@@ -35,6 +36,7 @@ pub(crate) struct Core {
     pub(crate) connects: Gate,
     pub(crate) accounts: Vec<Account>,
     pub(crate) sessions: Sessions,
+    pub(crate) subscriptions: Subscriptions,
     pub(crate) timers: Timers<Deadline>,
     pub(crate) requests: BTreeMap<ClientId, Purpose>,
     pub(crate) lookups: BTreeMap<QueryId, (Errand, Proxy)>,
@@ -52,6 +54,8 @@ pub(crate) struct Core {
 pub(crate) enum Deadline {
     Session(SessionId, Why),
     Account(AccountId, Why),
+    /// The conference state of a session.
+    Subscription(SessionId, Why),
     /// Dialogs that ended are forgotten (P-3).
     Tombstones,
     /// A peer that does not finish a message.
@@ -72,6 +76,7 @@ pub(crate) enum Purpose {
     /// INVITE or UPDATE inside a session.
     Renew(SessionId),
     Register(AccountId),
+    Subscribe(SessionId),
 }
 
 /// What a repeated 2xx to our INVITE is answered with (RFC 3261 13.2.2.4).
@@ -101,6 +106,7 @@ pub(crate) enum Errand {
     Register(AccountId),
     Bye(SessionId),
     Renew(SessionId),
+    Subscribe(SessionId),
     /// An MSRP connection: the look-up is of the first URI of the peer's path.
     Connect(parlour_msrp::ConnectionId, parlour_msrp::SessionId),
 }
@@ -117,6 +123,7 @@ impl Core {
             gate: Gate::new(config.limits.requests_per_source, config.limits.requests, random.hash_keys()),
             connects: Gate::new(config.limits.connects, config.limits.connects, random.hash_keys()),
             sessions: Sessions::new(&mut random),
+            subscriptions: Subscriptions::default(),
             now: Now { instant: Instant::ZERO, unix: std::time::Duration::ZERO },
             config,
             random,
@@ -226,6 +233,7 @@ impl Core {
 
     /// Forgets a session that was taken out.
     pub(crate) fn forget(&mut self, mut session: Session) {
+        self.unsubscribe(session.id);
         self.disarm_all(&mut session);
         self.fail_queue(&mut session);
         self.drop_renewal(&mut session);

@@ -11,7 +11,6 @@ use crate::sip::dialog::{DialogFault, DialogKey};
 use crate::sip::header::CSeq;
 use crate::sip::message::Message;
 use crate::sip::method::Method;
-use crate::sip::name::Name;
 use crate::sip::tx::ServerId;
 use crate::sip::uri::Uri;
 use crate::verb::Misuse;
@@ -55,11 +54,8 @@ impl Core {
                 DialogFault::NotThisDialog => PeerFault::NoDialog,
             })?;
         }
-        //= IM G-3
-        if let Some(remote) = session.phase.remote_mut()
-            && request.has(Name::Allow)
-        {
-            remote.allow = request.allow();
+        if let Some(remote) = session.phase.remote_mut() {
+            remote.follow(request);
         }
         match request.method() {
             Some(Method::Bye) => Ok(self.bye_came(flow, server, request, session)),
@@ -195,6 +191,7 @@ impl Core {
     /// The session stands: what waited for that leaves.
     pub(crate) fn stand(&mut self, mut session: Session) {
         let id = session.id;
+        self.follow_conference(&session);
         // An UPDATE may have come before the ACK.
         if session.phase.agreed_mut().is_some_and(|agreed| agreed.disabled) {
             return self.await_stream(session);
@@ -209,9 +206,13 @@ impl Core {
     }
 
     pub(crate) fn tell_established(&mut self, session: &Session) {
-        let identity = session.phase.talk().map(|talk| talk.remote.session_identity.to_string());
-        let what =
-            What::Established { peer: session.peer.clone(), session_identity: identity.unwrap_or_default() };
+        let remote = session.phase.talk().map(|talk| &talk.remote);
+        let what = What::Established {
+            peer: session.peer.clone(),
+            session_identity: remote.map(|remote| remote.session_identity.to_string()).unwrap_or_default(),
+            //= IM G-4x
+            conference: remote.is_some_and(|remote| remote.focus().is_some()),
+        };
         self.tell(session.account, Some(session.id), what);
         let agreed = session.phase.talk().and_then(|talk| talk.agreed.as_ref());
         if agreed.is_some_and(|agreed| !agreed.stream.direction.sends()) {

@@ -40,7 +40,7 @@ impl Gate {
 
 /// Holds up to one second's worth of tokens, and is refilled at that rate.
 #[derive(Debug)]
-struct Bucket {
+pub(crate) struct Bucket {
     rate: u32,
     /// Millionths of a token.
     level: u64,
@@ -48,11 +48,11 @@ struct Bucket {
 }
 
 impl Bucket {
-    fn full(rate: u32, now: Instant) -> Self {
+    pub(crate) fn full(rate: u32, now: Instant) -> Self {
         Bucket { rate, level: u64::from(rate).saturating_mul(1_000_000), filled: now }
     }
 
-    fn take(&mut self, now: Instant) -> bool {
+    pub(crate) fn take(&mut self, now: Instant) -> bool {
         let capacity = u64::from(self.rate).saturating_mul(1_000_000);
         let elapsed = u64::try_from((now - self.filled).as_micros()).unwrap_or(u64::MAX);
         self.level = self.level.saturating_add(elapsed.saturating_mul(u64::from(self.rate))).min(capacity);

@@ -91,7 +91,7 @@ impl Core {
     }
 
     fn refuse_statelessly(&mut self, flow: FlowId, request: &Message<'_>, fault: &PeerFault) {
-        let refused = fault.refused(request, &abilities(), "", self.retry_after());
+        let refused = fault.refused(request, &abilities(request.method()), "", self.retry_after());
         self.answer_statelessly(flow, request, refused.status, &refused.reason, &refused.rows);
     }
 
@@ -108,7 +108,8 @@ impl Core {
             Purpose::Renew(id) => self.renewal_answered(id, client, flow, response),
             Purpose::Bye(id) if status >= 200 => self.bye_answered(id, Some(response)),
             Purpose::Register(id) if status >= 200 => self.register_answered(id, flow, response),
-            Purpose::Bye(_) | Purpose::Register(_) | Purpose::Cancel => {}
+            Purpose::Subscribe(id) if status >= 200 => self.subscribe_answered(id, client, Ok(response)),
+            Purpose::Bye(_) | Purpose::Register(_) | Purpose::Subscribe(_) | Purpose::Cancel => {}
         }
     }
 
@@ -131,6 +132,7 @@ impl Core {
             Some(Purpose::Renew(id)) => self.renewal_unanswered(id),
             Some(Purpose::Bye(id)) => self.bye_answered(id, None),
             Some(Purpose::Register(id)) => self.register_unanswered(id, why),
+            Some(Purpose::Subscribe(id)) => self.subscribe_answered(id, client, Err(why)),
             Some(Purpose::Cancel | Purpose::Accepted(_)) | None => {}
         }
     }
@@ -163,6 +165,8 @@ impl Core {
             | Why::TransactionLinger
             | Why::Register
             | Why::KeepAlive
+            | Why::NoNotify
+            | Why::Subscribe
             | Why::FlowIdle
             | Why::Msrp => {}
         }

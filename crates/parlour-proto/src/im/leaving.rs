@@ -30,6 +30,7 @@ impl Core {
     /// Live -> Leaving: BYE goes out.
     pub(crate) fn bye(&mut self, mut session: Session, ended: Ended) {
         self.disarm_all(&mut session);
+        self.unsubscribe(session.id);
         self.fail_queue(&mut session);
         self.drop_renewal(&mut session);
         let msrp = session.phase.msrp();
@@ -146,11 +147,16 @@ impl Core {
     /// remote target says (RFC 3261 12.2.1.1). Over UDP a name there, or an address that a peer has no business to name,
     /// is reached by the way that made the dialog.
     pub(crate) fn next_hop(&mut self, dialog: &Dialog, made_on: FlowId, source: Source) -> NextHop {
+        self.hop_to(dialog.next_hop(), made_on, source)
+    }
+
+    /// As [`Core::next_hop`], for the URI of a first route or a target.
+    pub(crate) fn hop_to(&mut self, uri: &str, made_on: FlowId, source: Source) -> NextHop {
         let stands = self.flows.is_usable(made_on);
         if stands && matches!(made_on, FlowId::Stream(_)) {
             return NextHop::Over(made_on);
         }
-        let Ok(uri) = Uri::parse(dialog.next_hop().as_bytes()) else {
+        let Ok(uri) = Uri::parse(uri.as_bytes()) else {
             return if stands { NextHop::Over(made_on) } else { NextHop::Unreachable(NO_URI) };
         };
         let transport = match uri.param("transport").flatten() {

@@ -5,6 +5,7 @@
 
 pub(crate) mod account;
 mod chat;
+mod conference;
 pub(crate) mod core;
 mod dispatch;
 mod established;
@@ -25,6 +26,8 @@ pub(crate) mod session;
 mod session_timer;
 mod simultaneous;
 mod stamp;
+mod subscribe;
+pub(crate) mod subscription;
 mod terminating;
 mod tombstones;
 mod trust;

@@ -268,9 +268,7 @@ impl Core {
         self.requests.insert(client, Purpose::Accepted(Box::new(accepted)));
         self.timers.arm(self.now.instant + PATIENCE, Deadline::Accepted(client));
 
-        let contact = response.values(Name::Contact).next().unwrap_or_default();
-        let remote =
-            Remote { session_identity: String::from_utf8_lossy(contact).into(), allow: response.allow() };
+        let remote = Remote::of(response);
         let Inviting { own, cancelled, asked, .. } = *inviting;
         // RFC 4028 7.4: in the dialog only what is heard in it counts.
         session.timer = SessionTimer::default();

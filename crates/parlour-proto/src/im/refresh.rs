@@ -184,11 +184,9 @@ impl Core {
         }
         // RFC 3261 12.2.1.2: the 2xx refreshes the remote target. A Contact that cannot be read leaves it.
         let _ = talk.dialog.refresh_target(response);
-        //= IM G-3u
-        if response.has(Name::Allow) {
-            talk.remote.allow = response.allow();
-        }
+        talk.remote.follow(response);
         self.timer_granted(&mut session, renewal.asked, response);
+        self.follow_conference(&session);
         self.sessions.put(session);
     }
 

@@ -432,12 +432,7 @@ impl Core {
         let asked = self.account(id).map_or(Duration::ZERO, |account| account.register_expires);
         let own = self.contact_uri(flow, Some(id), false).unwrap_or_default();
         let lifetime = granted(response, &own).unwrap_or(asked);
-        // Refreshed at half of a short lifetime, ten minutes before the end of a long one.
-        let refresh = if lifetime > Duration::from_secs(1200) {
-            lifetime - Duration::from_secs(600)
-        } else {
-            (lifetime / 2).max(Duration::from_secs(1))
-        };
+        let refresh = refresh_after(lifetime);
         self.cancel_register_timers(id);
         let refresh = self.timers.arm(now + refresh, Deadline::Account(id, Why::Register));
         let keep_alive = self.timers.arm(now + keep_alive(flow), Deadline::Account(id, Why::KeepAlive));
@@ -524,7 +519,14 @@ impl Core {
         uri: &str,
         response: &Message<'_>,
     ) -> Option<Vec<(Name, String)>> {
-        self.credentials(id, chain, method, uri, response, method == Method::Invite)
+        self.credentials(
+            id,
+            chain,
+            method,
+            uri,
+            response,
+            matches!(method, Method::Invite | Method::Subscribe),
+        )
     }
 
     /// The same inside a dialog, where no proxy was named by the user.
@@ -595,8 +597,17 @@ fn granted(response: &Message<'_>, own: &str) -> Option<Duration> {
     bound.or_else(general).map(Duration::from_secs)
 }
 
+/// When to refresh what lives so long: at half of a short lifetime, ten minutes before the end of a long one.
+pub(crate) fn refresh_after(lifetime: Duration) -> Duration {
+    if lifetime > Duration::from_secs(1200) {
+        lifetime - Duration::from_secs(600)
+    } else {
+        (lifetime / 2).max(Duration::from_secs(1))
+    }
+}
+
 /// RFC 5626 4.5: doubled with each failure, and between half and all of it by chance.
-fn pause(failures: u32, dice: u64) -> Duration {
+pub(crate) fn pause(failures: u32, dice: u64) -> Duration {
     let whole = BASE_PAUSE.saturating_mul(1 << failures.min(10)).min(LONGEST_PAUSE);
     let part = u32::try_from(dice.min((1 << 20) - 1)).unwrap_or(0);
     whole / 2 + (whole / 2).mul_f64(f64::from(part) / f64::from(1_u32 << 20))

@@ -111,6 +111,7 @@ impl Core {
         let reply = Reply { status: 200, reason: "OK", rows: &rows, body, ..Reply::default() };
         let octets = self.response(request, flow, Some(session.account), &reply);
         self.tx.respond(self.now.instant, server, 200, octets.clone());
+        self.follow_conference(session);
         Ok(octets.into_boxed_slice())
     }
 

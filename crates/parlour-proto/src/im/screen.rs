@@ -4,6 +4,7 @@ use crate::fault::{NotReplaced, PeerFault};
 use crate::im::Core;
 use crate::im::stamp::{ALLOWED, FEATURE, OPTIONS, Reply};
 use crate::io::{AccountId, FlowId};
+use crate::mime::conference_info;
 use crate::sip::door::{self, Abilities};
 use crate::sip::header::{AcceptContact, HeaderFault, MaxForwards, MethodSet, RejectContact, To};
 use crate::sip::message::Message;
@@ -49,7 +50,7 @@ impl Core {
             // RFC 3841 6: caller preferences come before 8.2.1.
             preferences(request)?;
         }
-        let can = abilities();
+        let can = abilities(request.method());
         door::method(request, &can)?;
         door::scheme(core)?;
         // RFC 3261 8.2.2.1
@@ -72,6 +73,9 @@ impl Core {
             door::extensions(request, &can)?;
             if matches!(request.method(), Some(Method::Invite | Method::Update)) {
                 door::content(request, &can)?;
+            }
+            if request.method() == Some(Method::Notify) {
+                return self.notified(flow, server, request);
             }
             return self.request_inside(flow, server, request);
         }
@@ -110,7 +114,7 @@ impl Core {
         account: Option<AccountId>,
         fault: &PeerFault,
     ) {
-        let refused = fault.refused(request, &abilities(), PSEUDONYM, self.retry_after());
+        let refused = fault.refused(request, &abilities(request.method()), PSEUDONYM, self.retry_after());
         let tag = self.tag();
         let body = matches!(fault, PeerFault::NotAcceptable(_) | PeerFault::Renegotiation)
             .then(|| self.capability_description(flow))
@@ -223,9 +227,14 @@ pub(crate) fn amplifies(flow: FlowId, request: &Message<'_>, response: &[u8]) ->
     matches!(flow, FlowId::Udp { .. }) && response.len() > request.octets().len().max(FREE)
 }
 
-/// What we take: few extensions, and no body but session descriptions.
-pub(crate) fn abilities() -> Abilities<'static> {
-    Abilities { methods: MethodSet::of(ALLOWED), options: OPTIONS, media_types: &["application/sdp"] }
+/// What we take: few extensions, and no body but session descriptions; in a NOTIFY, conference
+/// state.
+pub(crate) fn abilities(method: Option<Method>) -> Abilities<'static> {
+    let media_types: &[&str] = match method {
+        Some(Method::Notify) => &[conference_info::MEDIA_TYPE],
+        _ => &["application/sdp"],
+    };
+    Abilities { methods: MethodSet::of(ALLOWED), options: OPTIONS, media_types }
 }
 
 /// Whether the caller's preferences exclude the one feature that we register (RFC 3841 6 and 7.2.4).

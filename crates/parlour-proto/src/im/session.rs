@@ -21,8 +21,8 @@ use crate::io::{AccountId, FlowId, SessionId, Why};
 use crate::sdp;
 use crate::sip::dialog::{Dialog, DialogKey};
 use crate::sip::digest::Chain;
-use crate::sip::header::MethodSet;
-use crate::sip::message::Kept;
+use crate::sip::header::{Contact, Header, MethodSet};
+use crate::sip::message::{Kept, Message};
 use crate::sip::name::Name;
 use crate::sip::tx::{ClientId, ServerId};
 use crate::verb::Say;
@@ -100,6 +100,64 @@ pub(crate) struct Remote {
     pub(crate) session_identity: Box<str>,
     /// The methods of Allow (G-3).
     pub(crate) allow: MethodSet,
+    /// Whether it knows Target-Dialog (RFC 4538 3).
+    pub(crate) tdialog: bool,
+}
+
+impl Remote {
+    /// What the message that forms a dialog tells.
+    pub(crate) fn of(message: &Message<'_>) -> Self {
+        Remote {
+            //= IM G-4
+            session_identity: identity(message),
+            //= IM G-3
+            allow: message.allow(),
+            tdialog: lists_tdialog(message),
+        }
+    }
+
+    /// What a later message of the dialog changes. The remote target is the dialog's own affair: who the session is
+    /// stays as it was first told, or as a focus told it last.
+    //= IM G-4x
+    pub(crate) fn follow(&mut self, message: &Message<'_>) {
+        let identity = identity(message);
+        if focus(&identity).is_some() {
+            self.session_identity = identity;
+        }
+        //= IM G-3
+        if message.has(Name::Allow) {
+            self.allow = message.allow();
+        }
+        self.tdialog |= lists_tdialog(message);
+    }
+
+    /// The URI of the IM Session Identity if it is a conference's, which others than this dialog may use (RFC 4579 4.3).
+    pub(crate) fn focus(&self) -> Option<&str> {
+        focus(&self.session_identity)
+    }
+
+    /// The URI of the IM Session Identity, octet by octet.
+    pub(crate) fn identity_uri(&self) -> Option<&str> {
+        Contact::parse(self.session_identity.as_bytes()).ok().and_then(uri_of)
+    }
+}
+
+fn identity(message: &Message<'_>) -> Box<str> {
+    String::from_utf8_lossy(message.values(Name::Contact).next().unwrap_or_default()).into()
+}
+
+fn focus(contact: &str) -> Option<&str> {
+    let contact = Contact::parse(contact.as_bytes()).ok()?;
+    contact.address().is_some_and(|address| address.params.has("isfocus")).then(|| uri_of(contact)).flatten()
+}
+
+fn uri_of(contact: Contact<'_>) -> Option<&str> {
+    let Contact::Address(address) = contact else { return None };
+    std::str::from_utf8(address.uri).ok()
+}
+
+fn lists_tdialog(message: &Message<'_>) -> bool {
+    message.values(Name::Supported).any(|tag| tag.eq_ignore_ascii_case(b"tdialog"))
 }
 
 /// An invitation that went out.

@@ -13,11 +13,18 @@ use crate::sip::tx::{cancel_for, reply_via};
 use crate::sip::write::Writer;
 
 /// The methods that we really take (G-7).
-pub(crate) const ALLOW: &str = "INVITE, ACK, CANCEL, BYE, OPTIONS, UPDATE";
+pub(crate) const ALLOW: &str = "INVITE, ACK, CANCEL, BYE, OPTIONS, UPDATE, NOTIFY";
 
 /// The methods that [`ALLOW`] lists.
-pub(crate) const ALLOWED: [Method; 6] =
-    [Method::Invite, Method::Ack, Method::Cancel, Method::Bye, Method::Options, Method::Update];
+pub(crate) const ALLOWED: [Method; 7] = [
+    Method::Invite,
+    Method::Ack,
+    Method::Cancel,
+    Method::Bye,
+    Method::Options,
+    Method::Update,
+    Method::Notify,
+];
 
 /// The extensions that we know, and tell as Supported.
 pub(crate) const OPTIONS: &[&str] = &["replaces", TIMER];
@@ -100,6 +107,10 @@ impl Core {
     ) -> Vec<u8> {
         let branch = self.branch();
         let mut out = dialog.request(method, |out| self.via(out, flow, &branch));
+        // RFC 6665 4.1.2.2: a SUBSCRIBE refreshes the target of its dialog.
+        if method == Method::Subscribe {
+            self.contact(&mut out, flow, Some(account), dialog.is_secure());
+        }
         self.common_rows(&mut out, flow, Some(account));
         for (name, value) in rows {
             out.row(*name, value);
@@ -165,7 +176,7 @@ impl Core {
         out.row(Name::MaxForwards, "70");
         out.row(Name::From, draft.from).row(Name::To, draft.to).row(Name::CallId, draft.call_id);
         out.fmt(Name::CSeq, format_args!("{} {}", draft.cseq, draft.method.text()));
-        if draft.method == Method::Invite {
+        if matches!(draft.method, Method::Invite | Method::Subscribe) {
             self.contact(&mut out, draft.flow, Some(draft.account), draft.uri.starts_with("sips:"));
             //= IM R-41
             out.fmt(Name::AcceptContact, format_args!("*;{FEATURE}"));

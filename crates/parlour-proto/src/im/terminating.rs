@@ -35,7 +35,6 @@ impl Core {
     ) -> Result<(), PeerFault> {
         //= IM G-4v
         dialog_contact(request)?;
-        let contact = request.values(Name::Contact).next().unwrap_or_default();
         let peer = trust::caller(request, self.trust(flow))?;
         //= IM D-56
         self.interval_suits(request)?;
@@ -56,12 +55,7 @@ impl Core {
 
         let tag = self.tag();
         let dialog = Dialog::uas(request, &tag)?;
-        let remote = Remote {
-            //= IM G-4
-            session_identity: String::from_utf8_lossy(contact).into(),
-            //= IM G-3
-            allow: request.allow(),
-        };
+        let remote = Remote::of(request);
         let id = self.sessions.fresh_id();
         self.sessions.index_dialog(&dialog, id);
         self.sessions.index_invite(server, id);

@@ -147,6 +147,26 @@ impl Dialog {
         Ok(dialog)
     }
 
+    /// The dialog that a NOTIFY creates at the subscriber, whose SUBSCRIBE had the number `local_cseq`. RFC 6665 4.4.1:
+    /// the NOTIFY makes it, with the route set of its own; the 2xx to the SUBSCRIBE does not.
+    ///
+    /// # Errors
+    /// As for [`uas`](Self::uas).
+    pub fn subscriber(notify: &Message<'_>, local_cseq: u32) -> Result<Self, HeaderFault> {
+        let to: To<'_> = notify.one()?;
+        let dialog = Dialog::uas(notify, to.tag().unwrap_or_default())?;
+        let secure = is_sips(dialog.remote_target.as_bytes());
+        let local_cseq = Some(local_cseq);
+        Ok(Dialog {
+            local_cseq,
+            invite_cseq: None,
+            secure,
+            role: Role::Uac,
+            phase: Phase::Confirmed,
+            ..dialog
+        })
+    }
+
     /// The further dialog that a response with another To tag creates, after the request was forked (RFC 3261 13.2.2.4).
     ///
     /// # Errors
@@ -402,7 +422,7 @@ fn is_loose(uri: &str) -> bool {
 }
 
 /// RFC 3261 19.1.1, table 1: no headers and no method parameter in a Request-URI.
-fn as_request_uri(uri: &str) -> Cow<'_, str> {
+pub(crate) fn as_request_uri(uri: &str) -> Cow<'_, str> {
     let is_method = |param: &str| param.get(..7).is_some_and(|name| name.eq_ignore_ascii_case("method="));
     // A user part may contain both marks.
     let host_at = uri.find('@').unwrap_or(0);

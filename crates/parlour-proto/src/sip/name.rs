@@ -94,6 +94,7 @@ names! {
     ReferredBy "Referred-By" b'b',
     ReferTo "Refer-To" b'r',
     ReferSub "Refer-Sub" 0,
+    TargetDialog "Target-Dialog" 0,
     Privacy "Privacy" 0,
     Event "Event" b'o',
     SubscriptionState "Subscription-State" 0,
@@ -221,7 +222,7 @@ const fn slot(word: u128) -> usize {
 }
 
 /// Found by trying: it gives each name a slot of its own.
-const FACTOR: u64 = 0xd5cd_21c5_10e8_4a3d;
+const FACTOR: u64 = 0xd2d9_0a27_2205_10f3;
 
 static COMPACT: [Name; 128] = {
     let mut letters = [Name::Other; 128];

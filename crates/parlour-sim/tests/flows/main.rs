@@ -2,6 +2,7 @@
 
 mod answering;
 mod common;
+mod conference;
 mod faults;
 mod hostile;
 mod media;

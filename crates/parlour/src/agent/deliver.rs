@@ -138,7 +138,7 @@ impl Agent {
             let what = What::Progress { message_id: message_id.clone(), progress };
             self.happened(Event { account: talk.account, session: Some(session.session), what });
         }
-        let achieved = Achieved { session: Some(session), message_id: Some(message_id) };
+        let achieved = Achieved { session: Some(session), message_id: Some(message_id), users: None };
         self.tell_outcome(by, said.map(|()| achieved).map_err(|why| why.to_string()));
     }
 

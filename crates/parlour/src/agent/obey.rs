@@ -39,6 +39,10 @@ impl Agent {
             Command::Invite { account, to, via } => self.account(account.as_deref()).and_then(|account| {
                 self.client.invite(now, account, &to, via).map_err(|why| why.to_string())
             }),
+            Command::Who { session } => {
+                let what = self.who(session);
+                return self.tell(Told::Outcome(Outcome { id, what }));
+            }
             Command::Nonsense(why) => Err(why),
             Command::Quit => {
                 self.leave();
@@ -47,8 +51,17 @@ impl Agent {
             }
         };
         self.drain();
-        let what = what.map(|session| Achieved { session: Some(self.name(session)), message_id: None });
+        let what = what.map(|session| Achieved { session: Some(self.name(session)), ..Achieved::default() });
         self.tell(Told::Outcome(Outcome { id, what }));
+    }
+
+    /// Who is in the conference of a session.
+    fn who(&self, session: Option<SessionName>) -> Result<Achieved, String> {
+        let session = self.which(session, &[Stage::Connected, Stage::Established])?;
+        let present = self.model.talks.get(&session).and_then(|talk| talk.present.as_ref());
+        let present = present.ok_or("this session does not tell who is in it")?;
+        let users = Some(present.values().cloned().collect());
+        Ok(Achieved { session: Some(self.name(session)), users, ..Achieved::default() })
     }
 
     pub(super) fn prepare_to_say(&mut self, by: By, message: NewMessage) {

@@ -50,6 +50,7 @@ pub(crate) fn command(line: &str) -> Result<Asked, (Option<String>, String)> {
             let via = via.map(|via| config::proxy(&via).map_err(fault)).transpose()?;
             Command::Invite { account, to, via }
         }
+        Line::Who { session: text } => Command::Who { session: session(text)? },
         Line::Quit {} => Command::Quit,
     };
     Ok(Asked { id, command })
@@ -80,6 +81,9 @@ enum Line {
         account: Option<String>,
         to: String,
         via: Option<String>,
+    },
+    Who {
+        session: Option<String>,
     },
     Quit {},
 }

@@ -19,7 +19,7 @@ use crate::model::SessionName;
 use crate::store::{NewMessage, Row, Saying};
 
 pub(crate) use command::command;
-pub(crate) use payload::{kind, payload, saying};
+pub(crate) use payload::{kind, payload, saying, word};
 
 /// Stands in every line as `v`. A new version may take meaning away; within one, fields and types are only added.
 pub(crate) const VERSION: u32 = 1;
@@ -106,6 +106,9 @@ pub(crate) fn outcome_line(time: Duration, outcome: &Outcome) -> String {
             }
             if let Some(message_id) = &achieved.message_id {
                 push_field(&mut line, "message_id", message_id);
+            }
+            if let Some(users) = &achieved.users {
+                push_field(&mut line, "users", &payload::users(users));
             }
         }
         Err(what) => push_field(&mut line, "what", what),

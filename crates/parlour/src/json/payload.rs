@@ -1,7 +1,9 @@
 //! What an event tells, as JSON.
 
 use parlour_msrp::Body;
-use parlour_proto::event::{Ended, Incoming, Kind, Peer, Progress, Thread, What};
+use parlour_proto::event::{
+    Disconnection, Ended, Incoming, Joining, Kind, Participant, Peer, Progress, Roster, Status, Thread, What,
+};
 use parlour_proto::io::SessionId;
 use serde::Serialize;
 
@@ -28,6 +30,8 @@ pub(crate) fn kind(what: &What) -> &'static str {
         What::Receiving { .. } => "receiving",
         What::Incomplete { .. } => "incomplete",
         What::Progress { .. } => "progress",
+        What::Roster(_) => "roster",
+        What::RosterEnded { .. } => "roster_ended",
         What::Ended(_) => "ended",
         What::Explain(_) => "explain",
     }
@@ -68,8 +72,8 @@ pub(crate) fn payload(what: &What, run: u64) -> String {
         What::Moved { message_id, to } => Payload::Moved { message_id, to: name(*to) },
         What::Missed { peer, why } => Payload::Missed { peer: peer.into(), end: end(why, name) },
         What::Inviting { to } => Payload::Inviting { to },
-        What::Established { peer, session_identity } => {
-            Payload::Established { peer: peer.into(), session_identity }
+        What::Established { peer, session_identity, conference } => {
+            Payload::Established { peer: peer.into(), session_identity, conference: *conference }
         }
         What::Message(message) => Payload::from(message),
         What::Receiving { message_id, received, total } => {
@@ -86,6 +90,8 @@ pub(crate) fn payload(what: &What, run: u64) -> String {
             };
             Payload::Progress { message_id, state, why }
         }
+        What::Roster(roster) => Payload::from(roster),
+        What::RosterEnded { why } => Payload::RosterEnded { why },
         What::Ended(why) => Payload::Ended { end: end(why, name) },
         What::Explain(explain) => {
             Payload::Explain { clause: explain.clause, decision: &explain.decision, input: &explain.input }
@@ -151,6 +157,7 @@ enum Payload<'a> {
     Established {
         peer: Party<'a>,
         session_identity: &'a str,
+        conference: bool,
     },
     Message {
         direction: &'static str,
@@ -191,6 +198,21 @@ enum Payload<'a> {
         #[serde(skip_serializing_if = "Option::is_none")]
         why: Option<&'a str>,
     },
+    Roster {
+        subject: Option<&'a str>,
+        user_count: Option<u32>,
+        maximum_user_count: Option<u32>,
+        active: Option<bool>,
+        locked: Option<bool>,
+        conf_uris: &'a [String],
+        here: usize,
+        joined: Vec<User<'a>>,
+        changed: Vec<User<'a>>,
+        left: Vec<User<'a>>,
+    },
+    RosterEnded {
+        why: &'a str,
+    },
     Ended {
         end: End<'a>,
     },
@@ -220,6 +242,63 @@ impl<'a> From<&'a Incoming> for Payload<'a> {
             body_offset: Some(message.body_offset).filter(|offset| *offset > 0),
         }
     }
+}
+
+impl<'a> From<&'a Roster> for Payload<'a> {
+    fn from(roster: &'a Roster) -> Self {
+        Payload::Roster {
+            subject: roster.subject.as_deref(),
+            user_count: roster.user_count,
+            maximum_user_count: roster.maximum_user_count,
+            active: roster.active,
+            locked: roster.locked,
+            conf_uris: &roster.conf_uris,
+            here: roster.here,
+            joined: users(&roster.joined),
+            changed: users(&roster.changed),
+            left: users(&roster.left),
+        }
+    }
+}
+
+/// Users of a conference, as JSON.
+pub(crate) fn users(participants: &[Participant]) -> Vec<User<'_>> {
+    participants.iter().map(User::from).collect()
+}
+
+#[derive(Serialize)]
+pub(crate) struct User<'a> {
+    address: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    display_name: Option<&'a str>,
+    #[serde(skip_serializing_if = "<[String]>::is_empty")]
+    roles: &'a [String],
+    #[serde(skip_serializing_if = "Option::is_none")]
+    status: Option<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    joining_method: Option<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    disconnection_method: Option<&'static str>,
+    anonymous: bool,
+}
+
+impl<'a> From<&'a Participant> for User<'a> {
+    fn from(user: &'a Participant) -> Self {
+        User {
+            address: &user.address,
+            display_name: user.display_name.as_deref(),
+            roles: &user.roles,
+            status: user.status.and_then(|status| word(status, &Status::WORDS)),
+            joining_method: user.joining_method.and_then(|how| word(how, &Joining::WORDS)),
+            disconnection_method: user.disconnection_method.and_then(|how| word(how, &Disconnection::WORDS)),
+            anonymous: user.anonymous,
+        }
+    }
+}
+
+/// The word of RFC 4575 for a value.
+pub(crate) fn word<T: PartialEq>(value: T, words: &[(&'static str, T)]) -> Option<&'static str> {
+    words.iter().find(|(_, known)| *known == value).map(|(word, _)| *word)
 }
 
 #[derive(Serialize)]
