@@ -135,6 +135,8 @@ pub enum What {
     Held,
     /// The peer takes messages again, and gets those that waited.
     Resumed,
+    /// The MSRP connection is lost; another one is being made, and what is said meanwhile waits for it.
+    Reconnecting { why: String },
     /// A message came. It is acknowledged only after
     /// [`Client::stored`](crate::client::Client::stored) has said that it is durable.
     Message(Incoming),

@@ -192,8 +192,10 @@ pub enum Why {
     Leave,
     /// A session has no stream any more, and no offer brings one.
     NoStream,
-    /// A request of ours inside a session is due: a refresh, the same once more, or the recovery of its media.
+    /// A session is to be refreshed, or tried to once more.
     Refresh,
+    /// We offer a new MSRP session for one whose connection is lost.
+    Recover,
     /// A request of ours inside a session has no final response.
     Unanswered,
     /// Nobody has refreshed the session (RFC 4028 10).

@@ -70,7 +70,7 @@ impl Model {
                 self.messages.entry(session).or_default().push(message.message_id.clone());
                 Ok(())
             }
-            What::Held | What::Resumed => self.known(event).map(|_| ()),
+            What::Held | What::Resumed | What::Reconnecting { .. } => self.known(event).map(|_| ()),
             What::Receiving { .. }
             | What::Incomplete { .. }
             | What::Progress { .. }

@@ -184,6 +184,9 @@ fn event(happening: &Happening) -> Option<String> {
             format!("{session}in a conference: {}", who(peer))
         }
         What::Connected => format!("{session}connected: type what you want to say"),
+        What::Reconnecting { why } => {
+            format!("{session}reconnecting, what you say waits: {}", text::neutral(why))
+        }
         What::Held => format!("{session}on hold: what you say waits"),
         What::Resumed => format!("{session}off hold: what waited is sent"),
         What::Message(message) => {

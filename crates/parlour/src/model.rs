@@ -93,6 +93,7 @@ impl Model {
             | What::Ringing
             | What::Established { .. }
             | What::Connected
+            | What::Reconnecting { .. }
             | What::Held
             | What::Resumed
             | What::Message(_)
@@ -124,6 +125,11 @@ impl Model {
             What::Connected => {
                 if let Some(talk) = self.talks.get_mut(&session) {
                     talk.stage = Stage::Connected;
+                }
+            }
+            What::Reconnecting { .. } => {
+                if let Some(talk) = self.talks.get_mut(&session) {
+                    talk.stage = Stage::Established;
                 }
             }
             What::Progress { message_id, progress: Progress::Acknowledged | Progress::Failed { .. } } => {

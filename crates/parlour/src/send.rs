@@ -114,6 +114,7 @@ async fn tell(controls: Controls, flags: Send) -> (u8, String) {
                 | What::Inviting { .. }
                 | What::Ringing
                 | What::Connected
+                | What::Reconnecting { .. }
                 | What::Held
                 | What::Resumed
                 | What::Message(_)

@@ -1,14 +1,13 @@
 //! Messages in a session: what MSRP brings and takes, wrapped in message/cpim where the peer wants it.
 
-use std::time::Duration;
-
 use parlour_msrp::{Body, FailureReport, Outgoing, Source, Verdict};
 
 use crate::config::Ack;
 use crate::event::{Ended, Incoming, Progress, What};
 use crate::im::Core;
+use crate::im::recover::Lost;
 use crate::im::session::{Phase, Session};
-use crate::io::{FlowId, Output, Receipt, SessionId, Why};
+use crate::io::{FlowId, Output, Receipt, SessionId};
 use crate::mime::cpim::{self, Cpim, Mailbox};
 use crate::sdp::Wrapping;
 use crate::sip::uri::{Uri, is_anonymous, same_identity};
@@ -16,9 +15,6 @@ use crate::verb::{Misuse, Say, StoreFault, Stored};
 
 /// Messages that may wait for a session to stand.
 const QUEUE: usize = 256;
-
-/// How far a BYE may lag behind the end of the media connection.
-const BYE_BEHIND: Duration = Duration::from_secs(2);
 
 impl Core {
     /// Carries out what MSRP asks for, and hears what it says.
@@ -90,8 +86,7 @@ impl Core {
             }
             E::Succeeded { session, by: _ } => return self.media_moved(session),
             E::SessionFailed { session, why, unsent } => {
-                self.give_up(session, unsent);
-                return self.media_failed(session, why);
+                return self.media_failed(session, why, unsent);
             }
             E::Explain { session, connection: _, clause, text } => {
                 let owner = session.and_then(|msrp| self.sessions.owner_of(msrp));
@@ -196,7 +191,10 @@ impl Core {
         let queue = match &mut session.phase {
             Phase::Inviting(inviting) if inviting.cancelled.is_none() => &mut session.queue,
             Phase::Answered(answered) if answered.leave.is_none() => &mut session.queue,
-            Phase::Live(live) if live.talk.agreed.as_ref().is_some_and(|agreed| agreed.disabled) => {
+            Phase::Live(live)
+                if live.talk.agreed.as_ref().is_some_and(|agreed| agreed.disabled)
+                    || live.lost.as_ref().is_some_and(Lost::is_gone) =>
+            {
                 &mut session.queue
             }
             Phase::Live(_) => return self.say_now(id, message),
@@ -299,24 +297,30 @@ impl Core {
     }
 
     /// MSRP gave the session up.
-    fn media_failed(&mut self, msrp: parlour_msrp::SessionId, why: parlour_msrp::SessionFailure) {
+    fn media_failed(
+        &mut self,
+        msrp: parlour_msrp::SessionId,
+        why: parlour_msrp::SessionFailure,
+        unsent: Vec<Outgoing>,
+    ) {
         let Some(mut session) = self.sessions.by_msrp(msrp).and_then(|id| self.sessions.take(id)) else {
-            return;
+            return self.give_up(msrp, unsent);
         };
-        let closed = matches!(why, parlour_msrp::SessionFailure::Disconnected);
-        let why = broken(why);
+        if matches!(session.phase, Phase::Live(_)) {
+            return self.lose_media(session, msrp, why, (broken(why), unsent));
+        }
+        self.give_up(msrp, unsent);
+        let failure = why;
+        let why = broken(failure);
         match session.phase {
             Phase::Answered(mut answered) => {
-                // RFC 3261 15: BYE has to wait for the ACK.
-                answered.leave = Some(Ended::MediaFailed { why });
+                // RFC 3261 14.1 and 15: a re-INVITE, or a BYE, has to wait for the ACK.
+                if answered.own.is_none() {
+                    answered.failed = Some(failure);
+                } else {
+                    answered.leave = Some(Ended::MediaFailed { why });
+                }
                 session.phase = Phase::Answered(answered);
-                self.sessions.put(session);
-            }
-            Phase::Live(mut live) if closed => {
-                // Who leaves may close the connection first: its BYE is given time to come.
-                live.broken = Some(why);
-                session.phase = Phase::Live(live);
-                self.arm(&mut session, Why::Session, self.now.instant + BYE_BEHIND);
                 self.sessions.put(session);
             }
             // A peer may connect, and break, before its final response: the INVITE must not be left alone.
@@ -333,26 +337,6 @@ impl Core {
                 self.sessions.put(session);
             }
         }
-    }
-
-    /// No BYE followed the end of the media connection.
-    pub(crate) fn media_lost(&mut self, id: SessionId) {
-        let Some(session) = self.sessions.take(id) else { return };
-        match &session.phase {
-            Phase::Live(live) => {
-                let why = live.broken.clone().unwrap_or_default();
-                self.leave_broken(session, why);
-            }
-            Phase::Inviting(_) | Phase::Invited(_) | Phase::Answered(_) | Phase::Leaving(_) => {
-                self.sessions.put(session);
-            }
-        }
-    }
-
-    fn leave_broken(&mut self, session: Session, why: String) {
-        let (account, id) = (session.account, Some(session.id));
-        self.explain(account, id, "catalogue 6.6", "left: the media connection failed", &why);
-        self.bye(session, Ended::MediaFailed { why });
     }
 }
 
@@ -416,7 +400,7 @@ fn unsent(why: &parlour_msrp::SendFailure) -> String {
     }
 }
 
-fn broken(why: parlour_msrp::SessionFailure) -> String {
+pub(crate) fn broken(why: parlour_msrp::SessionFailure) -> String {
     use parlour_msrp::SessionFailure as F;
     match why {
         F::ConnectFailed => "the MSRP connection could not be made".to_owned(),

@@ -3,6 +3,7 @@
 use crate::event::{Ended, What};
 use crate::fault::PeerFault;
 use crate::im::Core;
+use crate::im::chat;
 use crate::im::flows::literal;
 use crate::im::session::{Answered, Live, Phase, Session};
 use crate::im::stamp::Reply;
@@ -146,7 +147,7 @@ impl Core {
         self.disarm(&mut session, Why::Resend2xx);
         self.disarm(&mut session, Why::No2xxAck);
         let Phase::Answered(answered) = session.phase else { return };
-        let Answered { mut talk, own, leave, .. } = *answered;
+        let Answered { mut talk, own, leave, failed, .. } = *answered;
         let mut broken = None;
         //= IM S-1a
         if let Some(own) = own {
@@ -169,7 +170,7 @@ impl Core {
             reanswered: None,
             reoffered: None,
             renewal: None,
-            broken: None,
+            lost: None,
         }));
         self.tell_established(&session);
         match (broken, leave) {
@@ -184,7 +185,12 @@ impl Core {
                 self.bye(session, Ended::MediaFailed { why });
             }
             (None, Some(ended)) => self.bye(session, ended),
-            (None, None) => self.stand(session),
+            (None, None) => match (failed, session.phase.msrp()) {
+                (Some(failure), Some(msrp)) => {
+                    self.lose_media(session, msrp, failure, (chat::broken(failure), Vec::new()));
+                }
+                (_, _) => self.stand(session),
+            },
         }
     }
 
@@ -228,7 +234,7 @@ impl Core {
         self.drop_media(&session);
         if let Phase::Answered(answered) = session.phase {
             let live =
-                Live { talk: answered.talk, reanswered: None, reoffered: None, renewal: None, broken: None };
+                Live { talk: answered.talk, reanswered: None, reoffered: None, renewal: None, lost: None };
             session.phase = Phase::Live(Box::new(live));
         }
         self.explain(session.account, Some(id), "RFC 3261 13.3.1.4", "left: no ACK for our 200 in 64*T1", "");

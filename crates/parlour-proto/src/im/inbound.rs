@@ -153,6 +153,7 @@ impl Core {
             Why::No2xxAck => self.never_acknowledged(id),
             Why::Leave => self.cancel_unanswered(id),
             Why::Refresh => self.refresh_due(id),
+            Why::Recover => self.recovery_due(id),
             Why::Unanswered => self.renewal_unanswered(id),
             Why::SessionExpires => self.session_expired(id),
             Why::Session => self.media_lost(id),

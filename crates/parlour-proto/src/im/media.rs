@@ -37,6 +37,8 @@ pub(crate) struct Agreed {
     pub(crate) description: Box<[u8]>,
     /// Our end, as it tells it.
     pub(crate) local: Local,
+    /// Whether the first offer of the session was ours.
+    pub(crate) offerer: bool,
     /// Whether the stream was disabled and its MSRP session closed (D-55).
     pub(crate) disabled: bool,
 }
@@ -49,7 +51,15 @@ impl Agreed {
         description: &[u8],
         local: Local,
     ) -> Self {
-        Agreed { msrp, stream, origin, description: description.into(), local, disabled: false }
+        Agreed {
+            msrp,
+            stream,
+            origin,
+            description: description.into(),
+            local,
+            offerer: false,
+            disabled: false,
+        }
     }
 }
 
@@ -116,6 +126,16 @@ impl Core {
     pub(crate) fn make_offer(&mut self, owner: (AccountId, SessionId), flow: FlowId) -> Option<OwnOffer> {
         let local = self.local_media(flow)?;
         let offered = sdp::offer(&local, &self.capabilities(flow));
+        self.expect(owner, local, offered)
+    }
+
+    /// Registers our end of an offer with MSRP.
+    pub(crate) fn expect(
+        &mut self,
+        owner: (AccountId, SessionId),
+        local: Local,
+        offered: Offered,
+    ) -> Option<OwnOffer> {
         let nobody = MsrpPath::new(vec![offered.path.clone()]).ok()?;
         let spec = self.spec(&offered.path, &offered.listed, nobody);
         let msrp = self.msrp.expect(self.now.instant, spec);
@@ -124,12 +144,19 @@ impl Core {
         Some(OwnOffer { offered, msrp, local })
     }
 
+    /// Nothing comes of an offer of ours.
+    pub(crate) fn drop_offer(&mut self, own: &OwnOffer) {
+        self.msrp.close(self.now.instant, own.msrp);
+        self.sessions.forget_msrp(own.msrp);
+    }
+
     /// The answer to an offer of ours is here.
     pub(crate) fn agree(&mut self, own: &OwnOffer, stream: sdp::Stream, origin: sdp::Origin) -> Agreed {
         let (peer, largest) = (stream.path.clone(), stream.max_size);
         self.msrp.agree(self.now.instant, own.msrp, peer, role(&stream), largest);
         self.msrp.pause(self.now.instant, own.msrp, !stream.direction.sends());
-        Agreed::new(own.msrp, stream, origin, &own.offered.octets, own.local.clone())
+        let agreed = Agreed::new(own.msrp, stream, origin, &own.offered.octets, own.local.clone());
+        Agreed { offerer: true, ..agreed }
     }
 
     fn spec(&self, local: &MsrpUri, listed: &AcceptTypes, peer: MsrpPath) -> SessionSpec {

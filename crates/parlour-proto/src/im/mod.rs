@@ -17,6 +17,7 @@ mod leaving;
 mod media;
 mod originating;
 mod policy;
+mod recover;
 mod refresh;
 mod register;
 mod renegotiate;

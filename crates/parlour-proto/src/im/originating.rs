@@ -292,7 +292,7 @@ impl Core {
             reanswered: None,
             reoffered: None,
             renewal: None,
-            broken: None,
+            lost: None,
         }));
         if let Some(why) = cancelled {
             return self.bye(session, why);

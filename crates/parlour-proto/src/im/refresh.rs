@@ -8,6 +8,7 @@ use crate::event::Ended;
 use crate::im::Core;
 use crate::im::core::{Accepted, Deadline, Errand, Purpose};
 use crate::im::leaving::NextHop;
+use crate::im::media::OwnOffer;
 use crate::im::session::{Live, Phase, Sent, Session};
 use crate::io::{FlowId, SessionId, Why};
 use crate::sip::dialog::{Dialog, Role};
@@ -30,6 +31,8 @@ pub(crate) struct Renewal {
     /// The session interval that it asks for, in seconds.
     asked: Option<u32>,
     /// The challenges answered so far, and the rows that answer the last one.
+    /// A new offer; without one an INVITE repeats the description that stands.
+    offer: Option<OwnOffer>,
     chain: Chain,
     credentials: Vec<(Name, String)>,
     corrections: u8,
@@ -41,10 +44,20 @@ impl Renewal {
             method,
             sent: None,
             asked: None,
+            offer: None,
             chain: Chain::default(),
             credentials: Vec::new(),
             corrections: 0,
         }
+    }
+
+    /// One for a new offer, if the peer takes it.
+    pub(crate) fn invite(allow: &MethodSet) -> Option<Renewal> {
+        (!allow.is_known() || allow.contains(Method::Invite)).then(|| Renewal::new(Method::Invite))
+    }
+
+    pub(crate) fn offering(self, own: OwnOffer) -> Renewal {
+        Renewal { offer: Some(own), ..self }
     }
 
     /// Whether it makes an offer, which one of the peer would collide with.
@@ -64,7 +77,7 @@ impl Core {
         }
         // RFC 3261 14.1: no INVITE while another one of the dialog is not finished.
         if live.reanswered.is_some() {
-            self.retry_after_glare(&mut session);
+            self.retry_after_glare(&mut session, Why::Refresh);
             return self.sessions.put(session);
         }
         match refresh_method(&live.talk.remote.allow).filter(|_| live.talk.agreed.is_some()) {
@@ -78,7 +91,7 @@ impl Core {
     }
 
     /// Sends a request inside a session, as soon as its next hop is known.
-    fn renew(&mut self, mut session: Session, renewal: Renewal) {
+    pub(crate) fn renew(&mut self, mut session: Session, renewal: Renewal) {
         let Phase::Live(live) = &mut session.phase else { return self.sessions.put(session) };
         live.renewal = Some(Box::new(renewal));
         match self.next_hop(&live.talk.dialog, session.flow, session.source) {
@@ -110,8 +123,9 @@ impl Core {
         let mut rows = session.timer.request_rows(policy, true);
         rows.append(&mut renewal.credentials);
         // RFC 4028 7.4: an UPDATE bears no offer, and an unchanged INVITE says so by the o= line that stands.
-        let body = talk.agreed.as_ref().filter(|_| renewal.method == Method::Invite);
-        let body = body.map(|agreed| ("application/sdp", &*agreed.description));
+        let stands = talk.agreed.as_ref().filter(|_| renewal.method == Method::Invite);
+        let offer = renewal.offer.as_ref().map(|own| own.offered.octets.as_slice());
+        let body = offer.or(stands.map(|agreed| &*agreed.description)).map(|body| ("application/sdp", body));
         let octets =
             self.offer_in_dialog(&mut talk.dialog, renewal.method, flow, session.account, &rows, body);
         let Ok(request) = Message::parse(&octets).map(|message| message.keep()) else {
@@ -187,7 +201,10 @@ impl Core {
         talk.remote.follow(response);
         self.timer_granted(&mut session, renewal.asked, response);
         self.follow_conference(&session);
-        self.sessions.put(session);
+        match renewal.offer {
+            Some(own) => self.recovered(session, own, response.body()),
+            None => self.sessions.put(session),
+        }
     }
 
     fn renewal_refused(
@@ -198,71 +215,86 @@ impl Core {
         response: &Message<'_>,
     ) {
         self.disarm(&mut session, Why::Unanswered);
-        let Phase::Live(live) = &mut session.phase else { return self.sessions.put(session) };
-        let seen = format!("{} answered {status}", renewal.method.text());
         renewal.corrections = renewal.corrections.saturating_add(1);
-        let again = renewal.corrections <= CORRECTIONS;
-        match status {
+        if renewal.corrections <= CORRECTIONS && self.corrected(&mut session, &mut renewal, status, response)
+        {
+            return self.renew(session, renewal);
+        }
+        let seen = format!("{} answered {status}", renewal.method.text());
+        let recovers = renewal.offer.is_some();
+        renewal.offer.iter().for_each(|own| self.drop_offer(own));
+        let retry_after = match status {
             //= IM D-53
             // RFC 3261 12.2.1.2 and RFC 4028 10
             408 | 481 => {
                 return self.dialog_lost(session, "the other side no longer knows the session", &seen);
             }
-            491 => {
-                self.retry_after_glare(&mut session);
-                self.explain(
-                    session.account,
-                    Some(session.id),
-                    "D-53",
-                    "tried again: the offers crossed",
-                    &seen,
-                );
-                return self.sessions.put(session);
+            491 => Some(self.glare_pause(&session)),
+            500 | 503 => response
+                .maybe()
+                .ok()
+                .flatten()
+                .map(|RetryAfter(seconds)| Duration::from_secs(seconds.max(1).into())),
+            _ => None,
+        };
+        match retry_after {
+            Some(pause) if recovers => self.recovery_put_off(session, pause, &seen),
+            Some(pause) => {
+                self.arm(&mut session, Why::Refresh, self.now.instant + pause);
+                let decision = format!("the refresh is tried again in {} ms", pause.as_millis());
+                self.explain(session.account, Some(session.id), "D-53", decision, &seen);
+                self.sessions.put(session);
             }
-            401 | 407 if again => {
-                let target = live.talk.dialog.remote_target().to_owned();
-                let rows = self.credentials_inside(
-                    session.account,
-                    &mut renewal.chain,
-                    renewal.method,
-                    &target,
-                    response,
-                );
-                if let Some(rows) = rows {
-                    renewal.credentials = rows;
-                    return self.renew(session, renewal);
-                }
+            None if recovers => self.recovery_failed(session, &seen),
+            None => self.not_refreshed(session, &seen),
+        }
+    }
+
+    /// Whether the refusal has said what would be right, and the request is that now.
+    fn corrected(
+        &mut self,
+        session: &mut Session,
+        renewal: &mut Renewal,
+        status: u16,
+        response: &Message<'_>,
+    ) -> bool {
+        let Phase::Live(live) = &mut session.phase else { return false };
+        match status {
+            401 | 407 => {
+                let (account, target) = (session.account, live.talk.dialog.remote_target());
+                let rows =
+                    self.credentials_inside(account, &mut renewal.chain, renewal.method, target, response);
+                let answered = rows.is_some();
+                renewal.credentials = rows.unwrap_or_default();
+                answered
             }
             // RFC 4028 7.3
-            422 if again && session.timer.raise(renewal.asked, response) => {
-                return self.renew(session, renewal);
-            }
+            422 => session.timer.raise(renewal.asked, response),
             // Its Allow was wrong, or has changed.
-            405 | 501 if again && renewal.method == Method::Update => {
+            405 | 501 if renewal.method == Method::Update => {
                 live.talk.remote.allow = without_update(response);
-                if let Some(method) = refresh_method(&live.talk.remote.allow) {
-                    renewal.method = method;
-                    return self.renew(session, renewal);
-                }
+                let method = refresh_method(&live.talk.remote.allow);
+                renewal.method = method.unwrap_or(renewal.method);
+                method.is_some()
             }
-            500 | 503 if response.has(Name::RetryAfter) => {
-                let RetryAfter(seconds) = response.one().unwrap_or(RetryAfter(1));
-                let pause = Duration::from_secs(seconds.max(1).into());
-                self.arm(&mut session, Why::Refresh, self.now.instant + pause);
-                let decision = format!("tried again in {} s", pause.as_secs());
-                self.explain(session.account, Some(session.id), "D-53", decision, &seen);
-                return self.sessions.put(session);
-            }
-            _ => {}
+            _ => false,
         }
-        self.renewal_failed(session, &seen);
+    }
+
+    /// Our request could not leave.
+    fn renewal_failed(&mut self, mut session: Session, why: &str) {
+        let Phase::Live(live) = &mut session.phase else { return self.sessions.put(session) };
+        match live.renewal.take().and_then(|renewal| renewal.offer) {
+            Some(own) => {
+                self.drop_offer(&own);
+                self.recovery_failed(session, why);
+            }
+            None => self.not_refreshed(session, why),
+        }
     }
 
     /// The session was not refreshed, and lives on for as long as its interval lasts.
-    fn renewal_failed(&mut self, mut session: Session, why: &str) {
-        if let Phase::Live(live) = &mut session.phase {
-            live.renewal = None;
-        }
+    fn not_refreshed(&mut self, session: Session, why: &str) {
         let decision = "not refreshed: the session goes on until it expires";
         self.explain(session.account, Some(session.id), "D-56", decision, why);
         self.sessions.put(session);
@@ -274,16 +306,21 @@ impl Core {
         self.bye(session, Ended::Lost { why: why.to_owned() });
     }
 
-    /// RFC 3261 14.1: whoever chose the Call-ID waits longer, so that the two do not collide again.
-    //= IM D-53
-    fn retry_after_glare(&mut self, session: &mut Session) {
-        let owner = session.phase.dialog().is_some_and(|dialog| dialog.role() == Role::Uac);
-        let (least, steps) = if owner { (2100, 191) } else { (0, 201) };
-        let pause = Duration::from_millis(least) + Duration::from_millis(10).saturating_mul(self.dice(steps));
-        self.arm(session, Why::Refresh, self.now.instant + pause);
+    /// Tries again when the two are unlikely to collide once more.
+    pub(crate) fn retry_after_glare(&mut self, session: &mut Session, why: Why) {
+        let pause = self.glare_pause(session);
+        self.arm(session, why, self.now.instant + pause);
     }
 
-    fn dice(&mut self, sides: u64) -> u32 {
+    /// RFC 3261 14.1: whoever chose the Call-ID waits for longer, both in units of 10 ms.
+    //= IM D-53
+    fn glare_pause(&mut self, session: &Session) -> Duration {
+        let owner = session.phase.dialog().is_some_and(|dialog| dialog.role() == Role::Uac);
+        let (least, steps) = if owner { (2100, 191) } else { (0, 201) };
+        Duration::from_millis(least) + Duration::from_millis(10).saturating_mul(self.dice(steps))
+    }
+
+    pub(crate) fn dice(&mut self, sides: u64) -> u32 {
         u32::try_from(self.random.below(sides)).unwrap_or(0)
     }
 
@@ -291,6 +328,7 @@ impl Core {
     pub(crate) fn drop_renewal(&mut self, session: &mut Session) {
         let Phase::Live(live) = &mut session.phase else { return };
         let Some(renewal) = live.renewal.take() else { return };
+        renewal.offer.iter().for_each(|own| self.drop_offer(own));
         if let Some(sent) = renewal.sent {
             self.timers.arm(self.now.instant + T1 * 64, Deadline::Accepted(sent.client));
         }

@@ -258,11 +258,7 @@ impl Core {
             self.msrp.succeed(self.now.instant, old, new);
         }
         self.disarm(session, Why::NoStream);
-        if let Phase::Live(live) = &mut session.phase
-            && live.broken.take().is_some()
-        {
-            self.disarm(session, Why::Session);
-        }
+        self.recovered_by_peer(session);
         self.agree_again(session, stream);
         // What waited for a stream goes into the new MSRP session, which keeps it until it is bound.
         if revived && matches!(session.phase, Phase::Live(_)) {
@@ -291,7 +287,7 @@ impl Core {
 
     /// Notes what is agreed on now, and tells of hold.
     //= IM D-54
-    fn agree_again(&mut self, session: &mut Session, stream: sdp::Stream) {
+    pub(crate) fn agree_again(&mut self, session: &mut Session, stream: sdp::Stream) {
         let (account, id) = (session.account, session.id);
         let confirmed = matches!(session.phase, Phase::Live(_));
         let Some(agreed) = session.phase.agreed_mut() else { return };
@@ -311,7 +307,7 @@ impl Core {
 
     /// The last stream is disabled: what was not acknowledged waits for another one, for a short while.
     //= IM D-55
-    fn disable(&mut self, session: &mut Session) {
+    pub(crate) fn disable(&mut self, session: &mut Session) {
         let now = self.now.instant;
         if let Some(agreed) = session.phase.agreed_mut()
             && !std::mem::replace(&mut agreed.disabled, true)
@@ -325,10 +321,7 @@ impl Core {
                 "the MSRP session is closed: its stream has port 0; we leave unless another is offered";
             self.explain(session.account, Some(session.id), "D-55", decision, "");
         }
-        if let Phase::Live(live) = &mut session.phase {
-            live.broken = None;
-        }
-        self.disarm(session, Why::Session);
+        self.forget_loss(session);
         self.arm(session, Why::NoStream, now + NO_STREAM);
     }
 
@@ -374,6 +367,6 @@ fn readable_target(request: &Message<'_>) -> Result<(), PeerFault> {
     Ok(())
 }
 
-fn say_again(message: Outgoing) -> Say {
+pub(crate) fn say_again(message: Outgoing) -> Say {
     Say { message_id: message.message_id, content_type: message.content_type, body: message.body }
 }

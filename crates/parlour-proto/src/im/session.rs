@@ -12,6 +12,7 @@ use crate::event::{Ended, Peer};
 use crate::im::flows::Source;
 use crate::im::groups::Groups;
 use crate::im::media::{Agreed, OwnOffer};
+use crate::im::recover::Lost;
 use crate::im::refresh::Renewal;
 use crate::im::replaces::Replacement;
 use crate::im::session_timer::SessionTimer;
@@ -210,6 +211,8 @@ pub(crate) struct Answered {
     pub(crate) own: Option<OwnOffer>,
     /// Why to leave as soon as the ACK is here: BYE may not leave before (RFC 3261 15).
     pub(crate) leave: Option<Ended>,
+    /// Why its media has failed already: it is mended as soon as the ACK is here.
+    pub(crate) failed: Option<parlour_msrp::SessionFailure>,
 }
 
 /// A 2xx that is sent again until its ACK comes (RFC 3261 13.3.1.4).
@@ -231,8 +234,8 @@ pub(crate) struct Live {
     pub(crate) reoffered: Option<sdp::Offered>,
     /// Our own request inside the session that has no final response yet.
     pub(crate) renewal: Option<Box<Renewal>>,
-    /// Why its media connection is gone, while the BYE that may follow is awaited.
-    pub(crate) broken: Option<String>,
+    /// Set when its media is lost, until that is mended and has stood for a while.
+    pub(crate) lost: Option<Lost>,
 }
 
 /// What an agreed session needs.

@@ -269,7 +269,7 @@ impl Core {
         let cseq = self.tx.kept(invite).and_then(|kept| kept.message().one::<CSeq<'_>>().ok());
         let cseq = cseq.map_or(0, |cseq| cseq.number);
         let unacked = Unacked { server: invite, cseq, response: Box::default(), interval: T1 };
-        let answered = Answered { talk, unacked, own, leave: None };
+        let answered = Answered { talk, unacked, own, leave: None, failed: None };
         session.phase = Phase::Answered(Box::new(answered));
         self.sessions.forget_invite(invite);
         //= IM S-8

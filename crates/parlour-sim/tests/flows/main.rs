@@ -8,6 +8,7 @@ mod hostile;
 mod media;
 mod originating;
 mod policy;
+mod recover;
 mod refresh;
 mod registration;
 mod renegotiate;

@@ -150,20 +150,35 @@ fn a_connection_that_is_not_bound_is_closed_after_10_s() {
 }
 
 //= IM X-21 test
+//= IM D-52 test
 #[test]
-fn a_session_that_nobody_binds_ends_after_30_s() {
-    let (mut call, answer) = Call::answered();
-    call.ack(&answer);
-    call.nothing_to(29_999);
-    let bye = call.request("BYE");
-    assert_eq!(bye.at.as_millis(), 30_000);
-    let reason = text::header(bye.message(), "Reason");
-    assert!(reason.as_deref().is_some_and(|reason| reason.contains("cause=480")), "{reason:?}");
-    let ok = call.script.respond(bye.message(), "200 OK", "", "");
-    call.send(ok);
-    call.world.run(0);
-    assert!(call.at_bob().told().any(|what| matches!(what, What::Ended(Ended::MediaFailed { .. }))));
-    call.over();
+fn a_session_that_nobody_binds_is_offered_once_more_after_30_s_and_ends() {
+    for accepts in [false, true] {
+        let (mut call, answer) = Call::answered();
+        call.ack(&answer);
+        call.nothing_to(29_999);
+        let offer = call.request("INVITE");
+        assert_eq!(offer.at.as_millis(), 30_000);
+        assert_ne!(text::attribute(offer.message(), "path"), text::attribute(answer.message(), "path"));
+        if accepts {
+            let answer = call.script.sdp("active", "text/plain message/cpim");
+            call.send(call.script.respond(offer.message(), "200 OK", "", &answer));
+        } else {
+            call.send(call.script.respond(offer.message(), "488 Not Acceptable Here", "", ""));
+        }
+        call.request("ACK");
+        let end = if accepts { 60_000 } else { 30_000 };
+        call.world.run_to(end);
+        let bye = call.request("BYE");
+        assert_eq!(bye.at.as_millis(), end);
+        let reason = text::header(bye.message(), "Reason");
+        assert!(reason.as_deref().is_some_and(|reason| reason.contains("cause=480")), "{reason:?}");
+        let ok = call.script.respond(bye.message(), "200 OK", "", "");
+        call.send(ok);
+        call.world.run(0);
+        assert!(call.at_bob().told().any(|what| matches!(what, What::Ended(Ended::MediaFailed { .. }))));
+        call.over();
+    }
 }
 
 //= IM X-20 test
@@ -313,14 +328,24 @@ fn a_name_that_is_found_after_the_session_has_ended_is_not_connected_to() {
     call.over();
 }
 
+//= IM D-52 test
 #[test]
-fn a_connect_that_is_refused_ends_the_session() {
+fn a_connect_that_is_refused_is_offered_anew_three_times_and_ends_the_session() {
     let mut call = Call::new(accepting(parlour_proto::config::Accept::All));
     call.world.link(call.bob, call.alice, Link { refuse: true, ..Link::default() });
     call.send(call.script.invite_with("", &call.script.sdp("passive", "text/plain message/cpim")));
     let answer = call.status(200);
     call.ack(&answer);
+    // The pause doubles.
+    for at in [0, 2000, 6000] {
+        let offer = call.request("INVITE");
+        assert_eq!(offer.at.as_millis(), at);
+        let answer = call.script.sdp("passive", "text/plain message/cpim");
+        call.send(call.script.respond(offer.message(), "200 OK", "", &answer));
+        call.request("ACK");
+    }
     let bye = call.request("BYE");
+    assert_eq!(bye.at.as_millis(), 6000);
     let ok = call.script.respond(bye.message(), "200 OK", "", "");
     call.send(ok);
     call.world.run(0);
@@ -335,13 +360,18 @@ fn a_peer_that_is_dead_does_not_delay_the_news_of_the_end() {
     call.world.act(call.bob, |bob, now| bob.say(now, session, common::text("m1-id", "there?"))).expect("say");
     let start = call.world.millis();
     call.world.close(media);
+    call.nothing_to(start + 4000);
+    let offer = call.request("INVITE");
+    let end = offer.at.as_millis() + 32_000;
+    call.world.run_to(end);
     let bye = call.request("BYE");
-    assert_eq!(bye.at.as_millis(), start + 2000);
+    assert_eq!(bye.at.as_millis(), end);
     let at = |call: &Call, fits: fn(&What) -> bool| {
         let mut events = call.at_bob().events.iter();
         events.find(|(_, event)| fits(&event.what)).map(|(at, _)| at.as_millis())
     };
-    assert_eq!(at(&call, |what| matches!(what, What::Ended(Ended::MediaFailed { .. }))), Some(start + 2000));
+    assert_eq!(at(&call, |what| matches!(what, What::Reconnecting { .. })), Some(start + 2000));
+    assert_eq!(at(&call, |what| matches!(what, What::Ended(Ended::Lost { .. }))), Some(end));
     assert!(
         at(&call, |what| matches!(what, What::Progress { progress: Progress::Failed { .. }, .. })).is_some()
     );

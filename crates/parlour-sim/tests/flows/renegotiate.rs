@@ -265,14 +265,20 @@ fn a_connection_that_broke_is_replaced_by_the_peers_next_offer() {
 //= IM D-51 test
 #[test]
 fn a_new_path_to_which_nobody_comes_ends_the_session_and_nothing_is_lost_silently() {
-    for setup in ["active", "passive"] {
+    // Who only waits offers once more; who could not connect, three times (D-52).
+    for (setup, offers, after) in [("active", 1, 27_000), ("passive", 3, 0)] {
         let (mut call, old) = Call::connected();
         talk(&mut call, old, "1");
         call.script.path = call.script.path.replace(":2855/session", ":2999/moved");
         let changed = offer(&call, 2).replace("setup:actpass", &format!("setup:{setup}"));
         ask(&mut call, "UPDATE", &changed, 200);
         say(&mut call, "unsent", "nowhere to go");
-        call.world.run(31_000);
+        call.world.run(after);
+        for _ in 0..offers {
+            let again = call.request("INVITE");
+            call.send(call.script.respond(again.message(), "488 Not Acceptable Here", "", ""));
+            call.request("ACK");
+        }
         let bye = call.request("BYE");
         let reply = call.script.respond(bye.message(), "200 OK", "", "");
         call.send(reply);

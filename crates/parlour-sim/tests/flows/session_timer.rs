@@ -5,7 +5,7 @@ use std::time::Duration;
 use parlour_proto::config::{Accept, Config};
 use parlour_proto::event::{Ended, What};
 use parlour_proto::io::AccountId;
-use parlour_sim::{Mail, NodeId, Script, World, text};
+use parlour_sim::{Mail, NodeId, Script, Way, World, text};
 
 use crate::common::{BOB, Call, accepting, config, finish};
 
@@ -275,7 +275,7 @@ impl Out {
     }
 
     /// Alice answers the last INVITE, and her media is bound.
-    pub(crate) fn answered(&mut self, rows: &str) {
+    pub(crate) fn answered(&mut self, rows: &str) -> Way {
         let answer = self.callee.sdp("passive", "text/plain");
         self.respond("200 OK", rows, &answer);
         self.world.expect_request(self.alice, "ACK");
@@ -283,6 +283,7 @@ impl Out {
         let bind = self.world.expect_request(self.alice, "SEND");
         self.world.send(media, self.callee.msrp_respond(bind.message(), "200 OK"));
         self.world.run(0);
+        media
     }
 
     pub(crate) fn respond(&mut self, line: &str, rows: &str, body: &str) {

@@ -262,6 +262,8 @@ mod tests {
     fn an_event_without_fields_of_its_own_is_an_object_too() {
         assert_eq!(line(&What::Connected)["type"], "connected");
         assert_eq!(line(&What::Held)["type"], "held");
+        let reconnecting = line(&What::Reconnecting { why: "gone".into() });
+        assert_eq!((&reconnecting["type"], &reconnecting["why"]), (&"reconnecting".into(), &"gone".into()));
         assert_eq!(line(&What::Resumed)["type"], "resumed");
         let ended = line(&What::Ended(Ended::Refused { status: 486, reason: "Busy Here".into() }));
         assert_eq!(ended["end"], serde_json::json!({"how": "refused", "status": 486, "reason": "Busy Here"}));

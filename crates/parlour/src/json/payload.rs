@@ -24,6 +24,7 @@ pub(crate) fn kind(what: &What) -> &'static str {
         What::Ringing => "ringing",
         What::Established { .. } => "established",
         What::Connected => "connected",
+        What::Reconnecting { .. } => "reconnecting",
         What::Held => "held",
         What::Resumed => "resumed",
         What::Message(_) => "message",
@@ -71,6 +72,7 @@ pub(crate) fn payload(what: &What, run: u64) -> String {
         What::TakeoverRefused { by, why } => Payload::TakeoverRefused { by: by.into(), why },
         What::Moved { message_id, to } => Payload::Moved { message_id, to: name(*to) },
         What::Missed { peer, why } => Payload::Missed { peer: peer.into(), end: end(why, name) },
+        What::Reconnecting { why } => Payload::Reconnecting { why },
         What::Inviting { to } => Payload::Inviting { to },
         What::Established { peer, session_identity, conference } => {
             Payload::Established { peer: peer.into(), session_identity, conference: *conference }
@@ -158,6 +160,9 @@ enum Payload<'a> {
         peer: Party<'a>,
         session_identity: &'a str,
         conference: bool,
+    },
+    Reconnecting {
+        why: &'a str,
     },
     Message {
         direction: &'static str,
