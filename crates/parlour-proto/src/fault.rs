@@ -209,12 +209,12 @@ impl PeerFault {
             Self::Blocked => "the caller is listed in `blocked`".to_owned(),
             Self::Anonymous => "`refuse_anonymous`".to_owned(),
             Self::DoNotDisturb => "`do_not_disturb`".to_owned(),
+            Self::InviteInProgress | Self::Glare | Self::OfferUnanswered | Self::Renegotiation => {
+                let row = request.rows(Name::CSeq).next().unwrap_or_default();
+                format!("CSeq: {}", String::from_utf8_lossy(row))
+            }
             Self::Merged
             | Self::NoDialog
-            | Self::InviteInProgress
-            | Self::Glare
-            | Self::OfferUnanswered
-            | Self::Renegotiation
             | Self::SessionLimit
             | Self::InvitationLimit
             | Self::Flood

@@ -21,7 +21,8 @@ pub struct Local {
     /// The version in `o=`: one more for each change (D-6).
     pub version: u64,
     listening: MsrpUri,
-    connecting: MsrpUri,
+    /// None if the path is the same for both roles.
+    connecting: Option<MsrpUri>,
 }
 
 impl Local {
@@ -41,14 +42,14 @@ impl Local {
         // A dual-stack socket shows its IPv4 addresses as IPv6 ones.
         let address = address.to_canonical();
         let uri = |port| MsrpUri::new(false, &address.to_string(), port, ident);
-        let (listening, connecting) = (uri(port)?, uri(DISCARD)?);
+        let (listening, connecting) = (uri(port)?, Some(uri(DISCARD)?));
         Ok(Local { address, session_id, version, listening, connecting })
     }
 
     /// The same end of a session that stands: its path stays the same, whoever of the two is said to connect.
     #[must_use]
     pub fn settled(self, path: MsrpUri) -> Self {
-        Local { listening: path.clone(), connecting: path, ..self }
+        Local { listening: path, connecting: None, ..self }
     }
 
     /// The same end in a description that says something new (RFC 3264 8).
@@ -66,9 +67,9 @@ impl Local {
     /// Our own MSRP URI as our description tells it for that role: the MSRP session goes by this one. The active side's has
     /// the discard port, the same as in its `m=` line (RFC 4975 8.1).
     pub const fn path(&self, role: Role) -> &MsrpUri {
-        match role {
-            Role::Active => &self.connecting,
-            Role::Passive => &self.listening,
+        match (role, &self.connecting) {
+            (Role::Active, Some(connecting)) => connecting,
+            (Role::Active, None) | (Role::Passive, _) => &self.listening,
         }
     }
 }
