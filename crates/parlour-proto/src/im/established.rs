@@ -24,8 +24,10 @@ impl Core {
         server: ServerId,
         request: &Message<'_>,
     ) -> Result<(), PeerFault> {
-        let id = DialogKey::of_request(request).and_then(|key| self.sessions.by_dialog(&key));
-        let mut session = id.and_then(|id| self.sessions.take(id)).ok_or(PeerFault::NoDialog)?;
+        let key = DialogKey::of_request(request).ok_or(PeerFault::NoDialog)?;
+        let Some(mut session) = self.sessions.by_dialog(&key).and_then(|id| self.sessions.take(id)) else {
+            return self.asked_early(flow, server, request, &key);
+        };
         let outcome = self.inside(flow, server, request, &mut session);
         match outcome {
             Ok(Some(ended)) => self.end(session, ended),

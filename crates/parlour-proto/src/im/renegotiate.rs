@@ -14,9 +14,11 @@ use crate::im::session::{Phase, Session, Unacked};
 use crate::im::stamp::Reply;
 use crate::io::{FlowId, SessionId, Why};
 use crate::sdp::{self, Local, Offered};
+use crate::sip::dialog::DialogKey;
 use crate::sip::door::dialog_contact;
 use crate::sip::header::CSeq;
 use crate::sip::message::Message;
+use crate::sip::method::Method;
 use crate::sip::name::Name;
 use crate::sip::tx::{ServerId, T1};
 use crate::verb::Say;
@@ -90,6 +92,31 @@ impl Core {
         };
         self.changed(flow, server, request, session, description.as_deref())?;
         Ok(())
+    }
+
+    /// A request of a callee who has not answered yet. It can change nothing of ours, so it matters to nobody where it
+    /// comes from.
+    pub(crate) fn asked_early(
+        &mut self,
+        flow: FlowId,
+        server: ServerId,
+        request: &Message<'_>,
+        key: &DialogKey,
+    ) -> Result<(), PeerFault> {
+        let id = self.sessions.by_early(key).ok_or(PeerFault::NoDialog)?;
+        let mut session = self.sessions.take(id).ok_or(PeerFault::NoDialog)?;
+        let outcome = match request.method() {
+            Some(Method::Update) => self.updated(flow, server, request, &mut session),
+            Some(Method::Invite) => self.reinvited(flow, server, request, &mut session),
+            Some(Method::Options) => {
+                self.options(flow, server, request, session.account, true);
+                Ok(())
+            }
+            // RFC 3261 15: a callee sends no BYE before its 2xx.
+            _ => Err(PeerFault::NoDialog),
+        };
+        self.sessions.put(session);
+        outcome
     }
 
     /// The 2xx to a request that was carried out, and only now its new remote target (RFC 6141 4.3).

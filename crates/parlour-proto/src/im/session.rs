@@ -320,7 +320,8 @@ impl Phase {
             Phase::Live(live) => {
                 live.reoffered.is_some() || live.renewal.as_ref().is_some_and(|renewal| renewal.offers())
             }
-            Phase::Inviting(_) | Phase::Invited(_) | Phase::Leaving(_) => false,
+            Phase::Inviting(_) => true,
+            Phase::Invited(_) | Phase::Leaving(_) => false,
         }
     }
 

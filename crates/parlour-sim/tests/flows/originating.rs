@@ -226,3 +226,34 @@ fn a_redirection_is_told_and_not_followed() {
     assert_eq!(world.rows().iter().filter(|row| row.label.starts_with("INVITE")).count(), 1);
     finish(&mut world);
 }
+
+//= IM D-50 test
+//= IM D-53 test
+#[test]
+fn a_callee_who_rings_may_refresh_and_not_offer() {
+    let mut out = Out::inviting(Link::default());
+    let invite = out.world.expect_request(out.alice, "INVITE");
+    let mut callee = out.callee(&invite);
+    let early = |out: &mut Out, callee: &mut Script, method: &str, body: &str, status: u16| {
+        let request = callee.next(&mut out.world, method, "Contact: <sip:192.0.2.1:5060>\r\n", body);
+        out.world.send(invite.way, request);
+        out.world.expect_status(out.alice, status)
+    };
+    early(&mut out, &mut callee, "UPDATE", "", 481);
+    out.world.send(invite.way, callee.respond(invite.message(), "180 Ringing", "", ""));
+    out.world.run(0);
+    let refreshed = early(&mut out, &mut callee, "UPDATE", "", 200);
+    assert!(text::header(refreshed.message(), "Contact").is_some());
+    let offer = callee.offer();
+    early(&mut out, &mut callee, "UPDATE", &offer, 491);
+    early(&mut out, &mut callee, "INVITE", &offer, 491);
+    early(&mut out, &mut callee, "BYE", "", 481);
+    let tag = std::mem::replace(&mut callee.local_tag, "guess".to_owned());
+    early(&mut out, &mut callee, "UPDATE", "", 481);
+    callee.local_tag = tag;
+    let answer = callee.sdp("passive", "text/plain");
+    out.world.send(invite.way, callee.respond(invite.message(), "200 OK", "", &answer));
+    out.world.expect_request(out.alice, "ACK");
+    assert!(out.told(|what| matches!(what, What::Established { .. })));
+    out.over();
+}
