@@ -212,7 +212,7 @@ impl Core {
     /// Sends a message that was kept; whoever kept it is told if that fails.
     pub(crate) fn say_or_fail(&mut self, id: SessionId, message: Say) {
         let message_id = message.message_id.clone();
-        if let Err(misuse) = self.say_now(id, message)
+        if let Err(misuse) = self.say(id, message)
             && let Some(account) = self.sessions.get(id).map(|session| session.account)
         {
             let progress = Progress::Failed { why: misuse.to_string() };

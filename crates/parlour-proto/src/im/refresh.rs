@@ -8,9 +8,10 @@ use crate::event::Ended;
 use crate::im::Core;
 use crate::im::core::{Accepted, Deadline, Errand, Purpose};
 use crate::im::leaving::NextHop;
-use crate::im::media::OwnOffer;
+use crate::im::media::{Agreed, OwnOffer};
 use crate::im::session::{Live, Phase, Sent, Session};
 use crate::io::{FlowId, SessionId, Why};
+use crate::sdp::{self, Offered, Setup};
 use crate::sip::dialog::{Dialog, Role};
 use crate::sip::digest::Chain;
 use crate::sip::header::{CSeq, MethodSet, RetryAfter};
@@ -203,8 +204,27 @@ impl Core {
         self.follow_conference(&session);
         match renewal.offer {
             Some(own) => self.recovered(session, own, response.body()),
-            None => self.sessions.put(session),
+            None => self.answered_otherwise(session, response.body()),
         }
+    }
+
+    /// RFC 4975 8.4: the answer to an unchanged description may still bring another path. One that cannot be read leaves
+    /// all as it is.
+    fn answered_otherwise(&mut self, session: Session, answer: &[u8]) {
+        let agreed = session.phase.talk().and_then(|talk| talk.agreed.as_ref());
+        let changed =
+            |agreed: &&Agreed| sdp::parse(answer).is_ok_and(|answer| answer.origin != agreed.origin);
+        let Some(agreed) = agreed.filter(|agreed| !agreed.disabled).filter(changed) else {
+            return self.sessions.put(session);
+        };
+        let offered = Offered {
+            octets: agreed.description.to_vec(),
+            // Who connects is open again, whatever our description says.
+            setup: Setup::Actpass,
+            path: agreed.local.path(agreed.stream.role).clone(),
+            listed: agreed.stream.listed.clone(),
+        };
+        self.reanswered(session, &offered, answer);
     }
 
     fn renewal_refused(

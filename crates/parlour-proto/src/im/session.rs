@@ -263,9 +263,14 @@ pub(crate) struct Leaving {
 }
 
 impl Session {
-    /// Takes the first of the messages that wait.
+    /// Takes the first of the messages that wait, unless its media is lost.
     pub(crate) fn next_queued(&mut self) -> Option<Say> {
-        (!self.queue.is_empty()).then(|| self.queue.remove(0))
+        (!self.queue.is_empty() && !self.has_lost_media()).then(|| self.queue.remove(0))
+    }
+
+    /// Whether messages have nowhere to go until a new MSRP session is agreed on.
+    pub(crate) fn has_lost_media(&self) -> bool {
+        matches!(&self.phase, Phase::Live(live) if live.lost.as_ref().is_some_and(Lost::is_gone))
     }
 
     pub(crate) fn is_armed(&self, why: Why) -> bool {

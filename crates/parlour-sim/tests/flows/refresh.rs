@@ -236,6 +236,28 @@ fn a_2xx_moves_the_remote_target_and_what_is_allowed() {
     call.over();
 }
 
+//= IM D-51 test
+#[test]
+fn the_answer_to_a_refresh_may_bring_another_path() {
+    let (mut call, refresh) = refreshing("");
+    call.script.path = call.script.path.replace("/session", "/moved");
+    let answer = call.script.sdp("active", "text/plain message/cpim").replace("o=- 1 1", "o=- 1 2");
+    call.send(call.script.respond(refresh.message(), "200 OK", GRANTED, &answer));
+    call.request("ACK");
+    let media = call.connect();
+    call.world.send(media, call.script.msrp_empty("bind2"));
+    call.status(200);
+    let session = call.session();
+    call.world
+        .act(call.bob, |bob, now| bob.say(now, session, crate::common::text("m1-id", "on")))
+        .expect("say");
+    let send = call.request("SEND");
+    assert_eq!(send.way, media);
+    assert_eq!(text::header(send.message(), "To-Path"), Some(call.script.path.clone()));
+    call.bye();
+    call.over();
+}
+
 #[test]
 fn whoever_leaves_in_mid_refresh_still_acknowledges_its_answer() {
     let (mut call, refresh) = refreshing("");
