@@ -220,7 +220,7 @@ impl Element<'_> {
         let value = attribute.map(|attribute| attribute.normalized_value(XmlVersion::Implicit1_0));
         match value.transpose() {
             Ok(value) => Ok(value.map(|value| value.into_owned())),
-            // RFC 3023 and XML 4.4.4: what an attribute refers to is bound by the same rules as text.
+            // What an attribute refers to is bound by the same rules as text.
             Err(fault) => Err(malformed(fault.to_string())),
         }
     }
