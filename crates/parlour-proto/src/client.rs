@@ -16,7 +16,7 @@ use crate::sip::door::door;
 use crate::sip::frame::{Frame, FrameLimits, Framer};
 use crate::sip::message::Message;
 use crate::sip::tx::{Incoming, TxOutput};
-pub use crate::verb::{Decline, Misuse, Say, StoreFault, Stored};
+pub use crate::verb::{Blocked, Decline, Misuse, Say, Shortage, StoreFault, Stored};
 
 /// How much the client holds: all zero when nothing goes on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -176,6 +176,23 @@ impl Client {
     pub fn stored(&mut self, now: Now, receipt: Receipt, outcome: Result<Stored, StoreFault>) {
         self.core.now = now;
         self.core.stored(receipt, outcome);
+    }
+
+    /// Sets whose invitations never reach the user, besides those of the configuration. Invitations of theirs that ring are
+    /// refused.
+    pub fn set_blocked(&mut self, now: Now, blocked: &[Blocked]) {
+        self.core.now = now;
+        self.core.set_blocked(blocked);
+    }
+
+    /// Sets how far local time is ahead of UTC, seconds: `quiet_hours` are in local time.
+    pub fn set_utc_offset(&mut self, seconds: i32) {
+        self.core.utc_offset = seconds;
+    }
+
+    /// Sets what there is too little of: as long as there is, no invitation is taken.
+    pub fn set_shortage(&mut self, shortage: Option<Shortage>) {
+        self.core.shortage = shortage;
     }
 
     /// Leaves all sessions, declines all invitations and those that still come, removes all registrations. Done when

@@ -12,6 +12,7 @@ pub use crate::sip::digest::Credentials;
 use parlour_msrp::Matching;
 
 use crate::io::Transport;
+pub use crate::schedule::Hours;
 
 /// Everything that the client does not learn from the wire.
 #[derive(Debug, Clone)]
@@ -32,6 +33,18 @@ pub struct Config {
     pub refuse_anonymous: bool,
     /// Whether all invitations are refused for now (G-1c).
     pub do_not_disturb: bool,
+    /// When all invitations are refused (G-1c), in local time.
+    pub quiet_hours: Vec<Hours>,
+    /// What a blocked caller is answered.
+    pub blocked_answer: BlockedAnswer,
+    /// What a caller is answered of whom the user wants nothing.
+    pub unwanted: Unwanted,
+    /// Where all invitations are sent instead: a SIP address, which their callers learn.
+    pub redirect: Option<String>,
+    /// Whether the IM service is on at all.
+    pub im_service: bool,
+    /// When a caller who is told that we are busy may try again; zero does not say.
+    pub busy_retry_after: Duration,
     /// The core's servers that deliver what was sent while we were away: SIP addresses.
     pub store_and_forward: Vec<String>,
     /// Sessions at once; 0 means as many as resources allow.
@@ -144,6 +157,28 @@ pub enum DeclineScope {
     AllDevices,
     /// 486: they may still answer.
     ThisDevice,
+}
+
+/// What a blocked caller is answered (catalogue 1.3 row 6).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum BlockedAnswer {
+    /// 480, which does not tell that there is a block.
+    #[default]
+    Unavailable,
+    /// 603.
+    Decline,
+    /// 486.
+    Busy,
+}
+
+/// What a caller is answered of whom the user wants nothing (catalogue 1.3 row 5).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Unwanted {
+    /// 603.
+    #[default]
+    Decline,
+    /// 607, where the provider is known to take it (RFC 8197 4): it may block the caller for others too.
+    Unwanted,
 }
 
 /// What we answer to `setup:actpass` (D-10).
@@ -265,6 +300,12 @@ impl Default for Config {
             blocked: Vec::new(),
             refuse_anonymous: false,
             do_not_disturb: false,
+            quiet_hours: Vec::new(),
+            blocked_answer: BlockedAnswer::default(),
+            unwanted: Unwanted::default(),
+            redirect: None,
+            im_service: true,
+            busy_retry_after: Duration::ZERO,
             store_and_forward: Vec::new(),
             max_sessions: 0,
             max_pending_invites: 10,

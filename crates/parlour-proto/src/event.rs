@@ -246,4 +246,15 @@ pub struct Explain {
     pub decision: String,
     /// The input that decided it, neutralised.
     pub input: String,
+    /// The invitation that it is about, as long as no session stands for it.
+    pub invitation: Option<Invitation>,
+}
+
+/// An INVITE outside a dialog, whether or not it becomes a session.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Invitation {
+    /// Counts the invitations of a client, from 1.
+    pub number: u64,
+    /// Its Call-ID, neutralised.
+    pub call_id: String,
 }

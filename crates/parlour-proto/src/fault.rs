@@ -1,12 +1,15 @@
 //! Whose fault it is, and the one table: fault -> status code, headers, clause.
 
+use crate::config::BlockedAnswer;
 use crate::io::SessionId;
+use crate::schedule::Quiet;
 use crate::sdp::Refusal;
 use crate::sip::door::{Abilities, unsupported};
 use crate::sip::fault::Fault;
 use crate::sip::header::HeaderFault;
 use crate::sip::message::Message;
 use crate::sip::name::Name;
+use crate::verb::Shortage;
 
 /// What a peer did, asked or offered that we do not go along with.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -57,18 +60,26 @@ pub enum PeerFault {
     InvitationLimit,
     /// The account registers, and this did not come by its registrar.
     NotByRegistrar,
-    /// The caller is blocked.
-    Blocked,
+    /// The caller is blocked; what it is answered.
+    Blocked(BlockedAnswer),
     /// The caller hides who it is.
     Anonymous,
-    /// Nobody may disturb for now.
-    DoNotDisturb,
+    /// Nobody may disturb for now; when that ends, if it does.
+    DoNotDisturb(Option<Quiet>),
+    /// All who call are sent elsewhere.
+    Redirected(String),
+    /// The IM service is switched off.
+    ServiceOff,
     /// More requests than we take.
     Flood,
     /// Tables are full.
     Overload,
-    /// The store is full or broken: nothing more can be kept.
+    /// The means for a session are not there.
     NoResources,
+    /// There is too little of something to let anybody in.
+    Short(Shortage),
+    /// This caller rings already.
+    RingsAlready,
 }
 
 /// Why an INVITE does not replace a dialog (RFC 3891 3).
@@ -139,11 +150,20 @@ impl PeerFault {
             Self::InvitationLimit => (486, "Busy Here: too many invitations are waiting".into(), "R-6"),
             Self::NotByRegistrar => (403, "Forbidden".into(), "X-2"),
             // Catalogue 1.3 row 6: who is blocked is not told so.
-            Self::Blocked | Self::DoNotDisturb => (480, "Temporarily Unavailable".into(), "G-1c"),
+            Self::Blocked(BlockedAnswer::Unavailable) | Self::DoNotDisturb(_) => {
+                (480, "Temporarily Unavailable".into(), "G-1c")
+            }
+            Self::Blocked(BlockedAnswer::Decline) => (603, "Decline".into(), "G-1c"),
+            Self::Blocked(BlockedAnswer::Busy) => (486, "Busy Here".into(), "G-1c"),
+            // Catalogue 1.3 row 33
+            Self::Redirected(_) => (302, "Moved Temporarily".into(), "G-1c"),
+            // Catalogue 1.3 row 32
+            Self::ServiceOff => (488, "Not Acceptable Here".into(), "G-1c"),
+            Self::RingsAlready => (486, "Busy Here: you are ringing already".into(), "X-10"),
             // RFC 5079 4
             Self::Anonymous => (433, "Anonymity Disallowed".into(), "G-1c"),
             Self::Flood => (480, "Too many requests".into(), "X-10"),
-            Self::Overload | Self::NoResources => (480, "Resource limit".into(), "G-1b"),
+            Self::Overload | Self::NoResources | Self::Short(_) => (480, "Resource limit".into(), "G-1b"),
         };
         let warning =
             |code: u16, text: &str| (Name::Warning, format!("{code} {host} \"{}\"", quotable(text)));
@@ -160,7 +180,10 @@ impl PeerFault {
             Self::CSeqOrder { .. } | Self::InviteInProgress | Self::OfferUnanswered => {
                 vec![(Name::RetryAfter, (retry_after % 11).to_string())]
             }
-            Self::Flood | Self::Overload | Self::NoResources => {
+            Self::DoNotDisturb(Some(quiet)) => later(quiet.ends_in, Some(quiet.free_for)),
+            Self::Redirected(to) => vec![(Name::Contact, format!("<{to}>"))],
+            Self::ServiceOff => vec![warning(399, "instant messaging is switched off")],
+            Self::Flood | Self::Overload | Self::NoResources | Self::Short(_) => {
                 vec![(Name::RetryAfter, retry_after.to_string())]
             }
             Self::Sdp(_)
@@ -171,10 +194,11 @@ impl PeerFault {
             | Self::Glare
             | Self::CallerPreferences(_)
             | Self::NotByRegistrar
-            | Self::Blocked
+            | Self::Blocked(_)
             | Self::Anonymous
-            | Self::DoNotDisturb
             | Self::NotReplaced(_)
+            | Self::DoNotDisturb(None)
+            | Self::RingsAlready
             | Self::SessionLimit
             | Self::InvitationLimit => Vec::new(),
         };
@@ -206,20 +230,33 @@ impl PeerFault {
                 format!("Session-Expires: {}", String::from_utf8_lossy(row))
             }
             Self::NotByRegistrar => "the account is registered, and `direct` is off".to_owned(),
-            Self::Blocked => "the caller is listed in `blocked`".to_owned(),
-            Self::Anonymous => "`refuse_anonymous`".to_owned(),
-            Self::DoNotDisturb => "`do_not_disturb`".to_owned(),
+            Self::Blocked(_) => "the caller is blocked, by the user or in the configuration".to_owned(),
+            Self::Anonymous => "the caller hides who it is, and `refuse_anonymous` is on".to_owned(),
+            Self::DoNotDisturb(None) => "`do_not_disturb` is on".to_owned(),
+            Self::DoNotDisturb(Some(quiet)) => match quiet.ends_in {
+                Some(seconds) => format!("it is one of the `quiet_hours`, for {seconds} s more"),
+                None => "it is one of the `quiet_hours`, which never end".to_owned(),
+            },
+            Self::Redirected(to) => format!("`redirect` is {to}"),
+            Self::ServiceOff => "`im_service` is off".to_owned(),
+            Self::Short(Shortage::Disk) => "the disk is nearly full: `disk_reserve` is all that is left".to_owned(),
+            Self::Short(Shortage::Memory) => "the program uses as much memory as `memory_limit` allows".to_owned(),
+            Self::Short(Shortage::Store) => "the store failed to keep a message a moment ago".to_owned(),
+            Self::Short(Shortage::Ending) => "the program is ending".to_owned(),
+            Self::SessionLimit => "there are as many sessions as `max_sessions` allows".to_owned(),
+            Self::InvitationLimit => {
+                "as many invitations wait as `max_pending_invites`, or `per_peer_limit` for this caller, allows".to_owned()
+            }
+            Self::RingsAlready => "an invitation of this caller rings already".to_owned(),
+            Self::Merged => "the same request came before by another way (same Call-ID, From tag and CSeq)".to_owned(),
+            Self::NoDialog => "no dialog of ours has this Call-ID and these tags, or it is over".to_owned(),
             Self::InviteInProgress | Self::Glare | Self::OfferUnanswered | Self::Renegotiation => {
                 let row = request.rows(Name::CSeq).next().unwrap_or_default();
                 format!("CSeq: {}", String::from_utf8_lossy(row))
             }
-            Self::Merged
-            | Self::NoDialog
-            | Self::SessionLimit
-            | Self::InvitationLimit
-            | Self::Flood
-            | Self::Overload
-            | Self::NoResources => String::new(),
+            Self::Flood => "more requests a second than `limits` allow".to_owned(),
+            Self::Overload => "as many transactions as `limits.transactions` allows".to_owned(),
+            Self::NoResources => String::new(),
         }
     }
 }
@@ -255,6 +292,13 @@ impl NotReplaced {
             Self::Unauthorised { why, .. } => format!("{named}; {why}"),
         }
     }
+}
+
+/// When to try again, and how long that will be possible (RFC 3261 20.33).
+pub(crate) fn later(after: Option<u32>, reachable: Option<u32>) -> Vec<(Name, String)> {
+    let Some(after) = after else { return Vec::new() };
+    let duration = reachable.map(|seconds| format!(";duration={seconds}")).unwrap_or_default();
+    vec![(Name::RetryAfter, format!("{after}{duration}"))]
 }
 
 /// The rows with which a refusal tells what would have been right.

@@ -1,5 +1,7 @@
 //! What the verbs of the client take and give back.
 
+use std::time::Duration;
+
 use parlour_msrp::Source;
 
 /// A message that we want to send.
@@ -23,6 +25,38 @@ pub enum Decline {
     Busy,
     /// The user is not available: 480.
     Unavailable,
+    /// The user wants nothing of this caller: 607 (RFC 8197), or 603 by configuration.
+    Unwanted,
+    /// Another time would be better: 603, or 480 by configuration, with Retry-After.
+    Later {
+        /// When, from now on: at least a second.
+        after: Duration,
+        /// How long the user can be reached then, if that is known.
+        reachable: Option<Duration>,
+    },
+}
+
+/// A caller whose invitations never reach the user.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Blocked {
+    /// A SIP or tel URI.
+    pub address: String,
+    /// Whether the address is that of a caller for whom a trusted core vouches. If so, whoever claims it is blocked; if not,
+    /// only those who claim it and for whom nobody vouches.
+    pub verified: bool,
+}
+
+/// What there is too little of to let anybody in (G-1b).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Shortage {
+    /// Room on the disk.
+    Disk,
+    /// Memory.
+    Memory,
+    /// The store failed a moment ago.
+    Store,
+    /// Time: the program is ending.
+    Ending,
 }
 
 /// What the store did with a message.

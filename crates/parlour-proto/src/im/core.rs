@@ -9,16 +9,21 @@ use parlour_msrp::table::HashKeys;
 use parlour_msrp::timer::Timers;
 
 use crate::config::{Config, Proxy};
-use crate::event::{Ended, Event, Explain, What};
+use crate::event::{Ended, Event, Explain, Invitation, What};
 use crate::im::account::Account;
 use crate::im::flows::{Flows, Source, Stream, TrustedCore, literal};
 use crate::im::gate::Gate;
+use crate::im::policy::{BlockList, Notices};
 use crate::im::session::{Phase, Session, Sessions};
 use crate::im::subscription::Subscriptions;
 use crate::io::{AccountId, FlowId, Instant, Now, Output, QueryId, SessionId, Why};
 use crate::sip::message::Kept;
 use crate::sip::tx::{self, ClientId, Transactions};
 use crate::text;
+use crate::verb::Shortage;
+
+/// Characters of an input that are told with a decision.
+const LONGEST_INPUT: usize = 500;
 
 /// Everything a client knows.
 #[derive(Debug)]
@@ -45,6 +50,17 @@ pub(crate) struct Core {
     pub(crate) store_failed: Option<Instant>,
     /// Whether everything is being left: nobody is let in any more.
     pub(crate) leaving: bool,
+    /// What the shell says that there is too little of.
+    pub(crate) shortage: Option<Shortage>,
+    /// Seconds that local time is ahead of UTC.
+    pub(crate) utc_offset: i32,
+    pub(crate) blocked: BlockList,
+    /// Whose refused invitations were told lately.
+    pub(crate) notices: Notices,
+    /// The invitation that is being judged: decisions are about it.
+    pub(crate) hearing: Option<Invitation>,
+    /// How many invitations were heard.
+    pub(crate) heard: u64,
     /// For the To tags of responses that no transaction keeps.
     pub(crate) stateless_keys: HashKeys,
 }
@@ -119,6 +135,7 @@ impl Core {
         let msrp = Endpoint::new(config.limits.msrp.clone(), Random::new(random.fork()));
         let accounts = config.accounts.iter().map(|account| Account::new(account, &mut random)).collect();
         let stateless_keys = random.hash_keys();
+        let blocked = BlockList::new(&config.blocked);
         Core {
             gate: Gate::new(config.limits.requests_per_source, config.limits.requests, random.hash_keys()),
             connects: Gate::new(config.limits.connects, config.limits.connects, random.hash_keys()),
@@ -138,6 +155,12 @@ impl Core {
             outputs: VecDeque::new(),
             store_failed: None,
             leaving: false,
+            shortage: None,
+            utc_offset: 0,
+            blocked,
+            notices: Notices::default(),
+            hearing: None,
+            heard: 0,
             stateless_keys,
         }
     }
@@ -178,8 +201,9 @@ impl Core {
         decision: impl Into<String>,
         input: &str,
     ) {
-        let input = text::neutral(input);
-        self.tell(account, session, What::Explain(Explain { clause, decision: decision.into(), input }));
+        let input = text::neutral_within(input, LONGEST_INPUT);
+        let (decision, invitation) = (decision.into(), self.hearing.clone());
+        self.tell(account, session, What::Explain(Explain { clause, decision, input, invitation }));
     }
 
     pub(crate) fn send(&mut self, flow: FlowId, bytes: Vec<u8>) {

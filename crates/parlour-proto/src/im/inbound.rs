@@ -1,7 +1,7 @@
 //! What arrives and belongs to no procedure yet: broken messages, floods, and responses on their way to whoever asked.
 
 use crate::event::Ended;
-use crate::fault::PeerFault;
+use crate::fault::{PeerFault, Refused};
 use crate::im::Core;
 use crate::im::core::Purpose;
 use crate::im::screen::{abilities, amplifies};
@@ -19,40 +19,38 @@ impl Core {
     /// A message that cannot be read as a whole: answered if enough of it can, else dropped (catalogue 1.3 row 28).
     pub(crate) fn malformed(&mut self, flow: FlowId, fault: &ParseFault<'_>) {
         if let Some(request) = fault.answerable() {
+            self.hear(flow, request, None);
             self.refuse_statelessly(flow, request, &PeerFault::Sip(fault.fault));
+            self.hearing = None;
         }
     }
 
     /// A request that passed the parser and not the door.
     pub(crate) fn turned_away(&mut self, flow: FlowId, request: &Message<'_>, fault: Fault) {
         if request.is_answerable() {
+            self.hear(flow, request, None);
             self.refuse_statelessly(flow, request, &PeerFault::Sip(fault));
+            self.hearing = None;
         }
     }
 
     /// A response that no transaction keeps (RFC 3261 8.2.7). An ACK is never answered.
-    fn answer_statelessly(
-        &mut self,
-        flow: FlowId,
-        request: &Message<'_>,
-        status: u16,
-        reason: &str,
-        rows: &[(Name, String)],
-    ) {
+    fn answer_statelessly(&mut self, flow: FlowId, request: &Message<'_>, refused: &Refused, input: &str) {
+        let Refused { status, reason, rows, clause } = refused;
         if request.method().is_none_or(|method| method == Method::Ack) {
             return;
         }
         let Some(via) = request.return_path() else { return };
         // RFC 3261 8.2.7: the same request gets the same To tag.
         let tag = self.stateless_tag(request);
-        let reply = Reply { status, reason, rows, tag: Some(&tag), body: None };
+        let reply = Reply { status: *status, reason, rows, tag: Some(&tag), body: None };
         let octets = self.response(request, flow, None, &reply);
         // nobody gets more out of us than he put in, if a forged source could be the victim.
         if !amplifies(flow, request, &octets) {
             self.send(reply_flow(flow, &via), octets);
         }
         let decision = format!("answered {status} {reason}");
-        self.explain(AccountId(0), None, "RFC 3261 8.2", decision, "");
+        self.explain(AccountId(0), None, clause, decision, input);
     }
 
     fn stateless_tag(&self, request: &Message<'_>) -> String {
@@ -92,7 +90,7 @@ impl Core {
 
     fn refuse_statelessly(&mut self, flow: FlowId, request: &Message<'_>, fault: &PeerFault) {
         let refused = fault.refused(request, &abilities(request.method()), "", self.retry_after());
-        self.answer_statelessly(flow, request, refused.status, &refused.reason, &refused.rows);
+        self.answer_statelessly(flow, request, &refused, &fault.input(request));
     }
 
     /// A response to one of our requests.

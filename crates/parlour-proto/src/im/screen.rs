@@ -1,10 +1,12 @@
 //! What a request has to pass before a procedure sees it, in the order of RFC 3261 8.2.
 
+use crate::event::Invitation;
 use crate::fault::{NotReplaced, PeerFault};
 use crate::im::Core;
 use crate::im::stamp::{ALLOWED, FEATURE, OPTIONS, Reply};
 use crate::io::{AccountId, FlowId};
 use crate::mime::conference_info;
+use crate::sip::dialog::DialogKey;
 use crate::sip::door::{self, Abilities};
 use crate::sip::header::{AcceptContact, HeaderFault, MaxForwards, MethodSet, RejectContact, To};
 use crate::sip::message::Message;
@@ -12,9 +14,13 @@ use crate::sip::method::Method;
 use crate::sip::name::Name;
 use crate::sip::tx::ServerId;
 use crate::sip::uri::Scheme;
+use crate::text;
 
 /// The pseudonym that Warning shows instead of our host (catalogue 1.3, X-44).
 const PSEUDONYM: &str = "parlour";
+
+/// Characters of a Call-ID that are told.
+const LONGEST_CALL_ID: usize = 128;
 
 /// A response may be this large however small its request, octets: no lever worth a forger's while.
 const FREE: usize = 512;
@@ -31,9 +37,11 @@ impl Core {
         core: &door::Core<'_>,
     ) {
         let account = self.addressee(core);
+        self.hear(flow, request, account);
         if let Err(fault) = self.screen(flow, server, merged, request, core, account) {
             self.refuse(flow, server, request, account, &fault);
         }
+        self.hearing = None;
     }
 
     fn screen(
@@ -115,6 +123,8 @@ impl Core {
         fault: &PeerFault,
     ) {
         let refused = fault.refused(request, &abilities(request.method()), PSEUDONYM, self.retry_after());
+        let mut rows = refused.rows;
+        rows.extend(self.busy_rows(refused.status));
         let tag = self.tag();
         let body = matches!(fault, PeerFault::NotAcceptable(_) | PeerFault::Renegotiation)
             .then(|| self.capability_description(flow))
@@ -122,14 +132,45 @@ impl Core {
         let reply = Reply {
             status: refused.status,
             reason: &refused.reason,
-            rows: &refused.rows,
+            rows: &rows,
             tag: Some(&tag),
             body: body.as_deref().map(|body| ("application/sdp", body)),
         };
         let octets = self.modest_response(request, flow, account, reply);
         self.tx.respond(self.now.instant, server, refused.status, octets);
         let decision = format!("answered {} {}", refused.status, refused.reason);
-        self.explain(account.unwrap_or(AccountId(0)), None, refused.clause, decision, &fault.input(request));
+        // What is refused inside a dialog is its session's matter.
+        let session = DialogKey::of_request(request).and_then(|key| self.sessions.by_dialog(&key));
+        self.explain(
+            account.unwrap_or(AccountId(0)),
+            session,
+            refused.clause,
+            decision,
+            &fault.input(request),
+        );
+    }
+
+    /// From here on decisions are about this invitation, if it is one.
+    pub(crate) fn hear(&mut self, flow: FlowId, request: &Message<'_>, account: Option<AccountId>) {
+        let inside = request.one::<To<'_>>().is_ok_and(|to| to.tag().is_some());
+        if request.method() != Some(Method::Invite) || inside {
+            return;
+        }
+        self.heard = self.heard.saturating_add(1);
+        let row =
+            |name: Name| String::from_utf8_lossy(request.rows(name).next().unwrap_or_default()).into_owned();
+        let call_id = text::neutral_within(&row(Name::CallId), LONGEST_CALL_ID);
+        self.hearing = Some(Invitation { number: self.heard, call_id });
+        let source = self.source(flow);
+        let from = source.address.map_or_else(String::new, |address| address.to_string());
+        let trust = if source.trusted { "trusted" } else { "not trusted" };
+        let uri = String::from_utf8_lossy(request.request_uri().unwrap_or_default()).into_owned();
+        let input = format!(
+            "INVITE {uri}; From: {}; by {:?} from {from}, {trust}",
+            row(Name::From),
+            source.transport
+        );
+        self.explain(account.unwrap_or(AccountId(0)), None, "G-1", "an invitation came", &input);
     }
 
     /// A CANCEL (RFC 3261 9.2). `invite` is the transaction that it matches.

@@ -1,6 +1,6 @@
 //! IM Sessions: a sum of states, of which each verb consumes one and returns the next.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use parlour_msrp::random::Random;
@@ -383,7 +383,7 @@ pub(crate) struct Sessions {
     by_peer: Groups<String>,
     by_conversation: Groups<(AccountId, Box<str>)>,
     standing: usize,
-    ringing: usize,
+    ringing: BTreeSet<SessionId>,
     parting: usize,
     given: u64,
     /// Look-ups of dialogs, counted.
@@ -403,7 +403,7 @@ impl Sessions {
             by_peer: Groups::new(random.hash_keys()),
             by_conversation: Groups::new(random.hash_keys()),
             standing: 0,
-            ringing: 0,
+            ringing: BTreeSet::new(),
             parting: 0,
             given: 0,
             #[cfg(test)]
@@ -429,7 +429,7 @@ impl Sessions {
     pub(crate) fn take(&mut self, id: SessionId) -> Option<Session> {
         let session = self.map.remove(&id)?;
         self.standing = self.standing.saturating_sub(usize::from(session.phase.is_session()));
-        self.ringing = self.ringing.saturating_sub(usize::from(matches!(session.phase, Phase::Invited(_))));
+        self.ringing.remove(&id);
         self.parting = self.parting.saturating_sub(usize::from(session.phase.is_parting()));
         self.by_peer.remove(&session.peer.address, id);
         if let Some(conversation) = &session.ties.conversation {
@@ -445,7 +445,9 @@ impl Sessions {
 
     pub(crate) fn put(&mut self, session: Session) {
         self.standing = self.standing.saturating_add(usize::from(session.phase.is_session()));
-        self.ringing = self.ringing.saturating_add(usize::from(matches!(session.phase, Phase::Invited(_))));
+        if matches!(session.phase, Phase::Invited(_)) {
+            self.ringing.insert(session.id);
+        }
         self.parting = self.parting.saturating_add(usize::from(session.phase.is_parting()));
         self.by_peer.add(session.peer.address.clone(), session.id);
         if let Some(conversation) = &session.ties.conversation {
@@ -550,7 +552,20 @@ impl Sessions {
 
     /// Invitations that wait for the user.
     pub(crate) fn ringing(&self) -> usize {
+        self.ringing.len()
+    }
+
+    /// Which these are, oldest first.
+    pub(crate) fn ringing_ids(&self) -> impl Iterator<Item = SessionId> + '_ {
+        self.ringing.iter().copied()
+    }
+
+    /// Whether an invitation of this peer waits for the user. Who is vouched for is another than who claims the same.
+    pub(crate) fn is_ringing(&self, peer: &Peer) -> bool {
         self.ringing
+            .iter()
+            .filter_map(|id| self.map.get(id))
+            .any(|session| session.peer.address == peer.address && session.peer.verified == peer.verified)
     }
 
     /// Sessions and invitations with this peer.

@@ -2,9 +2,12 @@
 
 use std::time::Duration;
 
+use crate::config::Accept;
+use crate::event::Peer;
 use crate::fault::PeerFault;
 use crate::im::Core;
 use crate::im::replaces::Replacement;
+use crate::verb::Shortage;
 
 /// How long no invitation is taken after the store has failed.
 const STORE_PAUSE: Duration = Duration::from_secs(30);
@@ -15,24 +18,34 @@ impl Core {
     //= IM G-1b
     fn resources(&self) -> Result<(), PeerFault> {
         let failed = self.store_failed.is_some_and(|at| self.now.instant - at < STORE_PAUSE);
-        if failed || self.leaving { Err(PeerFault::NoResources) } else { Ok(()) }
+        let short = match self.shortage {
+            _ if self.leaving => Some(Shortage::Ending),
+            None => failed.then_some(Shortage::Store),
+            short => short,
+        };
+        short.map_or(Ok(()), |short| Err(PeerFault::Short(short)))
     }
 
     /// Whether one more invitation of this peer is let in to the user.
     //= IM R-2
     //= IM R-6
-    pub(crate) fn room_to_ring(&self, peer: &str) -> Result<(), PeerFault> {
+    pub(crate) fn room_to_ring(&self, peer: &Peer) -> Result<(), PeerFault> {
         self.resources()?;
         self.room_for_session()?;
         let pending = usize::try_from(self.config.max_pending_invites).unwrap_or(usize::MAX);
-        let asks = self.config.accept != crate::config::Accept::All;
-        if asks
-            && (self.sessions.ringing() >= pending
-                || self.sessions.with_peer(peer) >= self.config.per_peer_limit)
-        {
+        let asks = match self.config.accept {
+            Accept::Ask => true,
+            Accept::Auto => !peer.verified,
+            Accept::All => false,
+        };
+        // Where the user has allowed everybody everything, one peer may have everything.
+        let many = self.config.accept != Accept::All
+            && self.sessions.with_peer(&peer.address) >= self.config.per_peer_limit;
+        if many || (asks && self.sessions.ringing() >= pending) {
             return Err(PeerFault::InvitationLimit);
         }
-        Ok(())
+        //= IM X-10
+        if asks && self.sessions.is_ringing(peer) { Err(PeerFault::RingsAlready) } else { Ok(()) }
     }
 
     /// The same for an invitation that takes the place of a session: there are no more sessions afterwards, so nobody is

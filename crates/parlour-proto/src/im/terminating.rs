@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
-use crate::config::{Accept, DeclineScope};
+use crate::config::{Accept, DeclineScope, Unwanted};
 use crate::event::{Ended, What};
-use crate::fault::PeerFault;
+use crate::fault::{PeerFault, later};
 use crate::im::Core;
 use crate::im::media::{Agreed, OwnOffer};
 use crate::im::session::{Answered, Invited, Phase, Remote, Session, Talk, Unacked};
@@ -36,20 +36,25 @@ impl Core {
         //= IM G-4v
         dialog_contact(request)?;
         let peer = trust::caller(request, self.trust(flow))?;
+        self.explain(account, None, "R-32", trust::reason(request, &peer), &peer.address);
         //= IM D-56
         self.interval_suits(request)?;
         let replacement = self.may_replace(flow, account, request, &peer)?;
         let offer = self.read_offer(flow, request)?;
         //= IM G-1
-        match self.is_wanted(&peer) {
+        let wanted = match self.is_wanted(&peer) {
             // A chat that goes on elsewhere disturbs nobody.
-            Err(PeerFault::DoNotDisturb) if replacement.is_some() => {}
-            wanted => wanted?,
-        }
+            Err(PeerFault::DoNotDisturb(_) | PeerFault::Redirected(_)) if replacement.is_some() => Ok(()),
+            wanted => wanted,
+        };
         //= IM R-3
-        match &replacement {
-            Some(replacement) => self.room_to_replace(replacement)?,
-            None => self.room_to_ring(&peer.address)?,
+        let room = |core: &Self| match &replacement {
+            Some(replacement) => core.room_to_replace(replacement),
+            None => core.room_to_ring(&peer),
+        };
+        if let Err(fault) = wanted.and_then(|()| room(self)) {
+            self.missed(account, &peer, request, &fault);
+            return Err(fault);
         }
         let ties = self.ties(flow, account, request, &peer, replacement.as_ref());
 
@@ -183,36 +188,85 @@ impl Core {
             self.arm(&mut session, Why::RepeatProvisional, self.now.instant + REPEAT_PROVISIONAL);
             self.sessions.put(session);
         } else if why == Why::InviteExpires {
-            self.reject(session, 487, "Request Terminated", Ended::NoAnswer, "RFC 3261 13.3.1");
+            let input = "the invitation's own Expires has passed";
+            self.reject(session, 487, "Request Terminated", Ended::NoAnswer, "RFC 3261 13.3.1", input);
         } else {
-            self.reject(session, 480, "No answer", Ended::NoAnswer, "catalogue 1.3 row 9");
+            let input = "the user did not answer within `ring_timeout`";
+            self.reject(session, 480, "No answer", Ended::NoAnswer, "S-3", input);
         }
     }
 
     /// The one final response that refuses an invitation.
     //= IM S-3
     //= IM S-4
-    fn reject(&mut self, session: Session, status: u16, reason: &str, ended: Ended, clause: &'static str) {
+    pub(crate) fn reject(
+        &mut self,
+        session: Session,
+        status: u16,
+        reason: &str,
+        ended: Ended,
+        clause: &'static str,
+        input: &str,
+    ) {
+        let rows = self.busy_rows(status);
+        self.reject_with(session, (status, reason, &rows), ended, clause, input);
+    }
+
+    fn reject_with(
+        &mut self,
+        session: Session,
+        (status, reason, rows): (u16, &str, &[(Name, String)]),
+        ended: Ended,
+        clause: &'static str,
+        input: &str,
+    ) {
         if let Phase::Invited(invited) = &session.phase {
             let tag = invited.dialog.local_tag().to_owned();
-            let reply = Reply { status, reason, tag: Some(&tag), ..Reply::default() };
+            let reply = Reply { status, reason, rows, tag: Some(&tag), ..Reply::default() };
             self.answer_invite(&session, invited.invite, &reply);
         }
-        self.explain(session.account, Some(session.id), clause, format!("answered {status} {reason}"), "");
+        self.explain(session.account, Some(session.id), clause, format!("answered {status} {reason}"), input);
         self.end(session, ended);
     }
 
     /// The user, or policy, says no.
     pub(crate) fn decline(&mut self, id: SessionId, how: Decline) -> Result<(), Misuse> {
         let session = self.take_invited(id, "decline")?;
-        let (status, reason, clause) = match (how, self.config.decline_scope) {
-            (Decline::Declined, DeclineScope::AllDevices) => (603, "Decline", "catalogue 1.3 row 4"),
-            (Decline::Declined, DeclineScope::ThisDevice) | (Decline::Busy, _) => {
-                (486, "Busy Here", "catalogue 1.3 row 1")
+        let whole = |time: Duration| u32::try_from(time.as_secs()).unwrap_or(u32::MAX).max(1);
+        let (status, reason, input) = match (how, self.config.decline_scope) {
+            (Decline::Declined, DeclineScope::AllDevices) => {
+                (603, "Decline", "the user declined, for all devices")
             }
-            (Decline::Unavailable, _) => (480, "Temporarily Unavailable", "catalogue 1.3 row 8"),
+            (Decline::Declined, DeclineScope::ThisDevice) => {
+                (486, "Busy Here", "the user declined, for this device")
+            }
+            (Decline::Busy, _) => (486, "Busy Here", "the user said: busy"),
+            (Decline::Unavailable, _) => {
+                (480, "Temporarily Unavailable", "the user, or the end of the program, said: unavailable")
+            }
+            //= IM G-1c
+            (Decline::Unwanted, _) => match self.config.unwanted {
+                Unwanted::Unwanted => (607, "Unwanted", "the user said: unwanted"),
+                Unwanted::Decline => (
+                    603,
+                    "Decline",
+                    "the user said: unwanted; 607 only where the provider is known to take it",
+                ),
+            },
+            (Decline::Later { .. }, DeclineScope::AllDevices) => {
+                (603, "Decline", "the user said: later, for all devices")
+            }
+            (Decline::Later { .. }, DeclineScope::ThisDevice) => {
+                (480, "Temporarily Unavailable", "the user said: later, for this device")
+            }
         };
-        self.reject(session, status, reason, Ended::Declined { status }, clause);
+        let rows = match how {
+            Decline::Later { after, reachable } => later(Some(whole(after)), reachable.map(whole)),
+            Decline::Declined | Decline::Busy | Decline::Unavailable | Decline::Unwanted => {
+                self.busy_rows(status)
+            }
+        };
+        self.reject_with(session, (status, reason, &rows), Ended::Declined { status }, "S-3", input);
         Ok(())
     }
 
@@ -227,7 +281,15 @@ impl Core {
             let row = String::from_utf8_lossy(row).to_ascii_lowercase();
             row.starts_with("sip") && row.split(';').any(|param| param.trim() == "cause=200")
         });
-        self.reject(session, 487, "Request Terminated", Ended::Cancelled { elsewhere }, "RFC 3261 9.2");
+        let input = if elsewhere { "CANCEL: another device answered" } else { "CANCEL: the caller gave up" };
+        self.reject(
+            session,
+            487,
+            "Request Terminated",
+            Ended::Cancelled { elsewhere },
+            "RFC 3261 9.2",
+            input,
+        );
     }
 
     /// The user, or policy, says yes.
@@ -238,8 +300,8 @@ impl Core {
         let replaced = match self.still_replaces(&session) {
             Ok(replaced) => replaced,
             Err(why) => {
-                self.explain(session.account, Some(id), "P-8", "the session that it replaces is gone", &why);
-                self.reject(session, 603, "Decline", Ended::Declined { status: 603 }, "P-8");
+                let input = format!("the session that it replaces is gone: {why}");
+                self.reject(session, 603, "Decline", Ended::Declined { status: 603 }, "P-8", &input);
                 return Err(Misuse::WrongState {
                     state: "refused: the session that it replaces is over",
                     verb: "accept",
@@ -248,14 +310,16 @@ impl Core {
         };
         // G-1a again: others may have been accepted while this one rang.
         if replaced.is_none() && self.room_for_session().is_err() {
-            self.reject(session, 486, "Busy Here", Ended::Declined { status: 486 }, "G-1a");
+            let input = "others were accepted while this one rang: `max_sessions`";
+            self.reject(session, 486, "Busy Here", Ended::Declined { status: 486 }, "G-1a", input);
             return Err(Misuse::WrongState {
                 state: "refused: as many sessions as configured",
                 verb: "accept",
             });
         }
         let Some(local) = self.local_media(session.flow) else {
-            self.reject(session, 480, "Resource limit", Ended::Declined { status: 480 }, "G-1b");
+            let input = "no address of ours can carry the messages";
+            self.reject(session, 480, "Resource limit", Ended::Declined { status: 480 }, "G-1b", input);
             return Err(Misuse::NoRoute("the flow of the invitation is gone".into()));
         };
         self.disarm_all(&mut session);
@@ -282,6 +346,7 @@ impl Core {
         if let Phase::Answered(answered) = &mut session.phase {
             answered.unacked.response = octets.into_boxed_slice();
         }
+        self.explain(session.account, Some(id), "S-8", "answered 200 OK: the session waits for ACK", "");
         self.await_ack(&mut session);
         self.sessions.put(session);
         //= IM S-5

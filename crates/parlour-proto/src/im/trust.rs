@@ -7,6 +7,7 @@ use crate::event::Peer;
 use crate::im::flows::TrustedCore;
 use crate::sip::header::{Address, From, HeaderFault, PAssertedIdentity, ReferredBy};
 use crate::sip::message::Message;
+use crate::sip::name::Name;
 use crate::sip::uri::{Scheme, Uri, aor, is_anonymous};
 
 /// The caller: asserted by a trusted core, else what From claims.
@@ -14,6 +15,17 @@ use crate::sip::uri::{Scheme, Uri, aor, is_anonymous};
 pub(crate) fn caller(message: &Message<'_>, core: Option<TrustedCore>) -> Result<Peer, HeaderFault> {
     let from = message.one::<From<'_>>()?;
     Ok(core.and_then(|core| asserted(message, core)).unwrap_or_else(|| claimed(&from.0)))
+}
+
+/// Why a caller is known as he is, in words.
+pub(crate) fn reason(message: &Message<'_>, caller: &Peer) -> &'static str {
+    match (caller.verified, message.has(Name::PAssertedIdentity)) {
+        (true, _) => "a trusted core vouches for the caller (P-Asserted-Identity)",
+        (false, true) => {
+            "the caller is who From claims: P-Asserted-Identity counts from a trusted hop only, if it is a SIP or tel URI"
+        }
+        (false, false) => "the caller is who From claims: nobody vouches for it",
+    }
 }
 
 /// Who answered, if a trusted core says so. To says nothing: it is a copy of ours, or a lie (RFC 3261 8.2.6.2).
