@@ -11,6 +11,7 @@ mod policy;
 mod recover;
 mod refresh;
 mod registration;
+mod rejections;
 mod renegotiate;
 mod replaces;
 mod session_timer;
