@@ -146,6 +146,40 @@ fn a_message_of_ours_has_a_state_and_what_a_killed_run_left_is_not_confirmed() {
     assert!(states[2].1.as_ref().unwrap().contains("not confirmed"));
 }
 
+//= IM P-10 test
+#[test]
+fn a_message_that_moves_is_not_failed_and_its_progress_is_told_by_the_other_session() {
+    let dir = tempfile::tempdir().unwrap();
+    let progress = |id: &str, progress| What::Progress { message_id: id.into(), progress };
+    let there = |what: What| {
+        let session = SessionName { run: 1, session: SessionId(8) };
+        let event = Event { account: AccountId(0), session: Some(session.session), what };
+        Job::Event { time: Duration::from_secs(2), account: "sip:us@x".into(), session: Some(session), event }
+    };
+    let moved = |id: &str| event(What::Moved { message_id: id.into(), to: SessionId(8) });
+    let lost = || Progress::Failed { why: "late".into() };
+    run(
+        dir.path(),
+        vec![
+            say("s1"),
+            say("s2"),
+            say("s3"),
+            event(progress("s1", Progress::Sent)),
+            event(progress("s3", Progress::Acknowledged)),
+            moved("s1"),
+            moved("s2"),
+            moved("s3"),
+            // What the old session still says of them counts no more.
+            event(progress("s1", lost())),
+            there(progress("s1", Progress::Acknowledged)),
+            there(progress("s2", Progress::Sent)),
+            there(progress("s3", lost())),
+        ],
+    );
+    let states: Vec<_> = history(dir.path(), None).into_iter().map(|(_, state, _)| state).collect();
+    assert_eq!(states, ["acknowledged", "sent", "acknowledged"]);
+}
+
 #[test]
 fn a_large_message_lies_in_a_private_file_whose_octets_are_where_they_belong() {
     let dir = tempfile::tempdir().unwrap();
