@@ -199,7 +199,7 @@ impl Core {
     /// The session stands: what waited for that leaves.
     pub(crate) fn stand(&mut self, mut session: Session) {
         let id = session.id;
-        self.follow_conference(&session);
+        self.follow_conference(&mut session);
         // An UPDATE may have come before the ACK.
         if session.phase.agreed_mut().is_some_and(|agreed| agreed.disabled) {
             return self.await_stream(session);

@@ -201,7 +201,7 @@ impl Core {
         let _ = talk.dialog.refresh_target(response);
         talk.remote.follow(response);
         self.timer_granted(&mut session, renewal.asked, response);
-        self.follow_conference(&session);
+        self.follow_conference(&mut session);
         match renewal.offer {
             Some(own) => self.recovered(session, own, response.body()),
             None => self.answered_otherwise(session, response.body()),

@@ -103,6 +103,8 @@ pub(crate) struct Remote {
     pub(crate) allow: MethodSet,
     /// Whether it knows Target-Dialog (RFC 4538 3).
     pub(crate) tdialog: bool,
+    /// Whether its conference state was asked for: once in a session.
+    pub(crate) followed: bool,
 }
 
 impl Remote {
@@ -114,6 +116,7 @@ impl Remote {
             //= IM G-3
             allow: message.allow(),
             tdialog: lists_tdialog(message),
+            followed: false,
         }
     }
 
@@ -571,5 +574,32 @@ impl Sessions {
     /// Sessions and invitations with this peer.
     pub(crate) fn with_peer(&self, address: &str) -> u32 {
         u32::try_from(self.by_peer(address).len()).unwrap_or(u32::MAX)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn message(contact: &str) -> Vec<u8> {
+        format!("UPDATE sip:b@x SIP/2.0\r\n{contact}\r\n").into_bytes()
+    }
+
+    //= IM G-4x test
+    #[test]
+    fn only_a_focus_says_anew_who_the_session_is() {
+        let parse = |octets: &[u8], remote: &mut Remote| {
+            remote.follow(&Message::parse(octets).expect("a message"));
+            remote.session_identity.to_string()
+        };
+        let mut remote =
+            Remote::of(&Message::parse(&message("Contact: <sip:a@x;p=1>\r\n")).expect("a message"));
+        let first = "<sip:a@x;p=1>";
+        assert_eq!(parse(&message("Contact: <sip:moved@x>\r\n"), &mut remote), first);
+        assert_eq!(remote.focus(), None);
+        assert_eq!(parse(&message("Contact: <sip:c@x>;isfocus\r\n"), &mut remote), "<sip:c@x>;isfocus");
+        assert_eq!(parse(&message("Contact: <sip:moved@x>\r\n"), &mut remote), "<sip:c@x>;isfocus");
+        assert_eq!(parse(&message(""), &mut remote), "<sip:c@x>;isfocus");
+        assert_eq!(remote.focus(), Some("sip:c@x"));
     }
 }

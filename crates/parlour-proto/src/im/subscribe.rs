@@ -41,17 +41,18 @@ impl Core {
     //= IM S-9
     //= IM R-10
     //= IM R-11
-    pub(crate) fn follow_conference(&mut self, session: &Session) {
-        let Phase::Live(live) = &session.phase else { return };
-        let talk = &live.talk;
+    pub(crate) fn follow_conference(&mut self, session: &mut Session) {
+        let Phase::Live(live) = &mut session.phase else { return };
+        let talk = &mut live.talk;
         let target = match self.config.conference_subscribe {
             ConferenceSubscribe::Focus => talk.remote.focus(),
             ConferenceSubscribe::Always => talk.remote.identity_uri(),
             ConferenceSubscribe::Never => None,
         };
-        let Some(target) = target.filter(|_| !self.subscriptions.has(session.id)) else { return };
+        let Some(target) = target.filter(|_| !talk.remote.followed) else { return };
         //= IM G-4u
         let target = as_request_uri(target).into_owned();
+        talk.remote.followed = true;
         // RFC 4538 3: the tags are told as the recipient sees them; its local one is our remote one.
         let dialog = &talk.dialog;
         let named = || {

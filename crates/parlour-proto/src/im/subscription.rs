@@ -168,10 +168,6 @@ impl Subscriptions {
         self.map.len()
     }
 
-    pub(crate) fn has(&self, session: SessionId) -> bool {
-        self.map.contains_key(&session)
-    }
-
     /// Takes a subscription out to change it.
     pub(crate) fn take(&mut self, session: SessionId) -> Option<Subscription> {
         let subscription = self.map.remove(&session)?;

@@ -273,6 +273,13 @@ fn who_the_session_is_stays_when_the_peer_moves() {
     focus.anew();
     assert_eq!(text::start_line(focus.subscribe.message()), format!("SUBSCRIBE {IDENTITY} SIP/2.0"));
     focus.answer("403 Forbidden", "");
+    // Who has refused is not asked again with each refresh of the session.
+    let refresh = focus.call.script.next(&mut focus.call.world, "INVITE", rows, &offer);
+    focus.call.send(refresh);
+    let answer = focus.call.status(200);
+    focus.call.ack(&answer);
+    focus.call.world.run(1000);
+    assert_eq!((focus.call.times("SUBSCRIBE").len(), focus.ended().len()), (2, 1));
     // Bob's BYE goes to where the peer is.
     let session = focus.call.session();
     let bob = focus.call.bob;
