@@ -12,6 +12,9 @@ use crate::session::Session;
 /// How many octets of a spooled message are shown with it.
 const HEAD: usize = 16 * 1024;
 
+/// Octets of one message that are handed out together, if they arrived together.
+const PIECE: usize = 256 * 1024;
+
 /// How often the owner is told of a large message: each time so many octets more are here.
 const STEP: u64 = 256 * 1024;
 
@@ -173,26 +176,35 @@ impl Endpoint {
             partial.store = Store::Spool { spool, head };
             self.spools.insert(spool, Spooling { connection: id, handed: 0, spooled: 0, finished: false });
             if !memory.is_empty() {
-                self.hand_out(spool, 0, memory);
+                self.hand_out(spool, 0, &memory);
             }
         }
         if let Store::Spool { spool, head } = &mut partial.store {
             if let Ok(offset) = usize::try_from(offset) {
                 overwrite(head, offset, octets, HEAD);
             }
-            self.hand_out(*spool, offset, octets.to_vec());
+            self.hand_out(*spool, offset, octets);
         }
     }
 
-    fn hand_out(&mut self, spool: SpoolId, offset: u64, bytes: Vec<u8>) {
-        let length = count(&bytes);
+    /// Hands octets out, in one piece with those before them if nothing was handed out since.
+    fn hand_out(&mut self, spool: SpoolId, offset: u64, octets: &[u8]) {
+        let length = count(octets);
         if let Some(state) = self.spools.get_mut(&spool) {
             state.handed = state.handed.saturating_add(length);
             if let Some(connection) = self.connections.get_mut(&state.connection) {
                 connection.unspooled = connection.unspooled.saturating_add(length);
             }
         }
-        self.out.push_back(Output::Spool { spool, offset, bytes });
+        if let Some(Output::Spool { spool: last, offset: from, bytes }) = self.out.back_mut()
+            && *last == spool
+            && from.checked_add(count(bytes)) == Some(offset)
+            && bytes.len().saturating_add(octets.len()) <= PIECE
+        {
+            bytes.extend_from_slice(octets);
+        } else {
+            self.out.push_back(Output::Spool { spool, offset, bytes: octets.to_vec() });
+        }
     }
 
     /// The frame that is being received is over.

@@ -37,8 +37,10 @@ impl<'o> FrameWriter<'o> {
     pub fn row(self, name: &str, value: &[&str]) -> Self {
         self.out.extend_from_slice(name.as_bytes());
         self.out.extend_from_slice(b": ");
-        let octets = value.iter().flat_map(|part| part.bytes());
-        self.out.extend(octets.map(|octet| if octet.is_ascii_control() { b' ' } else { octet }));
+        let start = self.out.len();
+        value.iter().for_each(|part| self.out.extend_from_slice(part.as_bytes()));
+        let written = self.out.get_mut(start..).unwrap_or_default();
+        written.iter_mut().filter(|octet| octet.is_ascii_control()).for_each(|octet| *octet = b' ');
         self.out.extend_from_slice(b"\r\n");
         self
     }

@@ -388,6 +388,59 @@ fn large_bodies_are_spooled_and_reading_stops_when_the_spool_lags() {
 }
 
 #[test]
+fn chunks_that_arrive_together_are_spooled_in_one_piece() {
+    let (mut bob, _) = Bob::bound_with(Limits { inline_body: 10, ..Limits::default() });
+    let chunks = [
+        chunk("tid1", "m1m1", "1-*/*", "0123456789", '+'),
+        chunk("tid2", "m1m1", "11-*/*", "abc", '+'),
+        chunk("tid3", "m1m1", "14-*/*", "def", '+'),
+        chunk("tid4", "other1", "1-*/*", "of another message", '+'),
+        chunk("tid5", "m1m1", "17-*/*", "ghi", '+'),
+        // There is a hole before it.
+        chunk("tid6", "m1m1", "31-*/*", "uvw", '+'),
+    ];
+    bob.receive(&chunks.concat());
+    let spooled: Vec<_> = std::mem::take(&mut bob.outputs)
+        .into_iter()
+        .filter_map(|output| match output {
+            Output::Spool { spool, offset, bytes } => {
+                Some((spool, offset, String::from_utf8(bytes).unwrap()))
+            }
+            _ => None,
+        })
+        .collect();
+    let (one, other) = (spooled[0].0, spooled[1].0);
+    let piece = |spool, offset, text: &str| (spool, offset, text.to_owned());
+    assert_eq!(
+        spooled,
+        [
+            piece(one, 0, "0123456789abcdef"),
+            piece(other, 0, "of another message"),
+            piece(one, 16, "ghi"),
+            piece(one, 30, "uvw"),
+        ]
+    );
+}
+
+#[test]
+fn a_spooled_piece_is_bounded() {
+    let (mut bob, _) = Bob::bound_with(Limits { inline_body: 10, unspooled: u64::MAX, ..Limits::default() });
+    let chunks: String = (0..40)
+        .map(|n| chunk("tid1", "m1m1", &format!("{}-*/*", n * 10_000 + 1), &"x".repeat(10_000), '+'))
+        .collect();
+    bob.receive(&chunks);
+    let pieces: Vec<usize> = std::mem::take(&mut bob.outputs)
+        .iter()
+        .filter_map(|output| match output {
+            Output::Spool { bytes, .. } => Some(bytes.len()),
+            _ => None,
+        })
+        .collect();
+    assert_eq!(pieces.iter().sum::<usize>(), 400_000);
+    assert!(pieces.len() < 5 && pieces.iter().all(|piece| *piece <= 256 * 1024), "{pieces:?}");
+}
+
+#[test]
 fn an_abandoned_spool_is_discarded() {
     let (mut bob, _) = Bob::bound_with(Limits { inline_body: 10, ..Limits::default() });
     bob.receive(&chunk("tid1", "m1m1", "21-*/*", "uvw", '+'));

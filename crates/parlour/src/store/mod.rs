@@ -140,7 +140,8 @@ impl Store {
         let (jobs, waiting) = mpsc::channel();
         let spools_dir = dir.join("spool");
         make_private_dir(&spools_dir).map_err(directory)?;
-        let (spool, spool_thread) =
+        spool::sweep(&spools_dir, |name| database.knows_file(name)).map_err(directory)?;
+        let (spool, spool_threads) =
             spool::Spools::start(&spools_dir, run, jobs.clone(), answers.clone()).map_err(directory)?;
         let told = answers.clone();
         let writer = std::thread::Builder::new()
@@ -156,7 +157,7 @@ impl Store {
             run,
             last_seq,
             instance,
-            threads: vec![spool_thread, writer],
+            threads: spool_threads.into_iter().chain([writer]).collect(),
             dropped: BTreeMap::new(),
             _lock: Some(lock),
         };

@@ -1,11 +1,15 @@
 //! Large messages on their way to disk: written where they belong, synced before their row commits.
+//!
+//! Two threads: one writes what comes and says so at once, the other makes it durable, so that octets go on coming
+//! while the disk works. All names and endings pass through the second one, in order.
 
 use std::collections::BTreeMap;
 use std::fs::{self, File, OpenOptions};
 use std::io;
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
-use std::sync::mpsc;
+use std::sync::{Arc, mpsc};
+use std::thread::JoinHandle;
 
 use parlour_msrp::SpoolId;
 use parlour_proto::client::StoreFault;
@@ -13,7 +17,12 @@ use tokio::sync::mpsc::UnboundedSender;
 
 use super::{Answer, Done, Job, SpoolJob};
 
-/// The way to the spool thread.
+/// Octets of a file that are written before they are made durable.
+const CHECKPOINT: u64 = 8 * 1024 * 1024;
+/// Octets that are written before the agent is told, if more wait: reading goes on at half of what may be unspooled.
+const TELL: u64 = 128 * 1024;
+
+/// The way to the spool threads.
 #[derive(Debug)]
 pub(super) struct Spools(mpsc::Sender<Ask>);
 
@@ -25,27 +34,23 @@ enum Ask {
 }
 
 impl Spools {
-    /// `dir` is ours alone. What unfinished messages of earlier runs left there goes.
+    /// `dir` is ours alone.
     pub(super) fn start(
         dir: &Path,
         run: u64,
         store: mpsc::Sender<Vec<Job>>,
         answers: UnboundedSender<Answer>,
-    ) -> io::Result<(Spools, std::thread::JoinHandle<()>)> {
-        for entry in fs::read_dir(dir)? {
-            let path = entry?.path();
-            if path.extension().is_some_and(|extension| extension == "part") {
-                fs::remove_file(&path)?;
-            }
-        }
-        let mut worker = Worker { dir: dir.to_owned(), run, open: BTreeMap::new(), store, answers };
+    ) -> io::Result<(Spools, [JoinHandle<()>; 2])> {
+        let keeper =
+            Keeper { dir: dir.to_owned(), run, failed: BTreeMap::new(), store, answers: answers.clone() };
+        // One checkpoint at work and one that waits: no more than three times its octets are ever unsynced.
+        let (syncs, due) = mpsc::sync_channel(1);
+        let writer =
+            Writer { dir: dir.to_owned(), run, open: BTreeMap::new(), news: BTreeMap::new(), syncs, answers };
         let (sender, asks) = mpsc::channel();
-        let thread = std::thread::Builder::new().name("spool".into()).spawn(move || {
-            while let Ok(ask) = asks.recv() {
-                worker.serve(ask);
-            }
-        })?;
-        Ok((Spools(sender), thread))
+        let spool = std::thread::Builder::new().name("spool".into()).spawn(move || writer.serve(&asks))?;
+        let sync = std::thread::Builder::new().name("sync".into()).spawn(move || keeper.serve(&due))?;
+        Ok((Spools(sender), [spool, sync]))
     }
 
     pub(super) fn ask(&self, job: SpoolJob) {
@@ -64,84 +69,182 @@ impl Spools {
     }
 }
 
-/// The file in which a spool's octets lie in the end, relative to the data directory.
+/// The file in which a spool's octets lie in the end, relative to the spool directory.
 pub(super) fn file_name(run: u64, spool: SpoolId) -> String {
     format!("{run}-{}", spool.0)
 }
 
-struct Worker {
+/// Removes what earlier runs left: unfinished messages, and whole ones that were never acknowledged since the program
+/// ended before their row was durable. What we have not named is not touched.
+pub(super) fn sweep(dir: &Path, is_known: impl Fn(&str) -> rusqlite::Result<bool>) -> io::Result<()> {
+    for entry in fs::read_dir(dir)? {
+        let entry = entry?;
+        let name = entry.file_name();
+        let Some(name) = name.to_str() else { continue };
+        let whole = name.strip_suffix(PART).unwrap_or(name);
+        if is_ours(whole) && (whole != name || !is_known(name).map_err(io::Error::other)?) {
+            tracing::info!(file = name, "removed: a large message that an earlier run did not finish");
+            fs::remove_file(entry.path())?;
+        }
+    }
+    Ok(())
+}
+
+/// What the names of unfinished files end with.
+const PART: &str = ".part";
+
+/// Whether [`file_name`] could have made the name.
+fn is_ours(name: &str) -> bool {
+    let number = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+    name.split_once('-').is_some_and(|(run, spool)| number(run) && number(spool))
+}
+
+/// Writes.
+struct Writer {
     dir: PathBuf,
     run: u64,
     open: BTreeMap<SpoolId, Spool>,
-    store: mpsc::Sender<Vec<Job>>,
+    /// What is written and not told.
+    news: BTreeMap<SpoolId, u64>,
+    syncs: mpsc::SyncSender<Due>,
     answers: UnboundedSender<Answer>,
 }
 
 struct Spool {
     /// What went wrong is told when the message is whole; until then its octets are dropped.
-    file: Result<File, io::Error>,
+    file: Result<Arc<File>, io::Error>,
     taken: u64,
+    /// Octets since the last checkpoint.
+    unsynced: u64,
 }
 
-impl Worker {
-    fn serve(&mut self, ask: Ask) {
-        match ask {
-            Ask::Job(SpoolJob::Write { spool, offset, bytes }) => {
-                let path = self.part(spool);
-                let open = self.open.entry(spool).or_insert_with(|| Spool { file: create(&path), taken: 0 });
-                if let Ok(file) = &open.file
-                    && let Err(error) = file.write_all_at(&bytes, offset)
-                {
+/// What the keeper has to do.
+enum Due {
+    /// Make durable what is written so far.
+    Checkpoint(SpoolId, Arc<File>),
+    /// The message is whole.
+    Finish(SpoolId, io::Result<Arc<File>>, Box<Job>),
+    Discard(SpoolId),
+}
+
+impl Writer {
+    fn serve(mut self, asks: &mpsc::Receiver<Ask>) {
+        while let Ok(ask) = asks.recv() {
+            let mut written = self.carry_out(ask);
+            // What waits is written before anybody is woken.
+            while written < TELL
+                && let Ok(ask) = asks.try_recv()
+            {
+                written = written.saturating_add(self.carry_out(ask));
+            }
+            for (spool, upto) in std::mem::take(&mut self.news) {
+                let _ = self.answers.send(Answer::Spooled { spool, upto });
+            }
+        }
+    }
+
+    /// Returns how many octets were written.
+    fn carry_out(&mut self, ask: Ask) -> u64 {
+        let due = match ask {
+            Ask::Job(SpoolJob::Write { spool, offset, bytes }) => return self.write(spool, offset, &bytes),
+            Ask::Job(SpoolJob::Discard { spool }) => {
+                self.open.remove(&spool);
+                Due::Discard(spool)
+            }
+            Ask::Finish(spool, job) => {
+                let never = || Err(io::Error::other("the spool was never written"));
+                Due::Finish(spool, self.open.remove(&spool).map_or_else(never, |open| open.file), job)
+            }
+        };
+        // The keeper ends only when this sender is gone.
+        let _ = self.syncs.send(due);
+        0
+    }
+
+    fn write(&mut self, spool: SpoolId, offset: u64, bytes: &[u8]) -> u64 {
+        let length = u64::try_from(bytes.len()).unwrap_or(u64::MAX);
+        let open = self.open.entry(spool).or_insert_with(|| Spool {
+            file: create(&part(&self.dir, self.run, spool)).map(Arc::new),
+            taken: 0,
+            unsynced: 0,
+        });
+        open.taken = open.taken.saturating_add(length);
+        open.unsynced = open.unsynced.saturating_add(length);
+        self.news.insert(spool, open.taken);
+        if let Ok(file) = &open.file {
+            match file.write_all_at(bytes, offset) {
+                Ok(()) if open.unsynced < CHECKPOINT => {}
+                Ok(()) => {
+                    open.unsynced = 0;
+                    let _ = self.syncs.send(Due::Checkpoint(spool, file.clone()));
+                }
+                Err(error) => {
                     tracing::error!(%error, "a large message cannot be written to disk");
                     open.file = Err(error);
                 }
-                open.taken = open.taken.saturating_add(u64::try_from(bytes.len()).unwrap_or(u64::MAX));
-                let _ = self.answers.send(Answer::Spooled { spool, upto: open.taken });
             }
-            Ask::Job(SpoolJob::Discard { spool }) => {
-                let begun = self.open.remove(&spool).is_some();
-                // Not begun: it was whole, but its message was there before or could not be kept.
-                let file = if begun { self.part(spool) } else { self.dir.join(file_name(self.run, spool)) };
-                let _ = fs::remove_file(file);
-            }
-            Ask::Finish(spool, job) => {
-                let outcome = match self.open.remove(&spool) {
-                    Some(Spool { file: Ok(file), .. }) => self.keep(spool, &file),
-                    Some(Spool { file: Err(error), .. }) => Err(error),
-                    None => Err(io::Error::other("the spool was never written")),
-                };
-                let refused = match outcome {
-                    Ok(()) => self.store.send(vec![*job]).err().map(|lost| (StoreFault::Broken, lost.0)),
-                    Err(error) => {
-                        tracing::error!(%error, "a large message cannot be kept");
-                        let _ = fs::remove_file(self.part(spool));
-                        let full = matches!(
-                            error.kind(),
-                            io::ErrorKind::StorageFull
-                                | io::ErrorKind::QuotaExceeded
-                                | io::ErrorKind::FileTooLarge
-                        );
-                        Some((if full { StoreFault::Full } else { StoreFault::Broken }, vec![*job]))
+        }
+        length
+    }
+}
+
+/// Makes durable.
+struct Keeper {
+    dir: PathBuf,
+    run: u64,
+    /// Checkpoints that failed: the system tells of a lost page once only.
+    failed: BTreeMap<SpoolId, io::Error>,
+    store: mpsc::Sender<Vec<Job>>,
+    answers: UnboundedSender<Answer>,
+}
+
+impl Keeper {
+    fn serve(mut self, due: &mpsc::Receiver<Due>) {
+        while let Ok(due) = due.recv() {
+            match due {
+                Due::Checkpoint(spool, file) => {
+                    if let Err(error) = file.sync_data() {
+                        self.failed.entry(spool).or_insert(error);
                     }
-                };
-                if let Some((fault, jobs)) = refused {
-                    let done = jobs.into_iter().map(|job| Done { outcome: Err(fault), job }).collect();
-                    let _ = self.answers.send(Answer::Done(done));
+                }
+                Due::Finish(spool, file, job) => self.finish(spool, file, *job),
+                Due::Discard(spool) => {
+                    self.failed.remove(&spool);
+                    // One of the two: it may have been whole, but its message was there before or could not be kept.
+                    let _ = fs::remove_file(part(&self.dir, self.run, spool))
+                        .or_else(|_| fs::remove_file(self.dir.join(file_name(self.run, spool))));
                 }
             }
+        }
+    }
+
+    fn finish(&mut self, spool: SpoolId, file: io::Result<Arc<File>>, job: Job) {
+        let failed = self.failed.remove(&spool).map_or(Ok(()), Err);
+        let outcome = failed.and(file).and_then(|file| self.keep(spool, &file));
+        let refused = match outcome {
+            Ok(()) => self.store.send(vec![job]).err().map(|lost| (StoreFault::Broken, lost.0)),
+            Err(error) => {
+                tracing::error!(%error, "a large message cannot be kept");
+                let _ = fs::remove_file(part(&self.dir, self.run, spool));
+                Some((fault(&error), vec![job]))
+            }
+        };
+        if let Some((fault, jobs)) = refused {
+            let done = jobs.into_iter().map(|job| Done { outcome: Err(fault), job }).collect();
+            let _ = self.answers.send(Answer::Done(done));
         }
     }
 
     /// The octets, then the name, are durable when this returns.
     fn keep(&self, spool: SpoolId, file: &File) -> io::Result<()> {
         file.sync_data()?;
-        fs::rename(self.part(spool), self.dir.join(file_name(self.run, spool)))?;
+        fs::rename(part(&self.dir, self.run, spool), self.dir.join(file_name(self.run, spool)))?;
         File::open(&self.dir)?.sync_all()
     }
+}
 
-    fn part(&self, spool: SpoolId) -> PathBuf {
-        self.dir.join(format!("{}.part", file_name(self.run, spool)))
-    }
+fn part(dir: &Path, run: u64, spool: SpoolId) -> PathBuf {
+    dir.join(format!("{}{PART}", file_name(run, spool)))
 }
 
 /// A file that nobody else can read, and that was not there before.
@@ -151,4 +254,56 @@ fn create(path: &Path) -> io::Result<File> {
         tracing::error!(%error, "a large message cannot be written to disk");
     }
     file
+}
+
+fn fault(error: &io::Error) -> StoreFault {
+    match error.kind() {
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded | io::ErrorKind::FileTooLarge => {
+            StoreFault::Full
+        }
+        _ => StoreFault::Broken,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::tests::received;
+    use super::*;
+
+    #[test]
+    fn a_long_file_is_made_durable_while_it_grows() {
+        let dir = tempfile::tempdir().unwrap();
+        let (syncs, due) = mpsc::sync_channel(16);
+        let (answers, _told) = tokio::sync::mpsc::unbounded_channel();
+        let (open, news) = (BTreeMap::new(), BTreeMap::new());
+        let mut writer = Writer { dir: dir.path().to_owned(), run: 1, open, news, syncs, answers };
+        for n in 0..20 {
+            writer.write(SpoolId(1), n << 20, &vec![0; 1 << 20]);
+        }
+        drop(writer);
+        let checkpoints = due.iter().filter(|due| matches!(due, Due::Checkpoint(SpoolId(1), _))).count();
+        assert_eq!(checkpoints, 2);
+    }
+
+    #[test]
+    fn a_message_whose_checkpoint_failed_is_refused() {
+        let dir = tempfile::tempdir().unwrap();
+        let ((store, jobs), (answers, mut told)) = (mpsc::channel(), tokio::sync::mpsc::unbounded_channel());
+        let keeper = Keeper { dir: dir.path().to_owned(), run: 1, failed: BTreeMap::new(), store, answers };
+        let (syncs, due) = mpsc::channel();
+        // No device can be synced that is none.
+        let bad = Arc::new(File::open("/dev/null").unwrap());
+        syncs.send(Due::Checkpoint(SpoolId(1), bad)).unwrap();
+        for spool in [SpoolId(1), SpoolId(2)] {
+            let file = create(&part(dir.path(), 1, spool)).map(Arc::new);
+            let body = parlour_msrp::Body::Spooled { spool, size: 0, head: Vec::new() };
+            syncs.send(Due::Finish(spool, file, Box::new(received("m1", "sip:a@x", body)))).unwrap();
+        }
+        drop(syncs);
+        keeper.serve(&due);
+        let Some(Answer::Done(refused)) = told.blocking_recv() else { panic!("no answer") };
+        assert_eq!(refused[0].outcome, Err(StoreFault::Broken));
+        assert_eq!(refused[0].job.spool(), Some(SpoolId(1)));
+        assert_eq!(jobs.iter().flatten().filter_map(|job| job.spool()).collect::<Vec<_>>(), [SpoolId(2)]);
+    }
 }

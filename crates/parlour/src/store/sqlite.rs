@@ -31,6 +31,8 @@ const MIGRATIONS: &[&str] = &["
     CREATE UNIQUE INDEX received ON messages (account, peer, message_id) WHERE incoming;
     CREATE INDEX sent ON messages (message_id) WHERE NOT incoming;
     CREATE INDEX conversation ON messages (peer, seq);
+", "
+    CREATE INDEX spooled ON messages (file) WHERE file IS NOT NULL;
 "];
 
 /// How long another program may hold the database before we call it broken.
@@ -79,6 +81,11 @@ impl Database {
 
     pub(super) fn instance(&self) -> String {
         self.instance.clone()
+    }
+
+    /// Whether a message lies in the file of that name in the spool directory.
+    pub(super) fn knows_file(&self, name: &str) -> rusqlite::Result<bool> {
+        self.connection.prepare_cached("SELECT 1 FROM messages WHERE file = ?1")?.exists([name])
     }
 
     /// Does all jobs until nobody can send any more.

@@ -8,7 +8,7 @@ use parlour_proto::io::{AccountId, Receipt};
 
 use super::*;
 
-fn received(id: &str, from: &str, body: Body) -> Job {
+pub(super) fn received(id: &str, from: &str, body: Body) -> Job {
     let message = Incoming {
         receipt: Receipt(1),
         message_id: id.into(),
@@ -56,6 +56,14 @@ fn outcomes(answers: &mut UnboundedReceiver<Answer>, count: usize) -> Vec<Result
         }
     }
     outcomes
+}
+
+/// Up to where the next answer says that a spool is written.
+fn spooled(answers: &mut UnboundedReceiver<Answer>) -> u64 {
+    match answers.blocking_recv() {
+        Some(Answer::Spooled { upto, .. }) => upto,
+        other => panic!("{other:?}"),
+    }
 }
 
 fn run(dir: &Path, jobs: Vec<Job>) -> Vec<Result<Kept, StoreFault>> {
@@ -188,13 +196,8 @@ fn a_large_message_lies_in_a_private_file_whose_octets_are_where_they_belong() {
     for (offset, bytes) in [(4, b"5678".to_vec()), (0, b"1234".to_vec())] {
         store.spool(SpoolJob::Write { spool, offset, bytes });
     }
-    let upto: Vec<u64> = (0..2)
-        .filter_map(|_| match answers.blocking_recv() {
-            Some(Answer::Spooled { upto, .. }) => Some(upto),
-            Some(Answer::Done(_)) | None => None,
-        })
-        .collect();
-    assert_eq!(upto, [4, 8]);
+    // What waited together may be told together.
+    while spooled(&mut answers) != 8 {}
     store.submit(vec![received(
         "big",
         "sip:a@x",
@@ -218,6 +221,64 @@ fn a_spool_that_cannot_be_written_refuses_its_message_and_no_other() {
     let outcomes = outcomes(&mut answers, 2);
     assert!(outcomes.contains(&Err(StoreFault::Broken)) && outcomes.contains(&fresh(1)), "{outcomes:?}");
     store.close();
+}
+
+#[test]
+fn a_spool_beyond_some_checkpoints_is_whole() {
+    let dir = tempfile::tempdir().unwrap();
+    let (mut store, mut answers) = Store::open(dir.path()).unwrap();
+    let (spool, piece) = (SpoolId(4), 1 << 20);
+    let octets: Vec<u8> = (0..40_u8).flat_map(|n| vec![n; piece]).collect();
+    for (n, bytes) in octets.chunks(piece).enumerate() {
+        store.spool(SpoolJob::Write { spool, offset: (n * piece) as u64, bytes: bytes.to_vec() });
+    }
+    let size = octets.len() as u64;
+    store.submit(vec![received("big", "sip:a@x", Body::Spooled { spool, size, head: Vec::new() })]);
+    assert_eq!(outcomes(&mut answers, 1), [fresh(1)]);
+    assert!(fs::read(store.spool_file(spool).unwrap()).unwrap() == octets);
+    store.close();
+}
+
+#[test]
+fn an_unwanted_spool_goes_whether_it_is_whole_or_not() {
+    let dir = tempfile::tempdir().unwrap();
+    let (mut store, mut answers) = Store::open(dir.path()).unwrap();
+    for spool in [SpoolId(1), SpoolId(2)] {
+        store.spool(SpoolJob::Write { spool, offset: 0, bytes: b"1234".to_vec() });
+    }
+    let body = Body::Spooled { spool: SpoolId(2), size: 4, head: Vec::new() };
+    store.submit(vec![received("big", "sip:a@x", body)]);
+    assert_eq!(outcomes(&mut answers, 1), [fresh(1)]);
+    for spool in [SpoolId(1), SpoolId(2)] {
+        store.spool(SpoolJob::Discard { spool });
+    }
+    store.close();
+    assert_eq!(fs::read_dir(dir.path().join("spool")).unwrap().count(), 0);
+}
+
+#[test]
+fn what_a_killed_run_did_not_acknowledge_leaves_no_file() {
+    let dir = tempfile::tempdir().unwrap();
+    let (mut store, mut answers) = Store::open(dir.path()).unwrap();
+    let spool = SpoolId(4);
+    store.spool(SpoolJob::Write { spool, offset: 0, bytes: b"1234".to_vec() });
+    let body = Body::Spooled { spool, size: 4, head: Vec::new() };
+    store.submit(vec![received("big", "sip:a@x", body)]);
+    assert_eq!(outcomes(&mut answers, 1), [fresh(1)]);
+    store.close();
+    let spools = dir.path().join("spool");
+    // Whole but without a row; not whole; and two that are none of ours.
+    for name in ["1-5", "1-6.part", "notes.txt", "1-x"] {
+        fs::write(spools.join(name), "x").unwrap();
+    }
+    let (store, _answers) = Store::open(dir.path()).unwrap();
+    store.close();
+    let mut names: Vec<_> = fs::read_dir(spools)
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+        .collect();
+    names.sort();
+    assert_eq!(names, ["1-4", "1-x", "notes.txt"]);
 }
 
 #[test]
