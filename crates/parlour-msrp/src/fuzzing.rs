@@ -77,7 +77,7 @@ pub fn fuzz_stream(data: &[u8]) {
                     content_type: "text/plain".to_owned(),
                     body: match amount % 2 {
                         0 => Source::Inline(vec![b'x'; amount.saturating_mul(64)]),
-                        _ => Source::Fetched { source: SourceId(7), size: 20_000 },
+                        _ => Source::Fetched { source: SourceId(7), size: 20_000, head: Vec::new() },
                     },
                     success_report: amount % 3 == 0,
                     failure_report: if amount % 5 == 0 { FailureReport::No } else { FailureReport::Yes },

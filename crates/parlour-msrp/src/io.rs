@@ -130,8 +130,8 @@ pub enum Body {
 pub enum Source {
     /// Memory.
     Inline(Vec<u8>),
-    /// The driver, by [`Output::Fetch`].
-    Fetched { source: SourceId, size: u64 },
+    /// `head`, which is here, then `size` octets that the driver has: [`Output::Fetch`] asks for them.
+    Fetched { source: SourceId, size: u64, head: Vec<u8> },
 }
 
 /// The Failure-Report header (RFC 4975 7.1.2).

@@ -45,7 +45,7 @@ impl Endpoint {
         self.now = self.now.max(now);
         let key = self.number();
         let session = self.sessions.get_mut(&id).ok_or(SendError::UnknownSession)?;
-        let Outgoing { message_id, content_type, body, success_report, failure_report } = message;
+        let Outgoing { message_id, content_type, mut body, success_report, failure_report } = message;
         if !is_ident(message_id.as_bytes()) {
             return Err(SendError::BadMessageId);
         }
@@ -59,10 +59,11 @@ impl Endpoint {
         if session.message_key(&message_id).is_some() {
             return Err(SendError::DuplicateMessageId);
         }
-        let size = match &body {
-            Source::Inline(octets) => u64::try_from(octets.len()).unwrap_or(u64::MAX),
-            Source::Fetched { size, .. } => *size,
+        let (head, size) = match &mut body {
+            Source::Inline(octets) => (Vec::new(), count(octets)),
+            Source::Fetched { size, head, .. } => (std::mem::take(head), *size),
         };
+        let size = size.saturating_add(count(&head));
         if let Some(max) = session.peer_max_size.filter(|max| size > *max) {
             return Err(SendError::TooLarge(max));
         }
@@ -81,7 +82,8 @@ impl Endpoint {
             success_report,
             failure_report,
             source: body,
-            fetched: Vec::new(),
+            head: count(&head),
+            fetched: head,
             fetched_from: 0,
             fetching: false,
             size,
@@ -147,6 +149,8 @@ impl Endpoint {
         if let Some(event) = message.failure(id, why) {
             self.out.push_back(Output::Event(event));
         }
+        // The next one need not wait for it any more.
+        self.wake(id);
     }
 
     /// Octets that a source was asked for.
@@ -159,7 +163,8 @@ impl Endpoint {
         let Some(session) = self.sessions.get_mut(&id) else { return };
         let Some(message) = session.messages.get_mut(&key) else { return };
         message.fetching = false;
-        let wanted = usize::try_from(message.size.saturating_sub(offset)).unwrap_or(usize::MAX);
+        let wanted = message.size.saturating_sub(message.head).saturating_sub(offset);
+        let wanted = usize::try_from(wanted).unwrap_or(usize::MAX);
         let bytes = bytes.get(..wanted).unwrap_or(bytes);
         if bytes.is_empty() {
             self.abandon(id, key, SendFailure::Unreadable);
@@ -354,10 +359,11 @@ impl Endpoint {
         let chunk = session.chunk_size;
         let Some(key) = session.queue.front().copied() else { return };
         let Some(message) = session.messages.get_mut(&key) else { return };
-        let Source::Fetched { source, size } = message.source else { return };
-        let offset = message.fetched_from.saturating_add(count(&message.fetched));
+        let Source::Fetched { source, .. } = message.source else { return };
+        let here = message.fetched_from.saturating_add(count(&message.fetched));
+        let offset = here.saturating_sub(message.head);
         let most = FETCH.checked_div(chunk).unwrap_or(0).max(1).saturating_mul(chunk);
-        let length = usize::try_from(size.saturating_sub(offset)).unwrap_or(usize::MAX).min(most);
+        let length = usize::try_from(message.size.saturating_sub(here)).unwrap_or(usize::MAX).min(most);
         if length > 0 && !message.fetching && message.next_octets(usize::MAX).len() < most {
             message.fetching = true;
             self.fetches.push(Fetching { source, offset, session: id, message: key });

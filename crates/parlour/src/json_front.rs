@@ -125,11 +125,12 @@ impl Front {
                 let line = json::event_line(seq, time, &account, session, &event.what, file.as_deref());
                 writeln!(self.out, "{line}")
             }
-            Told::Said { seq, time, account, session, peer, message } => {
+            Told::Said { seq, time, account, session, peer, message, file } => {
                 if self.is_old(Some(seq))? {
                     return Ok(());
                 }
-                writeln!(self.out, "{}", json::said_line(seq, time, &account, session, &peer, &message))
+                let file = file.as_deref();
+                writeln!(self.out, "{}", json::said_line(seq, time, &account, session, &peer, &message, file))
             }
             Told::Outcome(outcome) => writeln!(self.out, "{}", json::outcome_line(now, &outcome)),
             Told::Trouble(what) => writeln!(self.out, "{}", json::notice_line(now, "trouble", &what)),

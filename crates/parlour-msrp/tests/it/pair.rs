@@ -173,12 +173,14 @@ proptest! {
             let body: Vec<u8> = b"\r\n-------".iter().copied().cycle().take(size).map(|octet| octet ^ (fill & 1)).collect();
             let id = format!("msg{n}");
             let source = SourceId(n as u64);
+            // Some of it goes before what its source has.
+            let head = if fetched && size > 0 { size.min(usize::from(fill) % 5 * 30) } else { 0 };
             let body_of = |body: &Vec<u8>| match fetched && size > 0 {
-                true => Source::Fetched { source, size: size as u64 },
+                true => Source::Fetched { source, size: (size - head) as u64, head: body[..head].to_vec() },
                 false => Source::Inline(body.clone()),
             };
             for end in [&mut alice, &mut bob] {
-                end.sources.insert(source, body.clone());
+                end.sources.insert(source, body[head..].to_vec());
                 let outgoing = Outgoing { success_report: n % 2 == 0, body: body_of(&body), ..text(&id, "") };
                 end.endpoint.send(Instant::ZERO, end.session, outgoing).expect("it is taken");
             }

@@ -389,7 +389,7 @@ fn a_fetched_body_needs_little_memory() {
     let (mut bob, session) = Bob::bound();
     let size = 3_000_000_u64;
     let source = SourceId(5);
-    let body = Source::Fetched { source, size };
+    let body = Source::Fetched { source, size, head: Vec::new() };
     bob.input(Input::Writable { connection: PEER, room: 200_000 });
     bob.send(session, Outgoing { body, failure_report: FailureReport::No, ..text("file", "") });
     let (mut received, mut most) = (Vec::new(), 0);
@@ -420,10 +420,26 @@ fn a_fetched_body_needs_little_memory() {
 }
 
 #[test]
+fn what_waits_behind_a_source_that_cannot_be_read_leaves() {
+    let (mut bob, session) = Bob::bound();
+    let source = SourceId(5);
+    let body = Source::Fetched { source, size: 100_000, head: Vec::new() };
+    bob.send(session, Outgoing { body, ..text("file", "") });
+    bob.send(session, text("next", "hello"));
+    assert_eq!(bob.take_text(PEER), "");
+    bob.input(Input::Fetched { source, offset: 0, bytes: &[] });
+    let sent = bob.take_text(PEER);
+    assert!(sent.contains("Message-ID: next") && sent.contains("hello"), "{sent}");
+}
+
+#[test]
 fn a_source_that_cannot_be_read_fails_the_message() {
     let (mut bob, session) = Bob::bound();
     let source = SourceId(5);
-    bob.send(session, Outgoing { body: Source::Fetched { source, size: 100_000 }, ..text("file", "") });
+    bob.send(
+        session,
+        Outgoing { body: Source::Fetched { source, size: 100_000, head: Vec::new() }, ..text("file", "") },
+    );
     bob.input(Input::Fetched { source, offset: 0, bytes: &[b'x'; 20_000] });
     assert_eq!(chunks(&bob.take_text(PEER)).len(), 1);
     bob.input(Input::Fetched { source, offset: 20_000, bytes: &[] });

@@ -264,15 +264,24 @@ impl Core {
         //= IM D-33
         let (content_type, body) = match (agreed.stream.wrapping(&content_type), body) {
             (Some(Wrapping::Bare), body) => (content_type, body),
-            (Some(Wrapping::Cpim), Source::Inline(octets)) => {
+            (Some(Wrapping::Cpim), body) => {
                 let own = self.account(session.account).map_or("", |account| account.public_identity());
                 let mailbox = |uri: &str| Mailbox { name: None, uri: uri.to_owned() };
                 let (from, to) = (mailbox(own), mailbox(&session.peer.address));
                 let mut wrapped = cpim::head(&from, &to, self.now.unix, &content_type);
-                wrapped.extend_from_slice(&octets);
-                (cpim::MEDIA_TYPE.to_owned(), Source::Inline(wrapped))
+                let wrapped = match body {
+                    Source::Inline(octets) => {
+                        wrapped.extend_from_slice(&octets);
+                        Source::Inline(wrapped)
+                    }
+                    Source::Fetched { source, size, head } => {
+                        wrapped.extend_from_slice(&head);
+                        Source::Fetched { source, size, head: wrapped }
+                    }
+                };
+                (cpim::MEDIA_TYPE.to_owned(), wrapped)
             }
-            (Some(Wrapping::Cpim), Source::Fetched { .. }) | (None, _) => {
+            (None, _) => {
                 return Err(Misuse::Unsendable(format!("the peer does not take {content_type}")));
             }
         };

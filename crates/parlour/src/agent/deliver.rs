@@ -11,7 +11,7 @@ use parlour_proto::io::{Input, SessionId};
 use super::{Agent, Happening, RESERVED, STORE_STUCK, Told};
 use crate::command::{Achieved, Outcome};
 use crate::model::SessionName;
-use crate::store::{Answer, By, Done, Job, Kept, NewMessage, SpoolJob};
+use crate::store::{Answer, Bulk, By, Done, Job, Kept, NewMessage, OwnBody, SpoolJob};
 
 impl Agent {
     /// Passes an event to the store, or on at once if it is not to be kept.
@@ -47,6 +47,9 @@ impl Agent {
                 }
             }
             Answer::Spooled { spool, upto } => self.give(Input::Spooled { spool, upto }),
+            Answer::Fetched { source, offset, bytes } => {
+                self.give(Input::Fetched { source, offset, bytes: &bytes });
+            }
         }
     }
 
@@ -73,6 +76,9 @@ impl Agent {
             Job::Say { by, time, account, session, peer, message } => match outcome {
                 Ok(Kept { seq, .. }) => self.say(by, seq, time, account, session, peer, message),
                 Err(fault) => {
+                    if let Some(bulk) = message.body.bulk() {
+                        self.store.spool(SpoolJob::Discard { bulk });
+                    }
                     if let Some(talk) = self.model.talks.get_mut(&message.session) {
                         talk.open.remove(&message.message_id);
                     }
@@ -94,10 +100,12 @@ impl Agent {
         self.drain();
         let is_fresh = matches!(outcome, Ok(Kept { stored: Stored::Fresh, .. }));
         match &message.body {
-            Body::Spooled { spool, .. } if !is_fresh => self.store.spool(SpoolJob::Discard { spool: *spool }),
+            Body::Spooled { spool, .. } if !is_fresh => {
+                self.store.spool(SpoolJob::Discard { bulk: Bulk::Received(*spool) });
+            }
             Body::Inline(octets) if is_fresh && self.echo && message.renderable => {
                 let Some(session) = session else { return };
-                let body = octets.clone();
+                let body = OwnBody::Inline(octets.clone());
                 let message = NewMessage {
                     session,
                     message_id: self.ident(),
@@ -122,15 +130,17 @@ impl Agent {
         peer: String,
         message: NewMessage,
     ) {
-        let say = Say {
-            message_id: message.message_id.clone(),
-            content_type: message.content_type.clone(),
-            body: Source::Inline(message.body.clone()),
+        let body = match &message.body {
+            OwnBody::Inline(octets) => Source::Inline(octets.clone()),
+            OwnBody::Kept(source, size) => Source::Fetched { source: *source, size: *size, head: Vec::new() },
         };
+        let say =
+            Say { message_id: message.message_id.clone(), content_type: message.content_type.clone(), body };
         let said = self.client.say(self.clock.now(), session.session, say);
         self.drain();
         let message_id = message.message_id.clone();
-        self.tell(Told::Said { seq, time, account, session, peer, message });
+        let file = message.body.bulk().and_then(|bulk| self.file(bulk));
+        self.tell(Told::Said { seq, time, account, session, peer, message, file });
         if let Err(why) = &said
             && let Some(talk) = self.model.talks.get(&session.session)
         {
@@ -144,11 +154,13 @@ impl Agent {
 
     pub(super) fn file_of(&self, message: &Incoming) -> Option<String> {
         match &message.body {
-            Body::Spooled { spool, .. } => {
-                self.store.spool_file(*spool).map(|file| file.to_string_lossy().into_owned())
-            }
+            Body::Spooled { spool, .. } => self.file(Bulk::Received(*spool)),
             Body::Inline(_) => None,
         }
+    }
+
+    fn file(&self, bulk: Bulk) -> Option<String> {
+        self.store.file(bulk).map(|file| file.to_string_lossy().into_owned())
     }
 
     pub(super) fn tell_outcome(&mut self, by: By, what: Result<Achieved, String>) {

@@ -23,7 +23,7 @@ use crate::config::Settings;
 use crate::model::{Model, SessionName};
 use crate::net::tls::{Tls, TlsFault};
 use crate::net::{Listen, ListenFault, Net, Rung, Tap, Token, dns};
-use crate::store::{Answer, Job, NewMessage, SpoolJob, Store};
+use crate::store::{Answer, Bulk, Job, NewMessage, SpoolJob, Store};
 
 /// Octets read at once.
 const BUFFER: usize = 64 * 1024;
@@ -77,6 +77,8 @@ pub(crate) enum Told {
         session: SessionName,
         peer: String,
         message: NewMessage,
+        /// Where the body lies if it is too large for memory.
+        file: Option<String>,
     },
     Outcome(Outcome),
     /// The store failed.
@@ -333,13 +335,12 @@ impl Agent {
                 Output::Resume { flow } => self.net.resume(flow),
                 Output::Close { flow } => self.net.close(flow),
                 Output::Spool { spool, offset, bytes } => {
-                    self.store.spool(SpoolJob::Write { spool, offset, bytes })
+                    self.store.spool(SpoolJob::Write { bulk: Bulk::Received(spool), offset, bytes })
                 }
-                Output::Discard { spool } => self.store.spool(SpoolJob::Discard { spool }),
-                // No body of ours lies outside memory.
-                Output::Fetch { source, offset, .. } => {
-                    self.client.handle(self.clock.now(), Input::Fetched { source, offset, bytes: &[] });
+                Output::Discard { spool } => {
+                    self.store.spool(SpoolJob::Discard { bulk: Bulk::Received(spool) })
                 }
+                Output::Fetch { source, offset, length } => self.store.fetch(source, offset, length),
                 Output::Resolve { query, name } => {
                     let answer = self.resolver.clone();
                     tokio::spawn(async move {

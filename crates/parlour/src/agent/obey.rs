@@ -8,7 +8,7 @@ use parlour_proto::io::{AccountId, SessionId};
 use super::{Agent, LEAVING, Told};
 use crate::command::{Achieved, Asked, Command, Outcome};
 use crate::model::{SessionName, Stage};
-use crate::store::{By, Job, NewMessage};
+use crate::store::{By, Job, NewMessage, OwnBody};
 
 impl Agent {
     pub(super) fn obey(&mut self, asked: Asked) {
@@ -19,6 +19,7 @@ impl Agent {
                 match self.which(session, &[Stage::Connected, Stage::Established, Stage::Inviting]) {
                     Ok(session) => {
                         let message_id = message_id.unwrap_or_else(|| self.ident());
+                        let body = OwnBody::Inline(body);
                         let message = NewMessage { session, message_id, content_type, body };
                         return self.prepare_to_say(By::Front(id), message);
                     }
@@ -64,7 +65,7 @@ impl Agent {
         Ok(Achieved { session: Some(self.name(session)), users, ..Achieved::default() })
     }
 
-    pub(super) fn prepare_to_say(&mut self, by: By, message: NewMessage) {
+    pub(super) fn prepare_to_say(&mut self, by: By, mut message: NewMessage) {
         let Some(talk) = self.model.talks.get_mut(&message.session) else {
             return self.tell_outcome(by, Err("the session has ended".into()));
         };
@@ -75,6 +76,7 @@ impl Agent {
         let (account, peer) = (talk.account, talk.peer.address.clone());
         let account = self.address(account);
         let (time, session) = (self.clock.now().unix, self.name(message.session));
+        message.body = self.store.stow(message.body);
         self.enqueue(Job::Say { by, time, account, session, peer, message });
     }
 

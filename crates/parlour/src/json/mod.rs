@@ -16,7 +16,7 @@ use time::format_description::well_known::Rfc3339;
 
 use crate::command::Outcome;
 use crate::model::SessionName;
-use crate::store::{NewMessage, Row, Saying};
+use crate::store::{NewMessage, OwnBody, Row, Saying};
 
 pub(crate) use command::command;
 pub(crate) use payload::{kind, payload, saying, word};
@@ -76,7 +76,7 @@ pub(crate) fn saying_line(saying: &Saying) -> String {
     line
 }
 
-/// A line for a message of ours that is durable now.
+/// A line for a message of ours that is durable now. `file` is where a large body lies.
 pub(crate) fn said_line(
     seq: u64,
     time: Duration,
@@ -84,10 +84,14 @@ pub(crate) fn said_line(
     session: SessionName,
     peer: &str,
     message: &NewMessage,
+    file: Option<&str>,
 ) -> String {
     let mut line = envelope(Some(seq), time, Some(account), Some(&session.to_string()), "message");
     push_object(&mut line, &saying(peer, message));
-    push_body(&mut line, &message.content_type, &message.body);
+    match &message.body {
+        OwnBody::Inline(octets) => push_body(&mut line, &message.content_type, octets),
+        OwnBody::Kept(..) => push_field(&mut line, "file", &file),
+    }
     line.push('}');
     line
 }

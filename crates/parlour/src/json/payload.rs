@@ -109,7 +109,7 @@ pub(crate) fn saying(peer: &str, message: &NewMessage) -> String {
         message_id: &message.message_id,
         to: peer,
         content_type: &message.content_type,
-        size: message.body.len(),
+        size: message.body.size(),
     };
     serde_json::to_string(&payload).unwrap_or_else(|_| "{}".into())
 }
@@ -185,7 +185,7 @@ enum Payload<'a> {
         message_id: &'a str,
         to: &'a str,
         content_type: &'a str,
-        size: usize,
+        size: u64,
     },
     Receiving {
         message_id: &'a str,

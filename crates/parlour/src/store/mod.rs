@@ -3,6 +3,7 @@
 //! The rule: what we acknowledge, we have, and what we are told to send, we have before it leaves. Jobs go to a writer
 //! thread that puts all that wait into one transaction (group commit); the answers come back together after the commit.
 
+mod fetch;
 mod read;
 mod spool;
 mod sqlite;
@@ -17,7 +18,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, mpsc};
 use std::time::Duration;
 
-use parlour_msrp::{Body, SpoolId};
+use parlour_msrp::{Body, SourceId, SpoolId};
 use parlour_proto::client::{StoreFault, Stored};
 use parlour_proto::event::Event;
 use parlour_proto::io::SessionId;
@@ -27,6 +28,9 @@ use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 pub(crate) use read::{ReadFault, Reader, Row, Saying};
 
 use crate::model::SessionName;
+
+/// Messages of ours with more octets go into a file, as what is received does.
+const INLINE: usize = 64 * 1024;
 
 /// A thing to be kept.
 #[derive(Debug)]
@@ -52,7 +56,22 @@ pub(crate) struct NewMessage {
     pub(crate) session: SessionId,
     pub(crate) message_id: String,
     pub(crate) content_type: String,
-    pub(crate) body: Vec<u8>,
+    pub(crate) body: OwnBody,
+}
+
+/// The octets of a message of ours.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum OwnBody {
+    Inline(Vec<u8>),
+    /// So many, which lie in a file of the store.
+    Kept(SourceId, u64),
+}
+
+/// A body too large for memory: it lies in a file of its own.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Bulk {
+    Received(SpoolId),
+    Ours(SourceId),
 }
 
 /// What became of a job, in the order of the jobs.
@@ -75,8 +94,8 @@ pub(crate) struct Kept {
 /// What the spool threads are asked.
 #[derive(Debug)]
 pub(crate) enum SpoolJob {
-    Write { spool: SpoolId, offset: u64, bytes: Vec<u8> },
-    Discard { spool: SpoolId },
+    Write { bulk: Bulk, offset: u64, bytes: Vec<u8> },
+    Discard { bulk: Bulk },
 }
 
 /// What the store tells the agent.
@@ -86,6 +105,8 @@ pub(crate) enum Answer {
     Done(Vec<Done>),
     /// Octets of a spool are written: so many in all.
     Spooled { spool: SpoolId, upto: u64 },
+    /// Octets of a message of ours; none if they cannot be read.
+    Fetched { source: SourceId, offset: u64, bytes: Vec<u8> },
 }
 
 /// The directory cannot be used, and why.
@@ -113,6 +134,9 @@ pub(crate) enum OpenFault {
 pub(crate) struct Store {
     jobs: Option<mpsc::Sender<Vec<Job>>>,
     spool: Option<spool::Spools>,
+    fetches: Option<fetch::Fetches>,
+    /// The next large message of ours.
+    next_source: u64,
     /// Where the answers of a store that keeps nothing come from.
     answers: UnboundedSender<Answer>,
     next_seq: u64,
@@ -143,6 +167,8 @@ impl Store {
         spool::sweep(&spools_dir, |name| database.knows_file(name)).map_err(directory)?;
         let (spool, spool_threads) =
             spool::Spools::start(&spools_dir, run, jobs.clone(), answers.clone()).map_err(directory)?;
+        let (fetches, fetch_thread) =
+            fetch::Fetches::start(&spools_dir, run, answers.clone()).map_err(directory)?;
         let told = answers.clone();
         let writer = std::thread::Builder::new()
             .name("store".into())
@@ -151,13 +177,15 @@ impl Store {
         let store = Store {
             jobs: Some(jobs),
             spool: Some(spool),
+            fetches: Some(fetches),
+            next_source: 0,
             answers,
             next_seq: 0,
             dir: Some(dir.to_owned()),
             run,
             last_seq,
             instance,
-            threads: spool_threads.into_iter().chain([writer]).collect(),
+            threads: spool_threads.into_iter().chain([fetch_thread, writer]).collect(),
             dropped: BTreeMap::new(),
             _lock: Some(lock),
         };
@@ -175,6 +203,8 @@ impl Store {
         let store = Store {
             jobs: None,
             spool: None,
+            fetches: None,
+            next_source: 0,
             answers,
             next_seq: 0,
             dir: None,
@@ -188,12 +218,12 @@ impl Store {
         (store, receiver)
     }
 
-    /// Hands jobs over; their answers come in the same order, but for messages that lie in a spool, which come when
-    /// the spool is durable.
+    /// Hands jobs over; their answers come in the same order, but for messages that lie in a file, and what is said
+    /// after such a message: they come when the file is durable.
     pub(crate) fn submit(&mut self, jobs: Vec<Job>) {
         let Some(sender) = &self.jobs else {
-            for spool in jobs.iter().filter_map(Job::spool) {
-                self.dropped.remove(&spool);
+            for bulk in jobs.iter().filter_map(Job::bulk) {
+                self.forget(bulk);
             }
             let done = jobs.into_iter().map(|job| {
                 self.next_seq = self.next_seq.saturating_add(1);
@@ -203,7 +233,14 @@ impl Store {
             let _ = self.answers.send(Answer::Done(done));
             return;
         };
-        let (spooled, inline): (Vec<Job>, Vec<Job>) = jobs.into_iter().partition(|job| job.spool().is_some());
+        // What is said after a large message leaves after it, so it waits for the same file.
+        let mut behind = self.spool.as_ref().is_some_and(spool::Spools::is_saying);
+        let (spooled, inline): (Vec<Job>, Vec<Job>) = jobs.into_iter().partition(|job| {
+            let says = matches!(job, Job::Say { .. });
+            let spooled = job.bulk().is_some() || (says && behind);
+            behind |= says && spooled;
+            spooled
+        });
         let lost = match sender.send(inline) {
             Ok(()) => Vec::new(),
             Err(lost) => lost.0,
@@ -219,19 +256,48 @@ impl Store {
     pub(crate) fn spool(&mut self, job: SpoolJob) {
         match (&self.spool, job) {
             (Some(spools), job) => spools.ask(job),
-            (None, SpoolJob::Write { spool, bytes, .. }) => {
+            (None, SpoolJob::Write { bulk: Bulk::Received(spool), bytes, .. }) => {
                 let upto = self.dropped.entry(spool).or_default();
-                *upto = upto.saturating_add(u64::try_from(bytes.len()).unwrap_or(u64::MAX));
+                *upto = upto.saturating_add(length(&bytes));
                 let _ = self.answers.send(Answer::Spooled { spool, upto: *upto });
             }
-            (None, SpoolJob::Discard { spool }) => drop(self.dropped.remove(&spool)),
+            (None, SpoolJob::Write { bulk: Bulk::Ours(_), .. }) => {}
+            (None, SpoolJob::Discard { bulk }) => self.forget(bulk),
         }
     }
 
-    /// Where a message lies that is too large for the database.
-    pub(crate) fn spool_file(&self, spool: SpoolId) -> Option<PathBuf> {
+    /// Puts the octets of a message of ours into a file if there are many; hand its job over next.
+    pub(crate) fn stow(&mut self, body: OwnBody) -> OwnBody {
+        match (&self.spool, body) {
+            (Some(spools), OwnBody::Inline(bytes)) if bytes.len() > INLINE => {
+                self.next_source = self.next_source.saturating_add(1);
+                let (source, size) = (SourceId(self.next_source), length(&bytes));
+                spools.ask(SpoolJob::Write { bulk: Bulk::Ours(source), offset: 0, bytes });
+                OwnBody::Kept(source, size)
+            }
+            (Some(_) | None, body) => body,
+        }
+    }
+
+    /// Reads octets of a message of ours; [`Answer::Fetched`] brings them.
+    pub(crate) fn fetch(&self, source: SourceId, offset: u64, length: usize) {
+        match &self.fetches {
+            Some(fetches) => fetches.ask(source, offset, length),
+            None => drop(self.answers.send(Answer::Fetched { source, offset, bytes: Vec::new() })),
+        }
+    }
+
+    fn forget(&mut self, bulk: Bulk) {
+        match bulk {
+            Bulk::Received(spool) => drop(self.dropped.remove(&spool)),
+            Bulk::Ours(_) => {}
+        }
+    }
+
+    /// Where a body lies that is too large for memory.
+    pub(crate) fn file(&self, bulk: Bulk) -> Option<PathBuf> {
         let dir = self.dir.as_deref()?;
-        Some(dir.join("spool").join(spool::file_name(self.run, spool)))
+        Some(dir.join("spool").join(spool::file_name(self.run, bulk)))
     }
 
     /// How often this store was opened for writing: names sessions across restarts.
@@ -252,6 +318,7 @@ impl Store {
     /// Waits until all jobs are done.
     pub(crate) fn close(mut self) {
         self.spool = None;
+        self.fetches = None;
         self.jobs = None;
         for thread in self.threads.drain(..) {
             let _ = thread.join();
@@ -260,17 +327,18 @@ impl Store {
 }
 
 impl Job {
-    /// The spool that the job's message lies in.
-    fn spool(&self) -> Option<SpoolId> {
+    /// The file that the job's message lies in.
+    fn bulk(&self) -> Option<Bulk> {
         use parlour_proto::event::{Incoming, What};
         match self {
             Job::Event { event: Event { what: What::Message(Incoming { body, .. }), .. }, .. } => {
                 match body {
-                    Body::Spooled { spool, .. } => Some(*spool),
+                    Body::Spooled { spool, .. } => Some(Bulk::Received(*spool)),
                     Body::Inline(_) => None,
                 }
             }
-            Job::Event { .. } | Job::Say { .. } => None,
+            Job::Say { message, .. } => message.body.bulk(),
+            Job::Event { .. } => None,
         }
     }
 
@@ -278,7 +346,8 @@ impl Job {
     pub(crate) fn weight(&self) -> usize {
         use parlour_proto::event::{Incoming, What};
         let body = match self {
-            Job::Say { message, .. } => message.body.len(),
+            // Until it is durable, it may still be in memory.
+            Job::Say { message, .. } => usize::try_from(message.body.size()).unwrap_or(usize::MAX),
             Job::Event { event: Event { what: What::Message(Incoming { body, .. }), .. }, .. } => {
                 match body {
                     Body::Inline(body) => body.len(),
@@ -288,6 +357,24 @@ impl Job {
             Job::Event { .. } => 0,
         };
         body.saturating_add(512)
+    }
+}
+
+impl OwnBody {
+    /// How many octets there are.
+    pub(crate) fn size(&self) -> u64 {
+        match self {
+            OwnBody::Inline(bytes) => length(bytes),
+            OwnBody::Kept(_, size) => *size,
+        }
+    }
+
+    /// The file in which they lie, if it is not memory.
+    pub(crate) fn bulk(&self) -> Option<Bulk> {
+        match self {
+            OwnBody::Inline(_) => None,
+            OwnBody::Kept(source, _) => Some(Bulk::Ours(*source)),
+        }
     }
 }
 
@@ -319,6 +406,10 @@ fn advice(error: &rusqlite::Error) -> &'static str {
         }
         _ => "Name another directory with --data DIR",
     }
+}
+
+fn length(bytes: &[u8]) -> u64 {
+    u64::try_from(bytes.len()).unwrap_or(u64::MAX)
 }
 
 fn database_file(dir: &Path) -> PathBuf {

@@ -8,6 +8,7 @@ use std::fs::{self, File, OpenOptions};
 use std::io;
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, mpsc};
 use std::thread::JoinHandle;
 
@@ -15,7 +16,7 @@ use parlour_msrp::SpoolId;
 use parlour_proto::client::StoreFault;
 use tokio::sync::mpsc::UnboundedSender;
 
-use super::{Answer, Done, Job, SpoolJob};
+use super::{Answer, Bulk, Done, Job, SpoolJob, length};
 
 /// Octets of a file that are written before they are made durable.
 const CHECKPOINT: u64 = 8 * 1024 * 1024;
@@ -24,13 +25,17 @@ const TELL: u64 = 128 * 1024;
 
 /// The way to the spool threads.
 #[derive(Debug)]
-pub(super) struct Spools(mpsc::Sender<Ask>);
+pub(super) struct Spools {
+    asks: mpsc::Sender<Ask>,
+    /// How many messages of ours are on this way to the store.
+    saying: Arc<AtomicUsize>,
+}
 
 #[derive(Debug)]
 enum Ask {
     Job(SpoolJob),
-    /// The message is whole: make its octets durable, then hand the job to the store.
-    Finish(SpoolId, Box<Job>),
+    /// The message is whole: make its octets durable, if they lie in a file, then hand the job to the store.
+    Finish(Box<Job>),
 }
 
 impl Spools {
@@ -41,37 +46,54 @@ impl Spools {
         store: mpsc::Sender<Vec<Job>>,
         answers: UnboundedSender<Answer>,
     ) -> io::Result<(Spools, [JoinHandle<()>; 2])> {
-        let keeper =
-            Keeper { dir: dir.to_owned(), run, failed: BTreeMap::new(), store, answers: answers.clone() };
+        let saying = Arc::new(AtomicUsize::new(0));
+        let keeper = Keeper {
+            dir: dir.to_owned(),
+            run,
+            failed: BTreeMap::new(),
+            saying: saying.clone(),
+            store,
+            answers: answers.clone(),
+        };
         // One checkpoint at work and one that waits: no more than three times its octets are ever unsynced.
         let (syncs, due) = mpsc::sync_channel(1);
         let writer =
             Writer { dir: dir.to_owned(), run, open: BTreeMap::new(), news: BTreeMap::new(), syncs, answers };
-        let (sender, asks) = mpsc::channel();
-        let spool = std::thread::Builder::new().name("spool".into()).spawn(move || writer.serve(&asks))?;
+        let (asks, waiting) = mpsc::channel();
+        let spool = std::thread::Builder::new().name("spool".into()).spawn(move || writer.serve(&waiting))?;
         let sync = std::thread::Builder::new().name("sync".into()).spawn(move || keeper.serve(&due))?;
-        Ok((Spools(sender), [spool, sync]))
+        Ok((Spools { asks, saying }, [spool, sync]))
     }
 
     pub(super) fn ask(&self, job: SpoolJob) {
         // The thread ends only when this sender is gone.
-        let _ = self.0.send(Ask::Job(job));
+        let _ = self.asks.send(Ask::Job(job));
     }
 
     /// Gives the job back if it cannot be done.
     pub(super) fn finish(&self, job: Job) -> Option<Job> {
-        let Some(spool) = job.spool() else { return Some(job) };
-        match self.0.send(Ask::Finish(spool, Box::new(job))) {
+        if matches!(job, Job::Say { .. }) {
+            self.saying.fetch_add(1, Ordering::Release);
+        }
+        match self.asks.send(Ask::Finish(Box::new(job))) {
             Ok(()) => None,
-            Err(mpsc::SendError(Ask::Finish(_, job))) => Some(*job),
+            Err(mpsc::SendError(Ask::Finish(job))) => Some(*job),
             Err(mpsc::SendError(Ask::Job(_))) => None,
         }
     }
+
+    /// Whether a message of ours has been handed over and not passed on yet.
+    pub(super) fn is_saying(&self) -> bool {
+        self.saying.load(Ordering::Acquire) > 0
+    }
 }
 
-/// The file in which a spool's octets lie in the end, relative to the spool directory.
-pub(super) fn file_name(run: u64, spool: SpoolId) -> String {
-    format!("{run}-{}", spool.0)
+/// The file in which the octets lie in the end, relative to the spool directory.
+pub(super) fn file_name(run: u64, bulk: Bulk) -> String {
+    match bulk {
+        Bulk::Received(spool) => format!("{run}-{}", spool.0),
+        Bulk::Ours(source) => format!("{run}-o{}", source.0),
+    }
 }
 
 /// Removes what earlier runs left: unfinished messages, and whole ones that were never acknowledged since the program
@@ -96,15 +118,16 @@ const PART: &str = ".part";
 /// Whether [`file_name`] could have made the name.
 fn is_ours(name: &str) -> bool {
     let number = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
-    name.split_once('-').is_some_and(|(run, spool)| number(run) && number(spool))
+    name.split_once('-')
+        .is_some_and(|(run, bulk)| number(run) && number(bulk.strip_prefix('o').unwrap_or(bulk)))
 }
 
 /// Writes.
 struct Writer {
     dir: PathBuf,
     run: u64,
-    open: BTreeMap<SpoolId, Spool>,
-    /// What is written and not told.
+    open: BTreeMap<Bulk, Spool>,
+    /// What is written of received messages, and not told.
     news: BTreeMap<SpoolId, u64>,
     syncs: mpsc::SyncSender<Due>,
     answers: UnboundedSender<Answer>,
@@ -121,10 +144,10 @@ struct Spool {
 /// What the keeper has to do.
 enum Due {
     /// Make durable what is written so far.
-    Checkpoint(SpoolId, Arc<File>),
+    Checkpoint(Bulk, Arc<File>),
     /// The message is whole.
-    Finish(SpoolId, io::Result<Arc<File>>, Box<Job>),
-    Discard(SpoolId),
+    Finish(Option<(Bulk, io::Result<Arc<File>>)>, Box<Job>),
+    Discard(Bulk),
 }
 
 impl Writer {
@@ -146,14 +169,15 @@ impl Writer {
     /// Returns how many octets were written.
     fn carry_out(&mut self, ask: Ask) -> u64 {
         let due = match ask {
-            Ask::Job(SpoolJob::Write { spool, offset, bytes }) => return self.write(spool, offset, &bytes),
-            Ask::Job(SpoolJob::Discard { spool }) => {
-                self.open.remove(&spool);
-                Due::Discard(spool)
+            Ask::Job(SpoolJob::Write { bulk, offset, bytes }) => return self.write(bulk, offset, &bytes),
+            Ask::Job(SpoolJob::Discard { bulk }) => {
+                self.open.remove(&bulk);
+                Due::Discard(bulk)
             }
-            Ask::Finish(spool, job) => {
+            Ask::Finish(job) => {
                 let never = || Err(io::Error::other("the spool was never written"));
-                Due::Finish(spool, self.open.remove(&spool).map_or_else(never, |open| open.file), job)
+                let mut file = |bulk| self.open.remove(&bulk).map_or_else(never, |open| open.file);
+                Due::Finish(job.bulk().map(|bulk| (bulk, file(bulk))), job)
             }
         };
         // The keeper ends only when this sender is gone.
@@ -161,22 +185,24 @@ impl Writer {
         0
     }
 
-    fn write(&mut self, spool: SpoolId, offset: u64, bytes: &[u8]) -> u64 {
-        let length = u64::try_from(bytes.len()).unwrap_or(u64::MAX);
-        let open = self.open.entry(spool).or_insert_with(|| Spool {
-            file: create(&part(&self.dir, self.run, spool)).map(Arc::new),
+    fn write(&mut self, bulk: Bulk, offset: u64, bytes: &[u8]) -> u64 {
+        let length = length(bytes);
+        let open = self.open.entry(bulk).or_insert_with(|| Spool {
+            file: create(&part(&self.dir, self.run, bulk)).map(Arc::new),
             taken: 0,
             unsynced: 0,
         });
         open.taken = open.taken.saturating_add(length);
         open.unsynced = open.unsynced.saturating_add(length);
-        self.news.insert(spool, open.taken);
+        if let Bulk::Received(spool) = bulk {
+            self.news.insert(spool, open.taken);
+        }
         if let Ok(file) = &open.file {
             match file.write_all_at(bytes, offset) {
                 Ok(()) if open.unsynced < CHECKPOINT => {}
                 Ok(()) => {
                     open.unsynced = 0;
-                    let _ = self.syncs.send(Due::Checkpoint(spool, file.clone()));
+                    let _ = self.syncs.send(Due::Checkpoint(bulk, file.clone()));
                 }
                 Err(error) => {
                     tracing::error!(%error, "a large message cannot be written to disk");
@@ -193,7 +219,8 @@ struct Keeper {
     dir: PathBuf,
     run: u64,
     /// Checkpoints that failed: the system tells of a lost page once only.
-    failed: BTreeMap<SpoolId, io::Error>,
+    failed: BTreeMap<Bulk, io::Error>,
+    saying: Arc<AtomicUsize>,
     store: mpsc::Sender<Vec<Job>>,
     answers: UnboundedSender<Answer>,
 }
@@ -202,30 +229,38 @@ impl Keeper {
     fn serve(mut self, due: &mpsc::Receiver<Due>) {
         while let Ok(due) = due.recv() {
             match due {
-                Due::Checkpoint(spool, file) => {
+                Due::Checkpoint(bulk, file) => {
                     if let Err(error) = file.sync_data() {
-                        self.failed.entry(spool).or_insert(error);
+                        self.failed.entry(bulk).or_insert(error);
                     }
                 }
-                Due::Finish(spool, file, job) => self.finish(spool, file, *job),
-                Due::Discard(spool) => {
-                    self.failed.remove(&spool);
+                Due::Finish(file, job) => {
+                    let says = matches!(*job, Job::Say { .. });
+                    self.finish(file, *job);
+                    if says {
+                        self.saying.fetch_sub(1, Ordering::Release);
+                    }
+                }
+                Due::Discard(bulk) => {
+                    self.failed.remove(&bulk);
                     // One of the two: it may have been whole, but its message was there before or could not be kept.
-                    let _ = fs::remove_file(part(&self.dir, self.run, spool))
-                        .or_else(|_| fs::remove_file(self.dir.join(file_name(self.run, spool))));
+                    let _ = fs::remove_file(part(&self.dir, self.run, bulk))
+                        .or_else(|_| fs::remove_file(self.dir.join(file_name(self.run, bulk))));
                 }
             }
         }
     }
 
-    fn finish(&mut self, spool: SpoolId, file: io::Result<Arc<File>>, job: Job) {
-        let failed = self.failed.remove(&spool).map_or(Ok(()), Err);
-        let outcome = failed.and(file).and_then(|file| self.keep(spool, &file));
+    fn finish(&mut self, file: Option<(Bulk, io::Result<Arc<File>>)>, job: Job) {
+        let outcome = file.map_or(Ok(()), |(bulk, file)| {
+            let failed = self.failed.remove(&bulk).map_or(Ok(()), Err);
+            let kept = failed.and(file).and_then(|file| self.keep(bulk, &file));
+            kept.inspect_err(|_| drop(fs::remove_file(part(&self.dir, self.run, bulk))))
+        });
         let refused = match outcome {
             Ok(()) => self.store.send(vec![job]).err().map(|lost| (StoreFault::Broken, lost.0)),
             Err(error) => {
                 tracing::error!(%error, "a large message cannot be kept");
-                let _ = fs::remove_file(part(&self.dir, self.run, spool));
                 Some((fault(&error), vec![job]))
             }
         };
@@ -236,15 +271,15 @@ impl Keeper {
     }
 
     /// The octets, then the name, are durable when this returns.
-    fn keep(&self, spool: SpoolId, file: &File) -> io::Result<()> {
+    fn keep(&self, bulk: Bulk, file: &File) -> io::Result<()> {
         file.sync_data()?;
-        fs::rename(part(&self.dir, self.run, spool), self.dir.join(file_name(self.run, spool)))?;
+        fs::rename(part(&self.dir, self.run, bulk), self.dir.join(file_name(self.run, bulk)))?;
         File::open(&self.dir)?.sync_all()
     }
 }
 
-fn part(dir: &Path, run: u64, spool: SpoolId) -> PathBuf {
-    dir.join(format!("{}{PART}", file_name(run, spool)))
+fn part(dir: &Path, run: u64, bulk: Bulk) -> PathBuf {
+    dir.join(format!("{}{PART}", file_name(run, bulk)))
 }
 
 /// A file that nobody else can read, and that was not there before.
@@ -278,10 +313,11 @@ mod tests {
         let (open, news) = (BTreeMap::new(), BTreeMap::new());
         let mut writer = Writer { dir: dir.path().to_owned(), run: 1, open, news, syncs, answers };
         for n in 0..20 {
-            writer.write(SpoolId(1), n << 20, &vec![0; 1 << 20]);
+            writer.write(Bulk::Received(SpoolId(1)), n << 20, &vec![0; 1 << 20]);
         }
         drop(writer);
-        let checkpoints = due.iter().filter(|due| matches!(due, Due::Checkpoint(SpoolId(1), _))).count();
+        let checkpoints =
+            due.iter().filter(|due| matches!(due, Due::Checkpoint(Bulk::Received(SpoolId(1)), _))).count();
         assert_eq!(checkpoints, 2);
     }
 
@@ -289,21 +325,30 @@ mod tests {
     fn a_message_whose_checkpoint_failed_is_refused() {
         let dir = tempfile::tempdir().unwrap();
         let ((store, jobs), (answers, mut told)) = (mpsc::channel(), tokio::sync::mpsc::unbounded_channel());
-        let keeper = Keeper { dir: dir.path().to_owned(), run: 1, failed: BTreeMap::new(), store, answers };
+        let (failed, saying) = (BTreeMap::new(), Arc::default());
+        let keeper = Keeper { dir: dir.path().to_owned(), run: 1, failed, saying, store, answers };
         let (syncs, due) = mpsc::channel();
         // No device can be synced that is none.
         let bad = Arc::new(File::open("/dev/null").unwrap());
-        syncs.send(Due::Checkpoint(SpoolId(1), bad)).unwrap();
+        syncs.send(Due::Checkpoint(Bulk::Received(SpoolId(1)), bad)).unwrap();
         for spool in [SpoolId(1), SpoolId(2)] {
-            let file = create(&part(dir.path(), 1, spool)).map(Arc::new);
+            let file = create(&part(dir.path(), 1, Bulk::Received(spool))).map(Arc::new);
             let body = parlour_msrp::Body::Spooled { spool, size: 0, head: Vec::new() };
-            syncs.send(Due::Finish(spool, file, Box::new(received("m1", "sip:a@x", body)))).unwrap();
+            syncs
+                .send(Due::Finish(
+                    Some((Bulk::Received(spool), file)),
+                    Box::new(received("m1", "sip:a@x", body)),
+                ))
+                .unwrap();
         }
         drop(syncs);
         keeper.serve(&due);
         let Some(Answer::Done(refused)) = told.blocking_recv() else { panic!("no answer") };
         assert_eq!(refused[0].outcome, Err(StoreFault::Broken));
-        assert_eq!(refused[0].job.spool(), Some(SpoolId(1)));
-        assert_eq!(jobs.iter().flatten().filter_map(|job| job.spool()).collect::<Vec<_>>(), [SpoolId(2)]);
+        assert_eq!(refused[0].job.bulk(), Some(Bulk::Received(SpoolId(1))));
+        assert_eq!(
+            jobs.iter().flatten().filter_map(|job| job.bulk()).collect::<Vec<_>>(),
+            [Bulk::Received(SpoolId(2))]
+        );
     }
 }

@@ -12,7 +12,7 @@ use tokio::sync::mpsc::UnboundedSender;
 
 use super::read::{number, unsigned};
 use super::spool::file_name;
-use super::{Answer, Done, Job, Kept, OpenFault, party};
+use super::{Answer, Bulk, Done, Job, Kept, OpenFault, OwnBody, party};
 use crate::json;
 use crate::model::SessionName;
 
@@ -159,7 +159,7 @@ fn insert(connection: &Connection, run: u64, seq: u64, job: &Job) -> rusqlite::R
                 let Incoming { message_id, content_type, body, .. } = message;
                 let (inline, file) = match body {
                     Body::Inline(octets) => (Some(octets.as_slice()), None),
-                    Body::Spooled { spool, .. } => (None, Some(file_name(run, *spool))),
+                    Body::Spooled { spool, .. } => (None, Some(file_name(run, Bulk::Received(*spool)))),
                 };
                 let peer = party(&message.from.address);
                 let insert = |key: &str| {
@@ -211,6 +211,11 @@ fn insert(connection: &Connection, run: u64, seq: u64, job: &Job) -> rusqlite::R
         }
         Job::Say { time, account, session, peer, message, by: _ } => {
             let json = json::saying(peer, message);
+            let inline = match &message.body {
+                OwnBody::Inline(octets) => Some(octets.as_slice()),
+                OwnBody::Kept(..) => None,
+            };
+            let file = message.body.bulk().map(|bulk| file_name(run, bulk));
             let row = params![
                 number(seq),
                 micros(*time),
@@ -221,8 +226,8 @@ fn insert(connection: &Connection, run: u64, seq: u64, job: &Job) -> rusqlite::R
                 message.message_id,
                 "queued",
                 message.content_type,
-                message.body,
-                None::<String>,
+                inline,
+                file,
                 json
             ];
             connection.prepare_cached(MESSAGE)?.execute(row)?;

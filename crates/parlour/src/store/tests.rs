@@ -35,12 +35,16 @@ fn text(text: &str) -> Body {
 }
 
 fn say(id: &str) -> Job {
+    say_this(id, OwnBody::Inline(b"hi".to_vec()))
+}
+
+fn say_this(id: &str, body: OwnBody) -> Job {
     let session = SessionName { run: 1, session: SessionId(7) };
     let message = NewMessage {
         session: session.session,
         message_id: id.into(),
         content_type: "text/plain".into(),
-        body: b"hi".to_vec(),
+        body,
     };
     let time = Duration::from_secs(1);
     Job::Say { by: By::Echo, time, account: "sip:us@x".into(), session, peer: "sip:a@x".into(), message }
@@ -52,7 +56,7 @@ fn outcomes(answers: &mut UnboundedReceiver<Answer>, count: usize) -> Vec<Result
     while outcomes.len() < count {
         match answers.blocking_recv().expect("the store lives") {
             Answer::Done(done) => outcomes.extend(done.into_iter().map(|done| done.outcome)),
-            Answer::Spooled { .. } => {}
+            Answer::Spooled { .. } | Answer::Fetched { .. } => {}
         }
     }
     outcomes
@@ -63,6 +67,22 @@ fn spooled(answers: &mut UnboundedReceiver<Answer>) -> u64 {
     match answers.blocking_recv() {
         Some(Answer::Spooled { upto, .. }) => upto,
         other => panic!("{other:?}"),
+    }
+}
+
+fn fetched(
+    store: &Store,
+    answers: &mut UnboundedReceiver<Answer>,
+    source: SourceId,
+    offset: u64,
+    length: usize,
+) -> Vec<u8> {
+    store.fetch(source, offset, length);
+    loop {
+        if let Some(Answer::Fetched { offset: at, bytes, .. }) = answers.blocking_recv() {
+            assert_eq!(at, offset);
+            return bytes;
+        }
     }
 }
 
@@ -194,7 +214,7 @@ fn a_large_message_lies_in_a_private_file_whose_octets_are_where_they_belong() {
     let (mut store, mut answers) = Store::open(dir.path()).unwrap();
     let spool = SpoolId(4);
     for (offset, bytes) in [(4, b"5678".to_vec()), (0, b"1234".to_vec())] {
-        store.spool(SpoolJob::Write { spool, offset, bytes });
+        store.spool(SpoolJob::Write { bulk: Bulk::Received(spool), offset, bytes });
     }
     // What waited together may be told together.
     while spooled(&mut answers) != 8 {}
@@ -204,7 +224,7 @@ fn a_large_message_lies_in_a_private_file_whose_octets_are_where_they_belong() {
         Body::Spooled { spool, size: 8, head: b"12345678".to_vec() },
     )]);
     assert_eq!(outcomes(&mut answers, 1), [fresh(1)]);
-    let file = store.spool_file(spool).unwrap();
+    let file = store.file(Bulk::Received(spool)).unwrap();
     assert_eq!(fs::read(&file).unwrap(), b"12345678");
     assert_eq!(fs::metadata(&file).unwrap().permissions().mode() & 0o777, 0o600);
     let row = Reader::open(dir.path()).unwrap().since(0, 9).unwrap().remove(0);
@@ -230,12 +250,16 @@ fn a_spool_beyond_some_checkpoints_is_whole() {
     let (spool, piece) = (SpoolId(4), 1 << 20);
     let octets: Vec<u8> = (0..40_u8).flat_map(|n| vec![n; piece]).collect();
     for (n, bytes) in octets.chunks(piece).enumerate() {
-        store.spool(SpoolJob::Write { spool, offset: (n * piece) as u64, bytes: bytes.to_vec() });
+        store.spool(SpoolJob::Write {
+            bulk: Bulk::Received(spool),
+            offset: (n * piece) as u64,
+            bytes: bytes.to_vec(),
+        });
     }
     let size = octets.len() as u64;
     store.submit(vec![received("big", "sip:a@x", Body::Spooled { spool, size, head: Vec::new() })]);
     assert_eq!(outcomes(&mut answers, 1), [fresh(1)]);
-    assert!(fs::read(store.spool_file(spool).unwrap()).unwrap() == octets);
+    assert!(fs::read(store.file(Bulk::Received(spool)).unwrap()).unwrap() == octets);
     store.close();
 }
 
@@ -244,13 +268,13 @@ fn an_unwanted_spool_goes_whether_it_is_whole_or_not() {
     let dir = tempfile::tempdir().unwrap();
     let (mut store, mut answers) = Store::open(dir.path()).unwrap();
     for spool in [SpoolId(1), SpoolId(2)] {
-        store.spool(SpoolJob::Write { spool, offset: 0, bytes: b"1234".to_vec() });
+        store.spool(SpoolJob::Write { bulk: Bulk::Received(spool), offset: 0, bytes: b"1234".to_vec() });
     }
     let body = Body::Spooled { spool: SpoolId(2), size: 4, head: Vec::new() };
     store.submit(vec![received("big", "sip:a@x", body)]);
     assert_eq!(outcomes(&mut answers, 1), [fresh(1)]);
     for spool in [SpoolId(1), SpoolId(2)] {
-        store.spool(SpoolJob::Discard { spool });
+        store.spool(SpoolJob::Discard { bulk: Bulk::Received(spool) });
     }
     store.close();
     assert_eq!(fs::read_dir(dir.path().join("spool")).unwrap().count(), 0);
@@ -261,7 +285,7 @@ fn what_a_killed_run_did_not_acknowledge_leaves_no_file() {
     let dir = tempfile::tempdir().unwrap();
     let (mut store, mut answers) = Store::open(dir.path()).unwrap();
     let spool = SpoolId(4);
-    store.spool(SpoolJob::Write { spool, offset: 0, bytes: b"1234".to_vec() });
+    store.spool(SpoolJob::Write { bulk: Bulk::Received(spool), offset: 0, bytes: b"1234".to_vec() });
     let body = Body::Spooled { spool, size: 4, head: Vec::new() };
     store.submit(vec![received("big", "sip:a@x", body)]);
     assert_eq!(outcomes(&mut answers, 1), [fresh(1)]);
@@ -279,6 +303,60 @@ fn what_a_killed_run_did_not_acknowledge_leaves_no_file() {
         .collect();
     names.sort();
     assert_eq!(names, ["1-4", "1-x", "notes.txt"]);
+}
+
+#[test]
+fn a_large_message_of_ours_is_durable_in_a_file_and_can_be_read_back() {
+    let dir = tempfile::tempdir().unwrap();
+    let (mut store, mut answers) = Store::open(dir.path()).unwrap();
+    let octets: Vec<u8> = (0..300_000_u32).map(|n| (n % 251) as u8).collect();
+    let body = store.stow(OwnBody::Inline(octets.clone()));
+    let OwnBody::Kept(source, 300_000) = body else { panic!("{body:?}") };
+    store.submit(vec![say_this("s1", body)]);
+    assert_eq!(outcomes(&mut answers, 1), [fresh(1)]);
+    let file = store.file(Bulk::Ours(source)).unwrap();
+    assert!(fs::read(&file).unwrap() == octets);
+    assert_eq!(fs::metadata(&file).unwrap().permissions().mode() & 0o777, 0o600);
+    assert!(fetched(&store, &mut answers, source, 200_000, 60_000) == octets[200_000..260_000]);
+    assert!(fetched(&store, &mut answers, source, 299_999, 2).is_empty());
+    store.close();
+    // Another run keeps it, since its row is there, and numbers its own anew.
+    let (mut store, mut answers) = Store::open(dir.path()).unwrap();
+    let row = Reader::open(dir.path()).unwrap().since(0, 9).unwrap().remove(0);
+    assert_eq!(row.body.unwrap().file, Some(file.clone()));
+    assert!(row.json.contains("300000"), "{}", row.json);
+    assert!(file.exists());
+    let body = store.stow(OwnBody::Inline(vec![0; 300_000]));
+    store.submit(vec![say_this("s2", body)]);
+    assert_eq!(outcomes(&mut answers, 1), [fresh(2)]);
+    fs::remove_file(store.file(Bulk::Ours(source)).unwrap()).unwrap();
+    assert!(fetched(&store, &mut answers, source, 0, 60_000).is_empty());
+    store.close();
+}
+
+#[test]
+fn what_is_said_after_a_large_message_stays_behind_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let (mut store, mut answers) = Store::open(dir.path()).unwrap();
+    let mut ids = Vec::new();
+    for round in 0..20 {
+        let large = store.stow(OwnBody::Inline(vec![b'x'; 100_000]));
+        let (a, b, c) = (format!("a{round}"), format!("b{round}"), format!("c{round}"));
+        store.submit(vec![say_this(&a, large), say(&b)]);
+        store.submit(vec![say(&c)]);
+        ids.extend([a, b, c]);
+    }
+    let mut told = Vec::new();
+    while told.len() < ids.len() {
+        if let Some(Answer::Done(done)) = answers.blocking_recv() {
+            told.extend(done.into_iter().map(|done| match done.job {
+                Job::Say { message, .. } => message.message_id,
+                Job::Event { .. } => panic!("nothing happened"),
+            }));
+        }
+    }
+    assert_eq!(told, ids);
+    store.close();
 }
 
 #[test]

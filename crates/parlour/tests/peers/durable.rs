@@ -146,6 +146,58 @@ fn check_store(data: &Path, alice: &Sender, round: u64) -> usize {
 }
 
 #[test]
+#[ignore = "needs free ports and 10 s: run ./check"]
+fn a_large_message_of_ours_lies_in_a_file_until_it_has_left() {
+    let folder = Folder::new("large");
+    let config = folder.write("bob.toml", "max_size = 10000000\n").display().to_string();
+    let setup = Setup { more: vec!["--config".to_owned(), config], ..Setup::new(&folder, "bob", "ask") };
+    let mut bob = setup.start(&folder, "bob");
+    let of_alice = Setup::new(&folder, "alice", "ask");
+    let mut alice = of_alice.start(&folder, "alice");
+    let text: String = (0..300_000).map(|n| format!("{n:09} ")).collect();
+    let say = |id: &str| json!({"do": "say", "message_id": id, "text": text});
+    let out = |event: &Value| event["direction"] == "out";
+    let file = |line: &Value| line["file"].as_str().expect("a file").to_owned();
+
+    // Said before Bob takes the call; one of the files goes before it can leave.
+    let via = format!("tcp:{}:{}", setup.host, setup.sip);
+    alice.tell(&json!({"do": "invite", "to": setup.address, "via": via}));
+    let invited = bob.await_event("invited", WAIT);
+    alice.tell(&say("gone"));
+    let gone = file(&alice.await_such("message", WAIT, out));
+    alice.tell(&say("whole"));
+    let kept = file(&alice.await_such("message", WAIT, out));
+    alice.tell(&json!({"do": "say", "message_id": "after", "text": "short"}));
+    fs::remove_file(gone).expect("it is there");
+    assert!(fs::read_to_string(&kept).expect("it is there") == text);
+    bob.tell(&json!({"do": "accept", "session": invited["session"]}));
+    let of = |id: &'static str, state: &'static str| {
+        move |event: &Value| event["message_id"] == id && event["state"] == state
+    };
+    let failed = alice.await_such("progress", WAIT, of("gone", "failed"));
+    assert!(failed["why"].as_str().expect("a reason").contains("could not be read"), "{failed}");
+    let came = bob.await_such("message", WAIT, |event| event["message_id"] == "whole");
+    let octets = fs::read_to_string(file(&came)).expect("it is there");
+    let wrapped = came["body_offset"].as_u64().unwrap_or(0);
+    assert!(octets[usize::try_from(wrapped).unwrap()..] == text, "what came is what was said");
+    alice.await_such("progress", WAIT, of("whole", "acknowledged"));
+    let sent: Vec<_> = alice.seen.iter().filter(|event| event["state"] == "sent").collect();
+    assert_eq!(sent.iter().map(|event| &event["message_id"]).collect::<Vec<_>>(), ["whole", "after"]);
+
+    // Killed as soon as it says that the message is durable.
+    alice.tell(&say("killed"));
+    let killed = file(&alice.await_such("message", WAIT, out));
+    alice.kill();
+    of_alice.start(&folder, "alice").quit();
+    let lines = history(&of_alice.data);
+    let line = lines.iter().find(|line| line["message_id"] == "killed").expect("it is in the history");
+    assert!(["queued", "sent", "acknowledged"].iter().any(|state| line["state"] == *state), "{line}");
+    assert_eq!((line["file"].as_str(), line["size"].as_u64()), (Some(killed.as_str()), Some(3_000_000)));
+    assert!(fs::read_to_string(killed).expect("it is there") == text);
+    bob.quit();
+}
+
+#[test]
 #[ignore = "needs strace: run ./check"]
 fn a_final_200_leaves_after_the_sync_that_covers_it() {
     let folder = Folder::new("strace");
