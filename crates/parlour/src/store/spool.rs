@@ -292,12 +292,9 @@ fn create(path: &Path) -> io::Result<File> {
 }
 
 fn fault(error: &io::Error) -> StoreFault {
-    match error.kind() {
-        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded | io::ErrorKind::FileTooLarge => {
-            StoreFault::Full
-        }
-        _ => StoreFault::Broken,
-    }
+    use io::ErrorKind as Kind;
+    let full = matches!(error.kind(), Kind::StorageFull | Kind::QuotaExceeded | Kind::FileTooLarge);
+    if full { StoreFault::Full } else { StoreFault::Broken }
 }
 
 #[cfg(test)]
