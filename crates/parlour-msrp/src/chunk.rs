@@ -41,7 +41,7 @@ impl Sending {
     pub(crate) fn octets(&self) -> usize {
         match &self.source {
             Source::Inline(octets) => octets.len(),
-            Source::Fetched { .. } => self.fetched.len(),
+            Source::Fetched { head, .. } => self.fetched.len().saturating_add(head.len()),
         }
     }
 
@@ -54,6 +54,12 @@ impl Sending {
         let start = usize::try_from(self.sent.saturating_sub(from)).unwrap_or(usize::MAX);
         let rest = octets.get(start..).unwrap_or_default();
         rest.get(..length).unwrap_or(rest)
+    }
+
+    /// Which octet of its source is asked for next.
+    pub(crate) fn next_fetch(&self) -> u64 {
+        let here = self.fetched_from.saturating_add(count(&self.fetched));
+        here.saturating_sub(count(self.source.head()))
     }
 
     /// Notes that all octets before `sent` have left, and drops those of a source.

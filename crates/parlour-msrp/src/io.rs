@@ -134,6 +134,16 @@ pub enum Source {
     Fetched { source: SourceId, size: u64, head: Vec<u8> },
 }
 
+impl Source {
+    /// The octets that go before those that are fetched.
+    pub(crate) fn head(&self) -> &[u8] {
+        match self {
+            Source::Inline(_) => &[],
+            Source::Fetched { head, .. } => head,
+        }
+    }
+}
+
 /// The Failure-Report header (RFC 4975 7.1.2).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 pub enum FailureReport {

@@ -45,7 +45,7 @@ impl Endpoint {
         self.now = self.now.max(now);
         let key = self.number();
         let session = self.sessions.get_mut(&id).ok_or(SendError::UnknownSession)?;
-        let Outgoing { message_id, content_type, mut body, success_report, failure_report } = message;
+        let Outgoing { message_id, content_type, body, success_report, failure_report } = message;
         if !is_ident(message_id.as_bytes()) {
             return Err(SendError::BadMessageId);
         }
@@ -59,11 +59,10 @@ impl Endpoint {
         if session.message_key(&message_id).is_some() {
             return Err(SendError::DuplicateMessageId);
         }
-        let (head, size) = match &mut body {
-            Source::Inline(octets) => (Vec::new(), count(octets)),
-            Source::Fetched { size, head, .. } => (std::mem::take(head), *size),
+        let size = match &body {
+            Source::Inline(octets) => count(octets),
+            Source::Fetched { size, head, .. } => size.saturating_add(count(head)),
         };
-        let size = size.saturating_add(count(&head));
         if let Some(max) = session.peer_max_size.filter(|max| size > *max) {
             return Err(SendError::TooLarge(max));
         }
@@ -81,9 +80,8 @@ impl Endpoint {
             content_type: content_type.into(),
             success_report,
             failure_report,
+            fetched: body.head().to_vec(),
             source: body,
-            head: count(&head),
-            fetched: head,
             fetched_from: 0,
             fetching: false,
             size,
@@ -163,7 +161,7 @@ impl Endpoint {
         let Some(session) = self.sessions.get_mut(&id) else { return };
         let Some(message) = session.messages.get_mut(&key) else { return };
         message.fetching = false;
-        let wanted = message.size.saturating_sub(message.head).saturating_sub(offset);
+        let wanted = message.size.saturating_sub(count(message.source.head())).saturating_sub(offset);
         let wanted = usize::try_from(wanted).unwrap_or(usize::MAX);
         let bytes = bytes.get(..wanted).unwrap_or(bytes);
         if bytes.is_empty() {
@@ -359,11 +357,10 @@ impl Endpoint {
         let chunk = session.chunk_size;
         let Some(key) = session.queue.front().copied() else { return };
         let Some(message) = session.messages.get_mut(&key) else { return };
-        let Source::Fetched { source, .. } = message.source else { return };
-        let here = message.fetched_from.saturating_add(count(&message.fetched));
-        let offset = here.saturating_sub(message.head);
+        let Source::Fetched { source, size, .. } = message.source else { return };
+        let offset = message.next_fetch();
         let most = FETCH.checked_div(chunk).unwrap_or(0).max(1).saturating_mul(chunk);
-        let length = usize::try_from(message.size.saturating_sub(here)).unwrap_or(usize::MAX).min(most);
+        let length = usize::try_from(size.saturating_sub(offset)).unwrap_or(usize::MAX).min(most);
         if length > 0 && !message.fetching && message.next_octets(usize::MAX).len() < most {
             message.fetching = true;
             self.fetches.push(Fetching { source, offset, session: id, message: key });

@@ -180,8 +180,6 @@ pub(crate) struct Sending {
     /// Octets of a fetched body that are here, and the position of the first of them.
     pub(crate) fetched: Vec<u8>,
     pub(crate) fetched_from: u64,
-    /// How many octets of the body go before those of its source.
-    pub(crate) head: u64,
     /// Whether more of them were asked for.
     pub(crate) fetching: bool,
     pub(crate) size: u64,

@@ -251,6 +251,6 @@ impl Sending {
     /// Forgets that octets of it have left.
     fn restart(&mut self) {
         (self.sent, self.told, self.open, self.finished) = (0, 0, 0, false);
-        (self.fetched, self.fetched_from, self.fetching) = (Vec::new(), 0, false);
+        (self.fetched, self.fetched_from, self.fetching) = (self.source.head().to_vec(), 0, false);
     }
 }

@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use parlour_msrp::uri::{MsrpPath, MsrpUri};
 use parlour_msrp::{
-    ConnectionId, Event, Input, Limits, Load, Output, Role, SessionFailure, SessionId, SessionSpec, Verdict,
+    ConnectionId, Event, Input, Limits, Load, Outgoing, Output, Role, SessionFailure, SessionId, SessionSpec,
+    Source, SourceId, Verdict,
 };
 
 use crate::script::{ALICE, BOB, Bob, PEER, answer, chunk, frames, response, send, spec, text};
@@ -92,6 +93,47 @@ fn a_pause_falls_between_chunks_and_a_long_one_starts_the_message_again() {
         let rest = sends(&bob.take_text(PEER));
         assert_eq!(rest.first(), Some(&("m1m1".to_owned(), next.to_owned())), "{rest:?}");
     }
+}
+
+#[test]
+fn a_fetched_message_starts_again_with_its_first_octet() {
+    let (mut bob, session) = Bob::bound();
+    bob.input(Input::Writable { connection: PEER, room: 13_000 });
+    let source = SourceId(5);
+    let body = Source::Fetched { source, size: 20_000, head: b"head of it: ".to_vec() };
+    bob.send(session, Outgoing { body, ..text("m1m1", "") });
+    let asked = |bob: &mut Bob| {
+        let fetches: Vec<_> = bob
+            .outputs
+            .iter()
+            .filter_map(|output| match output {
+                Output::Fetch { offset, length, .. } => Some((*offset, *length)),
+                _ => None,
+            })
+            .collect();
+        bob.outputs.retain(|output| !matches!(output, Output::Fetch { .. }));
+        fetches
+    };
+    assert_eq!(asked(&mut bob), [(0, 20_000)]);
+    bob.input(Input::Fetched { source, offset: 0, bytes: &[b'x'; 15_000] });
+    assert_eq!(asked(&mut bob), [(15_000, 5_000)]);
+    let first = bob.take_text(PEER);
+    assert_eq!(sends(&first), pairs([("m1m1", "1-*/20012")]));
+    for (tid, _) in frames(&first) {
+        bob.receive(&answer(&tid, "200 OK"));
+    }
+    bob.endpoint.pause(bob.now, session, true);
+    bob.wait(Duration::from_secs(31));
+    bob.endpoint.pause(bob.now, session, false);
+    bob.drain();
+    // What was asked for before comes late.
+    bob.input(Input::Fetched { source, offset: 15_000, bytes: &[b'y'; 5_000] });
+    bob.input(Input::Writable { connection: PEER, room: 1 << 20 });
+    assert_eq!(asked(&mut bob), [(0, 20_000)]);
+    bob.input(Input::Fetched { source, offset: 0, bytes: &[b'z'; 20_000] });
+    let again = bob.take_text(PEER);
+    assert_eq!(sends(&again), pairs([("m1m1", "1-*/20012"), ("m1m1", "12289-*/20012")]));
+    assert!(again.contains("\r\n\r\nhead of it: zzz") && !again.contains("yyy"), "{again}");
 }
 
 //= IM D-51 test
