@@ -27,6 +27,8 @@ pub struct Load {
     pub parting: usize,
     /// Those of them that wait for the user.
     pub invitations: usize,
+    /// Invitations that the user is not told of yet, as preconditions are not met.
+    pub suspended: usize,
     /// SIP transactions, lingering ones included.
     pub transactions: usize,
     /// REGISTERs without a final response.
@@ -217,7 +219,8 @@ impl Client {
         Load {
             sessions: self.core.sessions.len(),
             parting: self.core.sessions.parting(),
-            invitations: self.core.sessions.ringing(),
+            invitations: self.core.sessions.ringing().saturating_sub(self.core.sessions.suspended()),
+            suspended: self.core.sessions.suspended(),
             transactions: self.core.tx.len(),
             registers: self.core.registering(),
             msrp_sessions: self.core.msrp.load().sessions,

@@ -54,6 +54,12 @@ pub enum PeerFault {
     },
     /// A later INVITE without an offer finds no stream that we could offer.
     Renegotiation,
+    /// A PRACK for a provisional response that does not wait for one.
+    NoProvisional,
+    /// Preconditions that cannot be met: the body that says which.
+    Preconditions(Vec<u8>),
+    /// Preconditions without what is needed to meet them.
+    NeedsReliable,
     /// As many sessions as we take.
     SessionLimit,
     /// As many waiting invitations as we take, or as one peer may have.
@@ -146,6 +152,11 @@ impl PeerFault {
             Self::BadEvent => (489, "Bad Event".into(), "R-12"),
             Self::Renegotiation => (488, "Not Acceptable Here: there is no stream to offer".into(), "D-50"),
             Self::IntervalTooSmall { .. } => (422, "Session Interval Too Small".into(), "D-56"),
+            Self::NoProvisional => {
+                (481, "No provisional response of that number waits for PRACK".into(), "RFC 3262 3")
+            }
+            Self::Preconditions(_) => (580, "Precondition Failure".into(), "R-60"),
+            Self::NeedsReliable => (421, "Extension Required: 100rel".into(), "RFC 3312 11"),
             Self::SessionLimit => (486, "Busy Here".into(), "G-1a"),
             Self::InvitationLimit => (486, "Busy Here: too many invitations are waiting".into(), "R-6"),
             Self::NotByRegistrar => (403, "Forbidden".into(), "X-2"),
@@ -186,8 +197,12 @@ impl PeerFault {
             Self::Flood | Self::Overload | Self::NoResources | Self::Short(_) => {
                 vec![(Name::RetryAfter, retry_after.to_string())]
             }
+            // RFC 3261 21.4.15: Require lists what is missed.
+            Self::NeedsReliable => vec![(Name::Require, "100rel".to_owned())],
             Self::Sdp(_)
             | Self::NotFound
+            | Self::NoProvisional
+            | Self::Preconditions(_)
             | Self::TooManyHops
             | Self::Merged
             | Self::NoDialog
@@ -203,6 +218,15 @@ impl PeerFault {
             | Self::InvitationLimit => Vec::new(),
         };
         Refused { status, reason, rows, clause }
+    }
+
+    /// The session description that the refusal itself brings along.
+    pub fn description(&self) -> Option<&[u8]> {
+        if let Self::Preconditions(body) = self {
+            Some(body.as_slice()).filter(|body| !body.is_empty())
+        } else {
+            None
+        }
     }
 
     /// The input that decided, for [`Explain`](crate::event::Explain).
@@ -222,6 +246,19 @@ impl PeerFault {
                 String::from_utf8_lossy(request.rows(Name::Event).next().unwrap_or_default()).into_owned()
             }
             Self::NotAcceptable(refusal) => format!("warning {}: {}", refusal.warning, refusal.text),
+            Self::NoProvisional => {
+                let row = request.rows(Name::RAck).next().unwrap_or_default();
+                format!("RAck: {}", String::from_utf8_lossy(row))
+            }
+            // The lines that say what is missing.
+            Self::Preconditions(body) => {
+                let text = String::from_utf8_lossy(body);
+                text.lines().filter(|line| line.starts_with("a=des:")).collect::<Vec<_>>().join(", ")
+            }
+            Self::NeedsReliable => {
+                let row = request.rows(Name::Supported).next().unwrap_or_default();
+                format!("Supported: {}", String::from_utf8_lossy(row))
+            }
             Self::NotFound | Self::TooManyHops => {
                 String::from_utf8_lossy(request.request_uri().unwrap_or_default()).into_owned()
             }

@@ -170,6 +170,10 @@ pub enum Why {
     Resend2xx,
     /// 64*T1 without ACK for a 2xx.
     No2xxAck,
+    /// A reliable provisional response is sent again (RFC 3262 3).
+    ResendProvisional,
+    /// 64*T1 without PRACK for a reliable provisional response.
+    NoPrack,
     /// A provisional response is repeated so that proxies keep waiting (RFC 3261 13.3.1.1).
     RepeatProvisional,
     /// The user did not answer in time.

@@ -207,7 +207,7 @@ impl Checker {
             self.broken(Rule::Limits, format!("{load:?} at {} ms", now.as_millis()));
         }
         // A changed path keeps the old MSRP session until the new one is bound.
-        if load.msrp_sessions > load.sessions.saturating_mul(2) {
+        if load.msrp_sessions > (load.sessions + load.suspended).saturating_mul(2) {
             self.broken(
                 Rule::Empty,
                 format!("an MSRP session outlives its session: {load:?} at {} ms", now.as_millis()),

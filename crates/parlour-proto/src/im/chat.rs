@@ -96,15 +96,15 @@ impl Core {
             }
         };
         if let Some((account, id)) = self.sessions.owner_of(msrp) {
-            self.tell(account, Some(id), what);
+            // What cannot be held any more is news that nobody misses.
+            self.tell_of_media(account, id, what);
         }
     }
 
     /// Messages can flow.
     fn connected(&mut self, msrp: parlour_msrp::SessionId) {
         if let Some((account, id)) = self.sessions.owner_of(msrp) {
-            self.tell(account, Some(id), What::Connected);
-            self.supersede(id);
+            self.tell_of_media(account, id, What::Connected);
         }
     }
 
@@ -165,7 +165,16 @@ impl Core {
         if self.config.ack == Ack::Received {
             settle(self, Verdict::Received);
         }
-        self.tell(account, Some(id), What::Message(incoming));
+        if !self.tell_of_media(account, id, What::Message(incoming)) {
+            self.explain(
+                account,
+                Some(id),
+                "X-11",
+                "a message was refused: too much came before the user has accepted",
+                "",
+            );
+            refuse(self, 413);
+        }
     }
 
     /// The store has spoken: only now the last 200 leaves (what we acknowledge, we have).
@@ -337,7 +346,13 @@ impl Core {
                 session.phase = other;
                 self.take_back(session);
             }
-            other @ (Phase::Invited(_) | Phase::Live(_)) => {
+            // A peer may connect, and break, as soon as our provisional response has told it where.
+            other @ Phase::Invited(_) => {
+                session.phase = other;
+                let ended = Ended::MediaFailed { why: why.clone() };
+                self.reject(session, 480, "Media failed", ended, "catalogue 6.6", &why);
+            }
+            other @ Phase::Live(_) => {
                 session.phase = other;
                 self.leave_broken(session, why);
             }

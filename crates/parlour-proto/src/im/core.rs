@@ -245,6 +245,8 @@ impl Core {
     /// Forgets a session that was taken out, and says how it ended.
     pub(crate) fn end(&mut self, session: Session, ended: Ended) {
         let (account, id) = (session.account, session.id);
+        // Of what the user was not told, he hears only that he has missed it.
+        let told = (!session.phase.is_suspended()).then_some(id);
         let what = match &session.phase {
             Phase::Invited(_) => What::Missed { peer: session.peer.clone(), why: ended },
             Phase::Inviting(_) | Phase::Answered(_) | Phase::Live(_) | Phase::Leaving(_) => {
@@ -252,7 +254,7 @@ impl Core {
             }
         };
         self.forget(session);
-        self.tell(account, Some(id), what);
+        self.tell(account, told, what);
     }
 
     /// Forgets a session that was taken out.

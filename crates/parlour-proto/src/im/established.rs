@@ -28,16 +28,17 @@ impl Core {
         let Some(mut session) = self.sessions.by_dialog(&key).and_then(|id| self.sessions.take(id)) else {
             return self.asked_early(flow, server, request, &key);
         };
+        let id = session.id;
         let outcome = self.inside(flow, server, request, &mut session);
         match outcome {
-            Ok(Some(ended)) => self.end(session, ended),
-            Ok(None) => self.sessions.put(session),
-            Err(fault) => {
-                self.sessions.put(session);
-                return Err(fault);
+            Ok(Some(ended)) => {
+                self.end(session, ended);
+                return Ok(());
             }
+            Ok(None) | Err(_) => self.sessions.put(session),
         }
-        Ok(())
+        self.carry_on(id);
+        outcome.map(drop)
     }
 
     fn inside(
@@ -63,6 +64,7 @@ impl Core {
         match request.method() {
             Some(Method::Bye) => Ok(self.bye_came(flow, server, request, session)),
             Some(Method::Invite) => self.reinvited(flow, server, request, session).map(|()| None),
+            Some(Method::Prack) => self.prack_came(flow, server, request, session).map(|()| None),
             Some(Method::Update) => self.updated(flow, server, request, session).map(|()| None),
             _ => {
                 self.options(flow, server, request, session.account, true);

@@ -148,6 +148,8 @@ impl Core {
         match why {
             Why::RingTimeout | Why::InviteExpires | Why::RepeatProvisional => self.invitation_due(id, why),
             Why::Resend2xx => self.resend_2xx(id),
+            Why::ResendProvisional => self.resend_provisional(id),
+            Why::NoPrack => self.never_pracked(id),
             Why::No2xxAck => self.never_acknowledged(id),
             Why::Leave => self.cancel_unanswered(id),
             Why::Refresh => self.refresh_due(id),

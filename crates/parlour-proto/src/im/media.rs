@@ -122,10 +122,40 @@ impl Core {
         msrp
     }
 
+    /// Registers the end of a session that is not accepted yet with MSRP: its peer may connect already. See
+    /// [`Core::start_media`].
+    pub(crate) fn expect_media(
+        &mut self,
+        owner: (AccountId, SessionId),
+        local: &MsrpUri,
+        stream: &sdp::Stream,
+    ) -> parlour_msrp::SessionId {
+        let spec = self.spec(local, &stream.listed, stream.path.clone());
+        let msrp = self.msrp.expect(self.now.instant, spec);
+        self.sessions.index_msrp(msrp, owner);
+        msrp
+    }
+
+    /// A session that was settled before it was accepted begins.
+    pub(crate) fn start_media(&mut self, agreed: &Agreed) {
+        let Agreed { msrp, stream, .. } = agreed;
+        self.msrp.agree(self.now.instant, *msrp, stream.path.clone(), role(stream), stream.max_size);
+    }
+
     /// Makes an offer for a session with a peer at the end of this flow.
     pub(crate) fn make_offer(&mut self, owner: (AccountId, SessionId), flow: FlowId) -> Option<OwnOffer> {
+        self.make_offer_under(owner, flow, &sdp::Preconditions::default())
+    }
+
+    /// Makes an offer under preconditions.
+    pub(crate) fn make_offer_under(
+        &mut self,
+        owner: (AccountId, SessionId),
+        flow: FlowId,
+        preconditions: &sdp::Preconditions,
+    ) -> Option<OwnOffer> {
         let local = self.local_media(flow)?;
-        let offered = sdp::offer(&local, &self.capabilities(flow));
+        let offered = sdp::offer_under(&local, &self.capabilities(flow), preconditions);
         self.expect(owner, local, offered)
     }
 

@@ -286,7 +286,7 @@ impl Core {
             self.msrp.close(self.now.instant, own.msrp);
             self.sessions.forget_msrp(own.msrp);
         }
-        let talk = Talk { dialog, remote, agreed };
+        let talk = Talk { dialog, remote, agreed, unpracked: None };
         session.phase = Phase::Live(Box::new(Live {
             talk,
             reanswered: None,

@@ -87,7 +87,8 @@ impl Core {
             //= IM D-53
             (_, phase) if phase.offer_outstanding() => return Err(PeerFault::Glare),
             // RFC 3311 5.2: the offer of the INVITE has no answer yet.
-            (_, Phase::Invited(_) | Phase::Inviting(_)) => return Err(PeerFault::OfferUnanswered),
+            (_, Phase::Inviting(_)) => return Err(PeerFault::OfferUnanswered),
+            (offer, Phase::Invited(_)) => Some(self.offered_early(session, offer)?),
             (offer, Phase::Answered(_) | Phase::Live(_)) => Some(self.answer_again(flow, session, offer)?),
         };
         self.changed(flow, server, request, session, description.as_deref())?;
@@ -304,7 +305,7 @@ impl Core {
     }
 
     /// Our end on another path of our own.
-    fn other_end(&mut self, flow: FlowId, next: &Local, role: sdp::Role) -> Option<Local> {
+    pub(crate) fn other_end(&mut self, flow: FlowId, next: &Local, role: sdp::Role) -> Option<Local> {
         let mut fresh = self.local_media(flow)?;
         // RFC 3264 8: only the version in o= changes.
         (fresh.session_id, fresh.version) = (next.session_id, next.version);
@@ -381,7 +382,7 @@ impl Core {
 
 impl Agreed {
     /// Notes what both sides have said last.
-    fn said(&mut self, origin: sdp::Origin, description: &[u8], local: Local) {
+    pub(crate) fn said(&mut self, origin: sdp::Origin, description: &[u8], local: Local) {
         (self.origin, self.description, self.local) = (origin, description.into(), local);
     }
 }

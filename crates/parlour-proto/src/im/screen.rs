@@ -17,7 +17,7 @@ use crate::sip::uri::Scheme;
 use crate::text;
 
 /// The pseudonym that Warning shows instead of our host (catalogue 1.3, X-44).
-const PSEUDONYM: &str = "parlour";
+pub(crate) const PSEUDONYM: &str = "parlour";
 
 /// Characters of a Call-ID that are told.
 const LONGEST_CALL_ID: usize = 128;
@@ -79,7 +79,7 @@ impl Core {
         }
         if inside {
             door::extensions(request, &can)?;
-            if matches!(request.method(), Some(Method::Invite | Method::Update)) {
+            if matches!(request.method(), Some(Method::Invite | Method::Prack | Method::Update)) {
                 door::content(request, &can)?;
             }
             if request.method() == Some(Method::Notify) {
@@ -129,12 +129,13 @@ impl Core {
         let body = matches!(fault, PeerFault::NotAcceptable(_) | PeerFault::Renegotiation)
             .then(|| self.capability_description(flow))
             .flatten();
+        let body = fault.description().or(body.as_deref());
         let reply = Reply {
             status: refused.status,
             reason: &refused.reason,
             rows: &rows,
             tag: Some(&tag),
-            body: body.as_deref().map(|body| ("application/sdp", body)),
+            body: body.map(|body| ("application/sdp", body)),
         };
         let octets = self.modest_response(request, flow, account, reply);
         self.tx.respond(self.now.instant, server, refused.status, octets);

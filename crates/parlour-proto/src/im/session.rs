@@ -9,11 +9,13 @@ use parlour_msrp::timer::TimerId;
 
 use crate::config::Proxy;
 use crate::event::{Ended, Peer};
+use crate::fault::PeerFault;
 use crate::im::flows::Source;
 use crate::im::groups::Groups;
 use crate::im::media::{Agreed, OwnOffer};
 use crate::im::recover::Lost;
 use crate::im::refresh::Renewal;
+use crate::im::reliable::{Awaited, Early, Media};
 use crate::im::replaces::Replacement;
 use crate::im::session_timer::SessionTimer;
 use crate::im::tombstones::Tombstones;
@@ -22,7 +24,7 @@ use crate::io::{AccountId, FlowId, SessionId, Why};
 use crate::sdp;
 use crate::sip::dialog::{Dialog, DialogKey};
 use crate::sip::digest::Chain;
-use crate::sip::header::{Contact, Header, MethodSet};
+use crate::sip::header::{Contact, Header, MethodSet, RAck};
 use crate::sip::message::{Kept, Message};
 use crate::sip::name::Name;
 use crate::sip::tx::{ClientId, ServerId};
@@ -87,11 +89,12 @@ pub(crate) enum Phase {
 pub(crate) struct Invited {
     pub(crate) invite: ServerId,
     pub(crate) dialog: Dialog,
-    /// None for an INVITE without an offer (S-1a).
+    /// None for an INVITE without an offer (S-1a). Replaced by each later description of the caller.
     pub(crate) offer: Option<(sdp::Session, sdp::Judged)>,
     pub(crate) remote: Remote,
     /// The session that it may replace.
     pub(crate) replacement: Option<Replacement>,
+    pub(crate) early: Early,
 }
 
 /// What a peer's Contact and Allow told us.
@@ -248,6 +251,8 @@ pub(crate) struct Talk {
     pub(crate) remote: Remote,
     /// None while the peer's answer to our offer is not here.
     pub(crate) agreed: Option<Agreed>,
+    /// A reliable provisional response that our 200 has overtaken.
+    pub(crate) unpracked: Option<Awaited>,
 }
 
 /// Our BYE is out, or waits for the address of its next hop.
@@ -278,6 +283,14 @@ impl Session {
 
     pub(crate) fn is_armed(&self, why: Why) -> bool {
         self.timers.iter().any(|(reason, _)| *reason == why)
+    }
+}
+
+impl Talk {
+    /// The PRACK for a response that our 200 has overtaken (RFC 3262 3).
+    pub(crate) fn late_prack(&mut self, rack: &RAck) -> Result<(), PeerFault> {
+        let acknowledged = self.unpracked.take_if(|awaited| awaited.is_meant_by(rack));
+        acknowledged.map(drop).ok_or(PeerFault::NoProvisional)
     }
 }
 
@@ -329,7 +342,8 @@ impl Phase {
                 live.reoffered.is_some() || live.renewal.as_ref().is_some_and(|renewal| renewal.offers())
             }
             Phase::Inviting(_) => true,
-            Phase::Invited(_) | Phase::Leaving(_) => false,
+            Phase::Invited(invited) => matches!(invited.early.media, Media::Offered(_)),
+            Phase::Leaving(_) => false,
         }
     }
 
@@ -356,7 +370,8 @@ impl Phase {
             Phase::Inviting(inviting) => inviting.own.as_ref(),
             Phase::Answered(answered) => answered.own.as_ref(),
             Phase::Leaving(leaving) => return leaving.msrp,
-            Phase::Invited(_) | Phase::Live(_) => None,
+            Phase::Invited(invited) => return invited.early.media.msrp(),
+            Phase::Live(_) => None,
         };
         let agreed = self.talk().and_then(|talk| talk.agreed.as_ref());
         own.map(|own| own.msrp).or(agreed.map(|agreed| agreed.msrp))
@@ -365,6 +380,11 @@ impl Phase {
     /// Over for the user: only its BYE goes on.
     fn is_parting(&self) -> bool {
         matches!(self, Phase::Leaving(leaving) if leaving.ended.is_none())
+    }
+
+    /// An invitation that the user does not know of, as preconditions are not met.
+    pub(crate) fn is_suspended(&self) -> bool {
+        matches!(self, Phase::Invited(invited) if !invited.early.alerted)
     }
 
     /// Counts against `max_sessions`: confirmed, or accepted and waiting for the ACK.
@@ -388,6 +408,7 @@ pub(crate) struct Sessions {
     standing: usize,
     ringing: BTreeSet<SessionId>,
     parting: usize,
+    suspended: usize,
     given: u64,
     /// Look-ups of dialogs, counted.
     #[cfg(test)]
@@ -408,6 +429,7 @@ impl Sessions {
             standing: 0,
             ringing: BTreeSet::new(),
             parting: 0,
+            suspended: 0,
             given: 0,
             #[cfg(test)]
             looked_up: std::cell::Cell::new(0),
@@ -434,6 +456,7 @@ impl Sessions {
         self.standing = self.standing.saturating_sub(usize::from(session.phase.is_session()));
         self.ringing.remove(&id);
         self.parting = self.parting.saturating_sub(usize::from(session.phase.is_parting()));
+        self.suspended = self.suspended.saturating_sub(usize::from(session.phase.is_suspended()));
         self.by_peer.remove(&session.peer.address, id);
         if let Some(conversation) = &session.ties.conversation {
             self.by_conversation.remove(&(session.account, conversation.clone()), id);
@@ -452,6 +475,7 @@ impl Sessions {
             self.ringing.insert(session.id);
         }
         self.parting = self.parting.saturating_add(usize::from(session.phase.is_parting()));
+        self.suspended = self.suspended.saturating_add(usize::from(session.phase.is_suspended()));
         self.by_peer.add(session.peer.address.clone(), session.id);
         if let Some(conversation) = &session.ties.conversation {
             self.by_conversation.add((session.account, conversation.clone()), session.id);
@@ -538,9 +562,14 @@ impl Sessions {
         self.map.keys().copied().collect()
     }
 
-    /// Those that are not over for the user.
+    /// Those that the user knows of, and that are not over for him.
     pub(crate) fn len(&self) -> usize {
-        self.map.len().saturating_sub(self.parting)
+        self.map.len().saturating_sub(self.parting).saturating_sub(self.suspended)
+    }
+
+    /// Invitations that the user does not know of yet.
+    pub(crate) fn suspended(&self) -> usize {
+        self.suspended
     }
 
     /// Those that are over for the user, and whose BYE goes on.

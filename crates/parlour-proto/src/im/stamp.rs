@@ -13,21 +13,25 @@ use crate::sip::tx::{cancel_for, reply_via};
 use crate::sip::write::Writer;
 
 /// The methods that we really take (G-7).
-pub(crate) const ALLOW: &str = "INVITE, ACK, CANCEL, BYE, OPTIONS, UPDATE, NOTIFY";
+pub(crate) const ALLOW: &str = "INVITE, ACK, CANCEL, BYE, OPTIONS, PRACK, UPDATE, NOTIFY";
 
 /// The methods that [`ALLOW`] lists.
-pub(crate) const ALLOWED: [Method; 7] = [
+pub(crate) const ALLOWED: [Method; 8] = [
     Method::Invite,
     Method::Ack,
     Method::Cancel,
     Method::Bye,
     Method::Options,
+    Method::Prack,
     Method::Update,
     Method::Notify,
 ];
 
 /// The extensions that we know, and tell as Supported.
-pub(crate) const OPTIONS: &[&str] = &["replaces", TIMER];
+pub(crate) const OPTIONS: &[&str] = &["100rel", "precondition", "replaces", TIMER];
+
+/// Those that we know as the one who asks, too.
+const OWN_OPTIONS: &[&str] = &["replaces", TIMER];
 
 /// The enabler token of the release version.
 const ENABLER: &str = "IM-client/OMA1.0";
@@ -144,7 +148,7 @@ impl Core {
     pub(crate) fn cancel(&self, request: &Message<'_>) -> Vec<u8> {
         let mut out = cancel_for(request);
         out.fmt(Name::UserAgent, format_args!("{ENABLER} {}", self.config.vendor));
-        out.row(Name::Supported, OPTIONS.join(", "));
+        out.row(Name::Supported, OWN_OPTIONS.join(", "));
         out.finish(None)
     }
 
@@ -221,7 +225,7 @@ impl Core {
         out.fmt(Name::UserAgent, format_args!("{ENABLER} {}", self.config.vendor));
         out.row(Name::Allow, ALLOW);
         // RFC 4028 7.1: in each request but ACK.
-        out.row(Name::Supported, OPTIONS.join(", "));
+        out.row(Name::Supported, OWN_OPTIONS.join(", "));
         self.preferred_identity(out, flow, account);
     }
 

@@ -7,6 +7,7 @@ use crate::event::{Ended, What};
 use crate::fault::{PeerFault, later};
 use crate::im::Core;
 use crate::im::media::{Agreed, OwnOffer};
+use crate::im::reliable::{Action, Early, Event, Media, Reliability};
 use crate::im::session::{Answered, Invited, Phase, Remote, Session, Talk, Unacked};
 use crate::im::session_timer::SessionTimer;
 use crate::im::stamp::Reply;
@@ -23,6 +24,9 @@ use crate::verb::{Decline, Misuse};
 
 /// RFC 3261 13.3.1.1: a non-100 provisional response every minute keeps proxies from giving up.
 const REPEAT_PROVISIONAL: Duration = Duration::from_secs(60);
+
+/// RFC 3262 3: reliable ones do not get lost, so that two and a half minutes do.
+const REPEAT_RELIABLE: Duration = Duration::from_secs(150);
 
 impl Core {
     /// An initial INVITE that passed the screen.
@@ -41,6 +45,8 @@ impl Core {
         self.interval_suits(request)?;
         let replacement = self.may_replace(flow, account, request, &peer)?;
         let offer = self.read_offer(flow, request)?;
+        let early = Early::of(request);
+        self.check_preconditions(flow, offer.as_ref(), &early)?;
         //= IM G-1
         let wanted = match self.is_wanted(&peer) {
             // A chat that goes on elsewhere disturbs nobody.
@@ -64,7 +70,7 @@ impl Core {
         let id = self.sessions.fresh_id();
         self.sessions.index_dialog(&dialog, id);
         self.sessions.index_invite(server, id);
-        let invited = Invited { invite: server, dialog, offer, remote, replacement };
+        let invited = Invited { invite: server, dialog, offer, remote, replacement, early };
         let session = Session {
             id,
             account,
@@ -77,7 +83,7 @@ impl Core {
             queue: Vec::new(),
             ties,
         };
-        self.alert(session);
+        self.begin(session);
         Ok(())
     }
 
@@ -104,8 +110,9 @@ impl Core {
     }
 
     /// The user is told of an invitation and asked, or policy answers it.
-    fn alert(&mut self, mut session: Session) {
-        let Phase::Invited(invited) = &session.phase else { return self.sessions.put(session) };
+    pub(crate) fn alert(&mut self, mut session: Session) {
+        let Phase::Invited(invited) = &mut session.phase else { return self.sessions.put(session) };
+        invited.early.alerted = true;
         let Some(kept) = self.tx.kept(invited.invite).cloned() else { return self.sessions.put(session) };
         let request = kept.message();
         let (id, account, peer) = (session.id, session.account, session.peer.clone());
@@ -125,7 +132,7 @@ impl Core {
         let decision = "the offer is acceptable: the user is asked, or policy answers";
         self.explain(account, Some(id), "S-1", decision, "");
         if !answers_itself {
-            self.ring(&mut session, &request);
+            self.ring(&mut session);
             return self.sessions.put(session);
         }
         self.sessions.put(session);
@@ -140,26 +147,23 @@ impl Core {
 
     /// 180, and the deadlines of an invitation that waits for the user.
     //= IM S-2
-    fn ring(&mut self, session: &mut Session, request: &Message<'_>) {
-        let now = self.now.instant;
+    fn ring(&mut self, session: &mut Session) {
         self.provisional(session);
-        self.arm(session, Why::RingTimeout, now + self.config.ring_timeout);
-        self.arm(session, Why::RepeatProvisional, now + REPEAT_PROVISIONAL);
-        // RFC 3261 13.3.1 step 1
-        if let Ok(Some(Expires(seconds))) = request.maybe::<Expires>() {
-            self.arm(session, Why::InviteExpires, now + Duration::from_secs(seconds.into()));
-        }
+        self.await_user(session);
     }
 
-    fn provisional(&mut self, session: &Session) {
+    /// The deadlines of an invitation that waits for the user, or for its preconditions.
+    pub(crate) fn await_user(&mut self, session: &mut Session) {
+        let now = self.now.instant;
+        self.arm(session, Why::RingTimeout, now + self.config.ring_timeout);
+        self.arm(session, Why::RepeatProvisional, now + repetition(session));
         let Phase::Invited(invited) = &session.phase else { return };
-        let reply = Reply {
-            status: 180,
-            reason: "Ringing",
-            tag: Some(invited.dialog.local_tag()),
-            ..Reply::default()
-        };
-        self.answer_invite(session, invited.invite, &reply);
+        let expires = self.tx.kept(invited.invite).and_then(|kept| kept.message().maybe::<Expires>().ok()?);
+        let running = session.timers.iter().any(|(why, _)| *why == Why::InviteExpires);
+        // RFC 3261 13.3.1 step 1
+        if let Some(Expires(seconds)) = expires.filter(|_| !running) {
+            self.arm(session, Why::InviteExpires, now + Duration::from_secs(seconds.into()));
+        }
     }
 
     /// Sends a response to the INVITE of a session, and returns its octets.
@@ -175,6 +179,12 @@ impl Core {
         octets
     }
 
+    /// The CSeq number of an INVITE without final response: other requests of its dialog may have come since.
+    pub(crate) fn invite_number(&self, server: ServerId) -> u32 {
+        let cseq = self.tx.kept(server).and_then(|kept| kept.message().one::<CSeq<'_>>().ok());
+        cseq.map_or(0, |cseq| cseq.number)
+    }
+
     /// A deadline of an invitation has come: the next 180, or its end.
     pub(crate) fn invitation_due(&mut self, id: SessionId, why: Why) {
         let Some(mut session) = self.sessions.take(id) else { return };
@@ -184,12 +194,15 @@ impl Core {
             self.explain(session.account, Some(id), "RFC 3261 9.1", decision, "ring_timeout");
             self.take_back(session);
         } else if why == Why::RepeatProvisional {
-            self.provisional(&session);
-            self.arm(&mut session, Why::RepeatProvisional, self.now.instant + REPEAT_PROVISIONAL);
+            self.provisional(&mut session);
+            let at = self.now.instant + repetition(&session);
+            self.arm(&mut session, Why::RepeatProvisional, at);
             self.sessions.put(session);
         } else if why == Why::InviteExpires {
             let input = "the invitation's own Expires has passed";
             self.reject(session, 487, "Request Terminated", Ended::NoAnswer, "RFC 3261 13.3.1", input);
+        } else if session.phase.is_suspended() {
+            self.never_met(session);
         } else {
             let input = "the user did not answer within `ring_timeout`";
             self.reject(session, 480, "No answer", Ended::NoAnswer, "S-3", input);
@@ -295,6 +308,21 @@ impl Core {
     /// The user, or policy, says yes.
     pub(crate) fn accept(&mut self, id: SessionId) -> Result<(), Misuse> {
         let mut session = self.take_invited(id, "accept")?;
+        let Phase::Invited(invited) = &mut session.phase else { return Err(Misuse::NoSession) };
+        if invited.early.step(Event::Accepted) == Some(Action::Answer) {
+            return self.answer(session);
+        }
+        let decision = "accepted: the 200 waits until the caller acknowledges our provisional response";
+        self.explain(session.account, Some(id), "RFC 3262 5", decision, "");
+        self.disarm(&mut session, Why::RingTimeout);
+        self.disarm(&mut session, Why::RepeatProvisional);
+        self.sessions.put(session);
+        Ok(())
+    }
+
+    /// Invited -> Answered: the 200 leaves.
+    pub(crate) fn answer(&mut self, mut session: Session) -> Result<(), Misuse> {
+        let id = session.id;
         //= IM P-8
         //= IM P-12
         let replaced = match self.still_replaces(&session) {
@@ -324,21 +352,27 @@ impl Core {
         };
         self.disarm_all(&mut session);
         let Phase::Invited(invited) = session.phase else { return Err(Misuse::NoSession) };
-        let Invited { invite, mut dialog, offer, remote, replacement: _ } = *invited;
+        let Invited { invite, mut dialog, offer, remote, replacement: _, early } = *invited;
         dialog.confirm();
-        let Settled { agreed, own, description } =
-            self.settle((session.account, id), session.flow, offer, &local);
-        let talk = Talk { dialog, remote, agreed };
-        // Other requests of the dialog may have come since: the ACK has the number of its INVITE.
-        let cseq = self.tx.kept(invite).and_then(|kept| kept.message().one::<CSeq<'_>>().ok());
-        let cseq = cseq.map_or(0, |cseq| cseq.number);
+        let owner = (session.account, id);
+        let Answer { agreed, own, description } = match early.media {
+            Media::Fresh => self.settle(owner, session.flow, offer, &local),
+            Media::Offered(own) => Answer { agreed: None, own: Some(*own), description: None },
+            // RFC 3261 13.2.1: what a reliable response has answered, the 200 does not answer again.
+            Media::Settled(agreed) => {
+                self.start_media(&agreed);
+                Answer { agreed: Some(*agreed), own: None, description: None }
+            }
+        };
+        let talk = Talk { dialog, remote, agreed, unpracked: early.awaited };
+        let cseq = self.invite_number(invite);
         let unacked = Unacked { server: invite, cseq, response: Box::default(), interval: T1 };
         let answered = Answered { talk, unacked, own, leave: None, failed: None };
         session.phase = Phase::Answered(Box::new(answered));
         self.sessions.forget_invite(invite);
         //= IM S-8
         let tag = session.phase.dialog().map(|dialog| dialog.local_tag().to_owned()).unwrap_or_default();
-        let body = Some(("application/sdp", description.as_slice()));
+        let body = description.as_deref().map(|octets| ("application/sdp", octets));
         let kept = self.tx.kept(invite).cloned();
         let rows = kept.map(|kept| self.timer_rows(&mut session, &kept.message())).unwrap_or_default();
         let reply = Reply { status: 200, reason: "OK", tag: Some(&tag), body, rows: &rows };
@@ -348,11 +382,15 @@ impl Core {
         }
         self.explain(session.account, Some(id), "S-8", "answered 200 OK: the session waits for ACK", "");
         self.await_ack(&mut session);
+        let account = session.account;
         self.sessions.put(session);
         //= IM S-5
         //= IM P-9
         if let Some(replaced) = replaced {
             self.release(replaced, id);
+        }
+        for what in early.held {
+            self.tell_of_media(account, id, what);
         }
         self.pump_msrp();
         Ok(())
@@ -365,7 +403,7 @@ impl Core {
         flow: FlowId,
         offer: Option<(sdp::Session, sdp::Judged)>,
         local: &sdp::Local,
-    ) -> Settled {
+    ) -> Answer {
         match offer {
             //= IM S-7
             Some((offer, judged)) => {
@@ -376,13 +414,13 @@ impl Core {
                 let msrp = self.open_media(owner, &path, &stream);
                 let local = local.clone().settled(path);
                 let agreed = Agreed::new(msrp, stream, offer.origin, &description, local);
-                Settled { agreed: Some(agreed), own: None, description }
+                Answer { agreed: Some(agreed), own: None, description: Some(description) }
             }
             //= IM D-13
             None => {
                 let own = self.make_offer(owner, flow);
-                let description = own.as_ref().map(|own| own.offered.octets.clone()).unwrap_or_default();
-                Settled { agreed: None, own, description }
+                let description = own.as_ref().map(|own| own.offered.octets.clone());
+                Answer { agreed: None, own, description }
             }
         }
     }
@@ -422,10 +460,20 @@ impl Core {
     }
 }
 
+/// When the provisional response of an invitation is repeated.
+fn repetition(session: &Session) -> Duration {
+    match &session.phase {
+        Phase::Invited(invited) if invited.early.reliability == Reliability::Always => REPEAT_RELIABLE,
+        Phase::Invited(_) | Phase::Inviting(_) | Phase::Answered(_) | Phase::Live(_) | Phase::Leaving(_) => {
+            REPEAT_PROVISIONAL
+        }
+    }
+}
+
 /// What our 200 says of the media.
-struct Settled {
+struct Answer {
     agreed: Option<Agreed>,
     /// Set if the offer is ours.
     own: Option<OwnOffer>,
-    description: Vec<u8>,
+    description: Option<Vec<u8>>,
 }

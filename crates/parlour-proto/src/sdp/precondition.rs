@@ -102,6 +102,11 @@ impl Preconditions {
         Preconditions { tables: vec![table] }
     }
 
+    /// Whether anything is mandatory, met or not.
+    pub fn are_demanded(&self) -> bool {
+        self.tables.iter().any(|table| table.rows().any(|(_, _, row)| row.desired == Strength::Mandatory))
+    }
+
     /// Whether nothing mandatory is missing: the user may be alerted (RFC 3312 6).
     pub fn are_met(&self) -> bool {
         self.tables.iter().all(|table| table.rows().all(|(_, _, row)| row.is_met()))

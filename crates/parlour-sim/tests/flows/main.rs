@@ -3,6 +3,7 @@
 mod answering;
 mod common;
 mod conference;
+mod early;
 mod faults;
 mod hostile;
 mod media;

@@ -244,7 +244,7 @@ fn options_tell_of_timers_and_require_is_understood() {
     let mut call = Call::new(accepting(Accept::All));
     let options = call.script.request("OPTIONS", "z9hG4bK-1", "Contact: <sip:192.0.2.1>\r\n", "");
     call.send(options);
-    has(&call.status(200), "Supported", "replaces, timer");
+    has(&call.status(200), "Supported", "100rel, precondition, replaces, timer");
     call.over();
     let (mut call, answer) =
         called_with(config(BOB), "Supported: timer\r\nRequire: timer\r\nSession-Expires: 1800\r\n");
