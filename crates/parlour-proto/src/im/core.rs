@@ -14,6 +14,7 @@ use crate::im::account::Account;
 use crate::im::flows::{Flows, Source, Stream, TrustedCore, literal};
 use crate::im::gate::Gate;
 use crate::im::policy::{BlockList, Notices};
+use crate::im::prack::Fork;
 use crate::im::session::{Phase, Session, Sessions};
 use crate::im::subscription::Subscriptions;
 use crate::io::{AccountId, FlowId, Instant, Now, Output, QueryId, SessionId, Why};
@@ -89,6 +90,8 @@ pub(crate) enum Purpose {
     /// CANCEL, or BYE to a fork that nobody wants: nothing follows from its answer.
     Cancel,
     Bye(SessionId),
+    /// PRACK in the early dialog with this remote tag.
+    Prack(SessionId, Box<str>),
     /// INVITE or UPDATE inside a session.
     Renew(SessionId),
     Register(AccountId),
@@ -105,6 +108,8 @@ pub(crate) struct Accepted {
     pub(crate) source: Source,
     /// The ACK of each fork that answered; the session's own comes first.
     pub(crate) acks: Vec<Acknowledged>,
+    /// The early dialogs of forks that have not answered.
+    pub(crate) forks: Vec<Fork>,
 }
 
 /// The ACK that one fork got.

@@ -18,6 +18,7 @@ mod leaving;
 mod media;
 mod originating;
 mod policy;
+mod prack;
 mod recover;
 mod refresh;
 mod register;

@@ -9,6 +9,7 @@ use crate::im::core::{Accepted, Acknowledged, Deadline, Errand, Purpose};
 use crate::im::flows::Source;
 use crate::im::leaving::NextHop;
 use crate::im::media::OwnOffer;
+use crate::im::prack::{Provisional, dialog_of};
 use crate::im::replaces::conversation;
 use crate::im::session::{Call, Inviting, Live, Phase, Remote, Sent, Session, Talk, Ties};
 use crate::im::session_timer::SessionTimer;
@@ -36,7 +37,7 @@ const PATIENCE: Duration = Duration::from_secs(32);
 const CORRECTIONS: u32 = 4;
 
 /// Further forks of an INVITE whose 2xx is answered: whoever sends more makes them up to have us send.
-const FORKS: usize = 16;
+pub(crate) const FORKS: usize = 16;
 
 impl Core {
     /// Invites `to`, through `via`, else the account's proxy, else straight to its host.
@@ -72,6 +73,7 @@ impl Core {
             ringing: false,
             cancelled: None,
             early: Vec::new(),
+            forks: Vec::new(),
             chain: Chain::default(),
             asked: None,
         };
@@ -147,6 +149,8 @@ impl Core {
         let Phase::Inviting(inviting) = &mut session.phase else { return self.sessions.put(session) };
         inviting.call.cseq = inviting.call.cseq.saturating_add(1);
         inviting.proceeding = false;
+        // RFC 3262 4: each INVITE has its own numbers.
+        inviting.forks.clear();
         let policy = self.timer_policy();
         inviting.asked = session.timer.asks(policy, false);
         let rows = [session.timer.request_rows(policy, false).as_slice(), rows].concat();
@@ -220,9 +224,11 @@ impl Core {
             inviting.early.push(early);
         }
         let asserted = trust::identity(response, self.trust(flow));
-        let rings = status == 180 && !inviting.ringing;
-        inviting.ringing |= rings;
         session.ties.asserted = asserted.or(session.ties.asserted);
+        let came = self.provisional_came(&mut session, status, response);
+        let Phase::Inviting(inviting) = &mut session.phase else { return };
+        let rings = status == 180 && !inviting.ringing && matches!(came, Provisional::News);
+        inviting.ringing |= rings;
         if first {
             // From here on no transaction timer runs (RFC 3261 17.1.1.2): the other side may ring as long as ours does.
             self.arm(&mut session, Why::RingTimeout, self.now.instant + self.config.ring_timeout);
@@ -234,7 +240,10 @@ impl Core {
         if cancelled && first {
             self.send_cancel(&mut session);
         }
-        self.sessions.put(session);
+        match came {
+            Provisional::Unfit(why) => self.cancel_unfit(session, why),
+            Provisional::News | Provisional::Old => self.sessions.put(session),
+        }
     }
 
     /// 2xx: ACK at once, then talk, or BYE if the answer cannot be taken (RFC 3261 13.2.2.4).
@@ -246,12 +255,13 @@ impl Core {
         response: &Message<'_>,
     ) {
         self.disarm_all(&mut session);
-        let Phase::Inviting(inviting) = session.phase else { return };
+        let Phase::Inviting(mut inviting) = session.phase else { return };
+        let mut forks = std::mem::take(&mut inviting.forks);
         let made = inviting.sent.as_ref().and_then(|sent| {
-            let dialog = Dialog::uac(&sent.request.message(), response).ok()?;
-            Some((sent.request.clone(), dialog))
+            let (dialog, answer) = dialog_of(&mut forks, &sent.request, response)?;
+            Some((sent.request.clone(), dialog, answer))
         });
-        let Some((request, dialog)) = made else {
+        let Some((request, dialog, answer)) = made else {
             session.phase = Phase::Inviting(inviting);
             let why = "the 200 that came makes no dialog: its Contact, To or Record-Route cannot be read"
                 .to_owned();
@@ -264,7 +274,7 @@ impl Core {
         session.ties.conversation = conversation(response).or(session.ties.conversation);
         let (flow, source) = (session.flow, session.source);
         let ack = self.acknowledge(&dialog, (flow, source), &request, response);
-        let accepted = Accepted { account: session.account, request, flow, source, acks: vec![ack] };
+        let accepted = Accepted { account: session.account, request, flow, source, acks: vec![ack], forks };
         self.requests.insert(client, Purpose::Accepted(Box::new(accepted)));
         self.timers.arm(self.now.instant + PATIENCE, Deadline::Accepted(client));
 
@@ -276,10 +286,13 @@ impl Core {
         let (agreed, broken) = match &own {
             // RFC 3261 9.1: the CANCEL came too late, and nobody wants the media any more.
             Some(_) | None if cancelled.is_some() => (None, None),
-            Some(own) => match self.read_answer(session.flow, own, response.body()) {
-                Ok((stream, origin)) => (Some(self.agree(own, stream, origin)), None),
-                Err(why) => (None, Some(why)),
-            },
+            // RFC 3261 13.2.1: after the first description of a reliable response all others are passed over.
+            Some(own) => {
+                match answer.map_or_else(|| self.read_answer(session.flow, own, response.body()), Ok) {
+                    Ok((stream, origin)) => (Some(self.agree(own, stream, origin)), None),
+                    Err(why) => (None, Some(why)),
+                }
+            }
             None => (None, Some("we made no offer".to_owned())),
         };
         if let (None, Some(own)) = (&agreed, &own) {
@@ -352,7 +365,7 @@ impl Core {
         if accepted.acks.len() > FORKS {
             return;
         }
-        let Ok(mut fork) = Dialog::uac(&accepted.request.message(), response) else { return };
+        let Some((mut fork, _)) = dialog_of(&mut accepted.forks, &accepted.request, response) else { return };
         let ack = self.acknowledge(&fork, (accepted.flow, accepted.source), &accepted.request, response);
         let bye = self.request_in_dialog(&mut fork, Method::Bye, ack.flow, accepted.account, &[]);
         self.dispatch(ack.flow, bye, Purpose::Cancel);

@@ -192,8 +192,14 @@ impl Core {
         if let (Method::Invite, Some(sent)) = (renewal.method, renewal.sent) {
             let ack = self.acknowledge(&talk.dialog, way, &sent.request, response);
             let (flow, source) = way;
-            let accepted =
-                Accepted { account: session.account, request: sent.request, flow, source, acks: vec![ack] };
+            let accepted = Accepted {
+                account: session.account,
+                request: sent.request,
+                flow,
+                source,
+                acks: vec![ack],
+                forks: Vec::new(),
+            };
             self.requests.insert(client, Purpose::Accepted(Box::new(accepted)));
             self.timers.arm(self.now.instant + T1 * 64, Deadline::Accepted(client));
         }

@@ -13,6 +13,7 @@ use crate::fault::PeerFault;
 use crate::im::flows::Source;
 use crate::im::groups::Groups;
 use crate::im::media::{Agreed, OwnOffer};
+use crate::im::prack::Fork;
 use crate::im::recover::Lost;
 use crate::im::refresh::Renewal;
 use crate::im::reliable::{Awaited, Early, Media};
@@ -183,6 +184,8 @@ pub(crate) struct Inviting {
     pub(crate) cancelled: Option<Ended>,
     /// The early dialogs that provisional responses made, one for each fork (RFC 3261 12.1.2).
     pub(crate) early: Vec<DialogKey>,
+    /// Those of them whose provisional responses are reliable.
+    pub(crate) forks: Vec<Fork>,
     /// The challenges answered so far.
     pub(crate) chain: Chain,
     /// The session interval that the last INVITE asked for, in seconds.

@@ -30,8 +30,8 @@ pub(crate) const ALLOWED: [Method; 8] = [
 /// The extensions that we know, and tell as Supported.
 pub(crate) const OPTIONS: &[&str] = &["100rel", "precondition", "replaces", TIMER];
 
-/// Those that we know as the one who asks, too.
-const OWN_OPTIONS: &[&str] = &["replaces", TIMER];
+/// Those that we know as the one who asks, too: no offer of ours has preconditions.
+const OWN_OPTIONS: &[&str] = &["100rel", "replaces", TIMER];
 
 /// The enabler token of the release version.
 const ENABLER: &str = "IM-client/OMA1.0";

@@ -59,7 +59,7 @@ fn the_captured_server_has_us_refresh() {
     assert_eq!(refresh.at.as_millis(), 1_800_000);
     has(&refresh, "Session-Expires", "3600;refresher=uac");
     has(&refresh, "Min-SE", "90");
-    has(&refresh, "Supported", "replaces, timer");
+    has(&refresh, "Supported", "100rel, replaces, timer");
     assert!(row(&refresh, "Contact").is_some_and(|contact| contact.contains("sip:bob@192.0.2.2")));
     assert_eq!(text::body(refresh.message()), text::body(answer.message()), "the description stands");
     let rows = "Session-Expires: 3600;refresher=uac\r\nRequire: timer\r\n";
@@ -319,7 +319,7 @@ fn our_invitation_asks_for_half_an_hour_and_takes_what_is_granted() {
     ] {
         let mut out = Out::inviting(config(BOB));
         has(&out.invite, "Session-Expires", "1800");
-        has(&out.invite, "Supported", "replaces, timer");
+        has(&out.invite, "Supported", "100rel, replaces, timer");
         assert_eq!(row(&out.invite, "Min-SE"), None);
         out.answered(granted);
         out.world.expect_nothing_to(out.alice, at - 1);
