@@ -107,6 +107,24 @@ pub struct Account {
     pub privacy: bool,
     /// What we answer challenges with.
     pub credentials: Option<Credentials>,
+    /// Whose procedures are followed (G-9).
+    pub core: CoreKind,
+    /// What P-Access-Network-Info tells a trusted IMS core, such as `IEEE-802.3`; nothing is told without it.
+    pub access_network: Option<String>,
+    /// Where requests outside a dialog go after the proxy, until a registration tells: SIP URIs.
+    pub service_route: Vec<String>,
+    /// Our public identities, default first, until a registration tells: SIP or tel URIs. None: `address` alone.
+    pub identities: Vec<String>,
+}
+
+/// The kind of network that an account belongs to (G-9).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum CoreKind {
+    /// SIP as the RFCs have it.
+    #[default]
+    Generic,
+    /// IMS: besides, the procedures of a user equipment of 3GPP TS 24.229 while somebody invites it.
+    Ims,
 }
 
 /// A next hop.
@@ -285,6 +303,10 @@ impl Default for Account {
             register_expires: Duration::from_secs(3600),
             privacy: false,
             credentials: None,
+            core: CoreKind::default(),
+            access_network: None,
+            service_route: Vec::new(),
+            identities: Vec::new(),
         }
     }
 }

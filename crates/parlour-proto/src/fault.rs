@@ -266,7 +266,10 @@ impl PeerFault {
                 let row = request.rows(Name::SessionExpires).next().unwrap_or_default();
                 format!("Session-Expires: {}", String::from_utf8_lossy(row))
             }
-            Self::NotByRegistrar => "the account is registered, and `direct` is off".to_owned(),
+            Self::NotByRegistrar => {
+                "neither its registrar nor a trusted hop sent it: see `trusted_hops`, `direct` and `core`"
+                    .to_owned()
+            }
             Self::Blocked(_) => "the caller is blocked, by the user or in the configuration".to_owned(),
             Self::Anonymous => "the caller hides who it is, and `refuse_anonymous` is on".to_owned(),
             Self::DoNotDisturb(None) => "`do_not_disturb` is on".to_owned(),

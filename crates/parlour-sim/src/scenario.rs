@@ -598,16 +598,7 @@ const LATER: [(&str, &str); 12] = [
 ];
 
 fn config(dice: &mut Dice<'_>, address: &str) -> Config {
-    let account = Account {
-        address: address.to_owned(),
-        display_name: None,
-        proxy: None,
-        register: false,
-        direct: false,
-        register_expires: Duration::from_secs(3600),
-        privacy: false,
-        credentials: None,
-    };
+    let account = Account { address: address.to_owned(), ..Account::default() };
     Config {
         accounts: vec![account],
         accept: dice.pick(&[Accept::Ask, Accept::All, Accept::Auto]).copied().unwrap_or_default(),

@@ -11,8 +11,8 @@ use std::time::Duration;
 
 use parlour_msrp::Matching;
 use parlour_proto::config::{
-    Accept, Account, Ack, ActpassAnswer, ConferenceSubscribe, Config, Credentials, DeclineScope, Hop,
-    PreferredIdentity, Proxy, ReplaceAccept,
+    Accept, Account, Ack, ActpassAnswer, ConferenceSubscribe, Config, CoreKind, Credentials, DeclineScope,
+    Hop, PreferredIdentity, Proxy, ReplaceAccept,
 };
 use parlour_proto::io::Transport;
 use parlour_proto::sip::uri::{Scheme, Uri};
@@ -138,7 +138,7 @@ pub(crate) fn hop(text: &str) -> Result<Hop, String> {
 struct File {
     #[serde(default)]
     accounts: Vec<FileAccount>,
-    core: Option<Core>,
+    core: Option<FileCore>,
     vendor: Option<String>,
     accept: Option<FileAccept>,
     #[serde(default, deserialize_with = "each")]
@@ -202,6 +202,13 @@ struct FileAccount {
     user: Option<String>,
     password_file: Option<PathBuf>,
     realm: Option<String>,
+    core: Option<FileCore>,
+    #[serde(default, deserialize_with = "maybe_line")]
+    access_network: Option<String>,
+    #[serde(default, deserialize_with = "addresses")]
+    service_route: Vec<String>,
+    #[serde(default, deserialize_with = "identities")]
+    identities: Vec<String>,
 }
 
 #[derive(Deserialize)]
@@ -218,10 +225,11 @@ struct FileLimits {
     connects: Option<NonZeroU32>,
 }
 
-#[derive(Deserialize)]
+#[derive(Clone, Copy, Deserialize)]
 #[serde(rename_all = "lowercase")]
-enum Core {
+enum FileCore {
     Generic,
+    Ims,
 }
 
 #[derive(Deserialize)]
@@ -288,11 +296,9 @@ impl File {
     fn settings(self, base: &Path) -> Result<Settings, ConfigFault> {
         let within = |path: PathBuf| base.join(path);
         let mut settings = Settings::new();
-        // The generic core is the only one so far; naming it is fine.
-        let _: Option<Core> = self.core;
         let proto = &mut settings.proto;
         for account in self.accounts {
-            proto.accounts.push(account.account(base)?);
+            proto.accounts.push(account.account(base, self.core)?);
         }
         set(&mut proto.vendor, self.vendor);
         set(&mut proto.accept, self.accept.map(Into::into));
@@ -368,7 +374,7 @@ impl File {
 }
 
 impl FileAccount {
-    fn account(self, base: &Path) -> Result<Account, ConfigFault> {
+    fn account(self, base: &Path, core: Option<FileCore>) -> Result<Account, ConfigFault> {
         let credentials = match (self.user, self.password_file) {
             (Some(username), Some(file)) => {
                 Some(Credentials { username, password: password(&base.join(file))?, realm: self.realm })
@@ -387,6 +393,13 @@ impl FileAccount {
             register_expires: self.register_expires.map_or(Duration::from_secs(3600), seconds),
             privacy: self.privacy,
             credentials,
+            core: match self.core.or(core) {
+                Some(FileCore::Ims) => CoreKind::Ims,
+                Some(FileCore::Generic) | None => CoreKind::Generic,
+            },
+            access_network: self.access_network,
+            service_route: self.service_route,
+            identities: self.identities,
         })
     }
 }
@@ -451,6 +464,25 @@ fn an_address<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::E
 fn addresses<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<String>, D::Error> {
     let all = Vec::<String>::deserialize(deserializer)?;
     all.iter().map(|text| address(text).map_err(serde::de::Error::custom)).collect()
+}
+
+/// Public identities: SIP, SIPS or tel URIs.
+fn identities<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<String>, D::Error> {
+    let all = Vec::<String>::deserialize(deserializer)?;
+    let other = |uri: &&String| !Uri::parse(uri.as_bytes()).is_ok_and(|uri| uri.scheme() != Scheme::Other);
+    match all.iter().find(other) {
+        Some(uri) => Err(serde::de::Error::custom(format!("{uri:?} is neither a SIP nor a tel URI"))),
+        None => Ok(all),
+    }
+}
+
+/// The value of a header: one line that is not empty.
+fn maybe_line<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<String>, D::Error> {
+    let line = String::deserialize(deserializer)?;
+    if line.is_empty() || line.contains(|c: char| c.is_control()) {
+        return Err(serde::de::Error::custom("the value of a header is one line that is not empty"));
+    }
+    Ok(Some(line))
 }
 
 fn maybe_proxy<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Proxy>, D::Error> {
@@ -541,6 +573,24 @@ mod tests {
             for part in parts {
                 assert!(error.contains(part), "{text}: {error}");
             }
+        }
+    }
+
+    #[test]
+    fn an_account_may_belong_to_another_core_than_the_others() {
+        let dir = tempfile::tempdir().unwrap();
+        let text = "core = 'ims'\n[[accounts]]\naddress = 'sip:a@x'\naccess_network = 'IEEE-802.3'\n\
+            identities = ['sip:a@x', 'tel:+15550100']\nservice_route = ['sip:orig@x;lr']\n\
+            [[accounts]]\naddress = 'sip:b@x'\ncore = 'generic'\n";
+        let settings = Settings::read(&write(dir.path(), "c.toml", 0o644, text)).unwrap();
+        let [first, second] = &settings.proto.accounts[..] else { panic!("two accounts") };
+        assert_eq!((first.core, second.core), (CoreKind::Ims, CoreKind::Generic));
+        assert_eq!(first.access_network.as_deref(), Some("IEEE-802.3"));
+        assert_eq!(first.identities.len() + first.service_route.len(), 3);
+        for wrong in ["identities = ['mailto:a@x']", "service_route = ['x']", "access_network = \"a\\r\\nb\""]
+        {
+            let text = format!("[[accounts]]\naddress = 'sip:a@x'\n{wrong}\n");
+            assert!(Settings::read(&write(dir.path(), "w.toml", 0o644, &text)).is_err(), "{wrong}");
         }
     }
 

@@ -156,16 +156,7 @@ fn narrate(name: &str, told: Told) -> Result<Option<What>, String> {
 /// One of the two, with a store of its own.
 fn player(name: &'static str, dir: &Directory, start: Instant) -> Result<(Agent, Controls), Fault> {
     let mut settings = Settings::new();
-    settings.proto.accounts.push(Account {
-        address: format!("sip:{name}@127.0.0.1"),
-        display_name: None,
-        proxy: None,
-        register: false,
-        direct: false,
-        register_expires: Duration::from_secs(3600),
-        privacy: false,
-        credentials: None,
-    });
+    settings.proto.accounts.push(Account { address: format!("sip:{name}@127.0.0.1"), ..Account::default() });
     let free = |service, transport| Listen { service, transport, host: "127.0.0.1".into(), port: 0 };
     let setup = Setup {
         settings,

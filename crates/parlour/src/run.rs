@@ -5,7 +5,7 @@ use std::net::{IpAddr, Ipv4Addr, ToSocketAddrs};
 use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use parlour_proto::config::{Accept, Account, Credentials, Proxy};
 use parlour_proto::io::{Service, Transport};
@@ -122,16 +122,10 @@ pub(crate) fn apply_account(
     towards: Option<&str>,
 ) -> Result<(), ConfigFault> {
     if settings.proto.accounts.is_empty() {
-        settings.proto.accounts.push(Account {
-            address: default_address(local_address(towards)),
-            display_name: None,
-            proxy: None,
-            register: false,
-            direct: false,
-            register_expires: Duration::from_secs(3600),
-            privacy: false,
-            credentials: None,
-        });
+        settings
+            .proto
+            .accounts
+            .push(Account { address: default_address(local_address(towards)), ..Account::default() });
     }
     let Some(account) = settings.proto.accounts.first_mut() else { return Ok(()) };
     if let Some(address) = address {

@@ -2,12 +2,12 @@
 
 use parlour_msrp::random::Random;
 
-use crate::config::{self, Credentials, Proxy};
+use crate::config::{self, CoreKind, Credentials, Proxy};
 use crate::im::register::Registration;
 use crate::im::trust::plain;
 use crate::io::FlowId;
 use crate::sip::digest::Authenticator;
-use crate::sip::uri::Uri;
+use crate::sip::uri::{Uri, same_identity};
 
 /// One of our IM Addresses, and what the network told us about it.
 #[derive(Debug)]
@@ -22,10 +22,14 @@ pub(crate) struct Account {
     pub(crate) register_expires: std::time::Duration,
     pub(crate) credentials: Option<Credentials>,
     pub(crate) privacy: bool,
-    /// P-Associated-URI of the last registration, default first.
+    pub(crate) core: CoreKind,
+    pub(crate) access_network: Option<String>,
+    /// P-Associated-URI of the last registration, default first; before, what is configured.
     pub(crate) identities: Vec<String>,
-    /// Service-Route of the last registration (RFC 3608).
+    /// Service-Route of the last registration (RFC 3608); before, what is configured.
     pub(crate) service_route: Vec<String>,
+    /// What is configured for when no registration tells them: identities and Service-Route.
+    unregistered: (Vec<String>, Vec<String>),
     pub(crate) auth: Authenticator,
     pub(crate) registration: Registration,
 }
@@ -37,6 +41,8 @@ impl Account {
             Ok(uri) => (uri.user().unwrap_or_default().to_owned(), uri.host().to_owned()),
             Err(_) => (String::new(), String::new()),
         };
+        let identities: Vec<_> = config.identities.iter().map(|uri| plain(uri.as_bytes())).collect();
+        let service_route: Vec<_> = config.service_route.iter().map(|uri| format!("<{uri}>")).collect();
         Account {
             address,
             user,
@@ -47,8 +53,11 @@ impl Account {
             register_expires: config.register_expires,
             credentials: config.credentials.clone(),
             privacy: config.privacy,
-            identities: Vec::new(),
-            service_route: Vec::new(),
+            core: config.core,
+            access_network: config.access_network.clone(),
+            identities: identities.clone(),
+            service_route: service_route.clone(),
+            unregistered: (identities, service_route),
             auth: Authenticator::default(),
             registration: Registration::new(random),
         }
@@ -68,22 +77,38 @@ impl Account {
         self.identities.first().unwrap_or(&self.address)
     }
 
-    /// What others are shown as our address.
-    pub(crate) fn public_identity(&self) -> &str {
-        if self.privacy { ANONYMOUS } else { self.identity() }
+    /// The one of our identities that this URI is. None but those that the network has registered for us are ours.
+    //= IM R-53
+    pub(crate) fn identity_named(&self, uri: &[u8]) -> Option<&str> {
+        let uri = Uri::parse(uri).ok()?;
+        let named = |own: &&str| Uri::parse(own.as_bytes()).is_ok_and(|own| same_identity(&own, &uri));
+        if self.identities.is_empty() {
+            return Some(self.address.as_str()).filter(named);
+        }
+        self.identities.iter().map(String::as_str).find(named)
+    }
+
+    /// What others are shown as our address, in a session in which we go by `identity`.
+    pub(crate) fn public_identity<'s>(&'s self, identity: Option<&'s str>) -> &'s str {
+        if self.privacy { ANONYMOUS } else { identity.unwrap_or_else(|| self.identity()) }
+    }
+
+    /// No registration tells anything any more.
+    pub(crate) fn forget_registered(&mut self) {
+        (self.identities, self.service_route) = self.unregistered.clone();
     }
 
     /// What From bears.
     pub(crate) fn from(&self) -> String {
         // RFC 3323 4.1.1.3: the From of somebody who wants to stay unknown.
-        if self.privacy { format!("\"Anonymous\" <{ANONYMOUS}>") } else { self.name_addr() }
+        if self.privacy { format!("\"Anonymous\" <{ANONYMOUS}>") } else { self.name_addr(self.identity()) }
     }
 
-    /// The identity with its display name, as P-Preferred-Identity bears it.
-    pub(crate) fn name_addr(&self) -> String {
+    /// An identity of ours with the display name, as P-Preferred-Identity bears it.
+    pub(crate) fn name_addr(&self, identity: &str) -> String {
         match &self.display_name {
-            Some(name) => format!("\"{}\" <{}>", quoted(name), self.identity()),
-            None => format!("<{}>", self.identity()),
+            Some(name) => format!("\"{}\" <{identity}>", quoted(name)),
+            None => format!("<{identity}>"),
         }
     }
 

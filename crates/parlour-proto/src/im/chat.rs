@@ -274,7 +274,8 @@ impl Core {
         let (content_type, body) = match (agreed.stream.wrapping(&content_type), body) {
             (Some(Wrapping::Bare), body) => (content_type, body),
             (Some(Wrapping::Cpim), body) => {
-                let own = self.account(session.account).map_or("", |account| account.public_identity());
+                let called = session.ties.called.as_deref();
+                let own = self.account(session.account).map_or("", |account| account.public_identity(called));
                 let mailbox = |uri: &str| Mailbox { name: None, uri: uri.to_owned() };
                 let (from, to) = (mailbox(own), mailbox(&session.peer.address));
                 let mut wrapped = cpim::head(&from, &to, self.now.unix, &content_type);

@@ -13,6 +13,7 @@ mod established;
 pub(crate) mod flows;
 mod gate;
 mod groups;
+mod ims;
 mod inbound;
 mod leaving;
 mod media;

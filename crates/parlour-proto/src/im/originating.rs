@@ -273,7 +273,7 @@ impl Core {
         session.ties.asserted = trust::identity(response, self.trust(flow));
         session.ties.conversation = conversation(response).or(session.ties.conversation);
         let (flow, source) = (session.flow, session.source);
-        let ack = self.acknowledge(&dialog, (flow, source), &request, response);
+        let ack = self.acknowledge(&dialog, session.account, (flow, source), &request, response);
         let accepted = Accepted { account: session.account, request, flow, source, acks: vec![ack], forks };
         self.requests.insert(client, Purpose::Accepted(Box::new(accepted)));
         self.timers.arm(self.now.instant + PATIENCE, Deadline::Accepted(client));
@@ -323,6 +323,7 @@ impl Core {
     pub(crate) fn acknowledge(
         &mut self,
         dialog: &Dialog,
+        account: AccountId,
         (made_on, source): (FlowId, Source),
         request: &Kept,
         response: &Message<'_>,
@@ -343,7 +344,7 @@ impl Core {
                 values
             })
             .collect();
-        let octets = self.ack(dialog, cseq, flow, &rows);
+        let octets = self.ack(dialog, cseq, flow, account, &rows);
         self.send(flow, octets.clone());
         Acknowledged { remote_tag: dialog.remote_tag().into(), flow, ack: octets.into() }
     }
@@ -366,7 +367,8 @@ impl Core {
             return;
         }
         let Some((mut fork, _)) = dialog_of(&mut accepted.forks, &accepted.request, response) else { return };
-        let ack = self.acknowledge(&fork, (accepted.flow, accepted.source), &accepted.request, response);
+        let way = (accepted.flow, accepted.source);
+        let ack = self.acknowledge(&fork, accepted.account, way, &accepted.request, response);
         let bye = self.request_in_dialog(&mut fork, Method::Bye, ack.flow, accepted.account, &[]);
         self.dispatch(ack.flow, bye, Purpose::Cancel);
         accepted.acks.push(ack);

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use crate::config::BlockedAnswer;
+use crate::config::{BlockedAnswer, CoreKind};
 use crate::event::{Ended, Peer, What};
 use crate::fault::{PeerFault, later};
 use crate::im::Core;
@@ -28,7 +28,11 @@ impl Core {
     //= IM X-2
     pub(crate) fn comes_by_registrar(&self, flow: FlowId, account: AccountId) -> Result<(), PeerFault> {
         let Some(account) = self.account(account) else { return Ok(()) };
-        if account.direct || !account.registration.is_wanted() || self.trust(flow).is_some() {
+        // an IMS core is the only one that an IMS client listens to, registered or not.
+        //= IM R-65
+        let takes_all =
+            account.core == CoreKind::Generic && (account.direct || !account.registration.is_wanted());
+        if takes_all || self.trust(flow).is_some() {
             return Ok(());
         }
         let came = self.source(flow);

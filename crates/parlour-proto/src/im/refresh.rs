@@ -10,7 +10,7 @@ use crate::im::core::{Accepted, Deadline, Errand, Purpose};
 use crate::im::leaving::NextHop;
 use crate::im::media::{Agreed, OwnOffer};
 use crate::im::session::{Live, Phase, Sent, Session};
-use crate::io::{FlowId, SessionId, Why};
+use crate::io::{AccountId, FlowId, SessionId, Why};
 use crate::sdp::{self, Offered, Setup};
 use crate::sip::dialog::{Dialog, Role};
 use crate::sip::digest::Chain;
@@ -151,7 +151,7 @@ impl Core {
             Phase::Live(live) => live.renewal.take_if(|renewal| renewal.is_sent_as(client)),
             Phase::Leaving(leaving) => {
                 if (200..300).contains(&status) {
-                    acknowledge_in_passing(self, &leaving.dialog, flow, response);
+                    acknowledge_in_passing(self, &leaving.dialog, (session.account, flow), response);
                 }
                 None
             }
@@ -190,7 +190,7 @@ impl Core {
         let Phase::Live(live) = &mut session.phase else { return self.sessions.put(session) };
         let talk = &mut live.talk;
         if let (Method::Invite, Some(sent)) = (renewal.method, renewal.sent) {
-            let ack = self.acknowledge(&talk.dialog, way, &sent.request, response);
+            let ack = self.acknowledge(&talk.dialog, session.account, way, &sent.request, response);
             let (flow, source) = way;
             let accepted = Accepted {
                 account: session.account,
@@ -368,11 +368,16 @@ impl Renewal {
 }
 
 /// A 2xx to a re-INVITE of a session that ends meanwhile gets its ACK all the same (RFC 3261 13.2.2.4).
-fn acknowledge_in_passing(core: &mut Core, dialog: &Dialog, flow: FlowId, response: &Message<'_>) {
+fn acknowledge_in_passing(
+    core: &mut Core,
+    dialog: &Dialog,
+    (account, flow): (AccountId, FlowId),
+    response: &Message<'_>,
+) {
     if let Ok(cseq) = response.one::<CSeq<'_>>()
         && cseq.method == Method::Invite
     {
-        let ack = core.ack(dialog, cseq.number, flow, &[]);
+        let ack = core.ack(dialog, cseq.number, flow, account, &[]);
         core.send(flow, ack);
     }
 }

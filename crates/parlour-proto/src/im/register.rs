@@ -50,6 +50,8 @@ pub(crate) struct Registration {
     cseq: u32,
     /// Where the last REGISTER went.
     registrar: Option<Source>,
+    /// The Contact that it bound.
+    contact: Option<String>,
     /// Whether a REGISTER is out: the next one has to wait for its final response (RFC 3261 10.2).
     pending: bool,
     /// The challenges answered so far.
@@ -94,6 +96,7 @@ impl Registration {
             tag: random.ident(20),
             cseq: 0,
             registrar: None,
+            contact: None,
             pending: false,
             chain: Chain::default(),
             failures: 0,
@@ -111,6 +114,11 @@ impl Registration {
             State::Trying { held, .. } => held,
             State::Off => None,
         }
+    }
+
+    /// The Contact by which the registrar knows us.
+    pub(crate) fn contact(&self) -> Option<&str> {
+        self.contact.as_deref().filter(|_| self.flow().is_some())
     }
 
     pub(crate) fn is_wanted(&self) -> bool {
@@ -144,7 +152,8 @@ impl Account {
     }
 
     /// The Route rows of a request outside a dialog that goes to `hop`: the outbound proxy, then the Service-Route of
-    /// our registration (RFC 3608 6.1; R-51).
+    /// our registration, or the configured one (RFC 3608 6.1).
+    //= IM R-51
     pub(crate) fn routes(&self, hop: &Proxy, target: &str) -> Vec<String> {
         let target_host = Uri::parse(target.as_bytes()).map(|uri| uri.host().to_owned()).unwrap_or_default();
         let mut routes = Vec::new();
@@ -315,8 +324,15 @@ impl Core {
             //= IM R-40
             (Name::Contact, format!("<{contact}>;{FEATURE}{instance};methods=\"{methods}\"")),
             (Name::Expires, expires.as_secs().to_string()),
+            // RFC 3327 5.1: proxies may put themselves on the way to us; that is all that concerns us.
+            //= IM R-52
+            (Name::Supported, "path".to_owned()),
         ];
         all.extend(rows.iter().cloned());
+        if let Some(account) = self.account_mut(id) {
+            account.registration.contact = Some(contact);
+        }
+        let Some(account) = self.account(id) else { return };
         let draft = Draft {
             method: Method::Register,
             uri: &uri,
@@ -441,6 +457,8 @@ impl Core {
         account.registration.refresh = Some(refresh);
         account.registration.keep_alive = Some(keep_alive);
         // RFC 3608 6.1 and RFC 7315 4.1: each 200 replaces what the one before said.
+        //= IM R-51
+        //= IM R-53
         account.service_route = response
             .values(Name::ServiceRoute)
             .map(|value| String::from_utf8_lossy(value).into_owned())
@@ -455,6 +473,7 @@ impl Core {
         self.cancel_register_timers(id);
         if let Some(account) = self.account_mut(id) {
             account.registration.state = State::Off;
+            account.forget_registered();
         }
         self.tell(id, None, What::Unregistered);
         if self.account(id).is_some_and(|account| account.registration.wanted) {
@@ -473,10 +492,14 @@ impl Core {
         }
         registration.state = State::Off;
         registration.raises = 0;
+        //= IM R-66
         let hopeless = matches!(status, Some(401 | 403 | 404 | 407));
         let own = pause(registration.failures, dice);
         let retry = (!hopeless).then(|| after.map_or(own, |after| after.max(LEAST_PAUSE)));
         registration.failures = registration.failures.saturating_add(1);
+        if hopeless {
+            account.forget_registered();
+        }
         if let Some(retry) = retry {
             let timer = self.timers.arm(self.now.instant + retry, Deadline::Account(id, Why::Register));
             if let Some(account) = self.account_mut(id) {

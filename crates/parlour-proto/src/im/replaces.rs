@@ -231,7 +231,8 @@ impl Core {
             (Some(asserted), None) if !is_focus(request) => self.older(account, &peer.address, asserted),
             (Some(_) | None, _) => None,
         };
-        Ties { asserted, conversation: conversation(request), supersedes, attempts: 0 }
+        let called = self.called_as(request, flow, account).map(Into::into);
+        Ties { asserted, called, conversation: conversation(request), supersedes, attempts: 0 }
     }
 
     /// What the user is told of it.

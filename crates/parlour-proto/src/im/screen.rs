@@ -87,7 +87,7 @@ impl Core {
             }
             return self.request_inside(flow, server, request);
         }
-        if !matches!(request.method(), Some(Method::Options | Method::Bye)) {
+        if self.is_ims(account) || !matches!(request.method(), Some(Method::Options | Method::Bye)) {
             self.comes_by_registrar(flow, account)?;
         }
         door::extensions(request, &can)?;

@@ -56,6 +56,8 @@ pub(crate) struct Session {
 pub(crate) struct Ties {
     /// Who a trusted core says that the peer is: only an INVITE on his behalf may replace the session (P-4).
     pub(crate) asserted: Option<Asserted>,
+    /// The identity of ours that was called, if the caller named one.
+    pub(crate) called: Option<Box<str>>,
     /// The Contribution-ID (P-11).
     pub(crate) conversation: Option<Box<str>>,
     /// An older session with the same peer, which goes as soon as messages flow in this one.

@@ -1,6 +1,6 @@
 //! The only maker of requests, and of responses other than 100: what every message of ours bears cannot be forgotten.
 
-use crate::config::PreferredIdentity;
+use crate::config::{CoreKind, PreferredIdentity};
 use crate::im::Core;
 use crate::im::session_timer::TIMER;
 use crate::io::{AccountId, FlowId, Transport};
@@ -92,7 +92,12 @@ impl Core {
             out.row(Name::Accept, "application/sdp");
         }
         if invite {
-            self.preferred_identity(&mut out, flow, account);
+            let called = account.and_then(|account| self.called_as(request, flow, account));
+            self.preferred_identity(&mut out, flow, account, called);
+        }
+        // RFC 7976 3: in no response to CANCEL, and 100 is not made here.
+        if request.method() != Some(Method::Cancel) {
+            self.access_network(&mut out, flow, account);
         }
         for (name, value) in reply.rows {
             out.row(*name, value);
@@ -115,7 +120,7 @@ impl Core {
         if method == Method::Subscribe {
             self.contact(&mut out, flow, Some(account), dialog.is_secure());
         }
-        self.common_rows(&mut out, flow, Some(account));
+        self.common_rows(&mut out, flow, Some(account), dialog.local_uri());
         for (name, value) in rows {
             out.row(*name, value);
         }
@@ -137,7 +142,7 @@ impl Core {
         let secure = dialog.is_secure();
         let mut out = dialog.request(method, |out| self.via(out, flow, &branch));
         self.contact(&mut out, flow, Some(account), secure);
-        self.common_rows(&mut out, flow, Some(account));
+        self.common_rows(&mut out, flow, Some(account), dialog.local_uri());
         for (name, value) in rows {
             out.row(*name, value);
         }
@@ -158,11 +163,13 @@ impl Core {
         dialog: &Dialog,
         cseq: u32,
         flow: FlowId,
+        account: AccountId,
         rows: &[(Name, String)],
     ) -> Vec<u8> {
         let branch = self.branch();
         let mut out = dialog.ack(cseq, |out| self.via(out, flow, &branch));
         out.fmt(Name::UserAgent, format_args!("{ENABLER} {}", self.config.vendor));
+        self.access_network(&mut out, flow, Some(account));
         for (name, value) in rows {
             out.row(*name, value);
         }
@@ -185,7 +192,18 @@ impl Core {
             //= IM R-41
             out.fmt(Name::AcceptContact, format_args!("*;{FEATURE}"));
         }
-        self.common_rows(&mut out, draft.flow, (draft.method != Method::Register).then_some(draft.account));
+        // RFC 7315 6.4: nothing is told to whom we have not proven who we are.
+        let proven = draft.rows.iter().any(|(name, _)| *name == Name::Authorization);
+        let known = (draft.method != Method::Register || proven).then_some(draft.account);
+        self.common_rows(
+            &mut out,
+            draft.flow,
+            (draft.method != Method::Register).then_some(draft.account),
+            "",
+        );
+        if draft.method == Method::Register {
+            self.access_network(&mut out, draft.flow, known);
+        }
         for (name, value) in draft.rows {
             out.row(*name, value);
         }
@@ -213,33 +231,47 @@ impl Core {
     }
 
     fn contact(&self, out: &mut Writer, flow: FlowId, account: Option<AccountId>, secure: bool) {
-        if let Some(uri) = self.contact_uri(flow, account, secure) {
+        if let Some(uri) =
+            self.registered_contact(account, secure).or_else(|| self.contact_uri(flow, account, secure))
+        {
             //= IM R-41
             out.fmt(Name::Contact, format_args!("<{uri}>;{FEATURE}"));
         }
     }
 
-    fn common_rows(&self, out: &mut Writer, flow: FlowId, account: Option<AccountId>) {
+    /// `own` is the URI by which the peer of the dialog knows us; empty outside a dialog.
+    fn common_rows(&self, out: &mut Writer, flow: FlowId, account: Option<AccountId>, own: &str) {
         //= IM R-20
         //= IM R-21
         out.fmt(Name::UserAgent, format_args!("{ENABLER} {}", self.config.vendor));
         out.row(Name::Allow, ALLOW);
         // RFC 4028 7.1: in each request but ACK.
         out.row(Name::Supported, OWN_OPTIONS.join(", "));
-        self.preferred_identity(out, flow, account);
+        let own = account.and_then(|id| self.account(id)?.identity_named(own.as_bytes()));
+        self.preferred_identity(out, flow, account, own);
+        self.access_network(out, flow, account);
     }
 
     /// RFC 3325 6: a preferred identity goes to a proxy that we trust only; where there is no core at all, the OMA rule
-    /// stands and nothing private is told, as From or To say the same.
+    /// stands and nothing private is told, as From or To say the same. `own` is the identity that was called; else the
+    /// default one is told.
     //= IM G-8
     //= IM R-30
     //= IM R-35
-    fn preferred_identity(&self, out: &mut Writer, flow: FlowId, account: Option<AccountId>) {
+    //= IM R-31
+    fn preferred_identity(
+        &self,
+        out: &mut Writer,
+        flow: FlowId,
+        account: Option<AccountId>,
+        own: Option<&str>,
+    ) {
         let Some(account) = account.and_then(|id| self.account(id)) else { return };
         let trusted = self.trust(flow).is_some();
         let wanted = match self.config.preferred_identity {
             PreferredIdentity::Always => true,
             PreferredIdentity::Never => false,
+            PreferredIdentity::Auto if account.core == CoreKind::Ims => trusted,
             PreferredIdentity::Auto => trusted || (account.is_direct() && !account.privacy),
         };
         // RFC 3325 9.3: the core is asked to keep to itself what it asserts.
@@ -248,7 +280,7 @@ impl Core {
             out.row(Name::Privacy, "id");
         }
         if wanted {
-            out.row(Name::PPreferredIdentity, account.name_addr());
+            out.row(Name::PPreferredIdentity, account.name_addr(own.unwrap_or_else(|| account.identity())));
         }
     }
 

@@ -129,6 +129,7 @@ impl Core {
         let goes_on = self.goes_on(&session);
         let answers_itself = by_config || goes_on;
         self.tell(account, Some(id), What::Invited { peer, kind, subject, asked: !answers_itself, thread });
+        self.explain_called_party(&session, &request);
         let decision = "the offer is acceptable: the user is asked, or policy answers";
         self.explain(account, Some(id), "S-1", decision, "");
         if !answers_itself {

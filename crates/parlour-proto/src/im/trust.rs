@@ -1,11 +1,11 @@
 //! Who sent a request, as far as the flow it came on lets us believe it.
 //!
-//! No other file reads P-Asserted-Identity, or takes Referred-By for an identity: what an untrusted peer asserts does not
-//! exist for the rest of the code.
+//! No other file reads P-Asserted-Identity or P-Called-Party-ID, or takes Referred-By for an identity: what an untrusted
+//! peer asserts does not exist for the rest of the code.
 
 use crate::event::Peer;
 use crate::im::flows::TrustedCore;
-use crate::sip::header::{Address, From, HeaderFault, PAssertedIdentity, ReferredBy};
+use crate::sip::header::{Address, From, HeaderFault, PAssertedIdentity, PCalledPartyId, ReferredBy};
 use crate::sip::message::Message;
 use crate::sip::name::Name;
 use crate::sip::uri::{Scheme, Uri, aor, is_anonymous};
@@ -74,6 +74,12 @@ pub(crate) fn identity(message: &Message<'_>, core: Option<TrustedCore>) -> Opti
     };
     let asserted = Asserted { sip: sip.as_ref().and_then(key), tel: tel.as_ref().and_then(key) };
     (sip.is_some() || tel.is_some()).then_some(asserted)
+}
+
+/// Which address of ours the caller asked for, before a trusted core put our Contact in its place (RFC 7315 4.2.2.1).
+//= IM R-54
+pub(crate) fn called_party<'a>(message: &Message<'a>, _: TrustedCore) -> Option<Address<'a>> {
+    message.maybe::<PCalledPartyId<'a>>().ok().flatten().map(|called| called.0)
 }
 
 /// Who sent the caller to us, as a trusted core passed it on. The core does not vouch for it (RFC 3892 2.3).

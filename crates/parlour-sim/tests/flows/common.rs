@@ -1,7 +1,5 @@
 //! Alice, a scripted caller, and Bob, a client.
 
-use std::time::Duration;
-
 use parlour_proto::client::Say;
 use parlour_proto::config::{Accept, Account, Config};
 use parlour_proto::event::What;
@@ -13,16 +11,7 @@ pub(crate) const BOB: &str = "sip:bob@192.0.2.2";
 
 /// A configuration with one IM Address and nothing else.
 pub(crate) fn config(address: &str) -> Config {
-    let account = Account {
-        address: address.to_owned(),
-        display_name: None,
-        proxy: None,
-        register: false,
-        direct: false,
-        register_expires: Duration::from_secs(3600),
-        privacy: false,
-        credentials: None,
-    };
+    let account = Account { address: address.to_owned(), ..Account::default() };
     Config { accounts: vec![account], ..Config::default() }
 }
 

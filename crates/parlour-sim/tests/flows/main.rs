@@ -6,6 +6,7 @@ mod conference;
 mod early;
 mod faults;
 mod hostile;
+mod ims;
 mod media;
 mod originating;
 mod policy;
