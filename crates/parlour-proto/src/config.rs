@@ -72,6 +72,8 @@ pub struct Config {
     pub sessmatch: Matching,
     /// The address in our SDP and paths; without it, the local address of the signalling flow.
     pub advertised_address: Option<IpAddr>,
+    /// The bandwidth that our descriptions tell (`b=AS`), kbit/s; IMS cores want one.
+    pub bandwidth: Option<u32>,
     /// The largest message that we take, octets (D-7).
     pub max_size: u64,
     /// The largest SEND body that leaves in one piece, octets (interop: 12 KiB).
@@ -341,6 +343,7 @@ impl Default for Config {
             actpass_answer: ActpassAnswer::default(),
             sessmatch: Matching::default(),
             advertised_address: None,
+            bandwidth: None,
             max_size: 1024 * 1024,
             chunk_size: 12 * 1024,
             ack: Ack::default(),

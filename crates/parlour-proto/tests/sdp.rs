@@ -20,6 +20,7 @@ fn ours() -> Capabilities {
         listens: true,
         connects: true,
         reachable: true,
+        bandwidth: None,
         actpass_answer: ActpassAnswer::Auto,
     }
 }
@@ -36,6 +37,30 @@ fn with(lines: &str) -> Session {
 
 const PATH: &str = "a=path:msrp://192.0.2.1:7394/2s93i9ek2a;tcp\n";
 const TYPES: &str = "a=accept-types:message/cpim text/plain text/html\n";
+
+//= IM R-62 test
+#[test]
+fn bandwidth_is_told_where_it_is_configured_and_addresses_are_real() {
+    let ours = Capabilities { bandwidth: Some(64), ..ours() };
+    for address in ["192.0.2.7", "2001:db8::7"] {
+        let offer = with(&chat("a=setup:actpass\n"));
+        let judged = judge(&offer, &ours).unwrap();
+        let answered = String::from_utf8(answer(&offer, &judged, &local(address), &ours)).unwrap();
+        let offered = String::from_utf8(offer_of(&local(address), &ours)).unwrap();
+        for text in [answered, offered] {
+            let lines: Vec<_> = text.lines().skip_while(|line| !line.starts_with("m=message")).collect();
+            assert_eq!(lines.get(1), Some(&"b=AS:64"), "{text}");
+            assert!(
+                text.contains(&format!("c=IN IP{} {address}", if address.contains(':') { 6 } else { 4 }))
+            );
+            assert!(!text.contains("0.0.0.0"));
+        }
+    }
+}
+
+fn offer_of(local: &Local, ours: &Capabilities) -> Vec<u8> {
+    parlour_proto::sdp::offer(local, ours).octets
+}
 
 /// An acceptable message line with more attributes.
 fn chat(more: &str) -> String {

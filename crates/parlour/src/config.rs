@@ -159,6 +159,7 @@ struct File {
     actpass_answer: Option<FileActpass>,
     sessmatch: Option<FileSessmatch>,
     advertised_address: Option<IpAddr>,
+    bandwidth: Option<u32>,
     max_size: Option<NonZeroU64>,
     chunk_size: Option<NonZeroUsize>,
     ack: Option<FileAck>,
@@ -333,6 +334,7 @@ impl File {
         });
         set(&mut proto.sessmatch, sessmatch);
         proto.advertised_address = self.advertised_address;
+        proto.bandwidth = self.bandwidth;
         set(&mut proto.max_size, self.max_size.map(NonZeroU64::get));
         set(&mut proto.chunk_size, self.chunk_size.map(NonZeroUsize::get));
         let ack = self.ack.map(|ack| match ack {

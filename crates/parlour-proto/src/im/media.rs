@@ -79,6 +79,7 @@ impl Core {
             connects: true,
             reachable: listens,
             actpass_answer: self.config.actpass_answer,
+            bandwidth: self.config.bandwidth,
         }
     }
 
@@ -96,10 +97,12 @@ impl Core {
 
     fn media_address(&self, flow: FlowId) -> Option<IpAddr> {
         let own = self.flows.local(flow)?.ip();
-        match self.config.advertised_address {
-            Some(advertised) if advertised.is_ipv4() == own.is_ipv4() => Some(advertised),
-            _ => Some(own),
-        }
+        let told = match self.config.advertised_address {
+            Some(advertised) if advertised.is_ipv4() == own.is_ipv4() => advertised,
+            _ => own,
+        };
+        // 0.0.0.0 is no address, and was a sign of hold once.
+        (!told.is_unspecified()).then_some(told)
     }
 
     /// Registers an agreed session with MSRP. A passive end is ready when this returns (S-8).

@@ -23,7 +23,7 @@ pub fn answer(offer: &Session, judged: &Judged, local: &Local, ours: &Capabiliti
 
 fn accept(lines: &mut Lines, media: &Media, judged: &Judged, local: &Local, ours: &Capabilities) {
     let stream = &judged.stream;
-    lines.stream(&media.media, &media.protocol, local.path(stream.role), Setup::from(stream.role));
+    lines.stream(&media.media, &media.protocol, local.path(stream.role), Setup::from(stream.role), ours);
     lines.types(&stream.listed, ours);
     lines.direction(stream.direction);
     //= IM D-35

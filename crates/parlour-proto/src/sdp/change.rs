@@ -90,7 +90,7 @@ pub fn offer_again(before: &Session, line: usize, local: &Local, ours: &Capabili
     let mut lines = Lines::new(local.address, local.session_id, local.version, times);
     for (at, media) in before.media.iter().enumerate() {
         if at == line {
-            lines.stream(&media.media, &media.protocol, &path, setup);
+            lines.stream(&media.media, &media.protocol, &path, setup, ours);
             lines.types(&ours.receivable, ours);
         } else {
             reject(&mut lines, media);

@@ -55,5 +55,6 @@ pub(super) fn everything() -> Capabilities {
         connects: true,
         reachable: true,
         actpass_answer: ActpassAnswer::Auto,
+        bandwidth: None,
     }
 }

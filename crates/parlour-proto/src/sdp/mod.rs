@@ -124,6 +124,8 @@ pub struct Capabilities {
     pub reachable: bool,
     /// What we answer to `setup:actpass` (D-10).
     pub actpass_answer: ActpassAnswer,
+    /// What our descriptions say of bandwidth (`b=AS`), kbit/s.
+    pub bandwidth: Option<u32>,
 }
 
 impl Media {

@@ -40,7 +40,7 @@ pub fn offer_under(local: &Local, ours: &Capabilities, preconditions: &Precondit
     };
     let path = local.path(role).clone();
     let mut lines = Lines::new(local.address, local.session_id, local.version, std::iter::empty());
-    lines.stream("message", "TCP/MSRP", &path, setup);
+    lines.stream("message", "TCP/MSRP", &path, setup, ours);
     lines.types(&ours.receivable, ours);
     preconditions.write(&mut lines);
     Offered { octets: lines.finish(), setup, path, listed: ours.receivable.clone() }

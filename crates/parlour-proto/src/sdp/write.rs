@@ -108,9 +108,21 @@ impl Lines {
     //= IM D-31
     //= IM D-4
     /// The `m=` line of a message stream with its path and what we say of connecting.
-    pub(super) fn stream(&mut self, media: &str, protocol: &str, path: &MsrpUri, setup: Setup) {
+    pub(super) fn stream(
+        &mut self,
+        media: &str,
+        protocol: &str,
+        path: &MsrpUri,
+        setup: Setup,
+        ours: &Capabilities,
+    ) {
         // RFC 4975 8.1: the port is that of our own URI.
         self.media(media, path.port().unwrap_or(DISCARD), protocol, "*");
+        //= IM R-62
+        // RFC 4566 5: b= stands above the attributes.
+        if let Some(kilobits) = ours.bandwidth {
+            self.put(format_args!("b=AS:{kilobits}"));
+        }
         self.attribute("path", path.as_str());
         // RFC 6135 4.2.1: setup is always explicit.
         self.attribute("setup", setup.text());
