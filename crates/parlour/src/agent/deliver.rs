@@ -8,7 +8,7 @@ use parlour_proto::client::{Say, StoreFault, Stored};
 use parlour_proto::event::{Event, Incoming, Progress, What};
 use parlour_proto::io::{Input, SessionId};
 
-use super::{Agent, Happening, RESERVED, STORE_STUCK, Told};
+use super::{Agent, Happening, STORE_STUCK, Told};
 use crate::command::{Achieved, Outcome};
 use crate::model::SessionName;
 use crate::store::{Answer, Bulk, By, Done, Job, Kept, NewMessage, OwnBody, SpoolJob};
@@ -175,12 +175,6 @@ impl Agent {
     }
 
     pub(super) fn tell(&mut self, told: Told) {
-        if self.untold > 0 && self.told.try_send(Told::Missed(self.untold)).is_ok() {
-            self.untold = 0;
-        }
-        let spare = self.told.capacity() > RESERVED || matches!(told, Told::Outcome(_));
-        if !spare || self.told.try_send(told).is_err() {
-            self.untold = self.untold.saturating_add(1);
-        }
+        self.teller.tell(told);
     }
 }

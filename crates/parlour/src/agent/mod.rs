@@ -1,11 +1,14 @@
 //! The agent: one task that owns the client, the sockets and the way to the store.
 //!
 //! A round: take what is ready (datagrams, streams, answers of the store, commands, the timer), give it to the client
-//! piece by piece, carry out what the client asks for, then write everything that was queued in one go and hand all
-//! jobs to the store together. Nothing is told to anybody before it is durable.
+//! piece by piece, carry out what the client asks for, then write everything that was queued in one go, hand all jobs to
+//! the store together and tell the front end. Nothing is told to anybody before it is durable. Under a stream of
+//! datagrams a short rest between two rounds lets each find several ([`pace`]).
 
 mod deliver;
 mod obey;
+mod pace;
+mod teller;
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -17,6 +20,9 @@ use parlour_proto::event::Event;
 use parlour_proto::io::{AccountId, Input, Now, Output, QueryId, Service, SessionId, Why};
 use tokio::sync::Notify;
 use tokio::sync::mpsc::{Receiver, Sender, UnboundedReceiver, UnboundedSender, channel, unbounded_channel};
+
+use pace::{Pace, REST};
+use teller::Teller;
 
 use crate::command::{Asked, Outcome};
 use crate::config::Settings;
@@ -31,10 +37,6 @@ const BUFFER: usize = 64 * 1024;
 const TURN: usize = 32;
 /// Tokens taken in a round.
 const TOKENS: usize = 256;
-/// What a front end may lag behind before events are no longer queued for it.
-const TOLD: usize = 16 * 1024;
-/// Places in that queue that only answers to commands may use.
-const RESERVED: usize = 512;
 /// Octets on their way to the store at which MSRP is no longer read, and at which messages are refused.
 const STORE_BUSY: usize = 16 * 1024 * 1024;
 const STORE_STUCK: usize = 128 * 1024 * 1024;
@@ -123,7 +125,7 @@ pub(crate) struct Agent {
     resolved: UnboundedReceiver<(QueryId, Vec<IpAddr>)>,
     resolver: UnboundedSender<(QueryId, Vec<IpAddr>)>,
     commands: Receiver<Asked>,
-    told: Sender<Told>,
+    teller: Teller,
     stop: Arc<Notify>,
     clock: Clock,
     random: Random,
@@ -138,7 +140,7 @@ pub(crate) struct Agent {
     /// Inputs that the sockets have for the client.
     news: Vec<Input<'static>>,
     deadline: Option<(parlour_proto::io::Instant, Why)>,
-    untold: u64,
+    pace: Pace,
     echo: bool,
     explain: bool,
     leaving: Option<Instant>,
@@ -163,7 +165,8 @@ impl Agent {
             .collect();
         let (resolver, resolved) = unbounded_channel();
         let (command_sender, commands) = channel(64);
-        let (told, told_receiver) = channel(TOLD);
+        let (teller, told) = Teller::new();
+        let start = Instant::now();
         let stop = Arc::new(Notify::new());
         let mut agent = Agent {
             client: Client::new(settings.proto, random.fork()),
@@ -174,9 +177,9 @@ impl Agent {
             resolved,
             resolver,
             commands,
-            told,
+            teller,
             stop: stop.clone(),
-            clock: Clock { start: Instant::now() },
+            clock: Clock { start },
             random,
             accounts,
             model: Model::default(),
@@ -185,7 +188,7 @@ impl Agent {
             parked: Vec::new(),
             news: Vec::new(),
             deadline: None,
-            untold: 0,
+            pace: Pace::new(start),
             echo,
             explain,
             leaving: None,
@@ -200,7 +203,7 @@ impl Agent {
             let address = agent.address(account).to_string();
             registered.map_err(|why| StartFault::Account { address, why })?;
         }
-        Ok((agent, Controls { commands: command_sender, told: told_receiver, stop, listening }))
+        Ok((agent, Controls { commands: command_sender, told, stop, listening }))
     }
 
     /// Runs until it is told to quit and everything is left, or leaving took too long.
@@ -221,13 +224,18 @@ impl Agent {
             if self.is_over() {
                 break;
             }
+            if self.is_idle() && self.pace.rests(Instant::now()) {
+                // The thread sleeps, not the task: the runtime would wake for each datagram, which is what a rest is to
+                // spare, and the runtime has nothing to do that cannot wait.
+                std::thread::sleep(REST);
+            }
             let due = self.due();
             if let Some(due) = due
                 && sleep.deadline() != due.into()
             {
                 sleep.as_mut().reset(due.into());
             }
-            let may_command = commanded && self.pending < STORE_BUSY && self.told.capacity() > RESERVED;
+            let may_command = commanded && self.pending < STORE_BUSY && self.teller.keeps_up();
             tokio::select! {
                 biased;
                 () = stop.notified() => self.leave(),
@@ -256,8 +264,8 @@ impl Agent {
                 tokio::task::yield_now().await;
             }
         }
-        let Agent { store, told, .. } = self;
-        drop(told);
+        let Agent { store, teller, .. } = self;
+        drop(teller);
         store.close();
     }
 
@@ -273,6 +281,9 @@ impl Agent {
                 Some(input) => {
                     self.client.handle(self.clock.now(), input);
                     self.drain();
+                    if matches!(token, Token::Datagrams(_)) {
+                        self.pace.count();
+                    }
                 }
                 None => return self.net.go_on(token),
             }
@@ -280,7 +291,12 @@ impl Agent {
         self.net.again(token);
     }
 
-    /// The end of a round: jobs to the store, octets to the sockets.
+    /// Whether nothing is known that could be done now.
+    fn is_idle(&self) -> bool {
+        self.rung.is_empty() && self.answers.is_empty() && !self.net.is_dirty()
+    }
+
+    /// The end of a round: jobs to the store, octets to the sockets, word to the front end.
     fn settle(&mut self) {
         if self.pending < STORE_BUSY / 2 {
             for token in self.parked.drain(..) {
@@ -299,6 +315,7 @@ impl Agent {
             let jobs = std::mem::take(&mut self.jobs);
             self.store.submit(jobs);
         }
+        self.teller.pass_on();
     }
 
     fn give(&mut self, input: Input<'_>) {
