@@ -131,7 +131,7 @@ pub fn essence(media_type: &str) -> &str {
 
 impl List {
     fn entries(&self) -> impl Iterator<Item = &str> {
-        self.0.split(' ').filter(|entry| !entry.is_empty())
+        self.0.split_ascii_whitespace()
     }
 
     fn add(&mut self, entry: &str) {
@@ -160,10 +160,8 @@ fn matches(entry: &str, wanted: &str) -> bool {
     if entry == "*" || entry.eq_ignore_ascii_case(wanted) {
         return true;
     }
-    match (entry.split_once('/'), wanted.split_once('/')) {
-        (Some((entry, "*")), Some((wanted, _))) => entry.eq_ignore_ascii_case(wanted),
-        (Some(_) | None, Some(_) | None) => false,
-    }
+    let Some(kind) = entry.strip_suffix("/*") else { return false };
+    wanted.split_once('/').is_some_and(|(wanted, _)| kind.eq_ignore_ascii_case(wanted))
 }
 
 fn is_media_type(text: &str) -> bool {

@@ -10,10 +10,10 @@ use parlour_proto::config::{Account, Proxy};
 use parlour_proto::event::{Progress, What};
 use parlour_proto::io::{Service, Transport};
 use parlour_proto::text;
-use tokio::sync::mpsc::{Receiver, Sender};
+use tokio::sync::mpsc::Sender;
 
 use crate::Fault;
-use crate::agent::{Agent, Controls, Setup, StartFault, Told};
+use crate::agent::{Agent, Controls, Hearer, Setup, StartFault, Told};
 use crate::command::{Asked, Command};
 use crate::config::Settings;
 use crate::line::{end, shown, who};
@@ -70,12 +70,12 @@ pub(crate) fn demo() -> Result<ExitCode, Fault> {
 
 /// Alice's part: invites, says something short and something long, leaves.
 #[expect(clippy::wildcard_enum_match_arm, reason = "the story needs only these events")]
-async fn call(commands: Sender<Asked>, mut told: Receiver<Told>, bob: SocketAddr) -> Result<(), String> {
+async fn call(commands: Sender<Asked>, mut told: Hearer, bob: SocketAddr) -> Result<(), String> {
     let ask = |command| commands.send(Asked { id: None, command });
     let via = Proxy { host: bob.ip().to_string(), port: Some(bob.port()), transport: Transport::Udp };
     let _ = ask(Command::Invite { account: None, to: "sip:bob@127.0.0.1".into(), via: Some(via) }).await;
     let mut acknowledged = 0;
-    while let Some(told) = told.recv().await {
+    while let Some(told) = told.hear().await {
         let Some(what) = narrate("Alice", told)? else { continue };
         match what {
             What::Established { .. } => {
@@ -100,10 +100,10 @@ async fn call(commands: Sender<Asked>, mut told: Receiver<Told>, bob: SocketAddr
 
 /// Bob's part: accepts, and answers when he has both messages.
 #[expect(clippy::wildcard_enum_match_arm, reason = "the story needs only these events")]
-async fn answer(commands: Sender<Asked>, mut told: Receiver<Told>) -> Result<(), String> {
+async fn answer(commands: Sender<Asked>, mut told: Hearer) -> Result<(), String> {
     let ask = |command| commands.send(Asked { id: None, command });
     let mut received = 0;
-    while let Some(told) = told.recv().await {
+    while let Some(told) = told.hear().await {
         let Some(what) = narrate("Bob", told)? else { continue };
         match what {
             What::Invited { .. } => {

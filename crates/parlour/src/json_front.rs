@@ -9,9 +9,9 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 use tokio::sync::Notify;
-use tokio::sync::mpsc::{Receiver, Sender};
+use tokio::sync::mpsc::Sender;
 
-use crate::agent::{Happening, Told};
+use crate::agent::{Happening, Hearer, Told};
 use crate::command::{Asked, Command};
 use crate::json;
 use crate::store::Reader;
@@ -20,7 +20,7 @@ use crate::store::Reader;
 /// number `after` + 1 on: what the queue missed is read from the store. If they cannot be written, the agent is told to
 /// stop.
 pub(crate) fn write_events(
-    told: Receiver<Told>,
+    told: Hearer,
     after: u64,
     upto: u64,
     reader: Option<Reader>,
@@ -103,11 +103,10 @@ struct Front {
 }
 
 impl Front {
-    fn write_all(&mut self, mut told: Receiver<Told>, upto: u64) -> io::Result<()> {
+    fn write_all(&mut self, mut told: Hearer, upto: u64) -> io::Result<()> {
         self.catch_up(upto)?;
-        let mut batch = Vec::new();
-        while told.blocking_recv_many(&mut batch, 256) > 0 {
-            for told in batch.drain(..) {
+        while let Some(round) = told.wait() {
+            for told in round {
                 self.write(told)?;
             }
             self.out.flush()?;

@@ -8,9 +8,9 @@ use parlour_proto::client::Decline;
 use parlour_proto::event::{Ended, Incoming, Kind, Peer, Progress, Thread, What};
 use parlour_proto::io::SessionId;
 use parlour_proto::text;
-use tokio::sync::mpsc::{Receiver, Sender};
+use tokio::sync::mpsc::Sender;
 
-use crate::agent::{Happening, Told};
+use crate::agent::{Happening, Hearer, Told};
 use crate::command::{Asked, Command};
 use crate::json_front::next_line;
 use crate::model::SessionName;
@@ -30,12 +30,11 @@ help, quit
 N is a session's number, needed only when there are several.";
 
 /// Prints what happens in a thread of its own until the agent ends.
-pub(crate) fn print_events(mut told: Receiver<Told>) -> io::Result<JoinHandle<io::Result<()>>> {
+pub(crate) fn print_events(mut told: Hearer) -> io::Result<JoinHandle<io::Result<()>>> {
     std::thread::Builder::new().name("stdout".into()).spawn(move || {
         let mut out = BufWriter::new(io::stdout().lock());
-        let mut batch = Vec::new();
-        while told.blocking_recv_many(&mut batch, 256) > 0 {
-            let printed = batch.drain(..).try_for_each(|told| print(&mut out, &told));
+        while let Some(round) = told.wait() {
+            let printed = round.iter().try_for_each(|told| print(&mut out, told));
             printed
                 .and_then(|()| out.flush())
                 .inspect_err(|error| tracing::warn!(%error, "nobody reads our lines any more"))?;

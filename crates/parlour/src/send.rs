@@ -72,7 +72,7 @@ async fn tell(controls: Controls, flags: Send) -> (u8, String) {
     let mut stood = false;
     let story = async {
         let _ = ask(Command::Invite { account: None, to: flags.to.clone(), via: flags.via.clone() }).await;
-        while let Some(told) = told.recv().await {
+        while let Some(told) = told.hear().await {
             let happening = match told {
                 Told::Event(happening) => happening,
                 Told::Outcome(answer) => match answer.what {

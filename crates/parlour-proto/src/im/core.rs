@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::net::IpAddr;
 
 use parlour_msrp::Endpoint;
+use parlour_msrp::accept::AcceptTypes;
 use parlour_msrp::random::Random;
 use parlour_msrp::table::HashKeys;
 use parlour_msrp::timer::Timers;
@@ -13,6 +14,7 @@ use crate::event::{Ended, Event, Explain, Invitation, What};
 use crate::im::account::Account;
 use crate::im::flows::{Flows, Source, Stream, TrustedCore, literal};
 use crate::im::gate::Gate;
+use crate::im::media::receivable;
 use crate::im::policy::{BlockList, Notices};
 use crate::im::prack::Fork;
 use crate::im::session::{Phase, Session, Sessions};
@@ -64,6 +66,8 @@ pub(crate) struct Core {
     pub(crate) heard: u64,
     /// For the To tags of responses that no transaction keeps.
     pub(crate) stateless_keys: HashKeys,
+    /// What every description of ours lists, at most.
+    pub(crate) receivable: AcceptTypes,
 }
 
 /// What a deadline is for.
@@ -167,6 +171,7 @@ impl Core {
             hearing: None,
             heard: 0,
             stateless_keys,
+            receivable: receivable(),
         }
     }
 

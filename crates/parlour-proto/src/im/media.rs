@@ -17,6 +17,11 @@ use crate::sdp::{self, Capabilities, Local, Offered};
 const RECEIVABLE: &str = "message/cpim text/plain";
 const RECEIVABLE_WRAPPED: &str = "text/plain";
 
+/// The same, read.
+pub(crate) fn receivable() -> AcceptTypes {
+    AcceptTypes::parse(RECEIVABLE, Some(RECEIVABLE_WRAPPED))
+}
+
 /// An offer of ours: the MSRP session is ready for a peer that comes before its answer does.
 #[derive(Debug)]
 pub(crate) struct OwnOffer {
@@ -69,7 +74,7 @@ impl Core {
         let address = self.media_address(flow);
         let listens = address.is_some_and(|address| self.flows.msrp_port(address).is_some());
         Capabilities {
-            receivable: AcceptTypes::parse(RECEIVABLE, Some(RECEIVABLE_WRAPPED)),
+            receivable: self.receivable.clone(),
             sendable: vec!["text/plain".to_owned()],
             max_size: self.config.max_size,
             ipv4: address.is_none_or(|address| address.is_ipv4()),

@@ -1,5 +1,7 @@
 //! Octets to [`Session`]: tolerant where no harm is done, exact about what is wrong where there is.
 
+use std::borrow::Cow;
+
 use super::{Attribute, Connection, Media, Origin, Session};
 
 /// The largest description, octets.
@@ -114,7 +116,7 @@ pub fn parse(octets: &[u8]) -> Result<Session, SdpFault> {
 }
 
 /// The lines that are not empty, numbered from 1, as clean text.
-fn lines(octets: &[u8]) -> impl Iterator<Item = (usize, String)> {
+fn lines(octets: &[u8]) -> impl Iterator<Item = (usize, Cow<'_, str>)> {
     octets
         .split(|&octet| octet == b'\n')
         .map(|line| line.strip_suffix(b"\r").unwrap_or(line))
@@ -124,9 +126,10 @@ fn lines(octets: &[u8]) -> impl Iterator<Item = (usize, String)> {
 }
 
 /// Text without control characters, which would break our own lines when it is written again.
-fn clean(octets: &[u8]) -> String {
+fn clean(octets: &[u8]) -> Cow<'_, str> {
+    let breaks = |c: char| c.is_control() && c != '\t';
     let text = String::from_utf8_lossy(octets);
-    text.chars().map(|c| if c.is_control() && c != '\t' { char::REPLACEMENT_CHARACTER } else { c }).collect()
+    if text.contains(breaks) { text.replace(breaks, "\u{fffd}").into() } else { text }
 }
 
 // RFC 4566 5.2: o=<username> <sess-id> <sess-version> <nettype> <addrtype> <unicast-address>

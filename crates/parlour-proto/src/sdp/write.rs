@@ -41,7 +41,8 @@ impl Local {
     ) -> Result<Self, UriFault> {
         // A dual-stack socket shows its IPv4 addresses as IPv6 ones.
         let address = address.to_canonical();
-        let uri = |port| MsrpUri::new(false, &address.to_string(), port, ident);
+        let host = address.to_string();
+        let uri = |port| MsrpUri::new(false, &host, port, ident);
         let (listening, connecting) = (uri(port)?, Some(uri(DISCARD)?));
         Ok(Local { address, session_id, version, listening, connecting })
     }

@@ -160,8 +160,9 @@ impl Writer {
     }
 }
 
-/// Most messages of an IM client fit, so that one allocation is all.
-const ROOM: usize = 1_536;
+/// Most messages of an IM client fit, so that one allocation is all; allocators keep pieces up to about this size at
+/// hand.
+const ROOM: usize = 1_024;
 
 struct Clean<'w>(&'w mut Writer);
 

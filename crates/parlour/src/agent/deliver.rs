@@ -16,14 +16,15 @@ use crate::store::{Answer, Bulk, By, Done, Job, Kept, NewMessage, OwnBody, Spool
 impl Agent {
     /// Passes an event to the store, or on at once if it is not to be kept.
     pub(super) fn happened(&mut self, event: Event) {
+        let is_explanation = matches!(event.what, What::Explain(_));
+        if is_explanation && !self.explain {
+            return;
+        }
         let time = self.clock.now().unix;
         let account = self.address(event.account);
         let session = event.session.map(|session| self.name(session));
-        let passing = matches!(event.what, What::Explain(_) | What::Receiving { .. });
-        if passing {
-            if self.explain || !matches!(event.what, What::Explain(_)) {
-                self.tell(Told::Event(Happening { seq: None, time, account, session, event, file: None }));
-            }
+        if is_explanation || matches!(event.what, What::Receiving { .. }) {
+            self.tell(Told::Event(Happening { seq: None, time, account, session, event, file: None }));
             return;
         }
         let job = Job::Event { time, account, session, event };

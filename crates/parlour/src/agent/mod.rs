@@ -24,6 +24,8 @@ use tokio::sync::mpsc::{Receiver, Sender, UnboundedReceiver, UnboundedSender, ch
 use pace::{Pace, REST};
 use teller::Teller;
 
+pub(crate) use teller::Hearer;
+
 use crate::command::{Asked, Outcome};
 use crate::config::Settings;
 use crate::model::{Model, SessionName};
@@ -60,7 +62,7 @@ pub(crate) struct Setup {
 /// What stands between an agent and its front end.
 pub(crate) struct Controls {
     pub(crate) commands: Sender<Asked>,
-    pub(crate) told: Receiver<Told>,
+    pub(crate) told: Hearer,
     /// Tells the agent to leave everything and end.
     pub(crate) stop: Arc<Notify>,
     /// What the agent listens on, in the order of [`Setup::listen`].

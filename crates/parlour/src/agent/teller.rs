@@ -1,6 +1,9 @@
-//! What the front end is told: gathered for a round, then passed on together, so that its thread wakes once.
+//! What the front end is told: gathered for a round and passed on together, so that its thread wakes once.
 
-use tokio::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
 use super::Told;
 
@@ -11,23 +14,33 @@ const RESERVED: usize = 512;
 
 /// The way to the front end. It never waits: a front end that is too slow misses events, and is told how many.
 pub(super) struct Teller {
-    told: Sender<Told>,
-    /// What this round brought; the queue has room for it.
+    rounds: UnboundedSender<Vec<Told>>,
+    /// How much is on its way, in [`Told`]: at most [`TOLD`].
+    queued: Arc<AtomicUsize>,
+    /// What this round brought.
     gathered: Vec<Told>,
     missed: u64,
 }
 
+/// The front end's end.
+pub(crate) struct Hearer {
+    rounds: UnboundedReceiver<Vec<Told>>,
+    queued: Arc<AtomicUsize>,
+    /// What is left of a round.
+    rest: std::vec::IntoIter<Told>,
+}
+
 impl Teller {
-    /// And the front end's end.
-    pub(super) fn new() -> (Teller, Receiver<Told>) {
-        let (told, receiver) = channel(TOLD);
-        (Teller { told, gathered: Vec::new(), missed: 0 }, receiver)
+    pub(super) fn new() -> (Teller, Hearer) {
+        let (sender, receiver) = unbounded_channel();
+        let queued = Arc::new(AtomicUsize::new(0));
+        let hearer = Hearer { rounds: receiver, queued: queued.clone(), rest: Vec::new().into_iter() };
+        (Teller { rounds: sender, queued, gathered: Vec::new(), missed: 0 }, hearer)
     }
 
     /// Tells it at the end of this round, if there is room.
     pub(super) fn tell(&mut self, told: Told) {
-        // Nobody else fills the queue, so room does not shrink until the end of the round.
-        let room = self.told.capacity().saturating_sub(self.gathered.len());
+        let room = self.room().saturating_sub(self.gathered.len());
         // One place is for the word that something was missed.
         let kept_free = if matches!(told, Told::Outcome(_)) { 1 } else { RESERVED };
         if room <= kept_free {
@@ -42,15 +55,47 @@ impl Teller {
 
     /// The end of a round.
     pub(super) fn pass_on(&mut self) {
-        for told in self.gathered.drain(..) {
-            // It fails only where the front end has ended.
-            let _ = self.told.try_send(told);
+        if self.gathered.is_empty() {
+            return;
         }
+        let round = std::mem::take(&mut self.gathered);
+        self.queued.fetch_add(round.len(), Ordering::Relaxed);
+        // It fails only where the front end has ended.
+        let _ = self.rounds.send(round);
     }
 
     /// Whether the front end keeps up, so that more commands may be taken.
     pub(super) fn keeps_up(&self) -> bool {
-        self.told.capacity() > RESERVED
+        self.room() > RESERVED
+    }
+
+    /// How much more may be on its way. It shrinks by nobody's doing but ours.
+    fn room(&self) -> usize {
+        TOLD.saturating_sub(self.queued.load(Ordering::Relaxed))
+    }
+}
+
+impl Hearer {
+    /// What comes next, in order; `None` when the agent has ended.
+    pub(crate) async fn hear(&mut self) -> Option<Told> {
+        loop {
+            if let Some(told) = self.rest.next() {
+                return Some(told);
+            }
+            let round = self.rounds.recv().await?;
+            self.rest = self.taken(round).into_iter();
+        }
+    }
+
+    /// All that a round brought, for a thread that waits; `None` when the agent has ended.
+    pub(crate) fn wait(&mut self) -> Option<Vec<Told>> {
+        let round = self.rounds.blocking_recv()?;
+        Some(self.taken(round))
+    }
+
+    fn taken(&self, round: Vec<Told>) -> Vec<Told> {
+        self.queued.fetch_sub(round.len(), Ordering::Relaxed);
+        round
     }
 }
 
@@ -68,14 +113,15 @@ mod tests {
     }
 
     /// All that has come, in short.
-    fn heard(told: &mut Receiver<Told>) -> Vec<String> {
+    fn heard(told: &mut Hearer) -> Vec<String> {
         let short = |told| match told {
             Told::Trouble(number) => number,
             Told::Outcome(_) => "outcome".into(),
             Told::Missed(count) => format!("missed {count}"),
             Told::Event(_) | Told::Said { .. } => "event".into(),
         };
-        std::iter::from_fn(|| told.try_recv().ok()).map(short).collect()
+        let rounds = std::iter::from_fn(|| told.rounds.try_recv().ok()).collect::<Vec<_>>();
+        rounds.into_iter().flat_map(|round| told.taken(round)).map(short).collect()
     }
 
     #[test]
@@ -116,6 +162,20 @@ mod tests {
         teller.tell(trouble(0));
         teller.pass_on();
         assert_eq!(heard(&mut told), ["missed 1", "0"]);
+    }
+
+    #[tokio::test]
+    async fn a_round_can_be_heard_piece_by_piece() {
+        let (mut teller, mut told) = Teller::new();
+        for round in [&[1, 2][..], &[3]] {
+            round.iter().for_each(|number| teller.tell(trouble(*number)));
+            teller.pass_on();
+        }
+        drop(teller);
+        for number in ["1", "2", "3"] {
+            assert!(matches!(told.hear().await, Some(Told::Trouble(heard)) if heard == number));
+        }
+        assert!(told.hear().await.is_none());
     }
 
     #[test]
