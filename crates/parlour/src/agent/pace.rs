@@ -3,11 +3,11 @@
 use std::time::{Duration, Instant};
 
 /// How long the agent rests between two rounds while datagrams come faster than one in that time. So much later, at
-/// the most, than without a rest is anything answered: a thousandth of T1 (RFC 3261 17.1.1.1), after which a request is
+/// the most, than without a rest is anything answered: a 500th of T1 (RFC 3261 17.1.1.1), after which a request is
 /// sent again, and at the rates that we can serve a few dozen datagrams, which the kernel's buffer holds.
-pub(super) const REST: Duration = Duration::from_micros(500);
+pub(super) const REST: Duration = Duration::from_millis(1);
 /// How long datagrams are counted before the rate is judged.
-const SPAN: Duration = Duration::from_millis(2);
+const SPAN: Duration = Duration::from_millis(4);
 
 /// Knows how fast datagrams come, and whether a rest pays: a round costs the more for each datagram, in waking this
 /// thread, asking the kernel which sockets are ready and waking the front end, the fewer it finds. When few come there
@@ -63,9 +63,9 @@ mod tests {
     fn only_a_stream_of_datagrams_brings_rests() {
         let mut now = Instant::now();
         let mut pace = Pace::new(now);
-        assert_eq!(rests(&mut pace, &mut now, 100, Duration::from_millis(1)), 0);
-        // The first 2 ms are needed to know.
-        assert_eq!(rests(&mut pace, &mut now, 100, Duration::from_micros(100)), 100 - 19);
+        assert_eq!(rests(&mut pace, &mut now, 100, Duration::from_millis(2)), 0);
+        // The first 4 ms are needed to know.
+        assert_eq!(rests(&mut pace, &mut now, 100, Duration::from_micros(100)), 100 - 39);
         // The first one after a pause is served without a rest.
         assert_eq!(rests(&mut pace, &mut now, 1, Duration::from_millis(20)), 0);
         assert_eq!(rests(&mut pace, &mut now, 100, REST), 0);
