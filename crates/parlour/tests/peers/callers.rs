@@ -1,5 +1,6 @@
 //! SIPp calls the binary: polite and hostile callers over UDP and TCP, each response judged by SIPp's own checks.
 
+use std::path::PathBuf;
 use std::process::Command;
 use std::time::Duration;
 
@@ -116,28 +117,41 @@ impl Call {
         program: &[&str],
         from: &str,
     ) -> Program {
-        let local = free_port();
-        let name = format!("sipp-{transport:?}-{local}").to_lowercase();
-        let file = folder.write(&format!("{name}.xml"), self.xml());
-        let mut command = Command::new(program[0]);
-        command.args(&program[1..]).arg(format!("{host}:{port}")).arg("-sf").arg(file);
-        command.args([
-            "-i",
-            from,
-            "-p",
-            &local.to_string(),
-            "-t",
-            transport.sipp(),
-            "-m",
-            "1",
-            "-nostdin",
-            "-nr",
-        ]);
-        command.args(["-timeout", "60", "-timeout_error", "-trace_err", "-error_file"]);
-        command.arg(folder.join(&format!("{name}.errors")));
-        command.args(["-trace_msg", "-message_file"]).arg(folder.join(&format!("{name}.messages")));
-        Program::run(folder, &name, command.current_dir(folder.path()))
+        launch(folder, transport, (host, port), program, (from, free_port()), &self.xml()).0
     }
+}
+
+/// Starts SIPp with a scenario against a host and port, from an address and port of its own, by a program in a wrapper.
+/// The file is where it writes what it sends and gets.
+pub(crate) fn launch(
+    folder: &Folder,
+    transport: Transport,
+    (host, port): (&str, u16),
+    program: &[&str],
+    (from, local): (&str, u16),
+    xml: &str,
+) -> (Program, PathBuf) {
+    let name = format!("sipp-{transport:?}-{local}").to_lowercase();
+    let file = folder.write(&format!("{name}.xml"), xml);
+    let messages = folder.join(&format!("{name}.messages"));
+    let mut command = Command::new(program[0]);
+    command.args(&program[1..]).arg(format!("{host}:{port}")).arg("-sf").arg(file);
+    command.args([
+        "-i",
+        from,
+        "-p",
+        &local.to_string(),
+        "-t",
+        transport.sipp(),
+        "-m",
+        "1",
+        "-nostdin",
+        "-nr",
+    ]);
+    command.args(["-timeout", "60", "-timeout_error", "-trace_err", "-error_file"]);
+    command.arg(folder.join(&format!("{name}.errors")));
+    command.args(["-trace_msg", "-message_file"]).arg(&messages);
+    (Program::run(folder, &name, command.current_dir(folder.path())), messages)
 }
 
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -156,7 +170,7 @@ impl Transport {
     }
 }
 
-const BOTH: [Transport; 2] = [Transport::Udp, Transport::Tcp];
+pub(crate) const BOTH: [Transport; 2] = [Transport::Udp, Transport::Tcp];
 
 /// Places one call after the other over both transports to an agent that accepts whom `accept` says; `each` acts for
 /// the user meanwhile. Returns the agent with its events.

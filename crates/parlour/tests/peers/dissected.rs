@@ -9,17 +9,17 @@ use crate::capture::{self, Packet};
 use crate::harness::{Folder, output};
 
 /// What tshark found.
-struct Verdict {
+pub(crate) struct Verdict {
     /// Packets that it dissected as SIP, as SDP and as MSRP.
-    sip: usize,
+    pub(crate) sip: usize,
     sdp: usize,
     msrp: usize,
     /// Malformed packets, and warnings and errors of those three.
-    complaints: Vec<String>,
+    pub(crate) complaints: Vec<String>,
 }
 
 /// Has tshark read a capture in which these ports speak SIP and MSRP.
-fn judge(file: &Path, sip: &[u16], msrp: &[u16]) -> Verdict {
+pub(crate) fn judge(file: &Path, sip: &[u16], msrp: &[u16]) -> Verdict {
     let mut command = Command::new("tshark");
     command.args(["-n", "-r"]).arg(file);
     command.args(["-o", "tcp.analyze_sequence_numbers:FALSE", "-o", "udp.check_checksum:FALSE"]);

@@ -10,3 +10,8 @@ mod harness;
 mod namespaces;
 mod programs;
 mod registrar;
+mod replacing;
+mod rosters;
+mod scenario;
+mod sessions;
+mod unwanted;
