@@ -56,6 +56,11 @@ Exit codes:
     /// Show what was said
     #[command(after_help = "Example: parlour history --with sip:bob@example.com")]
     History(History),
+    /// Show why an invitation was answered as it was
+    #[command(after_help = "Examples:
+  parlour explain
+  parlour explain 3-17 --data ~/bob")]
+    Explain(Explain),
 }
 
 #[derive(Debug, Args)]
@@ -151,6 +156,19 @@ pub(crate) struct History {
     /// Only what was said with this address
     #[arg(long, value_name = "SIP-URI")]
     pub(crate) with: Option<String>,
+    /// As JSON lines (docs/json.md)
+    #[arg(long)]
+    pub(crate) json: bool,
+    /// Where it is kept [default: ~/.local/share/parlour]
+    #[arg(long, value_name = "DIR")]
+    pub(crate) data: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Explain {
+    /// A session, such as 3-17, a Call-ID, or last
+    #[arg(value_name = "SESSION", default_value = "last")]
+    pub(crate) which: String,
     /// As JSON lines (docs/json.md)
     #[arg(long)]
     pub(crate) json: bool,

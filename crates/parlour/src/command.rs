@@ -42,9 +42,28 @@ pub(crate) enum Command {
     Who {
         session: Option<SessionName>,
     },
+    /// No invitation of these callers reaches the user any more.
+    Block {
+        whom: Whom,
+    },
+    Unblock {
+        address: String,
+    },
+    /// The user has seen the invitations missed up to this number.
+    Looked {
+        upto: u64,
+    },
     Quit,
     /// What was asked makes no sense, and why.
     Nonsense(String),
+}
+
+/// A caller.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Whom {
+    /// The other side of a session or an invitation.
+    Session(Option<SessionName>),
+    Address(String),
 }
 
 /// What became of a command.

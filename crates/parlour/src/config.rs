@@ -11,8 +11,8 @@ use std::time::Duration;
 
 use parlour_msrp::Matching;
 use parlour_proto::config::{
-    Accept, Account, Ack, ActpassAnswer, ConferenceSubscribe, Config, CoreKind, Credentials, DeclineScope,
-    Hop, PreferredIdentity, Proxy, ReplaceAccept,
+    Accept, Account, Ack, ActpassAnswer, BlockedAnswer, ConferenceSubscribe, Config, CoreKind, Credentials,
+    DeclineScope, Hop, Hours, PreferredIdentity, Proxy, ReplaceAccept, Unwanted,
 };
 use parlour_proto::io::Transport;
 use parlour_proto::sip::uri::{Scheme, Uri};
@@ -34,6 +34,10 @@ pub(crate) struct Settings {
     pub(crate) data: Option<PathBuf>,
     /// Whether anything is kept.
     pub(crate) store: bool,
+    /// Octets that are to be left on the disk: with less, no invitation is taken.
+    pub(crate) disk_reserve: u64,
+    /// Octets of memory above which no invitation is taken; 0 for any.
+    pub(crate) memory_limit: u64,
     pub(crate) tls: tls::Files,
 }
 
@@ -64,6 +68,8 @@ impl Settings {
             msrp: None,
             data: None,
             store: true,
+            disk_reserve: 64 * 1024 * 1024,
+            memory_limit: 0,
             tls: tls::Files::default(),
         }
     }
@@ -102,6 +108,14 @@ pub(crate) fn address(text: &str) -> Result<String, String> {
         Ok(Scheme::Tel | Scheme::Other) | Err(_) => {
             Err(format!("{text:?} is not a SIP address: write it as sip:user@host"))
         }
+    }
+}
+
+/// Who calls: a SIP, SIPS or tel URI.
+pub(crate) fn caller(text: &str) -> Result<String, String> {
+    match Uri::parse(text.as_bytes()).map(|uri| uri.scheme()) {
+        Ok(Scheme::Sip | Scheme::Sips | Scheme::Tel) => Ok(text.to_owned()),
+        Ok(Scheme::Other) | Err(_) => Err(format!("{text:?} is not an address: write it as sip:user@host")),
     }
 }
 
@@ -170,6 +184,21 @@ struct File {
     blocked: Vec<String>,
     refuse_anonymous: Option<bool>,
     do_not_disturb: Option<bool>,
+    #[serde(default, deserialize_with = "each")]
+    quiet_hours: Vec<Text<Hours>>,
+    #[serde(default, deserialize_with = "maybe_blocked_answer")]
+    blocked_answer: Option<BlockedAnswer>,
+    #[serde(default, deserialize_with = "maybe_unwanted")]
+    unwanted: Option<Unwanted>,
+    #[serde(default, deserialize_with = "maybe_address")]
+    redirect: Option<String>,
+    im_service: Option<bool>,
+    /// Seconds; 0 does not say.
+    busy_retry_after: Option<u32>,
+    /// Octets.
+    disk_reserve: Option<u64>,
+    /// Octets; 0 for any.
+    memory_limit: Option<u64>,
     #[serde(default, deserialize_with = "addresses")]
     store_and_forward: Vec<String>,
     limits: Option<FileLimits>,
@@ -358,6 +387,14 @@ impl File {
         proto.blocked = self.blocked;
         set(&mut proto.refuse_anonymous, self.refuse_anonymous);
         set(&mut proto.do_not_disturb, self.do_not_disturb);
+        proto.quiet_hours = self.quiet_hours.into_iter().map(|hours| hours.0).collect();
+        set(&mut proto.blocked_answer, self.blocked_answer);
+        set(&mut proto.unwanted, self.unwanted);
+        proto.redirect = self.redirect;
+        set(&mut proto.im_service, self.im_service);
+        set(&mut proto.busy_retry_after, self.busy_retry_after.map(whole));
+        set(&mut settings.disk_reserve, self.disk_reserve);
+        set(&mut settings.memory_limit, self.memory_limit);
         proto.store_and_forward = self.store_and_forward;
         if let Some(limits) = self.limits {
             limits.apply(&mut proto.limits);
@@ -449,6 +486,12 @@ impl<'de> Deserialize<'de> for Text<Hop> {
     }
 }
 
+impl<'de> Deserialize<'de> for Text<Hours> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        Hours::from_str(&String::deserialize(deserializer)?).map(Text).map_err(serde::de::Error::custom)
+    }
+}
+
 impl<'de> Deserialize<'de> for Text<Listen> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         Listen::from_str(&String::deserialize(deserializer)?).map(Text).map_err(serde::de::Error::custom)
@@ -461,6 +504,29 @@ fn each<'de, D: Deserializer<'de>, T: Deserialize<'de>>(deserializer: D) -> Resu
 
 fn an_address<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
     address(&String::deserialize(deserializer)?).map_err(serde::de::Error::custom)
+}
+
+fn maybe_blocked_answer<'de, D: Deserializer<'de>>(
+    deserializer: D,
+) -> Result<Option<BlockedAnswer>, D::Error> {
+    match u16::deserialize(deserializer)? {
+        480 => Ok(Some(BlockedAnswer::Unavailable)),
+        486 => Ok(Some(BlockedAnswer::Busy)),
+        603 => Ok(Some(BlockedAnswer::Decline)),
+        status => Err(serde::de::Error::custom(format!("{status} is not 480, 486 or 603"))),
+    }
+}
+
+fn maybe_unwanted<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Unwanted>, D::Error> {
+    match u16::deserialize(deserializer)? {
+        603 => Ok(Some(Unwanted::Decline)),
+        607 => Ok(Some(Unwanted::Unwanted)),
+        status => Err(serde::de::Error::custom(format!("{status} is not 603 or 607"))),
+    }
+}
+
+fn maybe_address<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<String>, D::Error> {
+    an_address(deserializer).map(Some)
 }
 
 fn addresses<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<String>, D::Error> {
@@ -570,6 +636,9 @@ mod tests {
             ("[[accounts]]\naddress = \"sip:a@b\"\nproxy = \"h:99999\"\n", ["line 3", "99999"]),
             ("\nsip = [\"5060\"]\n", ["line 2", "names no transport"]),
             ("accept = \n", ["line 1", "accept"]),
+            ("quiet_hours = [\"mon 8-9\"]\n", ["line 1", "mon-fri 22:00-07:00"]),
+            ("\nunwanted = 600\n", ["line 2", "603 or 607"]),
+            ("\nblocked_answer = 403\n", ["line 2", "480, 486 or 603"]),
         ] {
             let error = Settings::read(&write(dir.path(), "c.toml", 0o644, text)).unwrap_err().to_string();
             for part in parts {

@@ -8,8 +8,8 @@ use parlour_proto::text;
 use crate::Fault;
 use crate::cli::History;
 use crate::json;
-use crate::line::one_voice;
-use crate::store::{self, ReadFault, Reader, Saying};
+use crate::line::{one_voice, who};
+use crate::store::{self, Entry, ReadFault, Reader, Row, Saying};
 
 /// Prints the messages, oldest first.
 pub(crate) fn history(flags: &History) -> Result<ExitCode, Fault> {
@@ -17,8 +17,13 @@ pub(crate) fn history(flags: &History) -> Result<ExitCode, Fault> {
     let reader = Reader::open(&dir)?;
     let with = flags.with.as_deref().map(store::party);
     let mut out = BufWriter::new(io::stdout().lock());
-    let told = reader.history(with.as_deref(), |saying| {
-        let line = if flags.json { json::saying_line(&saying) } else { readable(&saying) };
+    let told = reader.history(with.as_deref(), |entry| {
+        let line = match &entry {
+            Entry::Message(saying) if flags.json => json::saying_line(saying),
+            Entry::Message(saying) => readable(saying),
+            Entry::Missed(row) if flags.json => json::row_line(row),
+            Entry::Missed(row) => missed(row),
+        };
         writeln!(out, "{line}")
     });
     match told.and_then(|()| out.flush().map_err(ReadFault::Output)) {
@@ -27,6 +32,11 @@ pub(crate) fn history(flags: &History) -> Result<ExitCode, Fault> {
         Err(fault) => Err(fault.into()),
         Ok(()) => Ok(ExitCode::SUCCESS),
     }
+}
+
+/// `2026-01-02T03:04:05Z sip:bob@example.com (unverified): missed invitation`.
+pub(crate) fn missed(row: &Row) -> String {
+    format!("{} {}: missed invitation", json::seconds(row.time), who(&row.peer()))
 }
 
 /// `2026-01-02T03:04:05Z sip:bob@example.com > text` for what came, `<` for what went.

@@ -2,6 +2,7 @@
 
 use std::io::{self, BufReader, BufWriter, Write};
 use std::thread::JoinHandle;
+use std::time::Duration;
 
 use parlour_msrp::Body;
 use parlour_proto::client::Decline;
@@ -11,17 +12,24 @@ use parlour_proto::text;
 use tokio::sync::mpsc::Sender;
 
 use crate::agent::{Happening, Hearer, Told};
-use crate::command::{Asked, Command};
+use crate::command::{Asked, Command, Whom};
 use crate::json_front::next_line;
 use crate::model::SessionName;
-use crate::{explain, json, roster};
+use crate::store::Reader;
+use crate::{config, explain, history, json, roster};
+
+/// Missed invitations that are shown at once.
+const SHOWN: usize = 20;
 
 /// Octets of a line that is typed or piped in.
 const LONGEST: usize = 64 * 1024;
 
 const HELP: &str = "\
 accept [N]                         accept the invitation
-decline [N] [busy|unavailable]     decline it
+decline [N] [busy|unavailable|spam]  decline it
+decline [N] later 10m [for 1h]     decline it for now: when to try again, and until when then
+block [N|SIP-URI], unblock SIP-URI  whose invitations never reach you
+missed                             invitations that you missed since you last looked
 TEXT, or say TEXT                  say it in the session; with several sessions: @N TEXT
 leave [N]                          leave the session
 invite SIP-URI                     start a session
@@ -44,11 +52,16 @@ pub(crate) fn print_events(mut told: Hearer) -> io::Result<JoinHandle<io::Result
 }
 
 /// Reads lines from stdin in a thread of its own. The end of stdin ends the reading, not the program.
-pub(crate) fn read_commands(commands: Sender<Asked>, run: u64) -> io::Result<()> {
+pub(crate) fn read_commands(commands: Sender<Asked>, run: u64, reader: Option<Reader>) -> io::Result<()> {
     let read = move || {
         let mut input = BufReader::new(io::stdin().lock());
         while let Ok(Some(line)) = next_line(&mut input, LONGEST) {
             let command = match line {
+                Ok(line) if line.trim() == "missed" => {
+                    let (answer, seen) = missed(reader.as_ref());
+                    crate::log::say(&answer);
+                    seen.map(Ok)
+                }
                 Ok(line) => command(line.trim(), run),
                 Err(what) => Some(Err(format!("! not said: {what}"))),
             };
@@ -92,13 +105,26 @@ fn command(line: &str, run: u64) -> Option<Result<Command, String>> {
         "who" => at(&words).map(|session| Command::Who { session }),
         "leave" => at(&words).map(|session| Command::Leave { session }),
         "decline" => {
-            let (how, numbers) = match words.split_last() {
-                Some((&"busy", numbers)) => (Decline::Busy, numbers),
-                Some((&"unavailable", numbers)) => (Decline::Unavailable, numbers),
-                Some(_) | None => (Decline::Declined, words.as_slice()),
+            let (how, numbers) = match later(&words) {
+                Some((later, numbers)) => (later, numbers),
+                None => plainly(&words),
             };
             at(numbers).map(|session| Command::Decline { session, how })
         }
+        "block" => match words.as_slice() {
+            [address] if name(address).is_none() => match config::caller(address) {
+                Ok(address) => Some(Command::Block { whom: Whom::Address(address) }),
+                Err(why) => return Some(Err(format!("! {why}"))),
+            },
+            _ => at(&words).map(|session| Command::Block { whom: Whom::Session(session) }),
+        },
+        "unblock" => match words.as_slice() {
+            [address] => match config::caller(address) {
+                Ok(address) => Some(Command::Unblock { address }),
+                Err(why) => return Some(Err(format!("! {why}"))),
+            },
+            _ => return Some(Err("write: unblock SIP-URI".into())),
+        },
         "invite" => match words.as_slice() {
             [to] => Some(Command::Invite { account: None, to: (*to).to_owned(), via: None }),
             _ => return Some(Err("write: invite SIP-URI".into())),
@@ -111,6 +137,70 @@ fn command(line: &str, run: u64) -> Option<Result<Command, String>> {
     };
     // A line that begins like a command and goes on like a sentence is a sentence.
     Some(Ok(command.unwrap_or_else(|| say(None, line))))
+}
+
+/// How to decline, and what stands before it.
+fn plainly<'w, 'l>(words: &'w [&'l str]) -> (Decline, &'w [&'l str]) {
+    match words.split_last() {
+        Some((&"busy", numbers)) => (Decline::Busy, numbers),
+        Some((&"unavailable", numbers)) => (Decline::Unavailable, numbers),
+        Some((&"spam", numbers)) => (Decline::Unwanted, numbers),
+        Some(_) | None => (Decline::Declined, words),
+    }
+}
+
+/// `later 10m`, or `later 10m for 1h`.
+fn later<'w, 'l>(words: &'w [&'l str]) -> Option<(Decline, &'w [&'l str])> {
+    let at = words.iter().position(|word| *word == "later")?;
+    let (numbers, rest) = words.split_at_checked(at)?;
+    let (after, reachable) = match rest {
+        [_, after] => (time_span(after)?, None),
+        [_, after, "for", reachable] => (time_span(after)?, Some(time_span(reachable)?)),
+        _ => return None,
+    };
+    Some((Decline::Later { after, reachable }, numbers))
+}
+
+/// `30s`, `10m`, `2h` or `1d`; more than nothing.
+fn time_span(text: &str) -> Option<Duration> {
+    let (number, unit) = text.split_at_checked(text.len().checked_sub(1)?)?;
+    let unit = match unit {
+        "s" => 1,
+        "m" => 60,
+        "h" => 3600,
+        "d" => 86_400,
+        _ => return None,
+    };
+    let number: u32 = number.parse().ok()?;
+    Some(Duration::from_secs(u64::from(number).saturating_mul(unit))).filter(|span| !span.is_zero())
+}
+
+/// The invitations that were missed since the user last looked: what to show, and the command that says they are seen.
+fn missed(reader: Option<&Reader>) -> (String, Option<Command>) {
+    let missed = match reader.map(Reader::missed) {
+        Some(Ok(missed)) => missed,
+        Some(Err(error)) => return (format!("! they cannot be read: {error}"), None),
+        None => return ("nothing is kept: store is false".into(), None),
+    };
+    let Some(upto) = missed.last().map(|row| row.seq) else {
+        return (
+            "no missed invitations since you last looked; parlour history has those before".into(),
+            None,
+        );
+    };
+    let first = missed.len().saturating_sub(SHOWN);
+    let mut lines: Vec<String> = missed.iter().skip(first).map(history::missed).collect();
+    if first > 0 {
+        lines.insert(0, format!("{first} more before these: see parlour history"));
+    }
+    (lines.join("\n"), Some(Command::Looked { upto }))
+}
+
+/// `2 missed invitations: type missed to see them`.
+pub(crate) fn missed_notice(reader: &Reader) -> Option<String> {
+    let count = reader.missed().map(|missed| missed.len()).unwrap_or(0);
+    let invitations = if count == 1 { "invitation" } else { "invitations" };
+    (count > 0).then(|| format!("{count} missed {invitations}: type missed to see them"))
 }
 
 fn print(out: &mut impl Write, told: &Told) -> io::Result<()> {
@@ -290,6 +380,23 @@ mod tests {
             command("decline 7 unavailable", 3),
             ok(Command::Decline { session: Some(name), how: Decline::Unavailable })
         );
+        let decline = |how| ok(Command::Decline { session: None, how });
+        assert_eq!(command("decline spam", 3), decline(Decline::Unwanted));
+        let ten = Duration::from_secs(600);
+        assert_eq!(command("decline later 10m", 3), decline(Decline::Later { after: ten, reachable: None }));
+        let how = Decline::Later { after: ten, reachable: Some(Duration::from_secs(7200)) };
+        assert_eq!(
+            command("decline 7 later 10m for 2h", 3),
+            ok(Command::Decline { session: Some(name), how })
+        );
+        assert_eq!(said("decline later than planned").as_deref(), Some("decline later than planned"));
+        assert_eq!(command("block", 3), ok(Command::Block { whom: Whom::Session(None) }));
+        assert_eq!(command("block 7", 3), ok(Command::Block { whom: Whom::Session(Some(name)) }));
+        let whom = Whom::Address("sip:a@b".into());
+        assert_eq!(command("block sip:a@b", 3), ok(Command::Block { whom }));
+        assert_eq!(command("unblock sip:a@b", 3), ok(Command::Unblock { address: "sip:a@b".into() }));
+        assert!(matches!(command("unblock bob", 3), Some(Err(_))));
+        assert_eq!(said("block party tonight").as_deref(), Some("block party tonight"));
         assert_eq!(command("leave", 3), ok(Command::Leave { session: None }));
         assert_eq!(command("", 3), None);
         assert!(matches!(command("help", 3), Some(Err(_))));

@@ -5,6 +5,7 @@ mod cli;
 mod command;
 mod config;
 mod demo;
+mod diary;
 mod explain;
 mod history;
 mod json;
@@ -32,6 +33,7 @@ fn main() -> ExitCode {
         Verb::Run(flags) => run::run(*flags),
         Verb::Send(flags) => send::send(*flags),
         Verb::History(flags) => history::history(&flags),
+        Verb::Explain(flags) => explain::explain(&flags),
     };
     match outcome {
         Ok(code) => code,

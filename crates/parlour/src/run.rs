@@ -75,7 +75,10 @@ pub(crate) fn run(flags: Run) -> Result<ExitCode, Fault> {
             json_front::read_commands(commands)?;
             json_front::write_events(told, flags.after.unwrap_or(last_seq), last_seq, reader, stop)?
         } else {
-            line::read_commands(commands, run)?;
+            if let Some(notice) = reader.as_ref().and_then(line::missed_notice) {
+                log::say(&format!("parlour: {notice}"));
+            }
+            line::read_commands(commands, run, reader)?;
             line::print_events(told)?
         };
         agent.run().await;

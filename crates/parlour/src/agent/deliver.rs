@@ -17,12 +17,18 @@ impl Agent {
     /// Passes an event to the store, or on at once if it is not to be kept.
     pub(super) fn happened(&mut self, event: Event) {
         let is_explanation = matches!(event.what, What::Explain(_));
-        if is_explanation && !self.explain {
-            return;
-        }
         let time = self.clock.now().unix;
         let account = self.address(event.account);
         let session = event.session.map(|session| self.name(session));
+        if let What::Explain(why) = &event.what {
+            if tracing::enabled!(tracing::Level::DEBUG) {
+                tracing::debug!("{account}: {}", crate::explain::line(why));
+            }
+            self.diary.note(time, &account, session, why);
+        }
+        if is_explanation && !self.explain {
+            return;
+        }
         if is_explanation || matches!(event.what, What::Receiving { .. }) {
             self.tell(Told::Event(Happening { seq: None, time, account, session, event, file: None }));
             return;
@@ -74,6 +80,7 @@ impl Agent {
                 let seq = outcome.ok().map(|kept| kept.seq);
                 self.tell(Told::Event(Happening { seq, time, account, session, event, file }));
             }
+            Job::Note { by, note } => self.noted(by, note, outcome),
             Job::Say { by, time, account, session, peer, message } => match outcome {
                 Ok(Kept { seq, .. }) => self.say(by, seq, time, account, session, peer, message),
                 Err(fault) => {

@@ -9,13 +9,14 @@ mod deliver;
 mod obey;
 mod pace;
 mod teller;
+mod watch;
 
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use parlour_msrp::random::Random;
-use parlour_proto::client::{Client, Misuse};
+use parlour_proto::client::{Blocked, Client, Misuse};
 use parlour_proto::event::Event;
 use parlour_proto::io::{AccountId, Input, Now, Output, QueryId, Service, SessionId, Why};
 use tokio::sync::Notify;
@@ -28,10 +29,12 @@ pub(crate) use teller::Hearer;
 
 use crate::command::{Asked, Outcome};
 use crate::config::Settings;
+use crate::diary::Diary;
 use crate::model::{Model, SessionName};
 use crate::net::tls::{Tls, TlsFault};
 use crate::net::{Listen, ListenFault, Net, Rung, Tap, Token, dns};
-use crate::store::{Answer, Bulk, Job, NewMessage, SpoolJob, Store};
+use crate::store::{Answer, Bulk, Job, NewMessage, Note, SpoolJob, Store};
+use watch::Watch;
 
 /// Octets read at once.
 const BUFFER: usize = 64 * 1024;
@@ -146,6 +149,10 @@ pub(crate) struct Agent {
     echo: bool,
     explain: bool,
     leaving: Option<Instant>,
+    /// Whom the user has blocked.
+    blocked: Vec<Blocked>,
+    diary: Diary,
+    watch: Watch,
 }
 
 impl Agent {
@@ -170,6 +177,9 @@ impl Agent {
         let (teller, told) = Teller::new();
         let start = Instant::now();
         let stop = Arc::new(Notify::new());
+        let disk = store.dir().map(|dir| (dir.to_owned(), settings.disk_reserve));
+        let watch = Watch { disk, memory: settings.memory_limit, looked: None };
+        let (blocked, diary) = (store.blocked().to_vec(), Diary::new(store.last_path()));
         let mut agent = Agent {
             client: Client::new(settings.proto, random.fork()),
             net,
@@ -194,7 +204,12 @@ impl Agent {
             echo,
             explain,
             leaving: None,
+            blocked,
+            diary,
+            watch,
         };
+        agent.client.set_blocked(agent.clock.now(), &agent.blocked);
+        agent.watch();
         agent.drain();
         for input in heard {
             agent.give(input);
@@ -253,6 +268,7 @@ impl Agent {
                 () = &mut sleep, if due.is_some() => {}
                 () = std::future::ready(()), if self.net.is_dirty() => {}
             }
+            self.watch();
             for token in tokens.drain(..) {
                 self.serve(token, &mut buffer);
             }
@@ -266,6 +282,8 @@ impl Agent {
                 tokio::task::yield_now().await;
             }
         }
+        self.write_diary();
+        self.settle();
         let Agent { store, teller, .. } = self;
         drop(teller);
         store.close();
@@ -313,11 +331,21 @@ impl Agent {
         for input in std::mem::take(&mut self.news) {
             self.give(input);
         }
+        if self.diary.due().is_some_and(|due| now >= due) {
+            self.write_diary();
+        }
         if !self.jobs.is_empty() {
             let jobs = std::mem::take(&mut self.jobs);
             self.store.submit(jobs);
         }
         self.teller.pass_on();
+    }
+
+    fn write_diary(&mut self) {
+        let paths = self.diary.take();
+        if !paths.is_empty() {
+            self.enqueue(Job::Note { by: None, note: Note::Paths(paths) });
+        }
     }
 
     fn give(&mut self, input: Input<'_>) {
@@ -336,7 +364,7 @@ impl Agent {
     /// When the next round begins at the latest.
     fn due(&self) -> Option<Instant> {
         let client = self.deadline.map(|(deadline, _)| self.clock.real(deadline));
-        [client, self.net.deadline(), self.leaving].into_iter().flatten().min()
+        [client, self.net.deadline(), self.leaving, self.diary.due()].into_iter().flatten().min()
     }
 
     /// Carries out what the client asks for, until it is idle.

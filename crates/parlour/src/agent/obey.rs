@@ -2,13 +2,14 @@
 
 use std::time::Instant;
 
-use parlour_proto::client::Load;
+use parlour_proto::client::{Blocked, Load, StoreFault};
 use parlour_proto::io::{AccountId, SessionId};
+use parlour_proto::sip::uri::{Uri, is_anonymous};
 
 use super::{Agent, LEAVING, Told};
-use crate::command::{Achieved, Asked, Command, Outcome};
+use crate::command::{Achieved, Asked, Command, Outcome, Whom};
 use crate::model::{SessionName, Stage};
-use crate::store::{By, Job, NewMessage, OwnBody};
+use crate::store::{BLOCKED, By, Job, Kept, NewMessage, Note, OwnBody, party};
 
 impl Agent {
     pub(super) fn obey(&mut self, asked: Asked) {
@@ -44,6 +45,21 @@ impl Agent {
                 let what = self.who(session);
                 return self.tell(Told::Outcome(Outcome { id, what }));
             }
+            Command::Block { whom } => match self.blockable(whom) {
+                Ok(blocked) => {
+                    return self.enqueue(Job::Note { by: Some(By::Front(id)), note: Note::Block(blocked) });
+                }
+                Err(why) => Err(why),
+            },
+            Command::Unblock { address } => {
+                if self.blocked.iter().any(|blocked| party(&blocked.address) == party(&address)) {
+                    return self.enqueue(Job::Note { by: Some(By::Front(id)), note: Note::Unblock(address) });
+                }
+                Err(format!("{address} is not blocked by you; a configuration's `blocked` holds on"))
+            }
+            Command::Looked { upto } => {
+                return self.enqueue(Job::Note { by: None, note: Note::Looked(upto) });
+            }
             Command::Nonsense(why) => Err(why),
             Command::Quit => {
                 self.leave();
@@ -54,6 +70,48 @@ impl Agent {
         self.drain();
         let what = what.map(|session| Achieved { session: Some(self.name(session)), ..Achieved::default() });
         self.tell(Told::Outcome(Outcome { id, what }));
+    }
+
+    /// Whom to block: by the address that counts for it.
+    fn blockable(&self, whom: Whom) -> Result<Blocked, String> {
+        if self.blocked.len() >= BLOCKED {
+            return Err(format!("there are {BLOCKED} blocked callers already: unblock some"));
+        }
+        let blocked = match whom {
+            Whom::Address(address) => Blocked { address, verified: true },
+            Whom::Session(session) => {
+                let stages = [Stage::Invited, Stage::Connected, Stage::Established, Stage::Inviting];
+                let session = self.which(session, &stages)?;
+                let peer =
+                    self.model.talks.get(&session).map(|talk| &talk.peer).ok_or("the session has ended")?;
+                Blocked { address: peer.address.clone(), verified: peer.verified }
+            }
+        };
+        let is_nobody = Uri::parse(blocked.address.as_bytes()).is_ok_and(|uri| is_anonymous(&uri));
+        if is_nobody { Err("nobody knows who that is: set refuse_anonymous".into()) } else { Ok(blocked) }
+    }
+
+    /// The user's wish is durable: it holds from now on.
+    pub(super) fn noted(&mut self, by: Option<By>, note: Note, outcome: Result<Kept, StoreFault>) {
+        let done = outcome.map_err(|fault| format!("it could not be kept: {fault}"));
+        if done.is_ok() {
+            match note {
+                Note::Block(blocked) => {
+                    self.blocked.retain(|known| *known != blocked);
+                    self.blocked.push(blocked);
+                    self.client.set_blocked(self.clock.now(), &self.blocked);
+                }
+                Note::Unblock(address) => {
+                    self.blocked.retain(|known| party(&known.address) != party(&address));
+                    self.client.set_blocked(self.clock.now(), &self.blocked);
+                }
+                Note::Looked(_) | Note::Paths(_) => {}
+            }
+            self.drain();
+        }
+        if let Some(by) = by {
+            self.tell_outcome(by, done.map(|_| Achieved::default()));
+        }
     }
 
     /// Who is in the conference of a session.

@@ -1,11 +1,14 @@
 //! Commands, as programs write them.
 
+use std::num::NonZeroU32;
+use std::time::Duration;
+
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use parlour_proto::client::Decline;
 use serde::Deserialize;
 
-use crate::command::{Asked, Command};
+use crate::command::{Asked, Command, Whom};
 use crate::config;
 use crate::model::SessionName;
 
@@ -29,9 +32,33 @@ pub(crate) fn command(line: &str) -> Result<Asked, (Option<String>, String)> {
         |text: Option<String>| text.map(|text| text.parse::<SessionName>().map_err(fault)).transpose();
     let command = match line {
         Line::Accept { session: text } => Command::Accept { session: session(text)? },
-        Line::Decline { session: text, how } => {
-            Command::Decline { session: session(text)?, how: how.unwrap_or_default().into() }
+        Line::Decline { session: text, how, after, reachable } => {
+            let how = how.unwrap_or_default();
+            let seconds = |seconds: NonZeroU32| Duration::from_secs(seconds.get().into());
+            let how = match (how, after) {
+                (How::Later, Some(after)) => {
+                    Decline::Later { after: seconds(after), reachable: reachable.map(seconds) }
+                }
+                (How::Later, None) => return Err(fault("\"later\" needs \"after\", in seconds".into())),
+                (_, Some(_)) => return Err(fault("\"after\" goes with \"later\"".into())),
+                (_, None) if reachable.is_some() => {
+                    return Err(fault("\"reachable\" goes with \"later\"".into()));
+                }
+                (How::Declined, None) => Decline::Declined,
+                (How::Busy, None) => Decline::Busy,
+                (How::Unavailable, None) => Decline::Unavailable,
+                (How::Spam, None) => Decline::Unwanted,
+            };
+            Command::Decline { session: session(text)?, how }
         }
+        Line::Block { session: text, address } => match address {
+            Some(address) if text.is_none() => {
+                Command::Block { whom: Whom::Address(config::caller(&address).map_err(fault)?) }
+            }
+            None => Command::Block { whom: Whom::Session(session(text)?) },
+            Some(_) => return Err(fault("block needs either \"session\" or \"address\"".into())),
+        },
+        Line::Unblock { address } => Command::Unblock { address: config::caller(&address).map_err(fault)? },
         Line::Leave { session: text } => Command::Leave { session: session(text)? },
         Line::Say { session: text, message_id, content_type, text: words, base64 } => {
             let body = match (words, base64) {
@@ -66,6 +93,10 @@ enum Line {
     Decline {
         session: Option<String>,
         how: Option<How>,
+        /// Seconds.
+        after: Option<NonZeroU32>,
+        /// Seconds.
+        reachable: Option<NonZeroU32>,
     },
     Say {
         session: Option<String>,
@@ -85,6 +116,13 @@ enum Line {
     Who {
         session: Option<String>,
     },
+    Block {
+        session: Option<String>,
+        address: Option<String>,
+    },
+    Unblock {
+        address: String,
+    },
     Quit {},
 }
 
@@ -95,16 +133,8 @@ enum How {
     Declined,
     Busy,
     Unavailable,
-}
-
-impl From<How> for Decline {
-    fn from(how: How) -> Decline {
-        match how {
-            How::Declined => Decline::Declined,
-            How::Busy => Decline::Busy,
-            How::Unavailable => Decline::Unavailable,
-        }
-    }
+    Spam,
+    Later,
 }
 
 #[cfg(test)]
@@ -123,6 +153,29 @@ mod tests {
         assert_eq!(command(r#"{"do":"quit"}"#), Ok(Asked { id: None, command: Command::Quit }));
         let busy = command(r#"{"do":"decline","how":"busy"}"#).unwrap().command;
         assert_eq!(busy, Command::Decline { session: None, how: Decline::Busy });
+    }
+
+    #[test]
+    fn declining_and_blocking_have_their_words() {
+        let read = |line: &str| command(line).map(|asked| asked.command).map_err(|(_, what)| what);
+        let decline = |how| Ok(Command::Decline { session: None, how });
+        assert_eq!(read(r#"{"do":"decline","how":"spam"}"#), decline(Decline::Unwanted));
+        let (after, reachable) = (Duration::from_secs(600), Some(Duration::from_secs(3600)));
+        let later = r#"{"do":"decline","how":"later","after":600,"reachable":3600}"#;
+        assert_eq!(read(later), decline(Decline::Later { after, reachable }));
+        for wrong in [
+            r#"{"do":"decline","how":"later"}"#,
+            r#"{"do":"decline","how":"later","after":0}"#,
+            r#"{"do":"decline","how":"busy","after":600}"#,
+            r#"{"do":"block","session":"1-1","address":"sip:a@b"}"#,
+            r#"{"do":"block","address":"bob"}"#,
+            r#"{"do":"unblock"}"#,
+        ] {
+            assert!(read(wrong).is_err(), "{wrong}");
+        }
+        assert_eq!(read(r#"{"do":"block"}"#), Ok(Command::Block { whom: Whom::Session(None) }));
+        let whom = Whom::Address("sip:a@b".into());
+        assert_eq!(read(r#"{"do":"block","address":"sip:a@b"}"#), Ok(Command::Block { whom }));
     }
 
     #[test]

@@ -16,7 +16,7 @@ use time::format_description::well_known::Rfc3339;
 
 use crate::command::Outcome;
 use crate::model::SessionName;
-use crate::store::{NewMessage, OwnBody, Row, Saying};
+use crate::store::{Decided, Decision, NewMessage, OwnBody, Row, Saying};
 
 pub(crate) use command::command;
 pub(crate) use payload::{kind, payload, saying, word};
@@ -91,6 +91,20 @@ pub(crate) fn said_line(
     match &message.body {
         OwnBody::Inline(octets) => push_body(&mut line, &message.content_type, octets),
         OwnBody::Kept(..) => push_field(&mut line, "file", &file),
+    }
+    line.push('}');
+    line
+}
+
+/// A line for a decision that was kept.
+pub(crate) fn decision_line(path: &Decided, decision: &Decision) -> String {
+    let time = Duration::from_micros(decision.time);
+    let mut line = envelope(None, time, Some(&path.account), path.session.as_deref(), "explain");
+    push_field(&mut line, "clause", &decision.clause);
+    push_field(&mut line, "decision", &decision.decision);
+    push_field(&mut line, "input", &decision.input);
+    if let Some(call_id) = &path.call_id {
+        push_field(&mut line, "call_id", call_id);
     }
     line.push('}');
     line

@@ -96,7 +96,9 @@ pub(crate) fn payload(what: &What, run: u64) -> String {
         What::RosterEnded { why } => Payload::RosterEnded { why },
         What::Ended(why) => Payload::Ended { end: end(why, name) },
         What::Explain(explain) => {
-            Payload::Explain { clause: explain.clause, decision: &explain.decision, input: &explain.input }
+            let call_id = explain.invitation.as_ref().map(|invitation| invitation.call_id.as_str());
+            let (decision, input) = (&explain.decision, &explain.input);
+            Payload::Explain { clause: explain.clause, decision, input, call_id }
         }
     };
     serde_json::to_string(&payload).unwrap_or_else(|_| "{}".into())
@@ -225,6 +227,8 @@ enum Payload<'a> {
         clause: &'a str,
         decision: &'a str,
         input: &'a str,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        call_id: Option<&'a str>,
     },
 }
 

@@ -4,6 +4,7 @@
 //! thread that puts all that wait into one transaction (group commit); the answers come back together after the commit.
 
 mod fetch;
+mod note;
 mod read;
 mod spool;
 mod sqlite;
@@ -19,13 +20,14 @@ use std::sync::{Arc, mpsc};
 use std::time::Duration;
 
 use parlour_msrp::{Body, SourceId, SpoolId};
-use parlour_proto::client::{StoreFault, Stored};
+use parlour_proto::client::{Blocked, StoreFault, Stored};
 use parlour_proto::event::Event;
 use parlour_proto::io::SessionId;
 use parlour_proto::sip::uri::{Uri, aor};
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
-pub(crate) use read::{ReadFault, Reader, Row, Saying};
+pub(crate) use note::{BLOCKED, Decision, Note, PATHS, Path as Decided};
+pub(crate) use read::{Entry, ReadFault, Reader, Row, Saying};
 
 use crate::model::SessionName;
 
@@ -39,6 +41,8 @@ pub(crate) enum Job {
     Event { time: Duration, account: Arc<str>, session: Option<SessionName>, event: Event },
     /// We are to send a message.
     Say { by: By, time: Duration, account: Arc<str>, session: SessionName, peer: String, message: NewMessage },
+    /// Something besides; whoever wants it is told.
+    Note { by: Option<By>, note: Note },
 }
 
 /// Who wants a message sent.
@@ -144,6 +148,8 @@ pub(crate) struct Store {
     run: u64,
     last_seq: u64,
     instance: Option<String>,
+    blocked: Vec<Blocked>,
+    last_path: u64,
     threads: Vec<std::thread::JoinHandle<()>>,
     /// Octets of spools that a store which keeps nothing has dropped.
     dropped: BTreeMap<SpoolId, u64>,
@@ -161,6 +167,8 @@ impl Store {
         let database = sqlite::Database::open(&database_file(dir))?;
         let (run, last_seq) = (database.run(), database.last_seq());
         let instance = Some(database.instance());
+        let (blocked, last_path) =
+            database.notes().map_err(|error| OpenFault::Database { file: database_file(dir), error })?;
         let (jobs, waiting) = mpsc::channel();
         let spools_dir = dir.join("spool");
         make_private_dir(&spools_dir).map_err(directory)?;
@@ -185,6 +193,8 @@ impl Store {
             run,
             last_seq,
             instance,
+            blocked,
+            last_path,
             threads: spool_threads.into_iter().chain([fetch_thread, writer]).collect(),
             dropped: BTreeMap::new(),
             _lock: Some(lock),
@@ -195,6 +205,21 @@ impl Store {
     /// This device's `+sip.instance`: drawn by chance when the store was made, the same ever since.
     pub(crate) fn instance(&self) -> Option<String> {
         self.instance.clone()
+    }
+
+    /// Whom the user had blocked when the store was opened.
+    pub(crate) fn blocked(&self) -> &[Blocked] {
+        &self.blocked
+    }
+
+    /// The number of the last path of decisions when the store was opened.
+    pub(crate) fn last_path(&self) -> u64 {
+        self.last_path
+    }
+
+    /// Where everything is kept, if it is.
+    pub(crate) fn dir(&self) -> Option<&Path> {
+        self.dir.as_deref()
     }
 
     /// A store that keeps nothing: every job is done at once. Large messages are dropped as they come.
@@ -211,6 +236,8 @@ impl Store {
             run: 0,
             last_seq: 0,
             instance: None,
+            blocked: Vec::new(),
+            last_path: 0,
             threads: Vec::new(),
             dropped: BTreeMap::new(),
             _lock: None,
@@ -338,7 +365,7 @@ impl Job {
                 }
             }
             Job::Say { message, .. } => message.body.bulk(),
-            Job::Event { .. } => None,
+            Job::Event { .. } | Job::Note { .. } => None,
         }
     }
 
@@ -355,6 +382,7 @@ impl Job {
                 }
             }
             Job::Event { .. } => 0,
+            Job::Note { note, .. } => note.weight(),
         };
         body.saturating_add(512)
     }

@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use parlour_proto::event::Peer;
 use rusqlite::{Connection, OpenFlags, params};
 
 use super::{OpenFault, database_file};
@@ -16,7 +17,14 @@ const SINCE: &str = "
     ORDER BY seq LIMIT ?3";
 const HISTORY: &str = "
     SELECT seq, time, account, session, peer, incoming, state, why, json, content_type, body, file
-        FROM messages WHERE ?1 IS NULL OR peer = ?1 ORDER BY seq";
+        FROM messages WHERE ?1 IS NULL OR peer = ?1
+    UNION ALL
+    SELECT seq, time, account, session, NULL, NULL, NULL, NULL, json, NULL, NULL, NULL
+        FROM events WHERE kind = 'missed'
+    ORDER BY seq";
+const MISSED: &str = "
+    SELECT seq, time, account, session, json FROM events
+        WHERE kind = 'missed' AND seq > (SELECT upto FROM looked) ORDER BY seq";
 /// Rows fetched at once.
 const PAGE: i64 = 512;
 
@@ -58,6 +66,27 @@ pub(crate) struct Saying {
     pub(crate) why: Option<String>,
 }
 
+/// One entry of the history.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Entry {
+    Message(Saying),
+    /// An invitation that was not taken.
+    Missed(Row),
+}
+
+impl Row {
+    /// Who called, for an invitation that was missed.
+    pub(crate) fn peer(&self) -> Peer {
+        let json: serde_json::Value = serde_json::from_str(&self.json).unwrap_or_default();
+        let text = |name: &str| json["peer"][name].as_str().map(str::to_owned);
+        Peer {
+            address: text("address").unwrap_or_default(),
+            display_name: text("display_name"),
+            verified: json["peer"]["verified"].as_bool().unwrap_or(false),
+        }
+    }
+}
+
 impl Reader {
     /// Opens what a store has written in `dir`; the store may be live.
     pub(crate) fn open(dir: &Path) -> Result<Reader, OpenFault> {
@@ -93,15 +122,22 @@ impl Reader {
         rows.collect()
     }
 
-    /// All messages, or those with one peer, oldest first.
+    /// All messages and missed invitations, or those of one peer, oldest first.
     pub(crate) fn history(
         &self,
         with: Option<&str>,
-        mut tell: impl FnMut(Saying) -> std::io::Result<()>,
+        mut tell: impl FnMut(Entry) -> std::io::Result<()>,
     ) -> Result<(), ReadFault> {
         let mut statement = self.connection.prepare(HISTORY)?;
         let mut rows = statement.query(params![with])?;
         while let Some(row) = rows.next()? {
+            if row.get::<_, Option<String>>(4)?.is_none() {
+                let row = missed(row, 8)?;
+                if with.is_none_or(|with| super::party(&row.peer().address) == with) {
+                    tell(Entry::Missed(row))?;
+                }
+                continue;
+            }
             let body = self.body(row.get(9)?, row.get(10)?, row.get(11)?);
             let saying = Saying {
                 row: Row {
@@ -118,15 +154,39 @@ impl Reader {
                 state: row.get(6)?,
                 why: row.get(7)?,
             };
-            tell(saying)?;
+            tell(Entry::Message(saying))?;
         }
         Ok(())
+    }
+
+    /// The invitations that were missed since the user last looked, oldest first.
+    pub(crate) fn missed(&self) -> rusqlite::Result<Vec<Row>> {
+        let mut statement = self.connection.prepare(MISSED)?;
+        statement.query_map([], |row| missed(row, 4))?.collect()
+    }
+
+    /// What was decided about the last invitation, or about those with this session or Call-ID; oldest first.
+    pub(crate) fn paths(&self, which: Option<&str>) -> rusqlite::Result<Vec<super::Decided>> {
+        super::note::paths(&self.connection, which)
     }
 
     fn body(&self, content_type: String, octets: Option<Vec<u8>>, file: Option<String>) -> StoredBody {
         let file = file.map(|name| self.dir.join("spool").join(name));
         StoredBody { content_type, octets: octets.unwrap_or_default(), file }
     }
+}
+
+/// A missed invitation; its payload is column `json`.
+fn missed(row: &rusqlite::Row<'_>, json: usize) -> rusqlite::Result<Row> {
+    Ok(Row {
+        seq: unsigned(row.get(0)?),
+        time: Duration::from_micros(unsigned(row.get(1)?)),
+        account: row.get(2)?,
+        session: row.get(3)?,
+        kind: "missed".into(),
+        json: row.get(json)?,
+        body: None,
+    })
 }
 
 /// The history cannot be told.

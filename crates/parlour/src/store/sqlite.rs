@@ -5,14 +5,14 @@ use std::sync::mpsc;
 use std::time::Duration;
 
 use parlour_msrp::Body;
-use parlour_proto::client::{StoreFault, Stored};
+use parlour_proto::client::{Blocked, StoreFault, Stored};
 use parlour_proto::event::{Incoming, Progress, What};
 use rusqlite::{Connection, ErrorCode, params};
 use tokio::sync::mpsc::UnboundedSender;
 
 use super::read::{number, unsigned};
 use super::spool::file_name;
-use super::{Answer, Bulk, Done, Job, Kept, OpenFault, OwnBody, party};
+use super::{Answer, Bulk, Done, Job, Kept, OpenFault, OwnBody, note, party};
 use crate::json;
 use crate::model::SessionName;
 
@@ -33,6 +33,15 @@ const MIGRATIONS: &[&str] = &["
     CREATE INDEX conversation ON messages (peer, seq);
 ", "
     CREATE INDEX spooled ON messages (file) WHERE file IS NOT NULL;
+", "
+    CREATE INDEX missed ON events (seq) WHERE kind = 'missed';
+    CREATE TABLE looked (upto INTEGER NOT NULL);
+    INSERT INTO looked VALUES (0);
+    CREATE TABLE blocked (
+        party TEXT NOT NULL, verified INTEGER NOT NULL, address TEXT NOT NULL, PRIMARY KEY (party, verified));
+    CREATE TABLE paths (
+        id INTEGER PRIMARY KEY, time INTEGER NOT NULL, account TEXT NOT NULL, session TEXT, call_id TEXT,
+        decisions TEXT NOT NULL);
 "];
 
 /// How long another program may hold the database before we call it broken.
@@ -77,6 +86,11 @@ impl Database {
 
     pub(super) fn last_seq(&self) -> u64 {
         self.last_seq
+    }
+
+    /// Who is blocked, and the number of the last path.
+    pub(super) fn notes(&self) -> rusqlite::Result<(Vec<Blocked>, u64)> {
+        Ok((note::blocked(&self.connection)?, note::last_path(&self.connection)?))
     }
 
     pub(super) fn instance(&self) -> String {
@@ -232,6 +246,11 @@ fn insert(connection: &Connection, run: u64, seq: u64, job: &Job) -> rusqlite::R
             ];
             connection.prepare_cached(MESSAGE)?.execute(row)?;
         }
+        // It gets no number.
+        Job::Note { note, by: _ } => {
+            note.write(connection)?;
+            return Ok(false);
+        }
     }
     Ok(true)
 }
@@ -296,6 +315,6 @@ fn begin_run(connection: &Connection) -> rusqlite::Result<(u64, u64)> {
     Ok((unsigned(run), unsigned(last)))
 }
 
-fn micros(time: Duration) -> i64 {
+pub(super) fn micros(time: Duration) -> i64 {
     i64::try_from(time.as_micros()).unwrap_or(i64::MAX)
 }

@@ -3,7 +3,7 @@
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
-use parlour_proto::event::{Incoming, Peer, Progress, What};
+use parlour_proto::event::{Ended, Incoming, Peer, Progress, What};
 use parlour_proto::io::{AccountId, Receipt};
 
 use super::*;
@@ -101,7 +101,8 @@ fn fresh(seq: u64) -> Result<Kept, StoreFault> {
 
 fn history(dir: &Path, with: Option<&str>) -> Vec<(String, String, Option<String>)> {
     let mut all = Vec::new();
-    let tell = |saying: Saying| {
+    let tell = |entry: Entry| {
+        let Entry::Message(saying) = entry else { return Ok(()) };
         let body = saying.row.body.map(|body| String::from_utf8(body.octets).unwrap()).unwrap_or_default();
         all.push((body, saying.state, saying.why));
         Ok(())
@@ -351,7 +352,7 @@ fn what_is_said_after_a_large_message_stays_behind_it() {
         if let Some(Answer::Done(done)) = answers.blocking_recv() {
             told.extend(done.into_iter().map(|done| match done.job {
                 Job::Say { message, .. } => message.message_id,
-                Job::Event { .. } => panic!("nothing happened"),
+                Job::Event { .. } | Job::Note { .. } => panic!("nothing happened"),
             }));
         }
     }
@@ -413,4 +414,101 @@ fn a_device_keeps_its_instance_and_no_other_has_it() {
     assert_eq!(first, instance(one.path()));
     assert_ne!(first, instance(other.path()));
     assert!(first.starts_with("urn:uuid:") && first.len() == 45 && first.as_bytes()[23] == b'4', "{first}");
+}
+
+fn note(note: Note) -> Job {
+    Job::Note { by: None, note }
+}
+
+fn missed(from: &str, status: u16) -> Job {
+    let peer = Peer { address: from.into(), display_name: None, verified: false };
+    let what = What::Missed { peer, why: Ended::Declined { status } };
+    let event = Event { account: AccountId(0), session: None, what };
+    Job::Event { time: Duration::from_secs(1), account: "sip:us@x".into(), session: None, event }
+}
+
+#[test]
+fn who_is_blocked_stays_so_across_runs_until_unblocked() {
+    let dir = tempfile::tempdir().unwrap();
+    let blocked = |address: &str, verified| Blocked { address: address.into(), verified };
+    let block = |address: &str, verified| note(Note::Block(blocked(address, verified)));
+    let jobs = vec![block("sip:eve@x", true), block("sip:eve@X;user=ip", false), block("sip:bob@x", false)];
+    let outcomes = run(dir.path(), jobs);
+    assert!(outcomes.iter().all(Result::is_ok));
+    let list = || Store::open(dir.path()).unwrap().0.blocked().to_vec();
+    assert_eq!(
+        list(),
+        [blocked("sip:eve@x", true), blocked("sip:eve@X;user=ip", false), blocked("sip:bob@x", false)]
+    );
+    run(dir.path(), vec![note(Note::Unblock("sips:eve@x".into()))]);
+    assert_eq!(list(), [blocked("sip:bob@x", false)]);
+}
+
+#[test]
+fn notes_take_no_numbers() {
+    let dir = tempfile::tempdir().unwrap();
+    let outcomes =
+        run(dir.path(), vec![missed("sip:a@x", 486), note(Note::Looked(1)), missed("sip:b@x", 480)]);
+    let numbers: Vec<u64> = outcomes.iter().map(|kept| kept.as_ref().unwrap().seq).collect();
+    assert_eq!(numbers, [1, 1, 2]);
+}
+
+//= IM R-2 test
+#[test]
+fn missed_invitations_wait_until_they_are_looked_at_and_stay_in_the_history() {
+    let dir = tempfile::tempdir().unwrap();
+    run(
+        dir.path(),
+        vec![missed("sip:a@x", 486), received("m1", "sip:b@x", text("hi")), missed("sip:b@x", 480)],
+    );
+    let waiting = || -> Vec<String> {
+        let missed = Reader::open(dir.path()).unwrap().missed().unwrap();
+        missed.iter().map(|row| row.peer().address).collect()
+    };
+    assert_eq!(waiting(), ["sip:a@x", "sip:b@x"]);
+    run(dir.path(), vec![note(Note::Looked(3))]);
+    assert_eq!(waiting(), [""; 0]);
+    run(dir.path(), vec![missed("sip:c@x", 480)]);
+    assert_eq!(waiting(), ["sip:c@x"]);
+    let entries = |with| {
+        let mut entries = Vec::new();
+        let tell = |entry: Entry| {
+            entries.push(matches!(entry, Entry::Missed(_)));
+            Ok(())
+        };
+        Reader::open(dir.path()).unwrap().history(with, tell).unwrap();
+        entries
+    };
+    assert_eq!(entries(None), [true, false, true, true]);
+    assert_eq!(entries(Some("sip:b@x")), [false, true]);
+}
+
+#[test]
+fn the_paths_of_the_last_invitations_are_kept_and_found() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = |id: u64, call_id: Option<&str>, session: Option<&str>| Decided {
+        id,
+        time: Duration::from_secs(id),
+        account: "sip:us@x".into(),
+        session: session.map(str::to_owned),
+        call_id: call_id.map(str::to_owned),
+        decisions: vec![Decision {
+            time: 1,
+            clause: "G-1".into(),
+            decision: format!("answered {id}"),
+            input: "x".into(),
+        }],
+    };
+    let many = (1..=1500).map(|id| path(id, Some(&format!("call-{id}")), None)).collect();
+    run(dir.path(), vec![note(Note::Paths(many))]);
+    // A path that goes on is written again.
+    let last = [path(1500, Some("call-1500"), Some("1-7")), path(1501, None, Some("1-8"))];
+    run(dir.path(), vec![note(Note::Paths(last.to_vec()))]);
+    let found = |which| Reader::open(dir.path()).unwrap().paths(which).unwrap();
+    assert_eq!(found(None), last[..1], "the last that came to us");
+    assert_eq!(found(Some("1-8")), last[1..]);
+    assert_eq!(found(Some("1-7")), last[..1]);
+    assert_eq!(found(Some("call-600")).len(), 1);
+    assert_eq!(found(Some("call-501")), [], "1,000 are kept");
+    assert_eq!(Store::open(dir.path()).unwrap().0.last_path(), 1501);
 }

@@ -8,6 +8,7 @@ mod dissected;
 mod durable;
 mod harness;
 mod namespaces;
+mod policy;
 mod programs;
 mod registrar;
 mod replacing;

@@ -1,0 +1,75 @@
+//! What the client cannot see for itself: room on the disk, memory, the time zone.
+
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+use parlour_proto::client::Shortage;
+
+use super::Agent;
+
+/// How often we look, if anything happens at all.
+const PERIOD: Duration = Duration::from_secs(1);
+
+/// Where to look, and what for.
+#[derive(Debug)]
+pub(super) struct Watch {
+    /// The directory on the disk, and the octets that are to be left there.
+    pub(super) disk: Option<(PathBuf, u64)>,
+    /// Octets of memory; 0 for any.
+    pub(super) memory: u64,
+    /// When we looked last.
+    pub(super) looked: Option<Instant>,
+}
+
+impl Agent {
+    /// Tells the client how things are outside, once in a while.
+    pub(super) fn watch(&mut self) {
+        let now = Instant::now();
+        if self.watch.looked.is_some_and(|looked| now.duration_since(looked) < PERIOD) {
+            return;
+        }
+        self.watch.looked = Some(now);
+        let shortage = self.watch.shortage();
+        if let Some(shortage) = shortage {
+            tracing::warn!(?shortage, "no invitation is taken");
+        }
+        self.client.set_shortage(shortage);
+        self.client.set_utc_offset(chrono::Local::now().offset().local_minus_utc());
+    }
+}
+
+impl Watch {
+    fn shortage(&self) -> Option<Shortage> {
+        let full = self.disk.as_ref().is_some_and(|(dir, reserve)| {
+            rustix::fs::statvfs(dir).is_ok_and(|disk| disk.f_bavail.saturating_mul(disk.f_frsize) < *reserve)
+        });
+        let used = || std::fs::read_to_string("/proc/self/status").ok().and_then(|status| resident(&status));
+        let fat = || self.memory > 0 && used().is_some_and(|used| used > self.memory);
+        if full { Some(Shortage::Disk) } else { fat().then_some(Shortage::Memory) }
+    }
+}
+
+/// The octets in memory of a process, by its /proc/PID/status.
+fn resident(status: &str) -> Option<u64> {
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
+    let kibibytes: u64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
+    kibibytes.checked_mul(1024)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_full_disk_and_much_memory_are_seen() {
+        let watch = |reserve, memory| {
+            let disk = Some((std::env::temp_dir(), reserve));
+            Watch { disk, memory, looked: None }.shortage()
+        };
+        assert_eq!(watch(0, 0), None);
+        assert_eq!(watch(u64::MAX, 0), Some(Shortage::Disk));
+        assert_eq!(watch(0, 1), Some(Shortage::Memory));
+        assert_eq!(watch(0, u64::MAX), None);
+        assert_eq!(resident("Name:\tx\nVmRSS:\t    12 kB\n"), Some(12 * 1024));
+    }
+}

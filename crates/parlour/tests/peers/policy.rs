@@ -1,0 +1,93 @@
+//! What the user wishes holds on, and what was decided can be asked afterwards.
+
+use std::path::Path;
+use std::process::Command;
+use std::time::Duration;
+
+use serde_json::{Value, json};
+
+use crate::agent::{Agent, Setup, history};
+use crate::harness::{Folder, output};
+
+const WAIT: Duration = Duration::from_secs(15);
+
+/// Alice invites Bob, whom she gives no time to answer here.
+fn invite(alice: &mut Agent, bob: &Setup) {
+    alice.tell(&json!({"do": "invite", "to": bob.address, "via": format!("udp:{}:{}", bob.host, bob.sip)}));
+}
+
+/// The status with which her invitation is refused.
+fn refused(alice: &mut Agent) -> Value {
+    let end = alice.await_event("ended", WAIT)["end"].clone();
+    assert_eq!(end["how"], "refused", "{end}");
+    end["status"].clone()
+}
+
+/// What `parlour explain` says of the last invitation to a store; decisions are written a moment after they are taken.
+fn explain(data: &Path, more: &[&str]) -> String {
+    std::thread::sleep(Duration::from_millis(800));
+    output(Command::new(env!("CARGO_BIN_EXE_parlour")).arg("explain").args(more).arg("--data").arg(data))
+}
+
+//= IM S-3 test
+//= IM G-1c test
+//= IM X-4 test
+#[test]
+#[ignore = "needs free ports and 10 s: run ./check"]
+fn a_block_outlives_the_program_and_every_answer_can_be_explained() {
+    let folder = Folder::new("policy");
+    let setup = Setup::new(&folder, "bob", "ask");
+    let mut bob = setup.start(&folder, "bob");
+    let mut alice = Setup::new(&folder, "alice", "ask").start(&folder, "alice");
+
+    invite(&mut alice, &setup);
+    let session = bob.await_event("invited", WAIT)["session"].clone();
+    bob.tell(&json!({"do": "decline", "how": "later", "after": 600, "id": 1}));
+    bob.await_such("result", WAIT, |result| result["id"] == "1");
+    assert_eq!(refused(&mut alice), 603);
+    let told = explain(&setup.data, &[session.as_str().expect("a session")]);
+    for part in
+        ["an invitation came [G-1]", "because: INVITE sip:bob@127.0.0.1", "nobody vouches for it [R-32]"]
+    {
+        assert!(told.contains(part), "{part}: {told}");
+    }
+    for part in ["answered 603 Decline [S-3]", "the user said: later", "603 means: "] {
+        assert!(told.contains(part), "{part}: {told}");
+    }
+
+    invite(&mut alice, &setup);
+    bob.await_event("invited", WAIT);
+    bob.tell(&json!({"do": "block", "id": 2}));
+    bob.await_such("result", WAIT, |result| result["id"] == "2");
+    assert_eq!(refused(&mut alice), 480, "who rings is refused at once");
+    bob.kill();
+
+    let mut bob = setup.start(&folder, "bob");
+    invite(&mut alice, &setup);
+    assert_eq!(refused(&mut alice), 480);
+    assert_eq!(bob.count("invited"), 0, "nobody was troubled");
+    let told = explain(&setup.data, &[]);
+    for part in ["answered 480 Temporarily Unavailable [G-1c]", "the caller is blocked"] {
+        assert!(told.contains(part), "{part}: {told}");
+    }
+    let lines: Vec<Value> = explain(&setup.data, &["--json", "last"])
+        .lines()
+        .map(|line| serde_json::from_str(line).expect("a line of JSON"))
+        .collect();
+    assert!(
+        lines.len() > 2 && lines.iter().all(|line| line["type"] == "explain" && line["call_id"].is_string())
+    );
+
+    bob.tell(&json!({"do": "unblock", "address": "sip:alice@127.0.0.1", "id": 3}));
+    bob.await_such("result", WAIT, |result| result["id"] == "3");
+    invite(&mut alice, &setup);
+    bob.await_event("invited", WAIT);
+    bob.tell(&json!({"do": "decline", "how": "spam"}));
+    assert_eq!(refused(&mut alice), 603);
+    bob.tell(&json!({"do": "unblock", "address": "sip:alice@127.0.0.1", "id": 4}));
+    bob.await_such("error", WAIT, |error| error["id"] == "4");
+    let missed = history(&setup.data).iter().filter(|line| line["type"] == "missed").count();
+    assert_eq!(missed, 3, "declined, blocked while ringing, declined; who is blocked is not heard of");
+    alice.quit();
+    bob.quit();
+}
