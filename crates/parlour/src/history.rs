@@ -34,9 +34,10 @@ pub(crate) fn history(flags: &History) -> Result<ExitCode, Fault> {
     }
 }
 
-/// `2026-01-02T03:04:05Z sip:bob@example.com (unverified): missed invitation`.
+/// `2026-01-02T03:04:05Z <sip:bob@example.com> (unverified): missed invitation`.
 pub(crate) fn missed(row: &Row) -> String {
-    format!("{} {}: missed invitation", json::seconds(row.time), who(&row.peer()))
+    let what = row.seen_to().map_or("missed invitation".to_owned(), |how| format!("invitation, {how}"));
+    format!("{} {}: {what}", json::seconds(row.time), who(&row.peer()))
 }
 
 /// `2026-01-02T03:04:05Z sip:bob@example.com > text` for what came, `<` for what went.

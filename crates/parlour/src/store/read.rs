@@ -75,6 +75,17 @@ pub(crate) enum Entry {
 }
 
 impl Row {
+    /// Why an invitation that was not taken is no missed one, in words: the user himself declined it, or took it elsewhere.
+    pub(crate) fn seen_to(&self) -> Option<&'static str> {
+        let json: serde_json::Value = serde_json::from_str(&self.json).unwrap_or_default();
+        match (json["end"]["how"].as_str(), &self.session) {
+            // What policy declines has no session.
+            (Some("declined"), Some(_)) => Some("declined"),
+            (Some("cancelled"), _) if json["end"]["elsewhere"] == true => Some("answered on another device"),
+            (_, _) => None,
+        }
+    }
+
     /// Who called, for an invitation that was missed.
     pub(crate) fn peer(&self) -> Peer {
         let json: serde_json::Value = serde_json::from_str(&self.json).unwrap_or_default();
@@ -162,7 +173,8 @@ impl Reader {
     /// The invitations that were missed since the user last looked, oldest first.
     pub(crate) fn missed(&self) -> rusqlite::Result<Vec<Row>> {
         let mut statement = self.connection.prepare(MISSED)?;
-        statement.query_map([], |row| missed(row, 4))?.collect()
+        let rows = statement.query_map([], |row| missed(row, 4))?;
+        rows.filter(|row| row.as_ref().map_or(true, |row| row.seen_to().is_none())).collect()
     }
 
     /// What was decided about the last invitation, or about those with this session or Call-ID; oldest first.

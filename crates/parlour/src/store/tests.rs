@@ -468,7 +468,11 @@ fn missed_invitations_wait_until_they_are_looked_at_and_stay_in_the_history() {
     assert_eq!(waiting(), ["sip:a@x", "sip:b@x"]);
     run(dir.path(), vec![note(Note::Looked(3))]);
     assert_eq!(waiting(), [""; 0]);
-    run(dir.path(), vec![missed("sip:c@x", 480)]);
+    // What the user declined himself, or took on another device, is seen to.
+    let peer = || Peer { address: "sip:d@x".into(), display_name: None, verified: false };
+    let declined = event(What::Missed { peer: peer(), why: Ended::Declined { status: 603 } });
+    let elsewhere = event(What::Missed { peer: peer(), why: Ended::Cancelled { elsewhere: true } });
+    run(dir.path(), vec![missed("sip:c@x", 480), declined, elsewhere]);
     assert_eq!(waiting(), ["sip:c@x"]);
     let entries = |with| {
         let mut entries = Vec::new();
@@ -479,7 +483,7 @@ fn missed_invitations_wait_until_they_are_looked_at_and_stay_in_the_history() {
         Reader::open(dir.path()).unwrap().history(with, tell).unwrap();
         entries
     };
-    assert_eq!(entries(None), [true, false, true, true]);
+    assert_eq!(entries(None), [true, false, true, true, true, true]);
     assert_eq!(entries(Some("sip:b@x")), [false, true]);
 }
 
