@@ -78,7 +78,8 @@ impl Diary {
             entry.path.call_id = Some(heard.call_id.clone());
             self.by_invitation.insert(heard.number, id);
         }
-        entry.octets = entry.octets.saturating_add(OVERHEAD).saturating_add(decision.len()).saturating_add(input.len());
+        entry.octets =
+            entry.octets.saturating_add(OVERHEAD).saturating_add(decision.len()).saturating_add(input.len());
         if entry.octets > LONGEST {
             return;
         }
