@@ -11,6 +11,8 @@ use parlour_msrp::Body;
 
 use crate::io::{AccountId, Receipt, SessionId};
 pub use crate::mime::conference_info::{Disconnection, Joining, Status};
+use crate::mime::resource_list;
+pub use crate::mime::resource_list::CopyControl;
 
 /// Something happened to one of our IM Addresses.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -104,6 +106,9 @@ pub enum What {
         asked: bool,
         /// What it goes on with.
         thread: Thread,
+        /// Who else is invited, as far as the caller tells (RFC 5366). A first message that it brings follows as a
+        /// [`What::Message`] of the session.
+        invited_with: Vec<Invitee>,
     },
     /// Somebody wanted to take this session over and may not. It goes on as before (S-6f).
     TakeoverRefused { by: Peer, why: String },
@@ -150,6 +155,24 @@ pub enum What {
     Ended(Ended),
     /// Why something was decided: rule, decision and the input that decided.
     Explain(Explain),
+}
+
+/// Somebody else who is invited. The strings are as received, and nobody vouches for them.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Invitee {
+    pub address: String,
+    pub display_name: Option<String>,
+    /// How this one is addressed.
+    pub copy: CopyControl,
+    /// For how many it stands: those who stay anonymous are told together.
+    pub count: u32,
+}
+
+impl From<resource_list::Entry> for Invitee {
+    fn from(entry: resource_list::Entry) -> Self {
+        let resource_list::Entry { uri, display_name, copy, count } = entry;
+        Invitee { address: uri, display_name, copy, count }
+    }
 }
 
 /// How an invitation goes on with what was before.

@@ -18,6 +18,8 @@ pub enum PeerFault {
     Sip(Fault),
     /// A body that is no SDP: the line and what is wrong with it.
     Sdp(String),
+    /// A body that breaks the rules of its type: what is wrong with it.
+    Body(String),
     /// The Request-URI is nobody here.
     NotFound,
     /// The Request-URI is nobody here, and nobody may pass the request on.
@@ -138,6 +140,7 @@ impl PeerFault {
         let (status, reason, clause): (u16, String, &'static str) = match self {
             Self::Sip(fault) => (fault.status(), fault.reason(), "RFC 3261 8.2"),
             Self::Sdp(what) => (400, what.clone(), "RFC 3261 21.4.1"),
+            Self::Body(what) => (400, what.clone(), "S-1b"),
             Self::NotFound => (404, "Not Found".into(), "RFC 3261 8.2.2.1"),
             Self::TooManyHops => (483, "Too Many Hops".into(), "RFC 3261 8.1.1.6"),
             Self::Merged => (482, "Loop Detected: merged request".into(), "RFC 3261 8.2.2.2"),
@@ -200,6 +203,7 @@ impl PeerFault {
             // RFC 3261 21.4.15: Require lists what is missed.
             Self::NeedsReliable => vec![(Name::Require, "100rel".to_owned())],
             Self::Sdp(_)
+            | Self::Body(_)
             | Self::NotFound
             | Self::NoProvisional
             | Self::Preconditions(_)
@@ -239,7 +243,7 @@ impl PeerFault {
                 let row = request.rows(name).next().unwrap_or_default();
                 format!("{}: {}", name.text(), String::from_utf8_lossy(row))
             }
-            Self::Sdp(what) | Self::CallerPreferences(what) => what.clone(),
+            Self::Sdp(what) | Self::Body(what) | Self::CallerPreferences(what) => what.clone(),
             Self::NotReplaced(why) => why.input(request),
             Self::CSeqOrder { got, last } => format!("CSeq {got} after {last}"),
             Self::BadEvent => {

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use parlour_msrp::Body;
 use parlour_proto::client::Decline;
-use parlour_proto::event::{Ended, Incoming, Kind, Peer, Progress, Thread, What};
+use parlour_proto::event::{Ended, Incoming, Invitee, Kind, Peer, Progress, Thread, What};
 use parlour_proto::io::SessionId;
 use parlour_proto::text;
 use tokio::sync::mpsc::Sender;
@@ -251,7 +251,7 @@ fn event(happening: &Happening) -> Option<String> {
             let next = if *asked { "accept or decline?" } else { "accepted" };
             format!("{session}{}{on_behalf} takes the chat of session {} on: {next}", who(peer), old.0)
         }
-        What::Invited { peer, kind, subject, asked, thread: _ } => {
+        What::Invited { peer, kind, subject, asked, thread: _, invited_with } => {
             let to = match kind {
                 Kind::Chat => "",
                 Kind::Group => " to a group",
@@ -260,8 +260,9 @@ fn event(happening: &Happening) -> Option<String> {
             };
             let subject = subject.as_deref().map(|subject| format!(" about {:?}", text::neutral(subject)));
             let subject = subject.unwrap_or_default();
+            let with = invited_too(invited_with);
             let next = if *asked { "accept or decline?" } else { "accepted" };
-            format!("{session}{} invites you{to}{subject}: {next}", who(peer))
+            format!("{session}{} invites you{to}{with}{subject}: {next}", who(peer))
         }
         What::Missed { peer, why } => format!("{session}{} called: {}", who(peer), end(why)),
         What::Inviting { to } => format!("{session}inviting {}", text::neutral(to)),
@@ -304,6 +305,22 @@ fn event(happening: &Happening) -> Option<String> {
 /// A peer by name and address; the name never alone, and `unverified` where nobody vouches.
 pub(crate) fn who(peer: &Peer) -> String {
     text::shown(peer.display_name.as_deref(), &peer.address, peer.verified)
+}
+
+/// Who else is invited: the first few by name.
+fn invited_too(invitees: &[Invitee]) -> String {
+    const NAMED: usize = 4;
+    if invitees.is_empty() {
+        return String::new();
+    }
+    let name = |invitee: &Invitee| {
+        let name = text::neutral(invitee.display_name.as_deref().unwrap_or(&invitee.address));
+        if invitee.count > 1 { format!("{name} ({})", invitee.count) } else { name }
+    };
+    let names: Vec<_> = invitees.iter().take(NAMED).map(name).collect();
+    let more = invitees.len().saturating_sub(NAMED);
+    let more = if more > 0 { format!(" and {more} more") } else { String::new() };
+    format!(" with {}{more}", names.join(", "))
 }
 
 /// A message's text, made harmless, with what a reader should know about it.

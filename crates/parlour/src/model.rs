@@ -216,6 +216,7 @@ mod tests {
                 subject: None,
                 asked: true,
                 thread: Thread::default(),
+                invited_with: Vec::new(),
             },
         ));
         assert_eq!(model.only(&[Stage::Invited]), Ok(SessionId(1)));
@@ -240,6 +241,7 @@ mod tests {
                 subject: None,
                 asked: true,
                 thread: Thread::default(),
+                invited_with: Vec::new(),
             },
         ));
         model.fold(&event(1, What::Connected));

@@ -161,7 +161,7 @@ impl Core {
                 return refuse(self, status);
             }
         }
-        incoming.renderable = incoming.content_type.to_ascii_lowercase().starts_with("text/plain");
+        incoming.renderable = is_text(&incoming.content_type);
         if self.config.ack == Ack::Received {
             settle(self, Verdict::Received);
         }
@@ -184,6 +184,9 @@ impl Core {
             Err(StoreFault::Full | StoreFault::Broken) => (Verdict::Refused(413), Some(self.now.instant)),
         };
         self.store_failed = failed;
+        if let Some(id) = Core::first_of(receipt) {
+            return self.first_stored(id, outcome);
+        }
         self.msrp.settle(self.now.instant, parlour_msrp::Receipt(receipt.0), verdict);
     }
 
@@ -367,7 +370,7 @@ impl Core {
 
 /// Takes a message out of its message/cpim wrapping.
 //= IM M-30
-fn unwrap(incoming: &mut Incoming) -> Result<(), (u16, String)> {
+pub(crate) fn unwrap(incoming: &mut Incoming) -> Result<(), (u16, String)> {
     let head = match &incoming.body {
         Body::Inline(octets) => octets,
         Body::Spooled { head, .. } => head,
@@ -391,6 +394,11 @@ fn unwrap(incoming: &mut Incoming) -> Result<(), (u16, String)> {
     incoming.subject = wrapping.subject;
     incoming.content_type = wrapping.content_type;
     Ok(())
+}
+
+/// Whether this type can be shown.
+pub(crate) fn is_text(content_type: &str) -> bool {
+    content_type.to_ascii_lowercase().starts_with("text/plain")
 }
 
 /// Whether a message claims an author other than the peer of its session. Anonymous is no claim (M-32).

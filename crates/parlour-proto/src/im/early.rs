@@ -4,6 +4,7 @@
 use crate::event::{Ended, What};
 use crate::fault::PeerFault;
 use crate::im::Core;
+use crate::im::bodies;
 use crate::im::media::{Agreed, OwnOffer};
 use crate::im::reliable::{Action, Awaited, Due, Early, Event, Media, Reliability};
 use crate::im::screen::{PSEUDONYM, abilities};
@@ -133,13 +134,14 @@ impl Core {
         session: &mut Session,
     ) -> Result<(), PeerFault> {
         let rack: RAck = request.one()?;
+        let said = bodies::description(request)?;
         let body = match &mut session.phase {
             Phase::Invited(invited) => {
                 invited.early.take_awaited(&rack).ok_or(PeerFault::NoProvisional)?;
                 invited.early.step_later(Event::Pracked);
                 self.disarm(session, Why::ResendProvisional);
                 self.disarm(session, Why::NoPrack);
-                self.pracked(session, request)?
+                self.pracked(session, said)?
             }
             // The 200 has overtaken the PRACK.
             Phase::Answered(answered) => {
@@ -160,15 +162,11 @@ impl Core {
     }
 
     /// What a PRACK says of the media: the answer to our offer, or a new offer, whose answer is returned.
-    fn pracked(
-        &mut self,
-        session: &mut Session,
-        request: &Message<'_>,
-    ) -> Result<Option<Box<[u8]>>, PeerFault> {
+    fn pracked(&mut self, session: &mut Session, said: &[u8]) -> Result<Option<Box<[u8]>>, PeerFault> {
         let Phase::Invited(invited) = &mut session.phase else { return Ok(None) };
         match std::mem::take(&mut invited.early.media) {
             Media::Offered(own) => {
-                if let Err(why) = self.answered_early(session, &own, request.body()) {
+                if let Err(why) = self.answered_early(session, &own, said) {
                     self.msrp.close(self.now.instant, own.msrp);
                     self.sessions.forget_msrp(own.msrp);
                     self.refuse_answer(session, why);
@@ -178,14 +176,14 @@ impl Core {
             media @ Media::Fresh => {
                 invited.early.media = media;
                 // The offer of the INVITE has no answer yet.
-                if request.body().is_empty() { Ok(None) } else { Err(PeerFault::OfferUnanswered) }
+                if said.is_empty() { Ok(None) } else { Err(PeerFault::OfferUnanswered) }
             }
             media @ Media::Settled(_) => {
                 invited.early.media = media;
-                if request.body().is_empty() {
+                if said.is_empty() {
                     return Ok(None);
                 }
-                self.offered_early(session, request.body()).map(Some)
+                self.offered_early(session, said).map(Some)
             }
         }
     }

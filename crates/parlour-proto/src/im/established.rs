@@ -3,6 +3,7 @@
 use crate::event::{Ended, What};
 use crate::fault::PeerFault;
 use crate::im::Core;
+use crate::im::bodies;
 use crate::im::chat;
 use crate::im::flows::literal;
 use crate::im::session::{Answered, Live, Phase, Session};
@@ -131,7 +132,9 @@ impl Core {
                     self.disarm(&mut session, Why::Resend2xx);
                     self.disarm(&mut session, Why::No2xxAck);
                     return match offered {
-                        Some(offered) => self.reanswered(session, &offered, request.body()),
+                        Some(offered) => {
+                            self.reanswered(session, &offered, bodies::description_or_none(request))
+                        }
                         None => self.sessions.put(session),
                     };
                 }
@@ -155,7 +158,7 @@ impl Core {
         let mut broken = None;
         //= IM S-1a
         if let Some(own) = own {
-            match self.read_answer(session.flow, &own, ack.body()) {
+            match self.read_answer(session.flow, &own, bodies::description_or_none(ack)) {
                 Ok((stream, _)) if !self.may_aim(session.source, &stream) => {
                     broken = Some("the answer makes us connect to where its sender is not".to_owned());
                 }

@@ -4,12 +4,14 @@
 //= IM R-22
 
 pub(crate) mod account;
+mod bodies;
 mod chat;
 mod conference;
 pub(crate) mod core;
 mod dispatch;
 mod early;
 mod established;
+mod first_message;
 pub(crate) mod flows;
 mod gate;
 mod groups;

@@ -5,6 +5,7 @@ use std::time::Duration;
 use crate::config::Proxy;
 use crate::event::{Ended, Peer, What};
 use crate::im::Core;
+use crate::im::bodies;
 use crate::im::core::{Accepted, Acknowledged, Deadline, Errand, Purpose};
 use crate::im::flows::Source;
 use crate::im::leaving::NextHop;
@@ -288,7 +289,10 @@ impl Core {
             Some(_) | None if cancelled.is_some() => (None, None),
             // RFC 3261 13.2.1: after the first description of a reliable response all others are passed over.
             Some(own) => {
-                match answer.map_or_else(|| self.read_answer(session.flow, own, response.body()), Ok) {
+                match answer.map_or_else(
+                    || self.read_answer(session.flow, own, bodies::description_or_none(response)),
+                    Ok,
+                ) {
                     Ok((stream, origin)) => (Some(self.agree(own, stream, origin)), None),
                     Err(why) => (None, Some(why)),
                 }

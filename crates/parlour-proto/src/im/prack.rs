@@ -2,6 +2,7 @@
 
 use crate::event::Ended;
 use crate::im::Core;
+use crate::im::bodies;
 use crate::im::core::Purpose;
 use crate::im::leaving::NextHop;
 use crate::im::originating::FORKS;
@@ -86,9 +87,9 @@ impl Core {
             return Provisional::Old;
         }
         (fork.rseq, fork.rack) = (rseq, rack);
-        let unanswered = fork.answer.is_none() && !response.body().is_empty();
+        let unanswered = fork.answer.is_none() && !bodies::description_or_none(response).is_empty();
         let answer = match inviting.own.as_ref().filter(|_| unanswered) {
-            Some(own) => self.read_answer(session.flow, own, response.body()).map(Some),
+            Some(own) => self.read_answer(session.flow, own, bodies::description_or_none(response)).map(Some),
             None => Ok(None),
         };
         self.send_prack(session, tag, &[]);

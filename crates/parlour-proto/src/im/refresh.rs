@@ -6,6 +6,7 @@ use std::time::Duration;
 use crate::config::Proxy;
 use crate::event::Ended;
 use crate::im::Core;
+use crate::im::bodies;
 use crate::im::core::{Accepted, Deadline, Errand, Purpose};
 use crate::im::leaving::NextHop;
 use crate::im::media::{Agreed, OwnOffer};
@@ -209,8 +210,8 @@ impl Core {
         self.timer_granted(&mut session, renewal.asked, response);
         self.follow_conference(&mut session);
         match renewal.offer {
-            Some(own) => self.recovered(session, own, response.body()),
-            None => self.answered_otherwise(session, response.body()),
+            Some(own) => self.recovered(session, own, bodies::description_or_none(response)),
+            None => self.answered_otherwise(session, bodies::description_or_none(response)),
         }
     }
 

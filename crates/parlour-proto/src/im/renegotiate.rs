@@ -9,6 +9,7 @@ use parlour_msrp::Outgoing;
 use crate::event::{Ended, What};
 use crate::fault::PeerFault;
 use crate::im::Core;
+use crate::im::bodies;
 use crate::im::media::{Agreed, role};
 use crate::im::session::{Phase, Session, Unacked};
 use crate::im::stamp::Reply;
@@ -51,7 +52,7 @@ impl Core {
                 return Err(PeerFault::InviteInProgress);
             }
         }
-        let (description, offered) = match request.body() {
+        let (description, offered) = match bodies::description(request)? {
             [] => {
                 let offered = self.offer_again(flow, session)?;
                 (offered.octets.clone().into(), Some(offered))
@@ -79,7 +80,7 @@ impl Core {
     ) -> Result<(), PeerFault> {
         readable_target(request)?;
         self.interval_suits(request)?;
-        let description = match (request.body(), &session.phase) {
+        let description = match (bodies::description(request)?, &session.phase) {
             (_, Phase::Leaving(_)) => return Err(PeerFault::NoDialog),
             // It only refreshes the target.
             ([], _) => None,

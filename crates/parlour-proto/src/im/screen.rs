@@ -3,6 +3,7 @@
 use crate::event::Invitation;
 use crate::fault::{NotReplaced, PeerFault};
 use crate::im::Core;
+use crate::im::bodies;
 use crate::im::stamp::{ALLOWED, FEATURE, OPTIONS, Reply};
 use crate::io::{AccountId, FlowId};
 use crate::mime::conference_info;
@@ -269,12 +270,12 @@ pub(crate) fn amplifies(flow: FlowId, request: &Message<'_>, response: &[u8]) ->
     matches!(flow, FlowId::Udp { .. }) && response.len() > request.octets().len().max(FREE)
 }
 
-/// What we take: few extensions, and no body but session descriptions; in a NOTIFY, conference
-/// state.
+/// What we take: few extensions, and no body but session descriptions and what may come with them; in a NOTIFY,
+/// conference state.
 pub(crate) fn abilities(method: Option<Method>) -> Abilities<'static> {
     let media_types: &[&str] = match method {
         Some(Method::Notify) => &[conference_info::MEDIA_TYPE],
-        _ => &["application/sdp"],
+        _ => bodies::media_types(method),
     };
     Abilities { methods: MethodSet::of(ALLOWED), options: OPTIONS, media_types }
 }

@@ -10,6 +10,7 @@ use parlour_msrp::timer::TimerId;
 use crate::config::Proxy;
 use crate::event::{Ended, Peer};
 use crate::fault::PeerFault;
+use crate::im::first_message::First;
 use crate::im::flows::Source;
 use crate::im::groups::Groups;
 use crate::im::media::{Agreed, OwnOffer};
@@ -95,6 +96,8 @@ pub(crate) struct Invited {
     /// None for an INVITE without an offer (S-1a). Replaced by each later description of the caller.
     pub(crate) offer: Option<(sdp::Session, sdp::Judged)>,
     pub(crate) remote: Remote,
+    /// Its first message.
+    pub(crate) first: First,
     /// The session that it may replace.
     pub(crate) replacement: Option<Replacement>,
     pub(crate) early: Early,

@@ -2,6 +2,7 @@
 
 use crate::config::{CoreKind, PreferredIdentity};
 use crate::im::Core;
+use crate::im::bodies::{BRIEFLY, INVITING};
 use crate::im::session_timer::TIMER;
 use crate::io::{AccountId, FlowId, Transport};
 use crate::sip::dialog::Dialog;
@@ -89,7 +90,7 @@ impl Core {
         if (invite || options) && (200..300).contains(&reply.status) {
             //= IM G-7s
             out.row(Name::Supported, OPTIONS.join(", "));
-            out.row(Name::Accept, "application/sdp");
+            out.row(Name::Accept, if options { BRIEFLY } else { INVITING }.join(", "));
         }
         if invite {
             let called = account.and_then(|account| self.called_as(request, flow, account));

@@ -6,6 +6,8 @@ use crate::config::{Accept, DeclineScope, Unwanted};
 use crate::event::{Ended, What};
 use crate::fault::{PeerFault, later};
 use crate::im::Core;
+use crate::im::bodies;
+use crate::im::first_message::First;
 use crate::im::media::{Agreed, OwnOffer};
 use crate::im::reliable::{Action, Early, Event, Media, Reliability};
 use crate::im::session::{Answered, Invited, Phase, Remote, Session, Talk, Unacked};
@@ -44,7 +46,12 @@ impl Core {
         //= IM D-56
         self.interval_suits(request)?;
         let replacement = self.may_replace(flow, account, request, &peer)?;
-        let offer = self.read_offer(flow, request)?;
+        let carried = bodies::invitation(request)?;
+        for kind in &carried.passed_over {
+            let decision = "passed over a part of the body that need not be understood";
+            self.explain(account, None, "S-1b", decision, kind);
+        }
+        let offer = self.read_offer(flow, carried.description)?;
         let early = Early::of(request);
         self.check_preconditions(flow, offer.as_ref(), &early)?;
         //= IM G-1
@@ -70,7 +77,8 @@ impl Core {
         let id = self.sessions.fresh_id();
         self.sessions.index_dialog(&dialog, id);
         self.sessions.index_invite(server, id);
-        let invited = Invited { invite: server, dialog, offer, remote, replacement, early };
+        let first = First::default();
+        let invited = Invited { invite: server, dialog, offer, remote, first, replacement, early };
         let session = Session {
             id,
             account,
@@ -91,14 +99,14 @@ impl Core {
     fn read_offer(
         &self,
         flow: FlowId,
-        request: &Message<'_>,
+        description: &[u8],
     ) -> Result<Option<(sdp::Session, sdp::Judged)>, PeerFault> {
         //= IM S-1a
-        if request.body().is_empty() {
+        if description.is_empty() {
             return Ok(None);
         }
         //= IM S-1
-        let offer = sdp::parse(request.body()).map_err(|fault| PeerFault::Sdp(fault.to_string()))?;
+        let offer = sdp::parse(description).map_err(|fault| PeerFault::Sdp(fault.to_string()))?;
         let judged = sdp::judge(&offer, &self.capabilities(flow)).map_err(PeerFault::NotAcceptable)?;
         //= IM X-22
         if let Some(why) = self.aims_badly(flow, &judged.stream) {
@@ -128,10 +136,16 @@ impl Core {
         };
         let goes_on = self.goes_on(&session);
         let answers_itself = by_config || goes_on;
-        self.tell(account, Some(id), What::Invited { peer, kind, subject, asked: !answers_itself, thread });
+        // It was read before, or nobody would be alerted.
+        let carried = bodies::invitation(&request).unwrap_or_default();
+        let (asked, invited_with) = (!answers_itself, carried.invited_with);
+        self.tell(account, Some(id), What::Invited { peer, kind, subject, asked, thread, invited_with });
         self.explain_called_party(&session, &request);
         let decision = "the offer is acceptable: the user is asked, or policy answers";
         self.explain(account, Some(id), "S-1", decision, "");
+        if let Some(first) = carried.first {
+            self.bring(&mut session, &request, first);
+        }
         if !answers_itself {
             self.ring(&mut session);
             return self.sessions.put(session);
@@ -324,6 +338,10 @@ impl Core {
     /// Invited -> Answered: the 200 leaves.
     pub(crate) fn answer(&mut self, mut session: Session) -> Result<(), Misuse> {
         let id = session.id;
+        if self.waits_for_first(&mut session) {
+            self.sessions.put(session);
+            return Ok(());
+        }
         //= IM P-8
         //= IM P-12
         let replaced = match self.still_replaces(&session) {
@@ -353,7 +371,7 @@ impl Core {
         };
         self.disarm_all(&mut session);
         let Phase::Invited(invited) = session.phase else { return Err(Misuse::NoSession) };
-        let Invited { invite, mut dialog, offer, remote, replacement: _, early } = *invited;
+        let Invited { invite, mut dialog, offer, remote, first: _, replacement: _, early } = *invited;
         dialog.confirm();
         let owner = (session.account, id);
         let Answer { agreed, own, description } = match early.media {

@@ -2,6 +2,8 @@
 
 use super::conference_info::{self, Conference, State, Verdict};
 use super::cpim::{CpimFault, MAX_HEAD, parse};
+use super::multipart::{self, MOST_PARTS, Part};
+use super::resource_list;
 
 /// Reads whatever comes, whole and cut: a cut either says that more is needed or changes nothing.
 ///
@@ -37,4 +39,25 @@ pub fn conference_info(data: &[u8]) {
         Verdict::TooLarge => assert_eq!(conference, Conference::default()),
         Verdict::Stale => panic!("nothing was known"),
     }
+}
+
+/// Reads whatever comes as a body whose first line is its Content-Type: parts are bounded and lie within it. What looks like a list of addresses is read as one.
+///
+/// # Panics
+/// When one of our own invariants does not hold.
+pub fn multipart(data: &[u8]) {
+    let end = data.iter().position(|&octet| octet == b'\n').unwrap_or(data.len());
+    let (content_type, body) = data.split_at(end);
+    let Ok(parts) = multipart::read(content_type, body.get(1..).unwrap_or_default()) else { return };
+    assert!(!parts.is_empty() && count(&parts) <= MOST_PARTS);
+    for part in &parts {
+        assert!(body.len() >= part.body.len());
+        if let Ok(entries) = resource_list::parse(part.body) {
+            assert!(entries.len() <= resource_list::MOST_ENTRIES);
+        }
+    }
+}
+
+fn count(parts: &[Part<'_>]) -> usize {
+    parts.iter().map(|part| 1 + count(&part.parts)).sum()
 }

@@ -2,6 +2,8 @@
 
 pub mod conference_info;
 pub mod cpim;
+pub mod multipart;
+pub mod resource_list;
 pub mod xml;
 
 #[doc(hidden)]

@@ -226,6 +226,21 @@ impl Element<'_> {
     }
 }
 
+impl Element<'_> {
+    /// The value of the first attribute of that local name that has a prefix, whichever: for a name that only one
+    /// namespace gives to attributes here.
+    pub(crate) fn foreign_attribute(&self, name: &str) -> Result<Option<String>, XmlFault> {
+        let mut attributes = self.start.attributes().flatten();
+        let found = attributes.find(|attribute| {
+            attribute.key.prefix().is_some() && attribute.key.local_name().into_inner() == name
+        });
+        let value = found.map(|attribute| attribute.normalized_value(XmlVersion::Implicit1_0)).transpose();
+        value
+            .map(|value| value.map(|value| value.into_owned()))
+            .map_err(|fault| XmlFault::Malformed(fault.to_string().chars().take(200).collect()))
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

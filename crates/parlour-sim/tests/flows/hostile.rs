@@ -73,7 +73,9 @@ fn a_second_invite_with_a_body_of_another_type_is_415() {
         call.script.next(&mut call.world, "INVITE", "", "<x/>").replace("application/sdp", "text/xml");
     call.send(invite);
     let refused = call.status(415);
-    assert_eq!(text::header(refused.message(), "Accept").as_deref(), Some("application/sdp"));
+    assert!(
+        text::header(refused.message(), "Accept").is_some_and(|types| types.starts_with("application/sdp, "))
+    );
     call.ack_refusal(&refused);
     call.over();
 }

@@ -1,6 +1,7 @@
 //! Clients in virtual time: flows as ladders, timelines, and what bad input is answered with.
 
 mod answering;
+mod bodies;
 mod common;
 mod conference;
 mod early;

@@ -296,8 +296,17 @@ mod tests {
         let thread = parlour_proto::event::Thread { replaces: Some(SessionId(16)), ..Default::default() };
         let peer = parlour_proto::event::Peer::default();
         let kind = parlour_proto::event::Kind::Group;
-        let invited = line(&What::Invited { peer, kind, subject: None, asked: false, thread });
+        let invitee = |address: &str, copy| parlour_proto::event::Invitee {
+            address: address.into(),
+            display_name: None,
+            copy,
+            count: 1,
+        };
+        let invited_with = vec![invitee("sip:bill@x", parlour_proto::event::CopyControl::Cc)];
+        let invited = line(&What::Invited { peer, kind, subject: None, asked: false, thread, invited_with });
         assert_eq!(invited["replaces"], "3-16");
         assert!(invited.get("referred_by").is_none());
+        let bill = serde_json::json!([{"address": "sip:bill@x", "copy": "cc", "count": 1}]);
+        assert_eq!(invited["invited_with"], bill);
     }
 }

@@ -2,7 +2,8 @@
 
 use parlour_msrp::Body;
 use parlour_proto::event::{
-    Disconnection, Ended, Incoming, Joining, Kind, Participant, Peer, Progress, Roster, Status, Thread, What,
+    CopyControl, Disconnection, Ended, Incoming, Invitee, Joining, Kind, Participant, Peer, Progress, Roster,
+    Status, Thread, What,
 };
 use parlour_proto::io::SessionId;
 use serde::Serialize;
@@ -51,7 +52,7 @@ pub(crate) fn payload(what: &What, run: u64) -> String {
         What::Unregistered | What::Ringing | What::Connected | What::Held | What::Resumed => {
             Payload::Nothing {}
         }
-        What::Invited { peer, kind, subject, asked, thread } => {
+        What::Invited { peer, kind, subject, asked, thread, invited_with } => {
             let Thread { replaces, referred_by, conversation, continues } = thread;
             Payload::Invited {
                 peer: peer.into(),
@@ -67,6 +68,7 @@ pub(crate) fn payload(what: &What, run: u64) -> String {
                 referred_by: referred_by.as_ref().map(Into::into),
                 conversation: conversation.as_deref(),
                 continues: continues.as_deref(),
+                invited_with: invited_with.iter().map(Into::into).collect(),
             }
         }
         What::TakeoverRefused { by, why } => Payload::TakeoverRefused { by: by.into(), why },
@@ -142,6 +144,8 @@ enum Payload<'a> {
         conversation: Option<&'a str>,
         #[serde(skip_serializing_if = "Option::is_none")]
         continues: Option<&'a str>,
+        #[serde(skip_serializing_if = "Vec::is_empty")]
+        invited_with: Vec<AlsoInvited<'a>>,
     },
     TakeoverRefused {
         by: Party<'a>,
@@ -308,6 +312,30 @@ impl<'a> From<&'a Participant> for User<'a> {
 /// The word of RFC 4575 for a value.
 pub(crate) fn word<T: PartialEq>(value: T, words: &[(&'static str, T)]) -> Option<&'static str> {
     words.iter().find(|(_, known)| *known == value).map(|(word, _)| *word)
+}
+
+#[derive(Serialize)]
+struct AlsoInvited<'a> {
+    address: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    display_name: Option<&'a str>,
+    copy: &'static str,
+    count: u32,
+}
+
+impl<'a> From<&'a Invitee> for AlsoInvited<'a> {
+    fn from(invitee: &'a Invitee) -> Self {
+        AlsoInvited {
+            address: &invitee.address,
+            display_name: invitee.display_name.as_deref(),
+            copy: match invitee.copy {
+                CopyControl::To => "to",
+                CopyControl::Cc => "cc",
+                CopyControl::Bcc => "bcc",
+            },
+            count: invitee.count,
+        }
+    }
 }
 
 #[derive(Serialize)]

@@ -1,0 +1,98 @@
+//! The first message of a session, which came in its invitation (catalogue 5.1): it is told with the invitation, kept
+//! even if that is declined, and no 200 leaves before it is durable.
+
+use parlour_msrp::Body;
+
+use crate::config::Ack;
+use crate::event::{Ended, Incoming, What};
+use crate::im::Core;
+use crate::im::chat;
+use crate::im::session::{Phase, Session};
+use crate::io::{Receipt, SessionId};
+use crate::mime::cpim;
+use crate::sip::message::Message;
+use crate::sip::name::Name;
+use crate::verb::{StoreFault, Stored};
+
+/// Marks the receipts of first messages: MSRP counts its own from 1.
+const MARK: u64 = 1 << 63;
+
+/// RFC 5438 6.3: the namespace of the Message-ID that a message keeps on all its ways.
+const IMDN: &str = "urn:ietf:params:imdn";
+
+/// How far the first message of an invitation is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) enum First {
+    /// There is none, or it is durable.
+    #[default]
+    Settled,
+    /// The store has not spoken.
+    Unsaved,
+    /// Nor has it, and the invitation is accepted: the 200 waits.
+    Awaited,
+}
+
+impl Core {
+    /// Tells of the first message that an invitation brings.
+    //= IM S-1b
+    pub(crate) fn bring(&mut self, session: &mut Session, invite: &Message<'_>, octets: &[u8]) {
+        let Phase::Invited(invited) = &mut session.phase else { return };
+        let parsed = cpim::parse(octets, true).ok();
+        let imdn = parsed.as_ref().and_then(|message| message.header(IMDN, "Message-ID")).map(str::trim);
+        // Without one, the invitation is the only thing that is the same when it comes again.
+        let call_id = || String::from_utf8_lossy(invite.rows(Name::CallId).next().unwrap_or_default());
+        let message_id = imdn.map_or_else(|| call_id().into_owned(), str::to_owned);
+        let mut incoming = Incoming {
+            receipt: Receipt(MARK | session.id.0),
+            message_id,
+            from: session.peer.clone(),
+            claimed_from: None,
+            sent_at: None,
+            subject: None,
+            content_type: cpim::MEDIA_TYPE.to_owned(),
+            body: Body::Inline(octets.to_vec()),
+            body_offset: 0,
+            renderable: false,
+        };
+        if chat::unwrap(&mut incoming).is_err() {
+            return;
+        }
+        incoming.renderable = chat::is_text(&incoming.content_type);
+        if self.config.ack == Ack::Stored {
+            invited.first = First::Unsaved;
+        }
+        self.tell(session.account, Some(session.id), What::Message(incoming));
+    }
+
+    /// Whether an accepted invitation has to wait until its first message is durable: what we acknowledge, we have.
+    pub(crate) fn waits_for_first(&mut self, session: &mut Session) -> bool {
+        let Phase::Invited(invited) = &mut session.phase else { return false };
+        if invited.first == First::Settled {
+            return false;
+        }
+        invited.first = First::Awaited;
+        let decision = "accepted: the 200 waits until the first message is stored";
+        self.explain(session.account, Some(session.id), "S-1b", decision, "");
+        true
+    }
+
+    /// The session whose first message a receipt is for.
+    pub(crate) fn first_of(receipt: Receipt) -> Option<SessionId> {
+        (receipt.0 & MARK != 0).then_some(SessionId(receipt.0 & !MARK))
+    }
+
+    /// The store has spoken about a first message.
+    pub(crate) fn first_stored(&mut self, id: SessionId, outcome: Result<Stored, StoreFault>) {
+        let Some(mut session) = self.sessions.take(id) else { return };
+        let Phase::Invited(invited) = &mut session.phase else { return self.sessions.put(session) };
+        let before = std::mem::take(&mut invited.first);
+        match (before, outcome) {
+            (First::Settled, _) | (First::Unsaved, Ok(_)) => self.sessions.put(session),
+            (First::Awaited, Ok(_)) => drop(self.answer(session)),
+            (First::Unsaved | First::Awaited, Err(fault)) => {
+                let input = format!("its first message cannot be kept: {fault}");
+                self.reject(session, 480, "Resource limit", Ended::Declined { status: 480 }, "G-1b", &input);
+            }
+        }
+    }
+}
