@@ -5,7 +5,8 @@ use serde_json::{Value, json};
 
 use crate::agent::Agent;
 use crate::callers::{BOTH, Transport};
-use crate::scenario::{Check, Msrp, Player, Scenario, Stage, WAIT};
+use crate::scenario::{Check, Scenario};
+use crate::stage::{Msrp, Player, Stage, WAIT};
 
 /// The core, whose word counts, and somebody else.
 const CORE: &str = "127.0.0.1";

@@ -7,7 +7,8 @@ use serde_json::Value;
 
 use crate::callers::{BOTH, Transport};
 use crate::harness::free_port;
-use crate::scenario::{Check, OFFER, Scenario, Stage, WAIT};
+use crate::scenario::{Check, OFFER, Scenario};
+use crate::stage::{Stage, WAIT};
 
 const HERE: &str = "127.0.0.1";
 

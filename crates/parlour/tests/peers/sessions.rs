@@ -7,7 +7,8 @@ use serde_json::{Value, json};
 
 use crate::agent::Agent;
 use crate::callers::{BOTH, Transport};
-use crate::scenario::{Check, Msrp, OFFER, Player, Scenario, Stage, WAIT};
+use crate::scenario::{Check, OFFER, Scenario};
+use crate::stage::{Msrp, Player, Stage, WAIT};
 
 const HERE: &str = "127.0.0.1";
 

@@ -7,7 +7,8 @@ use serde_json::json;
 
 use crate::callers::{BOTH, Transport};
 use crate::harness::free_port;
-use crate::scenario::{Check, Scenario, Stage, WAIT};
+use crate::scenario::{Check, Scenario};
+use crate::stage::{Stage, WAIT};
 
 const CORE: &str = "127.0.0.1";
 const STRANGER: &str = "127.0.0.2";
