@@ -7,7 +7,9 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use crate::agent::{Agent, Setup, history};
+use crate::callers::Transport;
 use crate::harness::{Folder, output};
+use crate::scenario::{Scenario, Stage};
 
 const WAIT: Duration = Duration::from_secs(15);
 
@@ -90,4 +92,39 @@ fn a_block_outlives_the_program_and_every_answer_can_be_explained() {
     assert_eq!(missed, 3, "declined, blocked while ringing, declined; who is blocked is not heard of");
     alice.quit();
     bob.quit();
+}
+
+/// "Why 403?": somebody who is not on the session's side wants to take it over.
+//= IM S-6f test
+#[test]
+#[ignore = "needs SIPp, tcpdump and tshark: run ./check"]
+fn a_403_is_explained_by_the_headers_that_decided() {
+    const CORE: &str = "127.0.0.1";
+    let mut stage = Stage::new("why403", "auto", &["--trust", CORE], "");
+    let ann = "P-Asserted-Identity: <sip:ann@example.com>\n";
+    let mut chat = stage.play(Transport::Tcp, CORE, &Scenario::new().call(ann, &[]).left());
+    let session = stage.bob.await_event("established", WAIT)["session"].clone();
+    let rows = format!(
+        "{}\nP-Asserted-Identity: <sip:conference@example.com>\nReferred-By: <sip:mallory@example.com>\n",
+        chat.replaces()
+    );
+    let forbidden = [("msg", "^SIP/2\\.0 403 Forbidden")];
+    stage.whole(Transport::Tcp, CORE, &Scenario::new().invite(&rows).refused(403, &forbidden));
+    let told = explain(&stage.setup.data, &[]);
+    for part in [
+        "an invitation came [G-1]",
+        "127.0.0.1, trusted",
+        "a trusted core vouches for the caller (P-Asserted-Identity) [R-32]",
+        "answered 403 Forbidden [S-6f]",
+        "Referred-By is sip:mallory@example.com",
+        "403 means: understood, and not allowed",
+    ] {
+        assert!(told.contains(part), "{part}: {told}");
+    }
+    // The session that stays is another matter.
+    let told = explain(&stage.setup.data, &[session.as_str().expect("a session")]);
+    assert!(told.contains("answered 200 OK") && !told.contains("403"), "{told}");
+    stage.bob.tell(&json!({"do": "leave"}));
+    chat.program.succeed(WAIT);
+    stage.judged(2);
 }
