@@ -45,6 +45,11 @@ fn conference_info() {
 }
 
 #[test]
+fn multipart() {
+    replay("multipart", parlour_proto::mime::fuzzing::multipart);
+}
+
+#[test]
 fn msrp_stream() {
     replay("msrp_stream", parlour_msrp::fuzzing::fuzz_stream);
 }
