@@ -363,3 +363,61 @@ fn a_registration_that_is_lost_is_made_again_and_the_chat_goes_on() {
         ims.over();
     }
 }
+
+//= IM G-9 test
+//= IM S-10 test
+//= IM R-55 test
+//= IM R-62 test
+#[test]
+fn a_session_is_set_up_with_preconditions_through_the_core() {
+    let mut ims = Ims::registered();
+    let mut script = ims.caller();
+    let reserved = |state: &str| {
+        format!(
+            "a=curr:qos local {state}\r\na=curr:qos remote none\r\na=des:qos mandatory local sendrecv\r\n\
+             a=des:qos none remote sendrecv\r\n"
+        )
+    };
+    let rows = format!("Require: precondition\r\nSupported: 100rel, precondition, replaces\r\n{ROWS}");
+    let offer = script.offer();
+    ims.world.send(ims.way, script.invite_with(&rows, &format!("{offer}{}", reserved("none"))));
+    let progress = ims.status(183);
+    let invited = |what: &What| matches!(what, What::Invited { .. });
+    assert_eq!(ims.told(invited), 0, "nobody is alerted before the way is reserved");
+    assert!(text::lossy(text::body(progress.message())).contains("a=conf:qos remote sendrecv"));
+    assert_eq!(row(&progress, "P-Preferred-Identity").as_deref(), Some("<sip:bob-work@home.example>"));
+    script.learn(progress.message());
+    let prack = |ims: &mut Ims, script: &mut Script, provisional: &Mail| {
+        let rack = format!("RAck: {} 1 INVITE\r\n", row(provisional, "RSeq").unwrap_or_default());
+        let prack = script.next(&mut ims.world, "PRACK", &rack, "");
+        ims.world.send(ims.way, prack);
+        ims.status(200)
+    };
+    let acknowledged = prack(&mut ims, &mut script, &progress);
+    let met = format!("{}{}", offer.replace("o=- 1 1 ", "o=- 1 2 "), reserved("sendrecv"));
+    let contact = format!("Contact: <sip:{}>\r\n", script.host);
+    let update = script.next(&mut ims.world, "UPDATE", &contact, &met);
+    ims.world.send(ims.way, update);
+    let updated = ims.status(200);
+    assert_eq!(row(&updated, "CSeq").as_deref(), Some("3 UPDATE"));
+    let ringing = ims.status(180);
+    assert_eq!(ims.told(invited), 1);
+    let rung = prack(&mut ims, &mut script, &ringing);
+    ims.accept();
+    let answer = ims.status(200);
+    for response in [&progress, &acknowledged, &updated, &ringing, &rung, &answer] {
+        assert_eq!(row(response, "P-Access-Network-Info").as_deref(), Some(NETWORK));
+    }
+    for response in [&progress, &updated, &ringing, &answer] {
+        assert_eq!(text::uri(&row(response, "Contact").unwrap_or_default()), ims.contact);
+    }
+    let last = std::mem::replace(&mut script.cseq, 1);
+    let ack = script.ack(&mut ims.world, answer.message());
+    script.cseq = last;
+    ims.world.send(ims.way, ack);
+    ims.world.run(0);
+    let bye = script.bye(&mut ims.world);
+    ims.world.send(ims.way, bye);
+    ims.status(200);
+    ims.over();
+}
