@@ -4,6 +4,7 @@
 mod agent;
 mod callers;
 mod capture;
+mod conference;
 mod dissected;
 mod durable;
 mod early;
