@@ -9,7 +9,8 @@ use serde_json::{Value, json};
 use crate::agent::{Agent, Setup, history};
 use crate::callers::Transport;
 use crate::harness::{Folder, output};
-use crate::scenario::{Scenario, Stage};
+use crate::scenario::Scenario;
+use crate::stage::Stage;
 
 const WAIT: Duration = Duration::from_secs(15);
 
