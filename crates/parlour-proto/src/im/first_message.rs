@@ -8,7 +8,7 @@ use crate::event::{Ended, Incoming, What};
 use crate::im::Core;
 use crate::im::chat;
 use crate::im::session::{Phase, Session};
-use crate::io::{Receipt, SessionId};
+use crate::io::{Receipt, SessionId, Why};
 use crate::mime::cpim;
 use crate::sip::message::Message;
 use crate::sip::name::Name;
@@ -71,6 +71,10 @@ impl Core {
             return false;
         }
         invited.first = First::Awaited;
+        // A store that never speaks is no reason to keep the caller for ever.
+        if !session.is_armed(Why::RingTimeout) {
+            self.arm(session, Why::RingTimeout, self.now.instant + self.config.ring_timeout);
+        }
         let decision = "accepted: the 200 waits until the first message is stored";
         self.explain(session.account, Some(session.id), "S-1b", decision, "");
         true

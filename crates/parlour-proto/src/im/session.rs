@@ -395,9 +395,13 @@ impl Phase {
         matches!(self, Phase::Invited(invited) if !invited.early.alerted)
     }
 
-    /// Counts against `max_sessions`: confirmed, or accepted and waiting for the ACK.
+    /// Counts against `max_sessions`: confirmed, or accepted and waiting for the ACK, or for the store.
     fn is_session(&self) -> bool {
-        matches!(self, Phase::Answered(_) | Phase::Live(_))
+        matches!(self, Phase::Answered(_) | Phase::Live(_)) || self.awaits_store()
+    }
+
+    fn awaits_store(&self) -> bool {
+        matches!(self, Phase::Invited(invited) if invited.first == First::Awaited)
     }
 }
 
@@ -479,7 +483,7 @@ impl Sessions {
 
     pub(crate) fn put(&mut self, session: Session) {
         self.standing = self.standing.saturating_add(usize::from(session.phase.is_session()));
-        if matches!(session.phase, Phase::Invited(_)) {
+        if matches!(session.phase, Phase::Invited(_)) && !session.phase.awaits_store() {
             self.ringing.insert(session.id);
         }
         self.parting = self.parting.saturating_add(usize::from(session.phase.is_parting()));

@@ -143,6 +143,35 @@ fn a_first_message_that_cannot_be_kept_refuses_the_invitation() {
 }
 
 #[test]
+fn a_store_that_does_not_speak_keeps_nobody_for_ever() {
+    let mut call = Call::new(accepting(Accept::All));
+    call.bob_mut().store.delay = Duration::from_secs(1000);
+    call.send(invite_with(&call, &[FIRST]));
+    call.world.run_to(119_999);
+    assert!(call.times("480 No answer").is_empty());
+    let refusal = call.status(480);
+    call.ack_refusal(&refusal);
+    call.over();
+}
+
+//= IM R-1 test
+#[test]
+fn whoever_is_accepted_and_waits_for_the_store_has_his_place() {
+    let mut call = Call::new(Config { max_sessions: 1, ..accepting(Accept::All) });
+    call.bob_mut().store.delay = Duration::from_millis(700);
+    call.send(invite_with(&call, &[FIRST]));
+    call.world.run(0);
+    let load = call.at_bob().client.load();
+    assert_eq!((load.sessions, load.invitations), (1, 0));
+    let mut other = parlour_sim::Script::caller(&mut call.world, call.alice, call.way, BOB);
+    call.send(other.invite());
+    let busy = call.status(486);
+    let ack = other.ack_refusal(busy.message());
+    call.send(ack);
+    talk_and_leave(call);
+}
+
+#[test]
 fn a_caller_who_gives_up_before_the_store_has_spoken_is_gone() {
     let mut call = Call::new(accepting(Accept::All));
     call.bob_mut().store.delay = Duration::from_millis(700);

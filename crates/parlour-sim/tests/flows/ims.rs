@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 
-use parlour_proto::config::{Account, Config, CoreKind, Hop, Proxy};
+use parlour_proto::config::{Account, CoreKind, Hop, Proxy};
 use parlour_proto::event::{Ended, Explain, Peer, What};
 use parlour_proto::io::{AccountId, Transport};
 use parlour_sim::{Mail, NodeId, Script, Way, World, text};
@@ -38,16 +38,20 @@ struct Ims {
 impl Ims {
     /// Nothing is registered.
     fn new(change: impl Fn(&mut Account)) -> Self {
+        Ims::with(vec![Hop { address: IpAddr::from([192, 0, 2, 1]), bits: 32 }], change)
+    }
+
+    fn with(trusted_hops: Vec<Hop>, change: impl Fn(&mut Account)) -> Self {
         let mut world = World::new(5);
         let core = world.peer("pcscf");
         let mut bob = config(BOB);
-        bob.trusted_hops = vec![Hop { address: IpAddr::from([192, 0, 2, 1]), bits: 32 }];
+        bob.trusted_hops = trusted_hops;
         let account = &mut bob.accounts[0];
         account.core = CoreKind::Ims;
         account.proxy = Some(Proxy { host: "192.0.2.1".into(), port: None, transport: Transport::Udp });
         account.access_network = Some(NETWORK.into());
         change(account);
-        let bob = world.client("bob", Config { ..bob });
+        let bob = world.client("bob", bob);
         let way = world.udp(core, bob);
         Ims { world, core, bob, way, contact: "sip:bob@192.0.2.2:5060".into() }
     }
@@ -230,6 +234,27 @@ fn outside_ims_nobody_says_who_was_called() {
     let ringing = ims.status(180);
     assert_eq!(row(&ringing, "P-Preferred-Identity").as_deref(), Some("<sip:bob@home.example>"));
     assert_eq!(row(&ringing, "P-Access-Network-Info"), None, "where we are is told to an IMS core only");
+    script.learn(ringing.message());
+    ims.cancel(script);
+    ims.over();
+}
+
+//= IM R-54 test
+//= IM R-34 test
+#[test]
+fn a_registrar_that_is_not_trusted_does_not_say_who_was_called() {
+    let mut ims = Ims::with(Vec::new(), |account| account.identities = vec![BOB.into(), WORK.into()]);
+    let register = ims.register();
+    ims.contact = text::uri(&row(&register, "Contact").unwrap_or_default());
+    ims.bind(&register, &format!("P-Associated-URI: <{BOB}>, <{WORK}>\r\n"));
+    let mut script = ims.caller();
+    ims.world.send(ims.way, script.invite_with(ROWS, &script.offer()));
+    let ringing = ims.status(180);
+    for name in ["P-Preferred-Identity", "P-Access-Network-Info"] {
+        assert_eq!(row(&ringing, name), None, "{name}");
+    }
+    let [why] = ims.explained("R-54")[..] else { panic!("{}", ims.world.ladder()) };
+    assert!(why.decision.contains("does not count"), "{why:?}");
     script.learn(ringing.message());
     ims.cancel(script);
     ims.over();
