@@ -7,7 +7,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use parlour_proto::config::{Accept, Account, Credentials, Proxy};
+use parlour_proto::config::{Accept, Account, CoreKind, Credentials, Proxy};
 use parlour_proto::io::{Service, Transport};
 use tokio::runtime::Runtime;
 use tokio::signal::unix::{SignalKind, signal};
@@ -230,7 +230,17 @@ fn places(settings: &Settings) -> Vec<Listen> {
 /// What a user should know about the trust that the settings imply.
 fn notices(settings: &Settings) {
     let accounts = &settings.proto.accounts;
-    if !accounts.iter().any(|account| account.register) {
+    // In IMS nobody but the core is answered: the registrar, or who is trusted.
+    let ims = |account: &Account| account.core == CoreKind::Ims;
+    let deaf =
+        |account: &Account| ims(account) && !account.register && settings.proto.trusted_hops.is_empty();
+    if accounts.iter().any(deaf) {
+        log::say(
+            "parlour: warning: core = \"ims\" without register and trusted_hops: there is no core, so nobody's requests \
+             are taken",
+        );
+    }
+    if !accounts.iter().any(|account| account.register || ims(account)) {
         log::say(
             "parlour: direct mode: not registered anywhere, so whoever reaches this port is answered, and nobody \
              vouches for who is calling",
