@@ -2,6 +2,7 @@
 //! ignored; `./check peers` installs what is missing and runs all.
 
 mod agent;
+mod bodies;
 mod callers;
 mod capture;
 mod conference;
@@ -9,6 +10,7 @@ mod dissected;
 mod durable;
 mod early;
 mod harness;
+mod invitations;
 mod namespaces;
 mod network;
 mod policy;

@@ -116,7 +116,7 @@ impl Player {
         let name = format!("{name}{}", self.program.child().id());
         let paths = format!("To-Path: {bob}\r\nFrom-Path: msrp://127.0.0.1:9/{name}kLwz8Xw2;tcp\r\n");
         let mut media = Msrp { stream, paths, name, sent: 0 };
-        media.send("Byte-Range: 1-0/0\r\n");
+        media.send("Byte-Range: 1-0/0\r\n", 200);
         media
     }
 
@@ -156,16 +156,26 @@ impl Msrp {
     /// Sends a text; Bob answers 200.
     pub(crate) fn say(&mut self, text: &str) {
         let length = text.len();
-        self.send(&format!("Byte-Range: 1-{length}/{length}\r\nContent-Type: text/plain\r\n\r\n{text}\r\n"));
+        let range = format!("Byte-Range: 1-{length}/{length}");
+        self.send(&format!("{range}\r\nContent-Type: text/plain\r\n\r\n{text}\r\n"), 200);
     }
 
-    fn send(&mut self, rest: &str) {
+    /// Sends a SEND with these further rows and its body; Bob answers `status`.
+    pub(crate) fn send(&mut self, rest: &str, status: u16) {
         self.sent += 1;
         let id = format!("{}x{}", self.name, self.sent);
         let frame = format!("MSRP {id} SEND\r\n{}Message-ID: {id}\r\n{rest}-------{id}$\r\n", self.paths);
         self.stream.write_all(frame.as_bytes()).expect("Bob reads");
         let answer = self.frame();
-        assert!(answer.starts_with(&format!("MSRP {id} 200")), "{answer}");
+        assert!(answer.starts_with(&format!("MSRP {id} {status}")), "{answer}");
+    }
+
+    /// Another connection, on which a session is spoken of as on this one; `change` makes another path of Bob's.
+    pub(crate) fn another(&self, change: impl Fn(&str) -> String) -> Msrp {
+        let to = self.stream.peer_addr().expect("a connected stream has a peer");
+        let stream = TcpStream::connect(to).expect("Bob listens");
+        stream.set_read_timeout(Some(WAIT)).expect("a time of more than 0");
+        Msrp { stream, paths: change(&self.paths), name: format!("{}other", self.name), sent: 0 }
     }
 
     /// Waits for a frame of Bob's that nobody answers.
