@@ -37,6 +37,8 @@ pub struct Load {
     pub msrp_sessions: usize,
     /// Subscriptions to conference state.
     pub subscriptions: usize,
+    /// REFERs without a final response, or of which the focus still tells.
+    pub referrals: usize,
     /// Streams.
     pub flows: usize,
     /// Deadlines of sessions, accounts and streams.
@@ -174,6 +176,15 @@ impl Client {
         self.core.leave(session)
     }
 
+    /// Asks the focus of a conference that a session is in to invite somebody.
+    ///
+    /// # Errors
+    /// `whom` is no address, the session does not stand or is no conference, or the conference does not take REFER.
+    pub fn add(&mut self, now: Now, session: SessionId, whom: &str) -> Result<(), Misuse> {
+        self.core.now = now;
+        self.core.add(session, whom)
+    }
+
     /// Says what became of a received message: only now its last response leaves.
     pub fn stored(&mut self, now: Now, receipt: Receipt, outcome: Result<Stored, StoreFault>) {
         self.core.now = now;
@@ -225,6 +236,7 @@ impl Client {
             registers: self.core.registering(),
             msrp_sessions: self.core.msrp.load().sessions,
             subscriptions: self.core.subscriptions.len(),
+            referrals: self.core.referrals.len(),
             flows: self.core.flows.len(),
             timers: self.core.timers.len(),
         }
@@ -480,6 +492,7 @@ impl Client {
                 Deadline::Session(id, why) => self.core.session_due(id, why),
                 Deadline::Account(id, why) => self.core.account_due(id, why),
                 Deadline::Subscription(id, why) => self.core.subscription_due(id, why),
+                Deadline::Referral(number) => self.core.referral_due(number),
                 Deadline::Flow(flow) => self.flow_due(flow),
                 Deadline::Tombstones => self.core.tombstones_due(),
                 Deadline::Accepted(client) => {
@@ -537,7 +550,7 @@ impl Deadline {
         match self {
             Deadline::Session(_, why) | Deadline::Account(_, why) | Deadline::Subscription(_, why) => *why,
             Deadline::Flow(_) => Why::FlowIdle,
-            Deadline::Accepted(_) | Deadline::Tombstones => Why::TransactionLinger,
+            Deadline::Accepted(_) | Deadline::Tombstones | Deadline::Referral(_) => Why::TransactionLinger,
         }
     }
 }

@@ -134,6 +134,10 @@ pub enum What {
     Roster(Roster),
     /// No more is told of who is in the conference; the session goes on.
     RosterEnded { why: String },
+    /// The conference has agreed to invite somebody: whether that one comes, the roster tells.
+    AddAccepted { address: String },
+    /// The conference does not invite somebody, or does not answer (408).
+    AddRefused { address: String, status: u16, reason: String },
     /// The MSRP connection stands: messages flow. Told again when another connection has taken its place.
     Connected,
     /// The peer takes no messages for now: what we say waits (D-54).

@@ -102,6 +102,9 @@ pub enum Misuse {
     /// The peer does not take such a message, or not now.
     #[error("the message cannot be sent: {0}")]
     Unsendable(String),
+    /// The conference is none, or takes nobody whom we name.
+    #[error("nobody can be added: {0}")]
+    CannotAdd(&'static str),
     /// No socket leads there.
     #[error("there is no way to the other side: {0}")]
     NoRoute(String),

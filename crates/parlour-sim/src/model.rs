@@ -76,6 +76,8 @@ impl Model {
             | What::Progress { .. }
             | What::Roster(_)
             | What::RosterEnded { .. }
+            | What::AddAccepted { .. }
+            | What::AddRefused { .. }
             | What::TakeoverRefused { .. } => self.known(event).map(|_| ()),
             What::Moved { to, .. } => {
                 let from = self.known(event)?;

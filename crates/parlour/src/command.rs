@@ -42,6 +42,11 @@ pub(crate) enum Command {
     Who {
         session: Option<SessionName>,
     },
+    /// The conference is to invite somebody.
+    Add {
+        session: Option<SessionName>,
+        address: String,
+    },
     /// No invitation of these callers reaches the user any more.
     Block {
         whom: Whom,

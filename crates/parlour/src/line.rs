@@ -34,6 +34,7 @@ TEXT, or say TEXT                  say it in the session; with several sessions:
 leave [N]                          leave the session
 invite SIP-URI                     start a session
 who [N]                            who is in the conference
+add [N] SIP-URI                    have the conference invite somebody
 help, quit
 N is a session's number, needed only when there are several.";
 
@@ -102,6 +103,13 @@ fn command(line: &str, run: u64) -> Option<Result<Command, String>> {
         "help" if words.is_empty() => return Some(Err(HELP.into())),
         "quit" if words.is_empty() => Some(Command::Quit),
         "accept" => at(&words).map(|session| Command::Accept { session }),
+        "add" => match words.split_last() {
+            // Without the scheme it is a sentence.
+            Some((address, numbers)) if address.contains(':') => {
+                at(numbers).map(|session| Command::Add { session, address: (*address).to_owned() })
+            }
+            Some(_) | None => None,
+        },
         "who" => at(&words).map(|session| Command::Who { session }),
         "leave" => at(&words).map(|session| Command::Leave { session }),
         "decline" => {
@@ -296,6 +304,13 @@ fn event(happening: &Happening) -> Option<String> {
         What::RosterEnded { why } => {
             format!("{session}who is in the conference is not told any more: {}", text::neutral(why))
         }
+        What::AddAccepted { address } => {
+            format!("{session}the conference invites {}", text::neutral(address))
+        }
+        What::AddRefused { address, status, reason } => {
+            let (address, reason) = (text::neutral(address), text::neutral(reason));
+            format!("{session}! the conference does not invite {address}: {status} {reason}")
+        }
         What::Ended(why) => format!("{session}over: {}", end(why)),
         What::Explain(why) => format!("{session}why: {}", explain::line(why)),
     };
@@ -414,6 +429,9 @@ mod tests {
         assert_eq!(command("unblock sip:a@b", 3), ok(Command::Unblock { address: "sip:a@b".into() }));
         assert!(matches!(command("unblock bob", 3), Some(Err(_))));
         assert_eq!(said("block party tonight").as_deref(), Some("block party tonight"));
+        let add = |session| ok(Command::Add { session, address: "sip:c@x".into() });
+        assert_eq!((command("add sip:c@x", 3), command("add 7 sip:c@x", 3)), (add(None), add(Some(name))));
+        assert_eq!(said("add some sugar").as_deref(), Some("add some sugar"));
         assert_eq!(command("leave", 3), ok(Command::Leave { session: None }));
         assert_eq!(command("", 3), None);
         assert!(matches!(command("help", 3), Some(Err(_))));

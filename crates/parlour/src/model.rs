@@ -102,6 +102,8 @@ impl Model {
             | What::Progress { .. }
             | What::Roster(_)
             | What::RosterEnded { .. }
+            | What::AddAccepted { .. }
+            | What::AddRefused { .. }
             | What::Ended(_)
             | What::Explain(_) => {}
         }
@@ -167,6 +169,8 @@ impl Model {
             | What::Held
             | What::Resumed
             | What::TakeoverRefused { .. }
+            | What::AddAccepted { .. }
+            | What::AddRefused { .. }
             | What::Message(_)
             | What::Receiving { .. }
             | What::Incomplete { .. }

@@ -122,6 +122,8 @@ async fn tell(controls: Controls, flags: Send) -> (u8, String) {
                 | What::Incomplete { .. }
                 | What::Roster(_)
                 | What::RosterEnded { .. }
+                | What::AddAccepted { .. }
+                | What::AddRefused { .. }
                 | What::Progress { progress: Progress::Sent, .. } => {}
             }
         }

@@ -35,6 +35,9 @@ impl Core {
         server: ServerId,
         request: &Message<'_>,
     ) -> Result<(), PeerFault> {
+        if self.referral_notified(flow, server, request)? {
+            return Ok(());
+        }
         let (call_id, to): (CallId<'_>, To<'_>) = (request.one()?, request.one()?);
         let id = self.subscriptions.by_call(call_id.0, to.tag().unwrap_or_default());
         // RFC 6665 4.1.3: what belongs to no subscription gets 481.

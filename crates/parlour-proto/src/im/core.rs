@@ -17,6 +17,7 @@ use crate::im::gate::Gate;
 use crate::im::media::receivable;
 use crate::im::policy::{BlockList, Notices};
 use crate::im::prack::Fork;
+use crate::im::refer::Referrals;
 use crate::im::session::{Phase, Session, Sessions};
 use crate::im::subscription::Subscriptions;
 use crate::io::{AccountId, FlowId, Instant, Now, Output, QueryId, SessionId, Why};
@@ -45,6 +46,7 @@ pub(crate) struct Core {
     pub(crate) accounts: Vec<Account>,
     pub(crate) sessions: Sessions,
     pub(crate) subscriptions: Subscriptions,
+    pub(crate) referrals: Referrals,
     pub(crate) timers: Timers<Deadline>,
     pub(crate) requests: BTreeMap<ClientId, Purpose>,
     pub(crate) lookups: BTreeMap<QueryId, (Errand, Proxy)>,
@@ -77,6 +79,8 @@ pub(crate) enum Deadline {
     Account(AccountId, Why),
     /// The conference state of a session.
     Subscription(SessionId, Why),
+    /// A REFER whose focus still tells how it fares.
+    Referral(u64),
     /// Dialogs that ended are forgotten (P-3).
     Tombstones,
     /// A peer that does not finish a message.
@@ -100,6 +104,7 @@ pub(crate) enum Purpose {
     Renew(SessionId),
     Register(AccountId),
     Subscribe(SessionId),
+    Refer(u64),
 }
 
 /// What a repeated 2xx to our INVITE is answered with (RFC 3261 13.2.2.4).
@@ -150,6 +155,7 @@ impl Core {
             connects: Gate::new(config.limits.connects, config.limits.connects, random.hash_keys()),
             sessions: Sessions::new(&mut random),
             subscriptions: Subscriptions::default(),
+            referrals: Referrals::default(),
             now: Now { instant: Instant::ZERO, unix: std::time::Duration::ZERO },
             config,
             random,

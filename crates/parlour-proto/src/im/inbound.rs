@@ -107,11 +107,13 @@ impl Core {
             Purpose::Bye(id) if status >= 200 => self.bye_answered(id, Some(response)),
             Purpose::Register(id) if status >= 200 => self.register_answered(id, flow, response),
             Purpose::Subscribe(id) if status >= 200 => self.subscribe_answered(id, client, Ok(response)),
+            Purpose::Refer(number) if status >= 200 => self.refer_answered(number, Ok(response)),
             Purpose::Prack(id, tag) if status >= 200 => self.prack_answered(id, &tag, response),
             Purpose::Bye(_)
             | Purpose::Prack(..)
             | Purpose::Register(_)
             | Purpose::Subscribe(_)
+            | Purpose::Refer(_)
             | Purpose::Cancel => {}
         }
     }
@@ -136,6 +138,7 @@ impl Core {
             Some(Purpose::Bye(id)) => self.bye_answered(id, None),
             Some(Purpose::Register(id)) => self.register_unanswered(id, why),
             Some(Purpose::Subscribe(id)) => self.subscribe_answered(id, client, Err(why)),
+            Some(Purpose::Refer(number)) => self.refer_answered(number, Err(why)),
             Some(Purpose::Cancel | Purpose::Prack(..) | Purpose::Accepted(_)) | None => {}
         }
     }

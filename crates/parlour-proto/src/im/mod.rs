@@ -23,6 +23,7 @@ mod originating;
 mod policy;
 mod prack;
 mod recover;
+mod refer;
 mod refresh;
 mod register;
 mod reliable;

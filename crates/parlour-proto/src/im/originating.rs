@@ -12,7 +12,7 @@ use crate::im::leaving::NextHop;
 use crate::im::media::OwnOffer;
 use crate::im::prack::{Provisional, dialog_of};
 use crate::im::replaces::conversation;
-use crate::im::session::{Call, Inviting, Live, Phase, Remote, Sent, Session, Talk, Ties};
+use crate::im::session::{Call, Inviting, Live, Phase, Remote, Sent, Session, Talk, Ties, uri_of};
 use crate::im::session_timer::SessionTimer;
 use crate::im::stamp::Draft;
 use crate::im::trust;
@@ -48,6 +48,10 @@ impl Core {
         to: &str,
         via: Option<Proxy>,
     ) -> Result<SessionId, Misuse> {
+        //= IM G-4u
+        // An IM Session Identity is taken as it was told: a Contact.
+        let to =
+            if to.contains('<') { uri_of(to).ok_or_else(|| Misuse::BadAddress(to.to_owned()))? } else { to };
         let bad = || Misuse::BadAddress(to.to_owned());
         let uri = Uri::parse(to.as_bytes()).map_err(|_| bad())?;
         if !matches!(uri.scheme(), Scheme::Sip | Scheme::Sips) {

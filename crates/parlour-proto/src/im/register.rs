@@ -548,7 +548,7 @@ impl Core {
             method,
             uri,
             response,
-            matches!(method, Method::Invite | Method::Subscribe),
+            matches!(method, Method::Invite | Method::Subscribe | Method::Refer),
         )
     }
 

@@ -151,7 +151,7 @@ impl Remote {
 
     /// The URI of the IM Session Identity, octet by octet.
     pub(crate) fn identity_uri(&self) -> Option<&str> {
-        Contact::parse(self.session_identity.as_bytes()).ok().and_then(uri_of)
+        uri_of(&self.session_identity)
     }
 }
 
@@ -160,12 +160,14 @@ fn identity(message: &Message<'_>) -> Box<str> {
 }
 
 fn focus(contact: &str) -> Option<&str> {
-    let contact = Contact::parse(contact.as_bytes()).ok()?;
-    contact.address().is_some_and(|address| address.params.has("isfocus")).then(|| uri_of(contact)).flatten()
+    let parsed = Contact::parse(contact.as_bytes()).ok()?;
+    let is_focus = parsed.address().is_some_and(|address| address.params.has("isfocus"));
+    if is_focus { uri_of(contact) } else { None }
 }
 
-fn uri_of(contact: Contact<'_>) -> Option<&str> {
-    let Contact::Address(address) = contact else { return None };
+/// The URI of a Contact, octet by octet.
+pub(crate) fn uri_of(contact: &str) -> Option<&str> {
+    let Contact::Address(address) = Contact::parse(contact.as_bytes()).ok()? else { return None };
     std::str::from_utf8(address.uri).ok()
 }
 

@@ -188,7 +188,7 @@ impl Core {
         out.row(Name::MaxForwards, "70");
         out.row(Name::From, draft.from).row(Name::To, draft.to).row(Name::CallId, draft.call_id);
         out.fmt(Name::CSeq, format_args!("{} {}", draft.cseq, draft.method.text()));
-        if matches!(draft.method, Method::Invite | Method::Subscribe) {
+        if matches!(draft.method, Method::Invite | Method::Subscribe | Method::Refer) {
             self.contact(&mut out, draft.flow, Some(draft.account), draft.uri.starts_with("sips:"));
             //= IM R-41
             out.fmt(Name::AcceptContact, format_args!("*;{FEATURE}"));

@@ -186,6 +186,11 @@ impl Subscriptions {
         self.map.get(&session).filter(|subscription| subscription.tag == tag).map(|_| session)
     }
 
+    /// The way of a session's SUBSCRIBE.
+    pub(crate) fn flow(&self, session: SessionId) -> Option<FlowId> {
+        self.map.get(&session).and_then(|subscription| subscription.flow)
+    }
+
     /// Those whose SUBSCRIBE waits for this flow to stand.
     pub(crate) fn waiting_for(&self, flow: FlowId) -> Vec<SessionId> {
         let waits = |subscription: &&Subscription| {

@@ -41,6 +41,11 @@ impl Agent {
             Command::Invite { account, to, via } => self.account(account.as_deref()).and_then(|account| {
                 self.client.invite(now, account, &to, via).map_err(|why| why.to_string())
             }),
+            Command::Add { session, address } => {
+                self.which(session, &[Stage::Connected, Stage::Established]).and_then(|session| {
+                    self.client.add(now, session, &address).map(|()| session).map_err(|why| why.to_string())
+                })
+            }
             Command::Who { session } => {
                 let what = self.who(session);
                 return self.tell(Told::Outcome(Outcome { id, what }));

@@ -77,6 +77,7 @@ pub(crate) fn command(line: &str) -> Result<Asked, (Option<String>, String)> {
             let via = via.map(|via| config::proxy(&via).map_err(fault)).transpose()?;
             Command::Invite { account, to, via }
         }
+        Line::Add { session: text, address } => Command::Add { session: session(text)?, address },
         Line::Who { session: text } => Command::Who { session: session(text)? },
         Line::Quit {} => Command::Quit,
     };
@@ -116,6 +117,10 @@ enum Line {
     Who {
         session: Option<String>,
     },
+    Add {
+        session: Option<String>,
+        address: String,
+    },
     Block {
         session: Option<String>,
         address: Option<String>,
@@ -153,6 +158,8 @@ mod tests {
         assert_eq!(command(r#"{"do":"quit"}"#), Ok(Asked { id: None, command: Command::Quit }));
         let busy = command(r#"{"do":"decline","how":"busy"}"#).unwrap().command;
         assert_eq!(busy, Command::Decline { session: None, how: Decline::Busy });
+        let add = command(r#"{"do":"add","address":"sip:c@x"}"#).unwrap().command;
+        assert_eq!(add, Command::Add { session: None, address: "sip:c@x".into() });
     }
 
     #[test]

@@ -34,6 +34,8 @@ pub(crate) fn kind(what: &What) -> &'static str {
         What::Progress { .. } => "progress",
         What::Roster(_) => "roster",
         What::RosterEnded { .. } => "roster_ended",
+        What::AddAccepted { .. } => "add_accepted",
+        What::AddRefused { .. } => "add_refused",
         What::Ended(_) => "ended",
         What::Explain(_) => "explain",
     }
@@ -96,6 +98,10 @@ pub(crate) fn payload(what: &What, run: u64) -> String {
         }
         What::Roster(roster) => Payload::from(roster),
         What::RosterEnded { why } => Payload::RosterEnded { why },
+        What::AddAccepted { address } => Payload::AddAccepted { address },
+        What::AddRefused { address, status, reason } => {
+            Payload::AddRefused { address, status: *status, reason }
+        }
         What::Ended(why) => Payload::Ended { end: end(why, name) },
         What::Explain(explain) => {
             let call_id = explain.invitation.as_ref().map(|invitation| invitation.call_id.as_str());
@@ -223,6 +229,14 @@ enum Payload<'a> {
     },
     RosterEnded {
         why: &'a str,
+    },
+    AddAccepted {
+        address: &'a str,
+    },
+    AddRefused {
+        address: &'a str,
+        status: u16,
+        reason: &'a str,
     },
     Ended {
         end: End<'a>,
