@@ -153,7 +153,7 @@ pub(crate) struct AccountFlags {
 
 #[derive(Debug, Args)]
 pub(crate) struct History {
-    /// Only what was said with this address
+    /// Only what was said with this address, or in the conference of this session identity
     #[arg(long, value_name = "SIP-URI")]
     pub(crate) with: Option<String>,
     /// As JSON lines (docs/json.md)

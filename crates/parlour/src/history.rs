@@ -15,9 +15,8 @@ use crate::store::{self, Entry, ReadFault, Reader, Row, Saying};
 pub(crate) fn history(flags: &History) -> Result<ExitCode, Fault> {
     let dir = flags.data.clone().unwrap_or_else(store::default_dir);
     let reader = Reader::open(&dir)?;
-    let with = flags.with.as_deref().map(store::party);
     let mut out = BufWriter::new(io::stdout().lock());
-    let told = reader.history(with.as_deref(), |entry| {
+    let told = reader.history(flags.with.as_deref(), |entry| {
         let line = match &entry {
             Entry::Message(saying) if flags.json => json::saying_line(saying),
             Entry::Message(saying) => readable(saying),

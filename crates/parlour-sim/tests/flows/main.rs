@@ -12,6 +12,7 @@ mod media;
 mod originating;
 mod policy;
 mod recover;
+mod refer;
 mod refresh;
 mod registration;
 mod rejections;

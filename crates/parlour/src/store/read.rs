@@ -17,7 +17,9 @@ const SINCE: &str = "
     ORDER BY seq LIMIT ?3";
 const HISTORY: &str = "
     SELECT seq, time, account, session, peer, incoming, state, why, json, content_type, body, file
-        FROM messages WHERE ?1 IS NULL OR peer = ?1
+        FROM messages WHERE ?1 IS NULL OR peer = ?1 OR session IN (
+            SELECT session FROM events WHERE kind = 'established' AND json ->> 'conference'
+                AND (json ->> 'session_identity' = ?2 OR instr(json ->> 'session_identity', '<' || ?2 || '>')))
     UNION ALL
     SELECT seq, time, account, session, NULL, NULL, NULL, NULL, json, NULL, NULL, NULL
         FROM events WHERE kind = 'missed'
@@ -133,18 +135,21 @@ impl Reader {
         rows.collect()
     }
 
-    /// All messages and missed invitations, or those of one peer, oldest first.
+    /// All messages and missed invitations, or those of one peer, or of the sessions with one conference: the URI of its
+    /// IM Session Identity, or the identity as it was told; oldest first.
+    //= IM G-4u
     pub(crate) fn history(
         &self,
         with: Option<&str>,
         mut tell: impl FnMut(Entry) -> std::io::Result<()>,
     ) -> Result<(), ReadFault> {
+        let party = with.map(super::party);
         let mut statement = self.connection.prepare(HISTORY)?;
-        let mut rows = statement.query(params![with])?;
+        let mut rows = statement.query(params![party, with])?;
         while let Some(row) = rows.next()? {
             if row.get::<_, Option<String>>(4)?.is_none() {
                 let row = missed(row, 8)?;
-                if with.is_none_or(|with| super::party(&row.peer().address) == with) {
+                if party.as_ref().is_none_or(|party| super::party(&row.peer().address) == *party) {
                     tell(Entry::Missed(row))?;
                 }
                 continue;

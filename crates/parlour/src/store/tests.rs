@@ -126,6 +126,27 @@ fn the_same_message_again_is_a_duplicate_within_and_across_runs() {
     assert_eq!(history(dir.path(), Some("sip:a@x")).len(), 1);
 }
 
+//= IM G-4u test
+#[test]
+fn what_was_said_in_a_conference_is_found_by_its_identity() {
+    let established = |session_identity: &str, conference| {
+        let peer = Peer { address: "sip:focus@x".into(), display_name: None, verified: false };
+        event(What::Established { peer, session_identity: session_identity.into(), conference })
+    };
+    let told = "<sip:chat%2D1@x;session=Ab%2F1>;isfocus";
+    let said = || vec![received("m1", "sip:a@x", text("one")), received("m2", "sip:b@x", text("two"))];
+    let found = |identity, conference, with| {
+        let dir = tempfile::tempdir().unwrap();
+        run(dir.path(), [established(identity, conference)].into_iter().chain(said()).collect());
+        history(dir.path(), Some(with)).len()
+    };
+    assert_eq!(found(told, true, "sip:chat%2D1@x;session=Ab%2F1"), 2);
+    assert_eq!(found(told, true, told), 2, "as it was told");
+    assert_eq!(found("sip:chat@x", true, "sip:chat@x"), 2);
+    assert_eq!(found(told, true, "sip:chat%2D1@x"), 0, "another conference of the same host");
+    assert_eq!(found("<sip:a@x>", false, "sip:a@x"), 1, "the place where a peer is names no conversation");
+}
+
 #[test]
 fn another_message_under_a_used_identifier_is_not_lost() {
     let dir = tempfile::tempdir().unwrap();
