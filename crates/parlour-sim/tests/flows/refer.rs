@@ -49,10 +49,11 @@ fn answer(call: &mut Call, refer: &Mail, line: &str, rows: &str) -> Script {
 
 /// What Bob was told of those whom he adds.
 fn told(call: &Call) -> Vec<String> {
-    let outcome = |what: &What| match what {
-        What::AddAccepted { address } => Some(format!("{address} is invited")),
-        What::AddRefused { address, status, reason } => Some(format!("{address}: {status} {reason}")),
-        _ => None,
+    let outcome = |what: &What| {
+        if let What::AddRefused { address, status, reason } = what {
+            return Some(format!("{address}: {status} {reason}"));
+        }
+        if let What::AddAccepted { address } = what { Some(format!("{address} is invited")) } else { None }
     };
     call.at_bob().told().filter_map(outcome).collect()
 }
