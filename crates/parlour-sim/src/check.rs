@@ -41,6 +41,8 @@ pub enum Rule {
     Model,
     /// The client comes to rest.
     Idles,
+    /// What the user says is acknowledged, or fails.
+    Delivered,
 }
 
 /// A rule that was broken.
@@ -240,6 +242,9 @@ impl Checker {
         }
         if !model.sessions.is_empty() {
             self.broken(Rule::Model, format!("events leave {:?}", model.sessions));
+        }
+        for message_id in model.said.iter().filter(|(_, told)| !**told).map(|(id, _)| id.clone()) {
+            self.broken(Rule::Delivered, format!("nobody told what became of {message_id}"));
         }
         let open = |invite: &&Invite| invite.well_formed && !invite.excused && invite.last.is_none();
         let open: Vec<u64> = self.invites.values().filter(open).map(|invite| invite.at.as_millis()).collect();

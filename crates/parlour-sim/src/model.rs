@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use parlour_proto::event::{Event, What};
+use parlour_proto::event::{Event, Progress, What};
 use parlour_proto::io::{AccountId, SessionId};
 
 /// The state that events tell.
@@ -14,6 +14,8 @@ pub struct Model {
     pub registered: Vec<AccountId>,
     /// Messages received, by session.
     pub messages: BTreeMap<SessionId, Vec<String>>,
+    /// Messages that the user has said, by Message-ID: whether their last word has been told.
+    pub said: BTreeMap<String, bool>,
 }
 
 /// One session.
@@ -71,9 +73,12 @@ impl Model {
                 Ok(())
             }
             What::Held | What::Resumed | What::Reconnecting { .. } => self.known(event).map(|_| ()),
+            What::Progress { message_id, progress } => {
+                self.known(event)?;
+                self.progress(message_id, progress)
+            }
             What::Receiving { .. }
             | What::Incomplete { .. }
-            | What::Progress { .. }
             | What::Roster(_)
             | What::RosterEnded { .. }
             | What::AddAccepted { .. }
@@ -91,6 +96,18 @@ impl Model {
                 self.sessions.remove(&session);
                 Ok(())
             }
+        }
+    }
+
+    /// A message of ours is acknowledged or fails, and only one of them.
+    fn progress(&mut self, message_id: &str, progress: &Progress) -> Result<(), String> {
+        let over = match progress {
+            Progress::Sent => false,
+            Progress::Acknowledged | Progress::Failed { .. } => true,
+        };
+        match self.said.get_mut(message_id).filter(|_| over).map(|told| std::mem::replace(told, true)) {
+            Some(true) => Err(format!("{progress:?} for {message_id}, whose end was told")),
+            Some(false) | None => Ok(()),
         }
     }
 

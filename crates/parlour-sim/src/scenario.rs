@@ -1,20 +1,24 @@
 //! Random scenarios: two clients and a hostile peer do what the dice say, over links that are as bad.
 
+use std::net::{IpAddr, Ipv4Addr};
 use std::time::Duration;
 
 use parlour_msrp::Source;
 use parlour_msrp::random::Random;
 use parlour_proto::client::{Decline, Say, StoreFault};
-use parlour_proto::config::{Accept, Account, ActpassAnswer, Config};
+use parlour_proto::config::{Accept, Account, ActpassAnswer, Config, Hop};
 use parlour_proto::io::{AccountId, Service, SessionId};
 
 use crate::check::{Violation, WELL_FORMED};
 use crate::client_node::Tamper;
 use crate::link::{Link, Loss, Segments};
+use crate::model::Model;
 use crate::peer::{Mail, Way, What};
 use crate::script::Script;
 use crate::text;
 use crate::world::{NodeId, World};
+
+mod procedures;
 
 /// After so long without new input, nothing may be left of anything: two hours, in milliseconds.
 const AFTERMATH: u64 = 7_200_000;
@@ -104,7 +108,16 @@ pub fn play(mut dice: Dice<'_>, plant: Option<Tamper>) -> Outcome {
     if let Some(at) = world.client_at_mut(bob) {
         at.tamper = plant;
     }
-    let mut play = Play { world, dice, mallory, lines: Vec::new(), media: Vec::new(), said: 0, polite: 90 };
+    let mut play = Play {
+        world,
+        dice,
+        mallory,
+        lines: Vec::new(),
+        media: Vec::new(),
+        foci: Vec::new(),
+        said: 0,
+        polite: 90,
+    };
     while play.dice.goes_on() {
         play.operation();
         play.pass();
@@ -120,6 +133,8 @@ struct Play<'a> {
     lines: Vec<Line>,
     /// Mallory's MSRP connections.
     media: Vec<Way>,
+    /// Mallory's ends of subscriptions to conferences.
+    foci: Vec<Script>,
     said: u64,
     /// How many of 100 messages Mallory answers properly.
     polite: u64,
@@ -138,7 +153,7 @@ struct Line {
 
 impl Play<'_> {
     fn operation(&mut self) {
-        match self.dice.below(32) {
+        match self.dice.below(40) {
             0 | 1 => self.client_invites(),
             2..=5 => self.client_answers(),
             6 => self.client_leaves(),
@@ -155,6 +170,9 @@ impl Play<'_> {
             27 => self.break_stream(),
             28 => self.disturb_store(),
             29 => self.change_link(),
+            30..=33 => self.invite_to_a_procedure(),
+            34..=36 => self.notify(),
+            37 => self.break_stream(),
             _ => self.polite = 50 + self.dice.below(51),
         }
     }
@@ -165,7 +183,8 @@ impl Play<'_> {
             0..=5 => self.dice.below(200),
             6..=8 => self.dice.below(3000),
             9.. if self.dice.chance(60) => self.dice.below(10_000),
-            _ => self.dice.below(70_000),
+            _ if self.dice.chance(70) => self.dice.below(70_000),
+            _ => self.dice.below(300_000),
         };
         let end = self.world.millis() + millis;
         while self.world.next_within(end) {
@@ -210,6 +229,8 @@ impl Play<'_> {
         let message = mail.message();
         let script = match method {
             "ACK" => return None,
+            "SUBSCRIBE" => return Some(self.subscribed(mail)),
+            "INVITE" | "UPDATE" if self.by_call_id(message).is_some() => return Some(self.renewed(message)),
             "INVITE" => Script::callee(&mut self.world, self.mallory, mail.way, message),
             _ => match self.by_call_id(message) {
                 Some(script) => script,
@@ -219,7 +240,8 @@ impl Play<'_> {
         if method != "INVITE" {
             return Some(script.respond(message, "200 OK", "", ""));
         }
-        let answer = match self.dice.below(6) {
+        let answer = match self.dice.below(8) {
+            6 | 7 => self.answer_by_procedure(&script, message),
             0 => script.respond(message, "180 Ringing", "", ""),
             1 => script.respond(message, "486 Busy Here", "", ""),
             2 => script.respond(message, "200 OK", "", &script.sdp("active", "text/plain message/cpim")),
@@ -233,15 +255,15 @@ impl Play<'_> {
     fn answer_response(&mut self, message: &[u8], status: u16) -> Option<String> {
         let invite = text::header(message, "CSeq").is_some_and(|cseq| cseq.ends_with("INVITE"));
         let via = text::header(message, "Via").unwrap_or_default();
-        let own = self.lines.iter().position(|line| via.contains(&format!("{};", line.script.branch)));
+        let at = self.lines.iter().position(|line| via.contains(&format!("{};", line.script.branch)));
         let (serial, answers) = (self.world.serial(), self.dice.chance(70));
-        let Line { script, last, .. } = self.lines.get_mut(own?)?;
+        let Line { script, last, .. } = self.lines.get_mut(at?)?;
         let unanswered = answers && !last.contains("\r\n\r\nv=0");
         match status {
             _ if !invite => None,
             100..200 => {
                 script.learn(message);
-                None
+                at.and_then(|at| self.prack(at, message))
             }
             200..300 if unanswered => {
                 script.learn(message);
@@ -294,12 +316,22 @@ impl Play<'_> {
             _ => self.dice.below(200),
         };
         let octets = vec![b'.'; usize::try_from(length).unwrap_or(0)];
+        let message_id = format!("said-{}", self.said);
         let say = Say {
-            message_id: format!("said-{}", self.said),
+            message_id: message_id.clone(),
             content_type: "text/plain".to_owned(),
             body: Source::Inline(octets),
         };
-        let _ = self.world.act(node, |client, now| client.say(now, session, say));
+        self.model_of(node, |model| model.said.insert(message_id.clone(), false));
+        if self.world.act(node, |client, now| client.say(now, session, say)).is_err() {
+            self.model_of(node, |model| model.said.remove(&message_id));
+        }
+    }
+
+    fn model_of<T>(&mut self, node: NodeId, change: impl FnOnce(&mut Model) -> T) {
+        if let Some(at) = self.world.client_at_mut(node) {
+            change(&mut at.model);
+        }
     }
 
     fn invite(&mut self, strange: bool) {
@@ -581,6 +613,9 @@ impl Play<'_> {
     }
 }
 
+/// Half of the clients believe what Mallory asserts.
+const MALLORY: Hop = Hop { address: IpAddr::V4(Ipv4Addr::new(192, 0, 2, 3)), bits: 32 };
+
 /// What a later offer changes; nothing, in the end, or all of it.
 const LATER: [(&str, &str); 12] = [
     ("v=0", "v=0"),
@@ -602,6 +637,8 @@ fn config(dice: &mut Dice<'_>, address: &str) -> Config {
     Config {
         accounts: vec![account],
         accept: dice.pick(&[Accept::Ask, Accept::All, Accept::Auto]).copied().unwrap_or_default(),
+        session_expires: Duration::from_secs(dice.pick(&[1800, 90, 90, 0]).copied().unwrap_or(1800)),
+        trusted_hops: if dice.chance(50) { vec![MALLORY] } else { Vec::new() },
         max_sessions: dice.pick(&[0, 0, 1, 3]).copied().unwrap_or(0),
         max_pending_invites: dice.pick(&[10, 10, 1]).copied().unwrap_or(10),
         actpass_answer: dice.pick(&[ActpassAnswer::Auto, ActpassAnswer::Active]).copied().unwrap_or_default(),

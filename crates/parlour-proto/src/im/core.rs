@@ -295,6 +295,10 @@ impl Core {
     /// Closes the MSRP session of a session that goes.
     pub(crate) fn drop_media(&mut self, session: &Session) {
         if let Some(msrp) = session.phase.msrp() {
+            // Of the media of an invitation the user hears only once he has accepted it.
+            if matches!(session.phase, Phase::Invited(_)) {
+                self.sessions.forget_msrp(msrp);
+            }
             self.msrp.close(self.now.instant, msrp);
             self.pump_msrp();
             self.sessions.forget_msrp(msrp);
