@@ -83,6 +83,8 @@ struct Flow {
     sent: Splitter,
     /// SENDs that were not answered yet: their message, and whether they completed it.
     unanswered: BTreeMap<String, (MessageKey, bool)>,
+    /// Transactions of chunks that were refused before they were whole.
+    refused: BTreeSet<String>,
 }
 
 #[derive(Debug)]
@@ -339,9 +341,11 @@ impl Checker {
             return;
         }
         let key = (text::header(frame, "To-Path").unwrap_or_default(), message_id);
+        // A chunk may be refused by its head alone, before the last octet of it is here.
+        let refused = self.flows.get_mut(&id).is_some_and(|flow| flow.refused.remove(&tid));
         let coverage = self.messages.entry(key.clone()).or_default();
         let idle = now - coverage.last >= self.limits.reassembly_idle;
-        coverage.spoilt |= text::flag(frame) == Some('#') || idle && !coverage.ranges.is_empty();
+        coverage.spoilt |= refused || text::flag(frame) == Some('#') || idle && !coverage.ranges.is_empty();
         coverage.last = now;
         let start = text::byte_range(frame).map_or(1, |(start, _, _)| start);
         let end = start.saturating_add(text::body(frame).len() as u64);
@@ -368,6 +372,10 @@ impl Checker {
             (Some(200), Some((_, false))) => None,
             (Some(_), Some((key, _))) => {
                 self.messages.entry(key).or_default().spoilt = true;
+                None
+            }
+            (Some(status), None) if status != 200 => {
+                self.flows.get_mut(&id).map(|flow| flow.refused.insert(tid));
                 None
             }
             (..) if report => text::header(frame, "Message-ID"),
@@ -403,7 +411,14 @@ impl Checker {
 impl Flow {
     fn new(service: Service) -> Self {
         let (received, sent) = (Splitter::new(service), Splitter::new(service));
-        Flow { service, room: FIRST_ROOM, received, sent, unanswered: BTreeMap::new() }
+        Flow {
+            service,
+            room: FIRST_ROOM,
+            received,
+            sent,
+            unanswered: BTreeMap::new(),
+            refused: BTreeSet::new(),
+        }
     }
 }
 
