@@ -6,15 +6,16 @@ use std::fs;
 use crate::repo;
 
 /// What each crate may name of ours in its `[dependencies]`.
-const CRATES: [(&str, &[&str]); 4] = [
+const CRATES: [(&str, &[&str]); 5] = [
     ("parlour-msrp", &[]),
     ("parlour-proto", &["parlour-msrp"]),
     ("parlour-sim", &["parlour-msrp", "parlour-proto"]),
-    ("parlour", &["parlour-msrp", "parlour-proto", "parlour-sim"]),
+    ("parlour-conformance", &["parlour-msrp", "parlour-proto", "parlour-sim"]),
+    ("parlour", &["parlour-msrp", "parlour-proto", "parlour-sim", "parlour-conformance"]),
 ];
 
 /// The crates without effects.
-const PURE: [&str; 3] = ["parlour-msrp", "parlour-proto", "parlour-sim"];
+const PURE: [&str; 4] = ["parlour-msrp", "parlour-proto", "parlour-sim", "parlour-conformance"];
 
 /// Libraries that bring effects.
 const EFFECTS: [&str; 9] =

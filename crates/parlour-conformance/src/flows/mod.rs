@@ -1,0 +1,22 @@
+//! Clients in virtual time: flows as ladders, timelines, and what bad input is answered with.
+//!
+//! A flow begins with `#[cfg_attr(test, test)]` and `pub(crate) fn`, below the marks of the clauses that it shows.
+
+pub(crate) mod answering;
+pub(crate) mod bodies;
+pub(crate) mod conference;
+pub(crate) mod early;
+pub(crate) mod faults;
+pub(crate) mod hostile;
+pub(crate) mod ims;
+pub(crate) mod media;
+pub(crate) mod originating;
+pub(crate) mod policy;
+pub(crate) mod recover;
+pub(crate) mod refer;
+pub(crate) mod refresh;
+pub(crate) mod registration;
+pub(crate) mod rejections;
+pub(crate) mod renegotiate;
+pub(crate) mod replaces;
+pub(crate) mod session_timer;
