@@ -33,6 +33,11 @@ fn flows(folder: &Path, out: &mut String) {
             continue;
         }
         let text = read(&path);
+        assert!(
+            !text.contains("World::new("),
+            "{}: `crate::stage::world` makes a flow's world",
+            path.display()
+        );
         let (mut marks, mut is_flow) = (Vec::new(), false);
         for (index, line) in text.lines().enumerate() {
             let place = || format!("{}:{}", path.display(), index + 1);

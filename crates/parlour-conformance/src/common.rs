@@ -37,7 +37,7 @@ pub(crate) struct Call {
 impl Call {
     /// Nobody has said anything yet.
     pub(crate) fn new(config: Config) -> Self {
-        let mut world = World::new(1);
+        let mut world = crate::stage::world(1);
         let alice = world.peer("alice");
         let bob = world.client("bob", config);
         let way = world.udp(alice, bob);

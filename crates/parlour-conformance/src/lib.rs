@@ -6,8 +6,11 @@
 //!
 //! The marks above a flow, `//= IM <clause> test`, say what it shows; the build script makes the tables from them.
 
+use std::panic::catch_unwind;
+
 mod common;
 mod snapshot;
+mod stage;
 
 /// Compares what a flow drew with what is kept: with insta under `cargo test`, with a copy inside the program elsewhere.
 macro_rules! assert_snapshot {
@@ -35,6 +38,37 @@ pub struct Flow {
     pub clauses: &'static [&'static str],
     /// Plays it in virtual time. Panics if the client does not do what it must.
     pub run: fn(),
+}
+
+/// How a flow went.
+#[derive(Debug, Clone)]
+pub struct Played {
+    /// What the client did wrong, in the words of the flow; none if it did what it must.
+    pub fault: Option<String>,
+    /// What crossed each of its worlds, if it was asked for.
+    pub ladders: Vec<String>,
+}
+
+impl Flow {
+    /// Its module and name, as `cargo test` knows it.
+    pub fn path(&self) -> String {
+        format!("{}::{}", self.module, self.name)
+    }
+
+    /// Plays it, and draws the ladders of its worlds if `draw` says so. The panic of a flow that fails is caught here;
+    /// before that, it passes through the hook of the process as any other.
+    pub fn play(&self, draw: bool) -> Played {
+        let (end, ladders) = if draw {
+            stage::watched(|| catch_unwind(self.run))
+        } else {
+            (catch_unwind(self.run), Vec::new())
+        };
+        let fault = end.err().map(|payload| match payload.downcast::<String>() {
+            Ok(words) => *words,
+            Err(payload) => payload.downcast_ref::<&str>().copied().unwrap_or("it panicked").to_owned(),
+        });
+        Played { fault, ladders }
+    }
 }
 
 /// A requirement.
@@ -66,3 +100,49 @@ pub enum Status {
 }
 
 include!(concat!(env!("OUT_DIR"), "/tables.rs"));
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn flow(run: fn()) -> Flow {
+        Flow { module: "planted", name: "flow", clauses: &["G-1"], run }
+    }
+
+    fn plays() {
+        let mut world = stage::world(1);
+        let (alice, bob) = (world.peer("alice"), world.peer("bob"));
+        let way = world.udp(alice, bob);
+        world.send(way, "OPTIONS sip:bob@192.0.2.2 SIP/2.0\r\n\r\n");
+    }
+
+    fn fails() {
+        plays();
+        let status = 200;
+        panic!("{status} did not come");
+    }
+
+    #[test]
+    fn a_flow_that_fails_says_why_and_shows_what_crossed_until_then() {
+        let played = flow(fails).play(true);
+        assert_eq!(played.fault.as_deref(), Some("200 did not come"));
+        assert!(matches!(&played.ladders[..], [ladder] if ladder.contains("OPTIONS")), "{played:?}");
+        assert_eq!(flow(|| panic!("never")).play(false).fault.as_deref(), Some("never"));
+    }
+
+    #[test]
+    fn nobody_draws_what_nobody_asked_for() {
+        assert_eq!(flow(plays).play(true).ladders.len(), 1);
+        let played = flow(plays).play(false);
+        assert!(played.fault.is_none() && played.ladders.is_empty(), "{played:?}");
+    }
+
+    #[test]
+    fn every_flow_names_clauses_of_the_ledger() {
+        for flow in FLOWS {
+            for id in flow.clauses {
+                assert!(CLAUSES.iter().any(|clause| clause.id == *id), "{}: {id}", flow.path());
+            }
+        }
+    }
+}

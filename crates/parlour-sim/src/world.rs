@@ -1,7 +1,9 @@
 //! The world: a clock, nodes, and all that is on its way between them.
 
+use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::rc::Rc;
 use std::time::Duration;
 
 use parlour_msrp::random::Random;
@@ -25,6 +27,9 @@ const UNIX_START: Duration = Duration::from_secs(1_767_225_600);
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct NodeId(pub usize);
 
+/// Where worlds that are watched leave their [ladders](World::ladder) when they end, oldest end first.
+pub type Ladders = Rc<RefCell<Vec<String>>>;
+
 /// A virtual world.
 #[derive(Debug)]
 pub struct World {
@@ -41,6 +46,16 @@ pub struct World {
     pub look_up: Duration,
     rows: Vec<Row>,
     serial: u64,
+    watched: Option<Ladders>,
+}
+
+/// Also when a test fails: what crossed until then tells why.
+impl Drop for World {
+    fn drop(&mut self) {
+        if let Some(ladders) = self.watched.take() {
+            ladders.borrow_mut().push(self.ladder());
+        }
+    }
 }
 
 #[derive(Debug)]
@@ -142,7 +157,13 @@ impl World {
             look_up: Duration::ZERO,
             rows: Vec::new(),
             serial: 0,
+            watched: None,
         }
+    }
+
+    /// Leaves the ladder of this world there when it ends.
+    pub fn watch(&mut self, ladders: Ladders) {
+        self.watched = Some(ladders);
     }
 
     /// Adds a client that listens on ports 5060 (SIP over UDP and TCP) and 2855 (MSRP over TCP) of an address of its

@@ -6,6 +6,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use parlour_proto::config::{Accept, Hop, Proxy};
 
 use crate::config;
+use crate::conformance;
 use crate::net::Listen;
 
 /// An instant-messaging client for SIP networks: it answers and starts OMA SIMPLE IM sessions.
@@ -61,6 +62,24 @@ Exit codes:
   parlour explain
   parlour explain 3-17 --data ~/bob")]
     Explain(Explain),
+    /// Show clause by clause whether this program does what the standards ask for
+    #[command(after_help = "Examples:
+  parlour conformance
+  parlour conformance P- S-1a --ladder
+
+Each line has a verdict, the clause, its level, and the flows that show it: tests in virtual time, inside this program.
+  pass, fail  what its flows show
+  elsewhere   shown by tests in the source tree only, which are named: unit tests, real peers
+  untested    done, without a test
+  todo        not yet done
+  never       not done, and why
+docs/CLAUSES.md says what each clause asks for.
+
+Exit codes:
+  0  no flow failed
+  1  a flow failed
+  2  wrong command line")]
+    Conformance(Conformance),
 }
 
 #[derive(Debug, Args)]
@@ -177,6 +196,19 @@ pub(crate) struct Explain {
     pub(crate) data: Option<PathBuf>,
 }
 
+#[derive(Debug, Args)]
+pub(crate) struct Conformance {
+    /// Clauses, such as P-4, or groups of them, such as P- [default: all]
+    #[arg(value_name = "CLAUSE", value_parser = conformance::wanted)]
+    pub(crate) clauses: Vec<String>,
+    /// Draw what crossed the virtual world in each flow
+    #[arg(long)]
+    pub(crate) ladder: bool,
+    /// As JSON lines (docs/json.md)
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum AcceptFlag {
     Ask,
@@ -214,6 +246,18 @@ mod tests {
     fn a_user_without_a_password_file_is_refused() {
         assert!(Cli::try_parse_from(["parlour", "run", "--user", "a"]).is_err());
         assert!(Cli::try_parse_from(["parlour", "run", "--after", "3"]).is_err(), "--after goes with --json");
+    }
+
+    #[test]
+    fn a_clause_that_nobody_knows_is_a_wrong_command_line() {
+        for clauses in [&["P-"][..], &["P-4", "S-"], &[]] {
+            let words = ["parlour", "conformance"].iter().chain(clauses);
+            assert!(Cli::try_parse_from(words).is_ok(), "{clauses:?}");
+        }
+        for clause in ["P", "P-4444", "Q-", "", "-"] {
+            let fault = Cli::try_parse_from(["parlour", "conformance", clause]).expect_err(clause);
+            assert_eq!(fault.exit_code(), 2, "{clause}");
+        }
     }
 
     #[test]

@@ -4,6 +4,7 @@ mod agent;
 mod cli;
 mod command;
 mod config;
+mod conformance;
 mod demo;
 mod diary;
 mod explain;
@@ -34,6 +35,7 @@ fn main() -> ExitCode {
         Verb::Send(flags) => send::send(*flags),
         Verb::History(flags) => history::history(&flags),
         Verb::Explain(flags) => explain::explain(&flags),
+        Verb::Conformance(flags) => conformance::conformance(&flags),
     };
     match outcome {
         Ok(code) => code,

@@ -668,7 +668,7 @@ struct Out {
 
 impl Out {
     fn new() -> Self {
-        let mut world = World::new(3);
+        let mut world = crate::stage::world(3);
         let (alice, bob) = (world.peer("alice"), world.client("bob", config(BOB)));
         let invited = world.act(bob, |bob, now| bob.invite(now, AccountId(0), "sip:alice@192.0.2.1", None));
         invited.expect("invite");

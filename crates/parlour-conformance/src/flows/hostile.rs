@@ -31,7 +31,7 @@ fn challenge(status: u16, realm: &str) -> (String, String) {
 
 #[cfg_attr(test, test)]
 pub(crate) fn a_bye_that_comes_on_another_connection_is_answered_to_that_one() {
-    let mut world = World::new(1);
+    let mut world = crate::stage::world(1);
     let (alice, bob) = (world.peer("alice"), world.client("bob", accepting(Accept::All)));
     let to = world.address(bob, 5060);
     let first = world.open(alice, to, Service::Sip);
@@ -171,7 +171,7 @@ fn opened_by(world: &mut World, bob: NodeId) -> Rc<RefCell<Vec<SocketAddr>>> {
 
 /// Alice calls Bob over TCP with this Contact, and her connection closes once the session stands.
 fn called_and_hung_up(contact: &str) -> (World, NodeId, NodeId, Script) {
-    let mut world = World::new(1);
+    let mut world = crate::stage::world(1);
     let (alice, bob) = (world.peer("alice"), world.client("bob", accepting(Accept::All)));
     let to = world.address(bob, 5060);
     let way = world.open(alice, to, Service::Sip);
@@ -266,7 +266,7 @@ pub(crate) fn requests_of_dialogs_that_are_made_up_pass_the_gate_like_others() {
 
 /// Bob invites Alice, through `host` or straight.
 fn invited(config: Config) -> (World, NodeId, NodeId, Mail, Script) {
-    let mut world = World::new(2);
+    let mut world = crate::stage::world(2);
     let (alice, bob) = (world.peer("alice"), world.client("bob", config));
     world.act(bob, |bob, now| bob.invite(now, AccountId(0), "sip:alice@192.0.2.1", None)).expect("invite");
     let invite = world.expect_request(alice, "INVITE");
@@ -364,7 +364,7 @@ pub(crate) fn a_peer_gets_no_digest_for_a_realm_of_his_own() {
 
 /// Bob, whose registrar is Alice.
 fn registering(config: Config) -> (World, NodeId, NodeId) {
-    let mut world = World::new(3);
+    let mut world = crate::stage::world(3);
     let (registrar, bob) = (world.peer("registrar"), world.client("bob", config));
     world.act(bob, |bob, now| bob.register(now, AccountId(0))).expect("register");
     (world, registrar, bob)
@@ -399,7 +399,7 @@ pub(crate) fn who_leaves_while_a_register_is_out_removes_what_it_binds() {
 
 #[cfg_attr(test, test)]
 pub(crate) fn a_name_that_is_found_after_unregistering_registers_nobody() {
-    let mut world = World::new(3);
+    let mut world = crate::stage::world(3);
     let (registrar, bob) =
         (world.peer("registrar"), world.client("bob", at_home("home.example", Transport::Udp)));
     world.name("home.example", &[world.address(registrar, 5060).ip()]);

@@ -42,7 +42,7 @@ impl Ims {
     }
 
     fn with(trusted_hops: Vec<Hop>, change: impl Fn(&mut Account)) -> Self {
-        let mut world = World::new(5);
+        let mut world = crate::stage::world(5);
         let core = world.peer("pcscf");
         let mut bob = config(BOB);
         bob.trusted_hops = trusted_hops;

@@ -20,7 +20,7 @@ struct Out {
 
 impl Out {
     fn inviting(link: Link) -> Self {
-        let mut world = World::new(2);
+        let mut world = crate::stage::world(2);
         let (alice, bob) = (world.peer("alice"), world.client("bob", config(BOB)));
         world.link_one_way(bob, alice, link);
         let invite = world.act(bob, |bob, now| bob.invite(now, AccountId(0), ALICE, None));
@@ -162,7 +162,7 @@ pub(crate) fn an_unusable_answer_is_acknowledged_and_ended() {
 #[cfg_attr(test, test)]
 pub(crate) fn two_clients_talk_over_bad_links() {
     for seed in 0..20 {
-        let mut world = World::new(seed);
+        let mut world = crate::stage::world(seed);
         let alice = world.client("alice", config(ALICE));
         let all = parlour_proto::config::Config { accept: Accept::All, ..config(BOB) };
         let bob = world.client("bob", all);
@@ -185,7 +185,7 @@ pub(crate) fn two_clients_talk_over_bad_links() {
 
 #[cfg_attr(test, test)]
 pub(crate) fn an_invite_that_cannot_leave_fails_at_once() {
-    let mut world = World::new(1);
+    let mut world = crate::stage::world(1);
     let (alice, bob) = (world.peer("alice"), world.client("bob", config(BOB)));
     let invite = |bob: &mut Client, now| bob.invite(now, AccountId(0), "sip:alice@192.0.2.1", None);
     world.act(bob, invite).expect("invite");
@@ -208,7 +208,7 @@ pub(crate) fn an_invite_that_cannot_leave_fails_at_once() {
 //= IM X-14 test
 #[cfg_attr(test, test)]
 pub(crate) fn a_redirection_is_told_and_not_followed() {
-    let mut world = World::new(1);
+    let mut world = crate::stage::world(1);
     let (alice, bob) = (world.peer("alice"), world.client("bob", config(BOB)));
     let invite = |bob: &mut Client, now| bob.invite(now, AccountId(0), "sip:alice@192.0.2.1", None);
     world.act(bob, invite).expect("invite");

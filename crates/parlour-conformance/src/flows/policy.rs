@@ -6,7 +6,7 @@ use parlour_proto::client::StoreFault;
 use parlour_proto::config::{Accept, Account, Config, Hop};
 use parlour_proto::event::{Kind, Peer, What};
 use parlour_proto::io::{AccountId, Service};
-use parlour_sim::{Mail, Script, World, text};
+use parlour_sim::{Mail, Script, text};
 
 use crate::common::{BOB, Call, accepting, config, finish};
 
@@ -272,7 +272,7 @@ pub(crate) fn another_author_inside_is_shown_as_a_claim() {
 #[cfg_attr(test, test)]
 pub(crate) fn streams_that_say_nothing_or_never_finish_are_closed() {
     let silent_then = |octets: &[&str], closed_at: u64| {
-        let mut world = World::new(1);
+        let mut world = crate::stage::world(1);
         let alice = world.peer("alice");
         let bob = world.client("bob", config(BOB));
         let to = world.address(bob, 5060);

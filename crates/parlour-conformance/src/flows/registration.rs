@@ -26,7 +26,7 @@ impl Home {
     }
 
     fn with(change: impl Fn(&mut Account)) -> Self {
-        let mut world = World::new(3);
+        let mut world = crate::stage::world(3);
         let registrar = world.peer("registrar");
         let proxy = Proxy { host: "192.0.2.1".to_owned(), port: Some(5060), transport: Transport::Udp };
         let credentials =

@@ -264,7 +264,7 @@ pub(crate) struct Out {
 
 impl Out {
     pub(crate) fn inviting(config: Config) -> Out {
-        let mut world = World::new(2);
+        let mut world = crate::stage::world(2);
         let (alice, bob) = (world.peer("alice"), world.client("bob", config));
         world
             .act(bob, |bob, now| bob.invite(now, AccountId(0), "sip:alice@192.0.2.1", None))

@@ -50,3 +50,16 @@ fn a_number_from_another_store_is_refused_and_not_waited_for() {
         std::io::read_to_string(agent.stderr.take().expect("invariant: piped above")).expect("its words");
     assert!(said.contains("--after 7") && said.contains("--data"), "{said}");
 }
+
+#[test]
+fn the_program_shows_what_it_does_clause_by_clause() {
+    // Somewhere without the sources: all that the suite needs is in the program.
+    let dir = tempfile::tempdir().expect("a folder");
+    let mut command = Command::new(env!("CARGO_BIN_EXE_parlour"));
+    let done = command.arg("conformance").current_dir(dir.path()).output().expect("the program runs");
+    let (told, complaints) = (String::from_utf8_lossy(&done.stdout), String::from_utf8_lossy(&done.stderr));
+    assert_eq!((done.status.code(), &*complaints), (Some(0), ""), "{told}");
+    assert!(told.contains("\npass       P-4    SHALL   replaces::"), "{told}");
+    assert!(told.contains("\nelsewhere  D-1    SHALL   crates/parlour-proto/tests/sdp.rs: "), "{told}");
+    assert!(told.trim_end().ends_with(", 0 failed"), "{told}");
+}

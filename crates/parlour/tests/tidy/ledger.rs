@@ -9,7 +9,7 @@ use serde::Deserialize;
 use crate::repo;
 
 /// The groups of clauses in the order of the ledger.
-const GROUPS: [(&str, &str); 8] = [
+pub(crate) const GROUPS: [(&str, &str); 8] = [
     ("G", "General: every initial INVITE and every response"),
     ("S", "The invited client"),
     ("P", "Replaces"),
@@ -22,17 +22,17 @@ const GROUPS: [(&str, &str); 8] = [
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Clause {
-    level: Level,
-    gist: String,
-    status: Status,
-    reason: Option<String>,
+pub(crate) struct Clause {
+    pub(crate) level: Level,
+    pub(crate) gist: String,
+    pub(crate) status: Status,
+    pub(crate) reason: Option<String>,
     reading: Option<String>,
 }
 
 #[derive(Deserialize, Debug, Clone, Copy, PartialEq, Eq)]
 #[serde(rename_all = "UPPERCASE")]
-enum Level {
+pub(crate) enum Level {
     Shall,
     Should,
     May,
@@ -41,7 +41,7 @@ enum Level {
 
 #[derive(Deserialize, Debug, Clone, Copy, PartialEq, Eq)]
 #[serde(rename_all = "lowercase")]
-enum Status {
+pub(crate) enum Status {
     Done,
     Todo,
     Never,
@@ -49,9 +49,9 @@ enum Status {
 
 /// The places that carry the mark of one clause, as `file: function`.
 #[derive(Default)]
-struct Places {
-    code: BTreeSet<String>,
-    tests: BTreeSet<String>,
+pub(crate) struct Places {
+    pub(crate) code: BTreeSet<String>,
+    pub(crate) tests: BTreeSet<String>,
 }
 
 #[test]
@@ -102,12 +102,12 @@ fn the_page_is_made_from_the_ledger() {
     assert!(kept == page, "docs/CLAUSES.md is old: UPDATE=1 cargo test -p parlour --test tidy");
 }
 
-fn ledger() -> BTreeMap<String, Clause> {
+pub(crate) fn ledger() -> BTreeMap<String, Clause> {
     let text = fs::read_to_string(repo::root().join("docs/clauses.toml")).expect("docs/clauses.toml");
     toml::from_str(&text).unwrap_or_else(|fault| panic!("docs/clauses.toml: {fault}"))
 }
 
-fn marks() -> BTreeMap<String, Places> {
+pub(crate) fn marks() -> BTreeMap<String, Places> {
     let mut marks = BTreeMap::<String, Places>::new();
     for file in repo::rust("crates").into_iter().chain(repo::rust("fuzz")) {
         let lines: Vec<_> = file.text.lines().collect();
@@ -202,12 +202,12 @@ fn page(ledger: &BTreeMap<String, Clause>, marks: &BTreeMap<String, Places>) -> 
     out
 }
 
-fn list(places: &BTreeSet<String>) -> String {
+pub(crate) fn list(places: &BTreeSet<String>) -> String {
     places.iter().map(|place| format!("`{place}`")).collect::<Vec<_>>().join("<br>")
 }
 
 /// G-2 before G-10, G-1 before G-1a.
-fn order(id: &str) -> (u32, String) {
+pub(crate) fn order(id: &str) -> (u32, String) {
     let rest = id.split_once('-').map_or("", |(_, rest)| rest);
     let digits = rest.chars().take_while(char::is_ascii_digit).count();
     (rest[..digits].parse().unwrap_or(0), rest[digits..].to_owned())
