@@ -777,3 +777,23 @@ pub(crate) fn a_proxy_is_passed_and_its_challenge_answered() {
     assert_eq!(focus.last().here, 1);
     focus.over(true);
 }
+
+//= IM G-3u test
+#[test]
+fn a_focus_that_takes_no_subscribe_is_sent_none() {
+    let contact = focus_contact();
+    let (mut call, _) = in_session(accepting(Accept::All), &contact, "Allow: INVITE, ACK, BYE, NOTIFY\r\n");
+    call.world.run(1000);
+    assert!(call.times("SUBSCRIBE").is_empty());
+    // It may change its mind.
+    let rows = format!("Contact: {contact}\r\nAllow: INVITE, ACK, BYE, SUBSCRIBE\r\n");
+    let update = call.script.next(&mut call.world, "UPDATE", &rows, "");
+    call.send(update);
+    call.status(200);
+    let subscribe = call.request("SUBSCRIBE");
+    let script = Script::callee(&mut call.world, call.alice, subscribe.way, subscribe.message());
+    call.world.send(subscribe.way, script.respond(subscribe.message(), "403 No", "", ""));
+    call.bye();
+    call.status(200);
+    call.over();
+}

@@ -50,6 +50,11 @@ impl Core {
             ConferenceSubscribe::Never => None,
         };
         let Some(target) = target.filter(|_| !talk.remote.followed) else { return };
+        //= IM G-3u
+        if talk.remote.allow.is_known() && !talk.remote.allow.contains(Method::Subscribe) {
+            let decision = "the conference is not followed: its focus takes no SUBSCRIBE";
+            return self.explain(session.account, Some(session.id), "G-3u", decision, "Allow");
+        }
         //= IM G-4u
         let target = as_request_uri(target).into_owned();
         talk.remote.followed = true;

@@ -48,7 +48,8 @@ fn confer(
     let mut focus = stage.play_at(transport, HERE, port, &scenario(&address));
     // It listens before anybody is told where it is.
     std::thread::sleep(Duration::from_millis(300));
-    let rows = format!("Contact: <{address}>;isfocus;+g.oma.sip-im\nAllow: INVITE, ACK, BYE, CANCEL\n");
+    let rows =
+        format!("Contact: <{address}>;isfocus;+g.oma.sip-im\nAllow: INVITE, ACK, BYE, CANCEL, SUBSCRIBE\n");
     let caller = Scenario::new().request("INVITE", &rows, OFFER).expect(200, &[("body", "a=path:")]).ack("");
     // Over UDP, as Bob would ask on the caller's own connection, which SIPp takes for no call of its.
     let mut caller = stage.play(Transport::Udp, HERE, &caller);
