@@ -37,6 +37,8 @@ pub struct Config {
     pub quiet_hours: Vec<Hours>,
     /// What a blocked caller is answered.
     pub blocked_answer: BlockedAnswer,
+    /// What a caller who hides who it is is answered, if it is refused.
+    pub anonymous_answer: AnonymousAnswer,
     /// What a caller is answered of whom the user wants nothing.
     pub unwanted: Unwanted,
     /// Where all invitations are sent instead: a SIP address, which their callers learn.
@@ -68,6 +70,8 @@ pub struct Config {
     pub decline_scope: DeclineScope,
     /// What we answer to `setup:actpass` (D-10).
     pub actpass_answer: ActpassAnswer,
+    /// Whether messages may go without TLS (D-21).
+    pub media_security: MediaSecurity,
     /// How MSRP paths are compared (D-17).
     pub sessmatch: Matching,
     /// The address in our SDP and paths; without it, the local address of the signalling flow.
@@ -191,14 +195,37 @@ pub enum BlockedAnswer {
     Busy,
 }
 
+/// What a caller who hides who it is is answered (catalogue 1.3 row 7).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum AnonymousAnswer {
+    /// 433, which tells it why (RFC 5079).
+    #[default]
+    Disallowed,
+    /// 603, which every caller understands and which does not tell why.
+    Decline,
+}
+
 /// What a caller is answered of whom the user wants nothing (catalogue 1.3 row 5).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Unwanted {
-    /// 603.
+    /// 607 (RFC 8197 4) if our registrar says that it takes it, and the caller came by its way; else 603. The provider may
+    /// block the caller for others too.
     #[default]
+    Auto,
+    /// 603.
     Decline,
-    /// 607, where the provider is known to take it (RFC 8197 4): it may block the caller for others too.
+    /// 607, where the provider is known to take it without saying so.
     Unwanted,
+}
+
+/// Whether messages may go without TLS (D-21). MSRP over TLS is not built yet.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum MediaSecurity {
+    /// They may.
+    #[default]
+    AllowPlain,
+    /// They may not: plain MSRP is neither offered nor taken, so that for now no session comes about.
+    RequireTls,
 }
 
 /// What we answer to `setup:actpass` (D-10).
@@ -248,6 +275,8 @@ pub enum ConferenceSubscribe {
 pub struct Limits {
     /// A SIP message on a stream, octets; larger gets 513.
     pub stream_message: usize,
+    /// The body of a SIP request other than NOTIFY, octets; larger gets 413.
+    pub body: usize,
     /// A SIP header row, octets.
     pub header_row: usize,
     /// Header rows of a SIP message.
@@ -278,6 +307,7 @@ impl Default for Limits {
     fn default() -> Self {
         Limits {
             stream_message: 256 * 1024,
+            body: 64 * 1024,
             header_row: 8 * 1024,
             header_rows: 200,
             uri: 2 * 1024,
@@ -326,6 +356,7 @@ impl Default for Config {
             do_not_disturb: false,
             quiet_hours: Vec::new(),
             blocked_answer: BlockedAnswer::default(),
+            anonymous_answer: AnonymousAnswer::default(),
             unwanted: Unwanted::default(),
             redirect: None,
             im_service: true,
@@ -341,6 +372,7 @@ impl Default for Config {
             min_se: Duration::from_secs(90),
             decline_scope: DeclineScope::default(),
             actpass_answer: ActpassAnswer::default(),
+            media_security: MediaSecurity::default(),
             sessmatch: Matching::default(),
             advertised_address: None,
             bandwidth: None,

@@ -1,6 +1,6 @@
 //! Whose fault it is, and the one table: fault -> status code, headers, clause.
 
-use crate::config::BlockedAnswer;
+use crate::config::{AnonymousAnswer, BlockedAnswer};
 use crate::io::SessionId;
 use crate::schedule::Quiet;
 use crate::sdp::Refusal;
@@ -20,6 +20,13 @@ pub enum PeerFault {
     Sdp(String),
     /// A body that breaks the rules of its type: what is wrong with it.
     Body(String),
+    /// A body, or what it carries, of more octets than we take.
+    TooLarge {
+        /// How many there are.
+        octets: usize,
+        /// How many there may be.
+        most: usize,
+    },
     /// The Request-URI is nobody here.
     NotFound,
     /// The Request-URI is nobody here, and nobody may pass the request on.
@@ -70,8 +77,8 @@ pub enum PeerFault {
     NotByRegistrar,
     /// The caller is blocked; what it is answered.
     Blocked(BlockedAnswer),
-    /// The caller hides who it is.
-    Anonymous,
+    /// The caller hides who it is; what it is answered.
+    Anonymous(AnonymousAnswer),
     /// Nobody may disturb for now; when that ends, if it does.
     DoNotDisturb(Option<Quiet>),
     /// All who call are sent elsewhere.
@@ -141,6 +148,10 @@ impl PeerFault {
             Self::Sip(fault) => (fault.status(), fault.reason(), "RFC 3261 8.2"),
             Self::Sdp(what) => (400, what.clone(), "RFC 3261 21.4.1"),
             Self::Body(what) => (400, what.clone(), "S-1b"),
+            // Catalogue 1.3 row 27. It will be no smaller another time: no Retry-After (RFC 3261 21.4.11).
+            Self::TooLarge { most, .. } => {
+                (413, format!("Request Entity Too Large: {most} octets at most"), "RFC 3261 21.4.11")
+            }
             Self::NotFound => (404, "Not Found".into(), "RFC 3261 8.2.2.1"),
             Self::TooManyHops => (483, "Too Many Hops".into(), "RFC 3261 8.1.1.6"),
             Self::Merged => (482, "Loop Detected: merged request".into(), "RFC 3261 8.2.2.2"),
@@ -175,7 +186,8 @@ impl PeerFault {
             Self::ServiceOff => (488, "Not Acceptable Here".into(), "G-1c"),
             Self::RingsAlready => (486, "Busy Here: you are ringing already".into(), "X-10"),
             // RFC 5079 4
-            Self::Anonymous => (433, "Anonymity Disallowed".into(), "G-1c"),
+            Self::Anonymous(AnonymousAnswer::Disallowed) => (433, "Anonymity Disallowed".into(), "G-1c"),
+            Self::Anonymous(AnonymousAnswer::Decline) => (603, "Decline".into(), "G-1c"),
             Self::Flood => (480, "Too many requests".into(), "X-10"),
             Self::Overload | Self::NoResources | Self::Short(_) => (480, "Resource limit".into(), "G-1b"),
         };
@@ -204,6 +216,7 @@ impl PeerFault {
             Self::NeedsReliable => vec![(Name::Require, "100rel".to_owned())],
             Self::Sdp(_)
             | Self::Body(_)
+            | Self::TooLarge { .. }
             | Self::NotFound
             | Self::NoProvisional
             | Self::Preconditions(_)
@@ -214,7 +227,7 @@ impl PeerFault {
             | Self::CallerPreferences(_)
             | Self::NotByRegistrar
             | Self::Blocked(_)
-            | Self::Anonymous
+            | Self::Anonymous(_)
             | Self::NotReplaced(_)
             | Self::DoNotDisturb(None)
             | Self::RingsAlready
@@ -244,6 +257,7 @@ impl PeerFault {
                 format!("{}: {}", name.text(), String::from_utf8_lossy(row))
             }
             Self::Sdp(what) | Self::Body(what) | Self::CallerPreferences(what) => what.clone(),
+            Self::TooLarge { octets, most } => format!("{octets} octets, and {most} are taken"),
             Self::NotReplaced(why) => why.input(request),
             Self::CSeqOrder { got, last } => format!("CSeq {got} after {last}"),
             Self::BadEvent => {
@@ -275,7 +289,7 @@ impl PeerFault {
                     .to_owned()
             }
             Self::Blocked(_) => "the caller is blocked, by the user or in the configuration".to_owned(),
-            Self::Anonymous => "the caller hides who it is, and `refuse_anonymous` is on".to_owned(),
+            Self::Anonymous(_) => "the caller hides who it is, and `refuse_anonymous` is on".to_owned(),
             Self::DoNotDisturb(None) => "`do_not_disturb` is on".to_owned(),
             Self::DoNotDisturb(Some(quiet)) => match quiet.ends_in {
                 Some(seconds) => format!("it is one of the `quiet_hours`, for {seconds} s more"),

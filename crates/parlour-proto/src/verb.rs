@@ -105,6 +105,9 @@ pub enum Misuse {
     /// The conference is none, or takes nobody whom we name.
     #[error("nobody can be added: {0}")]
     CannotAdd(&'static str),
+    /// `media_security` wants TLS, and MSRP over TLS is not built yet.
+    #[error("messages would go without TLS, and media_security is require_tls")]
+    TlsRequired,
     /// No socket leads there.
     #[error("there is no way to the other side: {0}")]
     NoRoute(String),

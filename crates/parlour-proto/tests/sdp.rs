@@ -17,6 +17,7 @@ fn ours() -> Capabilities {
         ipv4: true,
         ipv6: true,
         tls: false,
+        plain: true,
         listens: true,
         connects: true,
         reachable: true,

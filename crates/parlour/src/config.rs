@@ -12,8 +12,9 @@ use std::time::Duration;
 
 use parlour_msrp::Matching;
 use parlour_proto::config::{
-    Accept, Account, Ack, ActpassAnswer, BlockedAnswer, ConferenceSubscribe, Config, CoreKind, Credentials,
-    DeclineScope, Hop, Hours, PreferredIdentity, Proxy, ReplaceAccept, Unwanted,
+    Accept, Account, Ack, ActpassAnswer, AnonymousAnswer, BlockedAnswer, ConferenceSubscribe, Config,
+    CoreKind, Credentials, DeclineScope, Hop, Hours, MediaSecurity, PreferredIdentity, Proxy, ReplaceAccept,
+    Unwanted,
 };
 use serde::Deserialize;
 use zeroize::Zeroizing;
@@ -22,8 +23,8 @@ use crate::net::Listen;
 use crate::net::tls;
 
 use value::{
-    Text, addresses, an_address, each, identities, maybe_address, maybe_blocked_answer, maybe_line,
-    maybe_min_se, maybe_msrp, maybe_proxy, maybe_unwanted,
+    Text, addresses, an_address, each, identities, maybe_address, maybe_anonymous_answer,
+    maybe_blocked_answer, maybe_line, maybe_min_se, maybe_msrp, maybe_proxy, maybe_unwanted,
 };
 
 pub(crate) use value::{address, caller, hop, proxy};
@@ -131,6 +132,7 @@ struct File {
     replace_accept: Option<FileReplaceAccept>,
     replace_by_same_peer: Option<bool>,
     actpass_answer: Option<FileActpass>,
+    media_security: Option<FileMediaSecurity>,
     sessmatch: Option<FileSessmatch>,
     advertised_address: Option<IpAddr>,
     bandwidth: Option<u32>,
@@ -148,6 +150,8 @@ struct File {
     quiet_hours: Vec<Text<Hours>>,
     #[serde(default, deserialize_with = "maybe_blocked_answer")]
     blocked_answer: Option<BlockedAnswer>,
+    #[serde(default, deserialize_with = "maybe_anonymous_answer")]
+    anonymous_answer: Option<AnonymousAnswer>,
     #[serde(default, deserialize_with = "maybe_unwanted")]
     unwanted: Option<Unwanted>,
     #[serde(default, deserialize_with = "maybe_address")]
@@ -205,6 +209,7 @@ struct FileAccount {
 #[serde(deny_unknown_fields)]
 struct FileLimits {
     stream_message: Option<NonZeroUsize>,
+    body: Option<NonZeroUsize>,
     header_row: Option<NonZeroUsize>,
     header_rows: Option<NonZeroUsize>,
     uri: Option<NonZeroUsize>,
@@ -250,6 +255,13 @@ enum FileActpass {
     Auto,
     Active,
     Passive,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum FileMediaSecurity {
+    AllowPlain,
+    RequireTls,
 }
 
 #[derive(Deserialize)]
@@ -317,6 +329,11 @@ impl File {
             FileActpass::Passive => ActpassAnswer::Passive,
         });
         set(&mut proto.actpass_answer, actpass_answer);
+        let media_security = self.media_security.map(|security| match security {
+            FileMediaSecurity::AllowPlain => MediaSecurity::AllowPlain,
+            FileMediaSecurity::RequireTls => MediaSecurity::RequireTls,
+        });
+        set(&mut proto.media_security, media_security);
         let sessmatch = self.sessmatch.map(|matching| match matching {
             FileSessmatch::SessionId => Matching::SessionId,
             FileSessmatch::Strict => Matching::Strict,
@@ -349,6 +366,7 @@ impl File {
         set(&mut proto.do_not_disturb, self.do_not_disturb);
         proto.quiet_hours = self.quiet_hours.into_iter().map(|hours| hours.0).collect();
         set(&mut proto.blocked_answer, self.blocked_answer);
+        set(&mut proto.anonymous_answer, self.anonymous_answer);
         set(&mut proto.unwanted, self.unwanted);
         proto.redirect = self.redirect;
         set(&mut proto.im_service, self.im_service);
@@ -406,6 +424,7 @@ impl FileAccount {
 impl FileLimits {
     fn apply(self, limits: &mut parlour_proto::config::Limits) {
         set(&mut limits.stream_message, self.stream_message.map(NonZeroUsize::get));
+        set(&mut limits.body, self.body.map(NonZeroUsize::get));
         set(&mut limits.header_row, self.header_row.map(NonZeroUsize::get));
         set(&mut limits.header_rows, self.header_rows.map(NonZeroUsize::get));
         set(&mut limits.uri, self.uri.map(NonZeroUsize::get));
@@ -507,6 +526,9 @@ mod tests {
             ("accept = \n", ["line 1", "accept"]),
             ("quiet_hours = [\"mon 8-9\"]\n", ["line 1", "mon-fri 22:00-07:00"]),
             ("\nunwanted = 600\n", ["line 2", "603 or 607"]),
+            ("\nunwanted = \"spam\"\n", ["line 2", "\"spam\" is not \"auto\""]),
+            ("\nanonymous_answer = 480\n", ["line 2", "433 or 603"]),
+            ("\nmedia_security = \"prefer_tls\"\n", ["line 2", "require_tls"]),
             ("\nblocked_answer = 403\n", ["line 2", "480, 486 or 603"]),
         ] {
             let error = Settings::read(&write(dir.path(), "c.toml", 0o644, text)).unwrap_err().to_string();

@@ -779,8 +779,8 @@ pub(crate) fn a_proxy_is_passed_and_its_challenge_answered() {
 }
 
 //= IM G-3u test
-#[test]
-fn a_focus_that_takes_no_subscribe_is_sent_none() {
+#[cfg_attr(test, test)]
+pub(crate) fn a_focus_that_takes_no_subscribe_is_sent_none() {
     let contact = focus_contact();
     let (mut call, _) = in_session(accepting(Accept::All), &contact, "Allow: INVITE, ACK, BYE, NOTIFY\r\n");
     call.world.run(1000);

@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use parlour_proto::config::{Account, Config, Credentials, Proxy};
+use parlour_proto::client::Decline;
+use parlour_proto::config::{Account, Config, Credentials, Proxy, Unwanted};
 use parlour_proto::event::What;
 use parlour_proto::io::{AccountId, Transport};
 use parlour_sim::{Mail, NodeId, Script, World, text};
@@ -26,6 +27,10 @@ impl Home {
     }
 
     fn with(change: impl Fn(&mut Account)) -> Self {
+        Home::configured(|config| config.accounts.iter_mut().for_each(&change))
+    }
+
+    fn configured(change: impl Fn(&mut Config)) -> Self {
         let mut world = crate::stage::world(3);
         let registrar = world.peer("registrar");
         let proxy = Proxy { host: "192.0.2.1".to_owned(), port: Some(5060), transport: Transport::Udp };
@@ -33,11 +38,12 @@ impl Home {
             Credentials { username: "bob".to_owned(), password: "secret".to_owned().into(), realm: None };
         let mut config = config(BOB);
         let account = config.accounts.remove(0);
-        let mut account =
+        let account =
             Account { proxy: Some(proxy), register: true, credentials: Some(credentials), ..account };
-        change(&mut account);
-        let bob = world
-            .client("bob", Config { accounts: vec![account], instance: Some("urn:uuid:1".into()), ..config });
+        config.accounts.push(account);
+        config.instance = Some("urn:uuid:1".into());
+        change(&mut config);
+        let bob = world.client("bob", config);
         world.act(bob, |bob, now| bob.register(now, AccountId(0))).expect("register");
         Home { world, registrar, bob }
     }
@@ -276,4 +282,55 @@ pub(crate) fn a_registered_account_is_called_by_its_registrar_only() {
         home.world.expect_status(mallory, 200);
         home.over();
     }
+}
+
+/// What Bob answers an unwanted caller who came by his registrar, which said this of itself.
+fn unwanted(unwanted: Unwanted, direct: bool, caps: &str) -> u16 {
+    let mut home = Home::configured(|config| {
+        (config.unwanted, config.accounts[0].direct) = (unwanted, direct);
+    });
+    let first = home.register();
+    home.answer(&first, "200 OK", caps);
+    home.world.run(0);
+    let node = if direct { home.world.peer("mallory") } else { home.registrar };
+    let way = home.world.udp(node, home.bob);
+    let script = Script::caller(&mut home.world, node, way, BOB);
+    home.world.send(way, script.invite());
+    home.world.expect_status(node, 180);
+    let client = home.world.client_at(home.bob).expect("bob is a client");
+    let session = client.last_session().expect("it rings");
+    home.world.act(home.bob, |bob, now| bob.decline(now, session, Decline::Unwanted)).expect("it rings");
+    let refusal = home
+        .world
+        .expect(node, "a refusal", |mail| text::status(mail.message()).is_some_and(|status| status >= 300));
+    home.world.send(way, script.clone().ack_refusal(refusal.message()));
+    home.world.run(0);
+    home.over();
+    text::status(refusal.message()).expect("a status")
+}
+
+//= IM G-1c test
+#[cfg_attr(test, test)]
+pub(crate) fn unwanted_is_607_by_way_of_a_registrar_that_takes_it() {
+    let auto = |caps| unwanted(Unwanted::Auto, false, caps);
+    for caps in [
+        "Feature-Caps: *;+sip.607\r\n",
+        "Feature-Caps: *;+g.3gpp.atcf=\"<tel:+1>\", *;+SIP.607\r\n",
+        "Feature-Caps: *;+sip.x\r\nfeature-caps: *;+sip.y;+sip.607\r\n",
+    ] {
+        assert_eq!(auto(caps), 607, "{caps}");
+    }
+    for caps in
+        ["", "Feature-Caps: *;+sip.606\r\n", "Feature-Caps: *;sip.607\r\n", "Feature-Caps: +sip.607\r\n"]
+    {
+        assert_eq!(auto(caps), 603, "{caps}");
+    }
+    let takes = "Feature-Caps: *;+sip.607\r\n";
+    assert_eq!(
+        unwanted(Unwanted::Auto, true, takes),
+        603,
+        "who calls directly is no business of the registrar's"
+    );
+    assert_eq!(unwanted(Unwanted::Decline, false, takes), 603);
+    assert_eq!(unwanted(Unwanted::Unwanted, false, ""), 607);
 }

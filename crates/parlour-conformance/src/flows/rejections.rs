@@ -2,10 +2,13 @@
 
 use std::time::Duration;
 
+use parlour_proto::client::Misuse;
 use parlour_proto::client::{Blocked, Client, Decline, Shortage};
-use parlour_proto::config::{Accept, BlockedAnswer, Config, DeclineScope, Unwanted};
+use parlour_proto::config::{
+    Accept, AnonymousAnswer, BlockedAnswer, Config, DeclineScope, MediaSecurity, Proxy, Unwanted,
+};
 use parlour_proto::event::{Ended, Explain, Peer, What};
-use parlour_proto::io::Now;
+use parlour_proto::io::{AccountId, Now, Service, Transport};
 use parlour_sim::{Mail, Script, text};
 
 use crate::common::{BOB, Call, accepting, config};
@@ -202,12 +205,15 @@ pub(crate) fn who_is_blocked_while_he_rings_is_refused_and_comes_no_more() {
 //= IM G-1c test
 #[cfg_attr(test, test)]
 pub(crate) fn row_7_anonymous() {
-    let config = Config { refuse_anonymous: true, ..config(BOB) };
-    let (call, _) = refused(config, 433, |call| {
-        call.script.local = "\"Anonymous\" <sip:anonymous@anonymous.invalid>".to_owned();
-        call.script.invite()
-    });
-    call.over();
+    for (anonymous_answer, status) in [(AnonymousAnswer::Disallowed, 433), (AnonymousAnswer::Decline, 603)] {
+        let config = Config { refuse_anonymous: true, anonymous_answer, ..config(BOB) };
+        let (call, _) = refused(config, status, |call| {
+            call.script.local = "\"Anonymous\" <sip:anonymous@anonymous.invalid>".to_owned();
+            call.script.invite()
+        });
+        assert_eq!(missed(&call), []);
+        call.over();
+    }
 }
 
 //= IM G-1c test
@@ -294,16 +300,93 @@ pub(crate) fn rows_10_to_18_and_28_are_judged_at_the_door() {
 }
 
 #[cfg_attr(test, test)]
-pub(crate) fn row_27_a_message_that_is_too_large() {
-    let mut call = Call::new(config(BOB));
+pub(crate) fn row_26_the_same_invitation_by_another_way() {
+    let mut call = Call::ringing();
+    let mut other = call.script.clone();
+    (other.branch, other.remote_tag) = (format!("{}-2", call.script.branch), None);
+    call.send(other.invite());
+    let refusal = call.status(482);
+    let ack = other.ack_refusal(refusal.message());
+    call.send(ack);
+    assert_eq!(call.invitations(), 1, "it rings once");
+    assert_eq!(missed(&call), [], "and goes on ringing");
+    call.send(call.script.cancel());
+    let refusal = call.status(487);
+    call.ack_refusal(&refusal);
+    call.over();
+}
+
+/// Alice reaches Bob over TCP, where there is room for more than a datagram.
+fn over_tcp(config: Config) -> Call {
+    let mut call = Call::new(config);
     let to = call.world.address(call.bob, 5060);
-    let way = call.world.open(call.alice, to, parlour_proto::io::Service::Sip);
+    call.way = call.world.open(call.alice, to, Service::Sip);
     call.world.expect_opened(call.alice);
-    let script = Script::caller(&mut call.world, call.alice, way, BOB);
-    let body = "a".repeat(300 * 1024);
-    call.world.send(way, script.invite_with("", &body));
+    call.script = Script::caller(&mut call.world, call.alice, call.way, BOB);
+    call
+}
+
+#[cfg_attr(test, test)]
+pub(crate) fn row_27_a_body_or_a_message_that_is_too_large() {
+    let mut call = over_tcp(config(BOB));
+    let padded = |call: &Call, length: usize| {
+        let offer = format!("{}a=x:", call.script.offer());
+        format!("{offer}{}\r\n", "y".repeat(length - offer.len() - 2))
+    };
+    let large = padded(&call, 64 * 1024 + 1);
+    call.send(call.script.invite_with("", &large));
+    let refusal = call.status(413);
+    assert_eq!(row(&refusal, "Retry-After"), None, "it will be too large for ever");
+    assert!(why(&call).iter().any(|why| why.input == "65537 octets, and 65536 are taken"));
+    call.ack_refusal(&refusal);
+    assert_eq!((call.invitations(), missed(&call)), (0, vec![]));
+    // The connection lives on, and what fits is taken.
+    call.script = Script::caller(&mut call.world, call.alice, call.way, BOB);
+    let fits = padded(&call, 64 * 1024);
+    call.send(call.script.invite_with("", &fits));
+    let ringing = call.status(180);
+    call.script.learn(ringing.message());
+    // Inside the dialog it is no different.
+    let large = padded(&call, 64 * 1024 + 1);
+    let mut inside = call.script.clone();
+    let update = inside.next(&mut call.world, "UPDATE", "Contact: <sip:192.0.2.1:5060>\r\n", &large);
+    call.send(update);
+    call.status(413);
+    call.send(call.script.cancel());
+    let refusal = call.status(487);
+    call.ack_refusal(&refusal);
+    call.over();
+
+    let mut call = over_tcp(config(BOB));
+    call.send(call.script.invite_with("", &"a".repeat(300 * 1024)));
     call.status(513);
     assert_eq!(call.invitations(), 0);
+    call.over();
+}
+
+/// The first message of an invitation is a message: `max_size` counts.
+#[cfg_attr(test, test)]
+pub(crate) fn row_27_a_first_message_that_is_too_large() {
+    let with_first = |call: &Call, length: usize| {
+        let head = "From: <sip:alice@x>\r\n\r\nContent-Type: text/plain\r\n\r\n";
+        let first = format!("{head}{}", "a".repeat(length - head.len()));
+        let (sdp, cpim) = ("Content-Type: application/sdp", "Content-Type: message/cpim");
+        let body = format!(
+            "--b\r\n{sdp}\r\n\r\n{}\r\n--b\r\n{cpim}\r\n\r\n{first}\r\n--b--\r\n",
+            call.script.offer()
+        );
+        call.script.invite_with("", &body).replacen(sdp, "Content-Type: multipart/mixed;boundary=b", 1)
+    };
+    let small = || Config { max_size: 1000, ..config(BOB) };
+    let (call, _) = refused(small(), 413, |call| with_first(call, 1001));
+    assert_eq!(missed(&call), []);
+    call.over();
+    let mut call = Call::new(small());
+    call.send(with_first(&call, 1000));
+    call.status(180);
+    call.send(call.script.cancel());
+    let refusal = call.status(487);
+    call.ack_refusal(&refusal);
     call.over();
 }
 
@@ -323,6 +406,55 @@ pub(crate) fn row_33_sent_elsewhere() {
     // Who is blocked does not learn where.
     let blocked = vec!["sip:alice@192.0.2.1".to_owned()];
     assert_eq!(row(&answer(Config { redirect, blocked, ..config(BOB) }, 480), "Contact"), None);
+}
+
+//= IM D-21 test
+#[cfg_attr(test, test)]
+pub(crate) fn row_34_media_without_tls() {
+    let strict = || Config { media_security: MediaSecurity::RequireTls, ..config(BOB) };
+    let offer = |call: &Call| call.script.offer();
+    let tls = |offer: &str| offer.replace("TCP/MSRP", "TCP/TLS/MSRP").replace("msrp:", "msrps:");
+    let both = |offer: &str| {
+        let plain = offer.split_once("m=message").map(|(_, line)| format!("m=message{line}"));
+        tls(offer) + &plain.unwrap_or_default()
+    };
+    // Over TCP, where a refusal may be longer than what it refuses.
+    let warned = |config: Config, body: &dyn Fn(&str) -> String| {
+        let mut call = over_tcp(config);
+        let body = body(&offer(&call));
+        call.send(call.script.invite_with("", &body));
+        let refusal = call.status(488);
+        call.ack_refusal(&refusal);
+        assert_eq!((call.invitations(), missed(&call)), (0, vec![]));
+        call.over();
+        (row(&refusal, "Warning").unwrap_or_default(), text::lossy(text::body(refusal.message())))
+    };
+    // There is nothing that such a client could take instead: it tells of no capabilities either.
+    let required = "302 parlour \"Transport protocol not available: TLS is required\"";
+    assert_eq!(warned(strict(), &str::to_owned), (required.to_owned(), String::new()));
+    assert_eq!(
+        warned(strict(), &|_| String::new()),
+        (required.to_owned(), String::new()),
+        "nor is plain offered"
+    );
+    // MSRP over TLS is not built: it is refused as what we do not speak, and never taken for plain.
+    for body in [&tls as &dyn Fn(&str) -> String, &both] {
+        let (warning, description) = warned(strict(), body);
+        assert_eq!(warning, "302 parlour \"Transport protocol not available: TCP/TLS/MSRP\"");
+        assert_eq!(description, "");
+    }
+    let (warning, description) = warned(config(BOB), &tls);
+    assert_eq!(warning, "302 parlour \"Transport protocol not available: TCP/TLS/MSRP\"");
+    assert!(description.contains("m=message 0 TCP/MSRP *"), "{description}");
+
+    let mut call = Call::new(strict());
+    let via = Proxy { host: "192.0.2.1".into(), port: None, transport: Transport::Udp };
+    let invited = call.world.act(call.bob, |bob, now| {
+        bob.invite(now, AccountId(0), "sip:alice@192.0.2.1", Some(via.clone())).map(drop)
+    });
+    assert_eq!(invited, Err(Misuse::TlsRequired));
+    call.nothing_to(1000);
+    call.over();
 }
 
 //= IM R-6 test

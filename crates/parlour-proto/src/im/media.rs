@@ -6,7 +6,7 @@ use parlour_msrp::accept::AcceptTypes;
 use parlour_msrp::uri::{MsrpPath, MsrpUri};
 use parlour_msrp::{ConnectionId, SessionSpec};
 
-use crate::config::Proxy;
+use crate::config::{MediaSecurity, Proxy};
 use crate::im::Core;
 use crate::im::core::Errand;
 use crate::im::flows::{Source, Stream};
@@ -80,6 +80,7 @@ impl Core {
             ipv4: address.is_none_or(|address| address.is_ipv4()),
             ipv6: address.is_none_or(|address| address.is_ipv6()),
             tls: false,
+            plain: self.config.media_security == MediaSecurity::AllowPlain,
             listens,
             connects: true,
             reachable: listens,

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::config::Proxy;
+use crate::config::{MediaSecurity, Proxy};
 use crate::event::{Ended, Peer, What};
 use crate::im::Core;
 use crate::im::bodies;
@@ -58,6 +58,10 @@ impl Core {
             return Err(bad());
         }
         let proxy = self.account(account).ok_or(Misuse::NoAccount)?.proxy.clone();
+        //= IM D-21
+        if self.config.media_security == MediaSecurity::RequireTls {
+            return Err(Misuse::TlsRequired);
+        }
         let named = via.or(proxy);
         let own_hop = named.is_some();
         let hop = named.unwrap_or_else(|| hop_of(&uri));

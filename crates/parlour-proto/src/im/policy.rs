@@ -3,10 +3,12 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use crate::config::{BlockedAnswer, CoreKind};
+use crate::config::{BlockedAnswer, CoreKind, Unwanted};
 use crate::event::{Ended, Peer, What};
 use crate::fault::{PeerFault, later};
 use crate::im::Core;
+use crate::im::account::Account;
+use crate::im::flows::Source;
 use crate::im::screen::abilities;
 use crate::im::session::{Phase, Session};
 use crate::io::{AccountId, FlowId, Instant, SessionId, Transport};
@@ -32,18 +34,28 @@ impl Core {
         //= IM R-65
         let takes_all =
             account.core == CoreKind::Generic && (account.direct || !account.registration.is_wanted());
-        if takes_all || self.trust(flow).is_some() {
+        if takes_all || self.trust(flow).is_some() || is_registrars(self.source(flow), account) {
             return Ok(());
         }
-        let came = self.source(flow);
-        let registrar = account.registration.registrar();
-        // Datagrams may bear any address: they count only where the registrar itself is spoken to by them. A stream of
-        // its own making is as good as ours: a registrar that has lost our connection calls us on a new one.
-        let same = registrar.is_some_and(|registrar| {
-            came.address == registrar.address
-                && (came.transport != Transport::Udp || registrar.transport == Transport::Udp)
+        Err(PeerFault::NotByRegistrar)
+    }
+
+    /// The code of a refusal that says that the caller is unwanted, and why it is that. RFC 8197 4: a registrar that takes
+    /// 607 says so, and only what came by its way goes back by its way.
+    pub(crate) fn unwanted(&self, session: &Session) -> (u16, &'static str, &'static str) {
+        let taken = self.account(session.account).is_some_and(|account| {
+            account.registration.takes_unwanted() && is_registrars(session.source, account)
         });
-        if same { Ok(()) } else { Err(PeerFault::NotByRegistrar) }
+        match (self.config.unwanted, taken) {
+            (Unwanted::Unwanted, _) => (607, "Unwanted", "the user said: unwanted; `unwanted` is 607"),
+            (Unwanted::Auto, true) => {
+                (607, "Unwanted", "the user said: unwanted, and the registrar takes that (sip.607)")
+            }
+            (Unwanted::Auto, false) => {
+                (603, "Decline", "the user said: unwanted; 607 only by way of a registrar that says sip.607")
+            }
+            (Unwanted::Decline, _) => (603, "Decline", "the user said: unwanted; `unwanted` is 603"),
+        }
     }
 
     /// Blocked, anonymous, or any caller while nobody may disturb (catalogue 1.3 rows 6 to 8).
@@ -57,7 +69,7 @@ impl Core {
         }
         let is_nobody = Uri::parse(peer.address.as_bytes()).is_ok_and(|uri| is_anonymous(&uri));
         if self.config.refuse_anonymous && is_nobody {
-            return Err(PeerFault::Anonymous);
+            return Err(PeerFault::Anonymous(self.config.anonymous_answer));
         }
         if let Some(to) = &self.config.redirect {
             return Err(PeerFault::Redirected(to.clone()));
@@ -84,7 +96,7 @@ impl Core {
     ) {
         let tells = !matches!(
             fault,
-            PeerFault::Blocked(_) | PeerFault::Anonymous | PeerFault::ServiceOff | PeerFault::RingsAlready
+            PeerFault::Blocked(_) | PeerFault::Anonymous(_) | PeerFault::ServiceOff | PeerFault::RingsAlready
         );
         if tells && self.notices.admit(self.now.instant, peer) {
             let status = fault.refused(request, &abilities(request.method()), "", 0).status;
@@ -125,6 +137,16 @@ impl Core {
         let after = u32::try_from(self.config.busy_retry_after.as_secs()).ok();
         if status == 486 { later(after.filter(|after| *after > 0), None) } else { Vec::new() }
     }
+}
+
+/// Whether a request came the way of the account's registrar. Datagrams may bear any address: they count only where the
+/// registrar itself is spoken to by them. A stream of its own making is as good as ours: a registrar that has lost our
+/// connection calls us on a new one.
+fn is_registrars(came: Source, account: &Account) -> bool {
+    account.registration.registrar().is_some_and(|registrar| {
+        came.address == registrar.address
+            && (came.transport != Transport::Udp || registrar.transport == Transport::Udp)
+    })
 }
 
 /// Whose invitations never reach the user, by address of record.

@@ -17,7 +17,8 @@ use crate::im::trust::plain;
 use crate::io::{AccountId, FlowId, Transport, Why};
 use crate::sip::digest::Chain;
 use crate::sip::header::{
-    Challenge, Contact, Expires, MinExpires, PAssociatedUri, ProxyAuthenticate, RetryAfter, WwwAuthenticate,
+    Challenge, Contact, Expires, FeatureCaps, MinExpires, PAssociatedUri, ProxyAuthenticate, RetryAfter,
+    WwwAuthenticate,
 };
 use crate::sip::message::Message;
 use crate::sip::method::Method;
@@ -39,6 +40,9 @@ const RAISES: u32 = 2;
 const STREAM_KEEP_ALIVE: Duration = Duration::from_secs(100);
 const DATAGRAM_KEEP_ALIVE: Duration = Duration::from_secs(25);
 
+/// RFC 8197 5.2: the registrar's proxy takes 607.
+const SIP_607: &str = "+sip.607";
+
 /// Where an account's registration stands, and what all its REGISTERs share (RFC 3261 10.2).
 #[derive(Debug)]
 pub(crate) struct Registration {
@@ -52,6 +56,8 @@ pub(crate) struct Registration {
     registrar: Option<Source>,
     /// The Contact that it bound.
     contact: Option<String>,
+    /// Whether it takes 607 (RFC 8197 5.2).
+    takes_unwanted: bool,
     /// Whether a REGISTER is out: the next one has to wait for its final response (RFC 3261 10.2).
     pending: bool,
     /// The challenges answered so far.
@@ -97,6 +103,7 @@ impl Registration {
             cseq: 0,
             registrar: None,
             contact: None,
+            takes_unwanted: false,
             pending: false,
             chain: Chain::default(),
             failures: 0,
@@ -119,6 +126,11 @@ impl Registration {
     /// The Contact by which the registrar knows us.
     pub(crate) fn contact(&self) -> Option<&str> {
         self.contact.as_deref().filter(|_| self.flow().is_some())
+    }
+
+    /// Whether what is told to the registrar's proxy may be that the user wants nothing of a caller.
+    pub(crate) fn takes_unwanted(&self) -> bool {
+        self.takes_unwanted && self.flow().is_some()
     }
 
     pub(crate) fn is_wanted(&self) -> bool {
@@ -456,6 +468,9 @@ impl Core {
         account.registration.state = State::Registered { flow };
         account.registration.refresh = Some(refresh);
         account.registration.keep_alive = Some(keep_alive);
+        // RFC 6809 4.3.3: what one 200 says holds until the next.
+        account.registration.takes_unwanted =
+            response.list::<FeatureCaps<'_>>().flatten().any(|caps| caps.params.has(SIP_607));
         // RFC 3608 6.1 and RFC 7315 4.1: each 200 replaces what the one before said.
         //= IM R-51
         //= IM R-53

@@ -80,6 +80,9 @@ impl Core {
         }
         if inside {
             door::extensions(request, &can)?;
+            if request.method() != Some(Method::Notify) {
+                fits(request.body().len(), self.config.limits.body)?;
+            }
             if matches!(request.method(), Some(Method::Invite | Method::Prack | Method::Update)) {
                 door::content(request, &can)?;
             }
@@ -92,6 +95,7 @@ impl Core {
             self.comes_by_registrar(flow, account)?;
         }
         door::extensions(request, &can)?;
+        fits(request.body().len(), self.config.limits.body)?;
         door::content(request, &can)?;
         //= IM G-2
         match request.method() {
@@ -249,8 +253,10 @@ impl Core {
     }
 
     fn capability_description(&mut self, flow: FlowId) -> Option<Vec<u8>> {
-        let local = self.local_media(flow)?;
-        Some(crate::sdp::capabilities(local.address, local.session_id, &self.capabilities(flow)))
+        let ours = self.capabilities(flow);
+        // There is nothing to tell of media that policy forbids.
+        let local = if ours.offers() { self.local_media(flow)? } else { return None };
+        Some(crate::sdp::capabilities(local.address, local.session_id, &ours))
     }
 
     /// Seconds for Retry-After: 30 to 300 by chance (catalogue 1.3 row 2).
@@ -268,6 +274,11 @@ impl Core {
 /// Whether a response gives more than it took, over a transport whose source may be forged.
 pub(crate) fn amplifies(flow: FlowId, request: &Message<'_>, response: &[u8]) -> bool {
     matches!(flow, FlowId::Udp { .. }) && response.len() > request.octets().len().max(FREE)
+}
+
+/// Whether so many octets are taken.
+pub(crate) fn fits(octets: usize, most: usize) -> Result<(), PeerFault> {
+    if octets > most { Err(PeerFault::TooLarge { octets, most }) } else { Ok(()) }
 }
 
 /// What we take: few extensions, and no body but session descriptions and what may come with them; in a NOTIFY,

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::config::{Accept, DeclineScope, Unwanted};
+use crate::config::{Accept, DeclineScope};
 use crate::event::{Ended, What};
 use crate::fault::{PeerFault, later};
 use crate::im::Core;
@@ -10,6 +10,7 @@ use crate::im::bodies;
 use crate::im::first_message::First;
 use crate::im::media::{Agreed, OwnOffer};
 use crate::im::reliable::{Action, Early, Event, Media, Reliability};
+use crate::im::screen;
 use crate::im::session::{Answered, Invited, Phase, Remote, Session, Talk, Unacked};
 use crate::im::session_timer::SessionTimer;
 use crate::im::stamp::Reply;
@@ -50,6 +51,10 @@ impl Core {
         for kind in &carried.passed_over {
             let decision = "passed over a part of the body that need not be understood";
             self.explain(account, None, "S-1b", decision, kind);
+        }
+        if let Some(first) = carried.first {
+            let most = usize::try_from(self.config.max_size).unwrap_or(usize::MAX);
+            screen::fits(first.len(), most)?;
         }
         let offer = self.read_offer(flow, carried.description)?;
         let early = Early::of(request);
@@ -101,13 +106,15 @@ impl Core {
         flow: FlowId,
         description: &[u8],
     ) -> Result<Option<(sdp::Session, sdp::Judged)>, PeerFault> {
+        let ours = self.capabilities(flow);
         //= IM S-1a
         if description.is_empty() {
-            return Ok(None);
+            // An offer of ours would be for plain MSRP.
+            return if ours.offers() { Ok(None) } else { Err(PeerFault::NotAcceptable(sdp::Refusal::tls())) };
         }
         //= IM S-1
         let offer = sdp::parse(description).map_err(|fault| PeerFault::Sdp(fault.to_string()))?;
-        let judged = sdp::judge(&offer, &self.capabilities(flow)).map_err(PeerFault::NotAcceptable)?;
+        let judged = sdp::judge(&offer, &ours).map_err(PeerFault::NotAcceptable)?;
         //= IM X-22
         if let Some(why) = self.aims_badly(flow, &judged.stream) {
             // RFC 3261 20.43: 399, as no code is for addresses that must not be reached.
@@ -273,14 +280,7 @@ impl Core {
                 (480, "Temporarily Unavailable", "the user, or the end of the program, said: unavailable")
             }
             //= IM G-1c
-            (Decline::Unwanted, _) => match self.config.unwanted {
-                Unwanted::Unwanted => (607, "Unwanted", "the user said: unwanted"),
-                Unwanted::Decline => (
-                    603,
-                    "Decline",
-                    "the user said: unwanted; 607 only where the provider is known to take it",
-                ),
-            },
+            (Decline::Unwanted, _) => self.unwanted(&session),
             (Decline::Later { .. }, DeclineScope::AllDevices) => {
                 (603, "Decline", "the user said: later, for all devices")
             }

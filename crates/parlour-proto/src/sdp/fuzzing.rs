@@ -51,6 +51,7 @@ pub(super) fn everything() -> Capabilities {
         ipv4: true,
         ipv6: true,
         tls: false,
+        plain: true,
         listens: true,
         connects: true,
         reachable: true,

@@ -147,7 +147,8 @@ fn protocol(media: &Media, ours: &Capabilities) -> Result<bool, Unfit> {
     let protocol = &media.protocol;
     // RFC 4975 8.1 knows these two. A line that asks for TLS is never served without it.
     if protocol.eq_ignore_ascii_case("TCP/MSRP") {
-        Ok(false)
+        // Catalogue 1.3 row 34
+        if ours.plain { Ok(false) } else { Err(Unfit::Plain) }
     } else if protocol.eq_ignore_ascii_case("TCP/TLS/MSRP") && ours.tls {
         Ok(true)
     } else {

@@ -116,6 +116,8 @@ pub struct Capabilities {
     pub ipv6: bool,
     /// Whether MSRP over TLS can be had.
     pub tls: bool,
+    /// Whether MSRP without TLS may be had (D-21).
+    pub plain: bool,
     /// Whether an MSRP listener is ready: we can be passive.
     pub listens: bool,
     /// Whether we may open connections: we can be active.
@@ -126,6 +128,13 @@ pub struct Capabilities {
     pub actpass_answer: ActpassAnswer,
     /// What our descriptions say of bandwidth (`b=AS`), kbit/s.
     pub bandwidth: Option<u32>,
+}
+
+impl Capabilities {
+    /// Whether there is anything that we could offer: our offers are for plain MSRP.
+    pub fn offers(&self) -> bool {
+        self.plain
+    }
 }
 
 impl Media {

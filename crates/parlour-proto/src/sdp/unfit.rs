@@ -16,6 +16,9 @@ pub enum Unfit {
     /// Its protocol is not one that we speak.
     #[error("Transport protocol not available: {0}")]
     Protocol(String),
+    /// It has no TLS, and policy wants that.
+    #[error("Transport protocol not available: TLS is required")]
+    Plain,
     /// Its network is not the Internet.
     #[error("Network protocol not available: {0}")]
     Network(String),
@@ -96,6 +99,7 @@ impl Unfit {
             Unfit::NotMessage => (1, 304, "D-1"),
             Unfit::Disabled => (2, 399, "D-4"),
             Unfit::Protocol(_) => (3, 302, "D-1"),
+            Unfit::Plain => (3, 302, "D-21"),
             Unfit::Network(_) => (4, 300, "S-1"),
             Unfit::Family(_) => (4, 301, "S-1"),
             Unfit::Multicast => (4, 330, "S-1"),
@@ -106,6 +110,13 @@ impl Unfit {
             Unfit::File => (8, 399, "D-40"),
             Unfit::Surplus => (9, 399, "S-1c"),
         }
+    }
+}
+
+impl Refusal {
+    /// Without TLS there would be no stream at all.
+    pub fn tls() -> Refusal {
+        Refusal::from(&Unfit::Plain)
     }
 }
 

@@ -99,6 +99,7 @@ names! {
     Event "Event" b'o',
     SubscriptionState "Subscription-State" 0,
     AllowEvents "Allow-Events" b'u',
+    FeatureCaps "Feature-Caps" 0,
     SessionExpires "Session-Expires" b'x',
     MinSe "Min-SE" 0,
     RSeq "RSeq" 0,

@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 use std::str::FromStr;
 
-use parlour_proto::config::{BlockedAnswer, Hop, Hours, Proxy, Unwanted};
+use parlour_proto::config::{AnonymousAnswer, BlockedAnswer, Hop, Hours, Proxy, Unwanted};
 use parlour_proto::io::Transport;
 use parlour_proto::sip::uri::{Scheme, Uri};
 use serde::{Deserialize, Deserializer};
@@ -101,10 +101,29 @@ pub(super) fn maybe_blocked_answer<'de, D: Deserializer<'de>>(
 pub(super) fn maybe_unwanted<'de, D: Deserializer<'de>>(
     deserializer: D,
 ) -> Result<Option<Unwanted>, D::Error> {
+    #[derive(Deserialize)]
+    #[serde(untagged)]
+    enum Told {
+        Status(u16),
+        Word(String),
+    }
+    let wrong = |told: String| Err(serde::de::Error::custom(format!("{told} is not \"auto\", 603 or 607")));
+    match Told::deserialize(deserializer)? {
+        Told::Status(603) => Ok(Some(Unwanted::Decline)),
+        Told::Status(607) => Ok(Some(Unwanted::Unwanted)),
+        Told::Word(word) if word == "auto" => Ok(Some(Unwanted::Auto)),
+        Told::Status(status) => wrong(status.to_string()),
+        Told::Word(word) => wrong(format!("{word:?}")),
+    }
+}
+
+pub(super) fn maybe_anonymous_answer<'de, D: Deserializer<'de>>(
+    deserializer: D,
+) -> Result<Option<AnonymousAnswer>, D::Error> {
     match u16::deserialize(deserializer)? {
-        603 => Ok(Some(Unwanted::Decline)),
-        607 => Ok(Some(Unwanted::Unwanted)),
-        status => Err(serde::de::Error::custom(format!("{status} is not 603 or 607"))),
+        433 => Ok(Some(AnonymousAnswer::Disallowed)),
+        603 => Ok(Some(AnonymousAnswer::Decline)),
+        status => Err(serde::de::Error::custom(format!("{status} is not 433 or 603"))),
     }
 }
 

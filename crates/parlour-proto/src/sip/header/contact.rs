@@ -71,7 +71,25 @@ impl<'a> Header<'a> for RejectContact<'a> {
     }
 }
 
-/// RFC 3841 10: `*` and then feature parameters.
+/// What the server at the other end can do besides SIP itself (RFC 6809 6).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct FeatureCaps<'a> {
+    /// The capabilities, each with its `+`.
+    pub params: Params<'a>,
+}
+
+impl<'a> Header<'a> for FeatureCaps<'a> {
+    const NAME: Name = Name::FeatureCaps;
+    const LIST: bool = true;
+
+    fn parse(value: &'a [u8]) -> Result<Self, HeaderFault> {
+        features(value)
+            .map(|params| FeatureCaps { params })
+            .ok_or(HeaderFault::bad(Self::NAME, "is malformed"))
+    }
+}
+
+/// RFC 3841 10 and RFC 6809 6.2: `*` and then feature parameters.
 fn features(value: &[u8]) -> Option<Params<'_>> {
     let mut cursor = Cursor::new(value);
     cursor.lws();

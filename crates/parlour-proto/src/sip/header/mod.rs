@@ -20,7 +20,7 @@ pub use self::address::{
 };
 pub use self::body::{ContentDisposition, ContentType, Subject};
 pub use self::challenge::{Challenge, ProxyAuthenticate, WwwAuthenticate};
-pub use self::contact::{AcceptContact, Contact, RejectContact};
+pub use self::contact::{AcceptContact, Contact, FeatureCaps, RejectContact};
 pub use self::core::{CSeq, CallId};
 pub use self::event::{Event, SubscriptionState};
 pub use self::lex::{Param, Params};
