@@ -108,7 +108,7 @@ impl Core {
             Purpose::Register(id) if status >= 200 => self.register_answered(id, flow, response),
             Purpose::Subscribe(id) if status >= 200 => self.subscribe_answered(id, client, Ok(response)),
             Purpose::Refer(number) if status >= 200 => self.refer_answered(number, Ok(response)),
-            Purpose::Prack(id, tag) if status >= 200 => self.prack_answered(id, &tag, response),
+            Purpose::Prack(id, tag) if status >= 200 => self.prack_answered(id, &tag, client, Some(response)),
             Purpose::Bye(_)
             | Purpose::Prack(..)
             | Purpose::Register(_)
@@ -139,7 +139,8 @@ impl Core {
             Some(Purpose::Register(id)) => self.register_unanswered(id, why),
             Some(Purpose::Subscribe(id)) => self.subscribe_answered(id, client, Err(why)),
             Some(Purpose::Refer(number)) => self.refer_answered(number, Err(why)),
-            Some(Purpose::Cancel | Purpose::Prack(..) | Purpose::Accepted(_)) | None => {}
+            Some(Purpose::Prack(id, tag)) => self.prack_answered(id, &tag, client, None),
+            Some(Purpose::Cancel | Purpose::Accepted(_)) | None => {}
         }
     }
 

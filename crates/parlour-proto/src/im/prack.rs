@@ -5,8 +5,7 @@ use crate::im::Core;
 use crate::im::bodies;
 use crate::im::core::Purpose;
 use crate::im::leaving::NextHop;
-use crate::im::originating::FORKS;
-use crate::im::session::{Phase, Session};
+use crate::im::session::{Inviting, Phase, Session};
 use crate::io::SessionId;
 use crate::sdp;
 use crate::sip::dialog::Dialog;
@@ -15,6 +14,10 @@ use crate::sip::header::{CSeq, RSeq, To};
 use crate::sip::message::{Kept, Message};
 use crate::sip::method::Method;
 use crate::sip::name::Name;
+use crate::sip::tx::ClientId;
+
+/// Early dialogs of one INVITE that get PRACKs: whoever shows more of them makes them up to have us send.
+const FOLLOWED: usize = 4;
 
 /// The early dialog of one who answers our INVITE with reliable provisional responses.
 #[derive(Debug, Clone)]
@@ -26,8 +29,20 @@ pub(crate) struct Fork {
     rack: String,
     /// The answer that one of them brought.
     pub(crate) answer: Option<(sdp::Stream, sdp::Origin)>,
+    prack: Prack,
     /// The challenges answered so far.
     chain: Chain,
+}
+
+/// How far the last PRACK of an early dialog is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Prack {
+    /// It is answered, or there was none: the next response gets one.
+    Answered,
+    /// It is out.
+    Out(ClientId),
+    /// It was refused, or nobody answered it: there is no such dialog, or no wish for more.
+    Refused,
 }
 
 /// What a provisional response is to us.
@@ -71,17 +86,27 @@ impl Core {
             Some(at) => at,
             None => {
                 let dialog = Dialog::uac(&sent.request.message(), response);
-                let (Ok(dialog), true) = (dialog, inviting.forks.len() < FORKS) else {
+                let (Ok(dialog), true) = (dialog, inviting.forks.len() < FOLLOWED) else {
                     return Provisional::Old;
                 };
                 let before = rseq.saturating_sub(1);
-                let fork =
-                    Fork { dialog, rseq: before, rack: String::new(), answer: None, chain: Chain::default() };
+                let fork = Fork {
+                    dialog,
+                    rseq: before,
+                    rack: String::new(),
+                    answer: None,
+                    prack: Prack::Answered,
+                    chain: Chain::default(),
+                };
                 inviting.forks.push(fork);
                 inviting.forks.len().saturating_sub(1)
             }
         };
         let Some(fork) = inviting.forks.get_mut(at) else { return Provisional::Old };
+        // RFC 3262 3: who has no PRACK for one sends no other one. Should it overtake his 200 to the PRACK, it comes again.
+        if fork.prack != Prack::Answered {
+            return Provisional::Old;
+        }
         // RFC 3262 4: no other than the next one is acknowledged, or taken notice of.
         if fork.rseq.checked_add(1) != Some(rseq) {
             return Provisional::Old;
@@ -108,9 +133,7 @@ impl Core {
     fn send_prack(&mut self, session: &mut Session, tag: &str, rows: &[(Name, String)]) {
         let (account, made_on, source, id) = (session.account, session.flow, session.source, session.id);
         let Phase::Inviting(inviting) = &mut session.phase else { return };
-        let Some(fork) = inviting.forks.iter_mut().find(|fork| fork.dialog.remote_tag() == tag) else {
-            return;
-        };
+        let Some(fork) = inviting.fork_mut(tag) else { return };
         let flow = match self.next_hop(&fork.dialog, made_on, source) {
             NextHop::Over(flow) => flow,
             // The response that it answers came by this way a moment ago.
@@ -119,19 +142,35 @@ impl Core {
         let mut rows = rows.to_vec();
         rows.push((Name::RAck, fork.rack.clone()));
         let request = self.request_in_dialog(&mut fork.dialog, Method::Prack, flow, account, &rows);
-        self.dispatch(flow, request, Purpose::Prack(id, tag.into()));
+        let client = self.dispatch(flow, request, Purpose::Prack(id, tag.into()));
+        if let Phase::Inviting(inviting) = &mut session.phase
+            && let Some(fork) = inviting.fork_mut(tag)
+        {
+            fork.prack = Prack::Out(client);
+        }
     }
 
-    /// The final response to a PRACK. Only a challenge asks for more: without its PRACK the other side refuses our INVITE.
-    pub(crate) fn prack_answered(&mut self, id: SessionId, tag: &str, response: &Message<'_>) {
+    /// The final response to a PRACK, or None if none came. A challenge is answered: without its PRACK the other side
+    /// refuses our INVITE.
+    pub(crate) fn prack_answered(
+        &mut self,
+        id: SessionId,
+        tag: &str,
+        client: ClientId,
+        response: Option<&Message<'_>>,
+    ) {
         let Some(mut session) = self.sessions.take(id) else { return };
         let account = session.account;
         if let Phase::Inviting(inviting) = &mut session.phase
-            && inviting.call.own_hop
-            && let Some(fork) = inviting.forks.iter_mut().find(|fork| fork.dialog.remote_tag() == tag)
+            && let own_hop = inviting.call.own_hop
+            && let Some(fork) = inviting.fork_mut(tag).filter(|fork| fork.prack == Prack::Out(client))
         {
+            let taken = response.and_then(Message::status).is_some_and(|status| status < 300);
+            fork.prack = if taken { Prack::Answered } else { Prack::Refused };
             let target = fork.dialog.remote_target().to_owned();
-            let rows = self.credentials_for(account, &mut fork.chain, Method::Prack, &target, response);
+            let rows = response.filter(|_| own_hop).and_then(|response| {
+                self.credentials_for(account, &mut fork.chain, Method::Prack, &target, response)
+            });
             if let Some(rows) = rows {
                 self.send_prack(&mut session, tag, &rows);
             }
@@ -149,6 +188,12 @@ impl Core {
             &why,
         );
         self.cancel_invite(session, Ended::MediaFailed { why });
+    }
+}
+
+impl Inviting {
+    fn fork_mut(&mut self, tag: &str) -> Option<&mut Fork> {
+        self.forks.iter_mut().find(|fork| fork.dialog.remote_tag() == tag)
     }
 }
 
