@@ -1,10 +1,13 @@
 //! Before the final response: reliable provisional responses, PRACK, offers in early dialogs, and preconditions.
 
+use std::cell::RefCell;
+use std::rc::Rc;
+
 use crate::common::{BOB, Call, accepting, config, finish};
 use parlour_proto::client::Decline;
 use parlour_proto::config::Accept;
 use parlour_proto::event::{Ended, What};
-use parlour_proto::io::AccountId;
+use parlour_proto::io::{AccountId, Output};
 use parlour_sim::{Mail, NodeId, Script, World, text};
 
 /// When a reliable provisional response is sent again (RFC 3262 3).
@@ -640,6 +643,50 @@ pub(crate) fn who_speaks_before_the_user_has_accepted_is_heard_after() {
     call.status(200);
     call.world.run_to(40_000);
     call.over();
+}
+
+#[cfg_attr(test, test)]
+pub(crate) fn what_was_said_before_an_invitation_that_ends_is_refused_and_its_spool_goes() {
+    for (ends, status) in [("declined", 486), ("cancelled", 487)] {
+        let mut call = Call::inviting(PRECONDITION, &SEGMENTED.replace("local none", "local sendrecv"));
+        let branch = call.script.branch.clone();
+        let ringing = call.status(180);
+        call.prack(&ringing, "", "");
+        call.status(200);
+        let spools = Rc::new(RefCell::new((0, 0)));
+        let seen = spools.clone();
+        call.bob_mut().tamper = Some(Box::new(move |output| {
+            let first = usize::from(matches!(output, Output::Spool { offset: 0, .. }));
+            let gone = usize::from(matches!(output, Output::Discard { .. }));
+            let (spooled, discarded) = *seen.borrow();
+            *seen.borrow_mut() = (spooled + first, discarded + gone);
+            vec![output]
+        }));
+        let media = call.connect();
+        let large = "x".repeat(100_000);
+        call.world.send(media, call.script.msrp_send("tid1", "m1-id", &large));
+        call.world.send(media, call.script.msrp_send("tid2", "m2-id", "small"));
+        call.world.run(100);
+        assert_eq!(*spools.borrow(), (1, 0));
+        if ends == "declined" {
+            let session = call.session();
+            call.world.act(call.bob, |bob, now| bob.decline(now, session, Decline::Busy)).expect("decline");
+        } else {
+            let mut first = call.script.clone();
+            (first.cseq, first.branch) = (1, branch.clone());
+            call.send(first.cancel());
+        }
+        for tid in ["tid1", "tid2"] {
+            let line = format!("MSRP {tid} 481");
+            call.world.expect(call.alice, &line, |mail| mail.message().starts_with(line.as_bytes()));
+        }
+        let refusal = call.status(status);
+        call.ack_first_refusal(&branch, &refusal);
+        assert_eq!(*spools.borrow(), (1, 1), "{ends}");
+        assert_eq!(call.at_bob().stored_texts(), [""; 0]);
+        call.bob_mut().tamper = None;
+        call.over();
+    }
 }
 
 #[cfg_attr(test, test)]

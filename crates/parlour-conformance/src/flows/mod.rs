@@ -4,6 +4,7 @@
 
 pub(crate) mod answering;
 pub(crate) mod bodies;
+pub(crate) mod bounds;
 pub(crate) mod conference;
 pub(crate) mod early;
 pub(crate) mod faults;

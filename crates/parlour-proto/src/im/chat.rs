@@ -7,7 +7,7 @@ use crate::event::{Ended, Incoming, Progress, What};
 use crate::im::Core;
 use crate::im::recover::Lost;
 use crate::im::session::{Phase, Session};
-use crate::io::{FlowId, Output, Receipt, SessionId};
+use crate::io::{FlowId, Output, Receipt, SessionId, SpoolId};
 use crate::mime::cpim::{self, Cpim, Mailbox};
 use crate::sdp::Wrapping;
 use crate::sip::uri::{Uri, is_anonymous, same_identity};
@@ -117,20 +117,9 @@ impl Core {
         content_type: String,
         body: Body,
     ) {
-        let now = self.now.instant;
-        let settle =
-            |core: &mut Core, verdict| core.msrp.settle(now, parlour_msrp::Receipt(receipt.0), verdict);
-        let spool = match &body {
-            Body::Spooled { spool, .. } => Some(*spool),
-            Body::Inline(_) => None,
-        };
-        // Nobody is told of a message that is refused here, so its octets go.
-        let refuse = |core: &mut Core, status| {
-            core.outputs.extend(spool.map(|spool| Output::Discard { spool }));
-            settle(core, Verdict::Refused(status));
-        };
+        let spool = spool_of(&body);
         let Some(session) = self.sessions.by_msrp(msrp).and_then(|id| self.sessions.get(id)) else {
-            return refuse(self, 481);
+            return self.refuse_message(receipt, spool, 481);
         };
         let (account, id) = (session.account, session.id);
         let listed = session
@@ -158,12 +147,12 @@ impl Core {
             });
             if let Err((status, why)) = unwrapped {
                 self.explain(account, Some(id), "M-30", format!("a message was refused with {status}"), &why);
-                return refuse(self, status);
+                return self.refuse_message(receipt, spool, status);
             }
         }
         incoming.renderable = is_text(&incoming.content_type);
         if self.config.ack == Ack::Received {
-            settle(self, Verdict::Received);
+            self.msrp.settle(self.now.instant, parlour_msrp::Receipt(receipt.0), Verdict::Received);
         }
         if !self.tell_of_media(account, id, What::Message(incoming)) {
             self.explain(
@@ -173,7 +162,23 @@ impl Core {
                 "a message was refused: too much came before the user has accepted",
                 "",
             );
-            refuse(self, 413);
+            self.refuse_message(receipt, spool, 413);
+        }
+    }
+
+    /// Nobody is told of a message that is refused here, so its octets go.
+    fn refuse_message(&mut self, receipt: Receipt, spool: Option<SpoolId>, status: u16) {
+        self.outputs.extend(spool.map(|spool| Output::Discard { spool }));
+        self.msrp.settle(self.now.instant, parlour_msrp::Receipt(receipt.0), Verdict::Refused(status));
+    }
+
+    /// An invitation ends: what was said before the user has accepted it, he will not hear.
+    pub(crate) fn refuse_held(&mut self, session: &mut Session) {
+        let Phase::Invited(invited) = &mut session.phase else { return };
+        for what in std::mem::take(&mut invited.early.held) {
+            if let What::Message(Incoming { receipt, body, .. }) = what {
+                self.refuse_message(receipt, spool_of(&body), 481);
+            }
         }
     }
 
@@ -205,7 +210,7 @@ impl Core {
             Phase::Answered(answered) if answered.leave.is_none() => &mut session.queue,
             Phase::Live(live)
                 if live.talk.agreed.as_ref().is_some_and(|agreed| agreed.disabled)
-                    || live.lost.as_ref().is_some_and(Lost::is_gone) =>
+                    || live.talk.lost.as_ref().is_some_and(Lost::is_gone) =>
             {
                 &mut session.queue
             }
@@ -329,7 +334,7 @@ impl Core {
             return self.give_up(msrp, unsent);
         };
         if matches!(session.phase, Phase::Live(_)) {
-            return self.lose_media(session, msrp, why, (broken(why), unsent));
+            return self.lose_media(session, msrp, why, unsent);
         }
         self.give_up(msrp, unsent);
         let failure = why;
@@ -338,7 +343,7 @@ impl Core {
             Phase::Answered(mut answered) => {
                 // RFC 3261 14.1 and 15: a re-INVITE, or a BYE, has to wait for the ACK.
                 if answered.own.is_none() {
-                    answered.failed = Some(failure);
+                    answered.talk.lost = Some(Lost::new(failure, 0));
                 } else {
                     answered.leave = Some(Ended::MediaFailed { why });
                 }
@@ -365,6 +370,13 @@ impl Core {
                 self.sessions.put(session);
             }
         }
+    }
+}
+
+fn spool_of(body: &Body) -> Option<SpoolId> {
+    match body {
+        Body::Spooled { spool, .. } => Some(*spool),
+        Body::Inline(_) => None,
     }
 }
 

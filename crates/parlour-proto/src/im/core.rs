@@ -279,6 +279,7 @@ impl Core {
         self.disarm_all(&mut session);
         self.fail_queue(&mut session);
         self.drop_renewal(&mut session);
+        self.refuse_held(&mut session);
         self.drop_media(&session);
         if let Some(dialog) = session.phase.dialog() {
             self.sessions.forget_dialog(dialog);

@@ -4,7 +4,6 @@ use crate::event::{Ended, What};
 use crate::fault::PeerFault;
 use crate::im::Core;
 use crate::im::bodies;
-use crate::im::chat;
 use crate::im::flows::literal;
 use crate::im::session::{Answered, Live, Phase, Session};
 use crate::im::stamp::Reply;
@@ -60,7 +59,7 @@ impl Core {
             })?;
         }
         if let Some(remote) = session.phase.remote_mut() {
-            remote.follow(request);
+            remote.hear(request);
         }
         match request.method() {
             Some(Method::Bye) => Ok(self.bye_came(flow, server, request, session)),
@@ -154,7 +153,7 @@ impl Core {
         self.disarm(&mut session, Why::Resend2xx);
         self.disarm(&mut session, Why::No2xxAck);
         let Phase::Answered(answered) = session.phase else { return };
-        let Answered { mut talk, own, leave, failed, .. } = *answered;
+        let Answered { mut talk, own, leave, .. } = *answered;
         let mut broken = None;
         //= IM S-1a
         if let Some(own) = own {
@@ -172,13 +171,7 @@ impl Core {
                 self.sessions.forget_msrp(own.msrp);
             }
         }
-        session.phase = Phase::Live(Box::new(Live {
-            talk,
-            reanswered: None,
-            reoffered: None,
-            renewal: None,
-            lost: None,
-        }));
+        session.phase = Phase::Live(Box::new(Live::of(talk)));
         self.tell_established(&session);
         match (broken, leave) {
             (Some(why), _) => {
@@ -192,12 +185,8 @@ impl Core {
                 self.bye(session, Ended::MediaFailed { why });
             }
             (None, Some(ended)) => self.bye(session, ended),
-            (None, None) => match (failed, session.phase.msrp()) {
-                (Some(failure), Some(msrp)) => {
-                    self.lose_media(session, msrp, failure, (chat::broken(failure), Vec::new()));
-                }
-                (_, _) => self.stand(session),
-            },
+            (None, None) if session.has_lost_media() => self.mend(session),
+            (None, None) => self.stand(session),
         }
     }
 
@@ -240,9 +229,7 @@ impl Core {
         // An offer of ours that nobody answered has its MSRP session too.
         self.drop_media(&session);
         if let Phase::Answered(answered) = session.phase {
-            let live =
-                Live { talk: answered.talk, reanswered: None, reoffered: None, renewal: None, lost: None };
-            session.phase = Phase::Live(Box::new(live));
+            session.phase = Phase::Live(Box::new(Live::of(answered.talk)));
         }
         self.explain(session.account, Some(id), "RFC 3261 13.3.1.4", "left: no ACK for our 200 in 64*T1", "");
         self.bye(session, Ended::NoAck);

@@ -10,6 +10,7 @@ use crate::config::{MediaSecurity, Proxy};
 use crate::im::Core;
 use crate::im::core::Errand;
 use crate::im::flows::{Source, Stream};
+use crate::im::session::Session;
 use crate::io::{AccountId, FlowId, Output, Service, SessionId, Target, Transport};
 use crate::sdp::{self, Capabilities, Local, Offered};
 
@@ -312,6 +313,14 @@ impl Core {
         }
         let target = stream.path.leftmost().ip();
         target.is_some() && target == source.address
+    }
+
+    /// The same for the answer to a later offer: it may also name the host where the media of the session was.
+    pub(crate) fn may_aim_again(&self, session: &Session, stream: &sdp::Stream) -> bool {
+        let agreed = session.phase.talk().and_then(|talk| talk.agreed.as_ref());
+        let host = stream.path.leftmost().host();
+        self.may_aim(session.source, stream)
+            || agreed.is_some_and(|agreed| agreed.stream.path.leftmost().host().eq_ignore_ascii_case(host))
     }
 }
 

@@ -38,7 +38,7 @@ const PATIENCE: Duration = Duration::from_secs(32);
 const CORRECTIONS: u32 = 4;
 
 /// Further forks of an INVITE whose 2xx is answered: whoever sends more makes them up to have us send.
-pub(crate) const FORKS: usize = 16;
+const FORKS: usize = 16;
 
 impl Core {
     /// Invites `to`, through `via`, else the account's proxy, else straight to its host.
@@ -311,14 +311,8 @@ impl Core {
             self.msrp.close(self.now.instant, own.msrp);
             self.sessions.forget_msrp(own.msrp);
         }
-        let talk = Talk { dialog, remote, agreed, unpracked: None };
-        session.phase = Phase::Live(Box::new(Live {
-            talk,
-            reanswered: None,
-            reoffered: None,
-            renewal: None,
-            lost: None,
-        }));
+        let talk = Talk { dialog, remote, agreed, lost: None, unpracked: None };
+        session.phase = Phase::Live(Box::new(Live::of(talk)));
         if let Some(why) = cancelled {
             return self.bye(session, why);
         }

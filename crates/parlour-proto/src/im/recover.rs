@@ -7,8 +7,9 @@ use parlour_msrp::{Outgoing, SessionFailure};
 
 use crate::event::{Ended, What};
 use crate::im::Core;
+use crate::im::chat::broken;
 use crate::im::media::{Agreed, OwnOffer};
-use crate::im::refresh::Renewal;
+use crate::im::refresh::{Renewal, takes_invite};
 use crate::im::renegotiate::say_again;
 use crate::im::session::{Phase, Session};
 use crate::io::{Instant, SessionId, Why};
@@ -30,7 +31,7 @@ const SETTLED: Duration = Duration::from_secs(60);
 #[derive(Debug)]
 pub(crate) struct Lost {
     /// What happened to the media.
-    why: String,
+    failure: SessionFailure,
     tries: u8,
     most: u8,
     stage: Stage,
@@ -45,6 +46,13 @@ enum Stage {
 }
 
 impl Lost {
+    /// A loss after so many re-INVITEs for the same one.
+    pub(crate) fn new(failure: SessionFailure, tries: u8) -> Self {
+        // Catalogue 6.6: for a peer that never came, a second offer is enough.
+        let most = if failure == SessionFailure::NotBound { 1 } else { TRIES };
+        Lost { failure, tries, most, stage: Stage::Gone }
+    }
+
     /// Whether messages have nowhere to go.
     pub(crate) fn is_gone(&self) -> bool {
         matches!(self.stage, Stage::Gone)
@@ -59,22 +67,30 @@ impl Core {
         mut session: Session,
         msrp: parlour_msrp::SessionId,
         failure: SessionFailure,
-        (why, unsent): (String, Vec<Outgoing>),
+        unsent: Vec<Outgoing>,
     ) {
         let now = self.now.instant;
         let Phase::Live(live) = &mut session.phase else { return self.sessions.put(session) };
         let current = live.talk.agreed.as_ref().filter(|agreed| agreed.msrp == msrp);
-        let Some(offerer) = current.map(|agreed| agreed.offerer) else {
+        if current.is_none() {
             // One that we have offered, and nobody has answered.
             self.sessions.forget_msrp(msrp);
             return self.sessions.put(session);
-        };
+        }
         session.queue.splice(0..0, unsent.into_iter().map(say_again));
-        let again = live.lost.take().filter(|lost| !lost.is_settled(now));
-        // Catalogue 6.6: for a peer that never came, a second offer is enough.
-        let most = if failure == SessionFailure::NotBound { 1 } else { TRIES };
-        let tries = again.map_or(0, |lost| lost.tries);
-        live.lost = Some(Lost { why: why.clone(), tries, most, stage: Stage::Gone });
+        let again = live.talk.lost.take().filter(|lost| !lost.is_settled(now));
+        live.talk.lost = Some(Lost::new(failure, again.map_or(0, |lost| lost.tries)));
+        self.mend(session);
+    }
+
+    /// The media of a session that stands is gone: who begins to mend it, and when.
+    pub(crate) fn mend(&mut self, mut session: Session) {
+        let now = self.now.instant;
+        let offerer = session.phase.agreed_mut().is_some_and(|agreed| agreed.offerer);
+        let Some(&Lost { failure, tries, .. }) = session.lost_mut().as_deref() else {
+            return self.sessions.put(session);
+        };
+        let why = broken(failure);
         let both_see_it = matches!(failure, SessionFailure::Disconnected | SessionFailure::Unresponsive);
         match failure {
             SessionFailure::Refused(_) => self.leave_broken(session, why),
@@ -113,7 +129,7 @@ impl Core {
 
     /// D-52: the original offerer begins, so that the two offers do not cross.
     fn begin_recovery(&mut self, mut session: Session, at_once: bool) {
-        let Some(why) = session.lost_mut().map(|lost| lost.why.clone()) else {
+        let Some(why) = session.lost_mut().map(|lost| broken(lost.failure)) else {
             return self.sessions.put(session);
         };
         let (account, id) = (session.account, Some(session.id));
@@ -136,7 +152,7 @@ impl Core {
         let Some(mut session) = self.sessions.take(id) else { return };
         session.timers.retain(|(reason, _)| *reason != Why::Recover);
         let Phase::Live(live) = &mut session.phase else { return self.sessions.put(session) };
-        let Some(lost) = live.lost.as_mut().filter(|lost| lost.is_gone()) else {
+        let Some(lost) = live.talk.lost.as_mut().filter(|lost| lost.is_gone()) else {
             return self.sessions.put(session);
         };
         // RFC 3261 14.1: no INVITE while another one of the dialog is not finished.
@@ -145,12 +161,12 @@ impl Core {
             return self.sessions.put(session);
         }
         lost.tries = lost.tries.saturating_add(1);
-        let Some(renewal) = Renewal::invite(&live.talk.remote.allow) else {
+        if !takes_invite(&live.talk.remote.allow) {
             return self
                 .leave_broken(session, "the other side takes no INVITE that could mend the media".into());
-        };
+        }
         match self.offer_anew(&session) {
-            Some(own) => self.renew(session, renewal.offering(own)),
+            Some(own) => self.renew(session, Renewal::offering(own)),
             None => self.recovery_failed(session, "we have no address to offer"),
         }
     }
@@ -159,7 +175,7 @@ impl Core {
     pub(crate) fn recovered(&mut self, mut session: Session, own: OwnOffer, answer: &[u8]) {
         let read = self.read_recovery(&session, &own, answer);
         let Phase::Live(live) = &mut session.phase else { return self.sessions.put(session) };
-        let (Some(old), Some(lost)) = (live.talk.agreed.as_mut(), live.lost.as_mut()) else {
+        let (Some(old), Some(lost)) = (live.talk.agreed.as_mut(), live.talk.lost.as_mut()) else {
             self.drop_offer(&own);
             return self.sessions.put(session);
         };
@@ -210,7 +226,7 @@ impl Core {
     pub(crate) fn recovery_failed(&mut self, mut session: Session, seen: &str) {
         let Some(lost) = session.lost_mut() else { return self.sessions.put(session) };
         lost.stage = Stage::Gone;
-        let (tries, most, why) = (lost.tries, lost.most, lost.why.clone());
+        let (tries, most, why) = (lost.tries, lost.most, broken(lost.failure));
         if tries >= most {
             return self.leave_broken(session, why);
         }
@@ -239,8 +255,8 @@ impl Core {
 
     /// Nobody wants the media of this session any more.
     pub(crate) fn forget_loss(&mut self, session: &mut Session) {
-        if let Phase::Live(live) = &mut session.phase {
-            live.lost = None;
+        if let Some(talk) = session.phase.talk_mut() {
+            talk.lost = None;
         }
         self.disarm(session, Why::Session);
         self.disarm(session, Why::Recover);
@@ -270,6 +286,10 @@ impl Core {
         let ours = self.capabilities(session.flow);
         let stream = sdp::read_answer_again(&own.offered, line, lines, &answer, &ours)
             .map_err(|refusal| refusal.text)?;
+        //= IM X-22
+        if stream.as_ref().is_some_and(|stream| !self.may_aim_again(session, stream)) {
+            return Err("the answer makes us connect to where its sender is not".to_owned());
+        }
         Ok((stream, answer.origin))
     }
 
@@ -281,10 +301,7 @@ impl Core {
 
 impl Session {
     fn lost_mut(&mut self) -> Option<&mut Lost> {
-        match &mut self.phase {
-            Phase::Live(live) => live.lost.as_mut(),
-            Phase::Inviting(_) | Phase::Invited(_) | Phase::Answered(_) | Phase::Leaving(_) => None,
-        }
+        self.phase.talk_mut()?.lost.as_mut()
     }
 }
 

@@ -24,47 +24,70 @@ use crate::sip::tx::{ClientId, T1};
 /// How often one request is sent again at once because its refusal said what would be right.
 const CORRECTIONS: u8 = 3;
 
+/// How often one refresh is put off, as its refusal asks for. RFC 4028 10: nobody is asked for ever who says the same again
+/// and again; the session goes on until its timer ends it.
+const PUT_OFF: u8 = 8;
+
 /// A request of ours inside a session, until its final response.
 #[derive(Debug)]
 pub(crate) struct Renewal {
-    method: Method,
+    asks: Asks,
     /// Its transaction and octets, once it has left.
     sent: Option<Sent>,
     /// The session interval that it asks for, in seconds.
     asked: Option<u32>,
     /// The challenges answered so far, and the rows that answer the last one.
-    /// A new offer; without one an INVITE repeats the description that stands.
-    offer: Option<OwnOffer>,
     chain: Chain,
     credentials: Vec<(Name, String)>,
     corrections: u8,
 }
 
+/// What a request of ours inside a session asks for.
+#[derive(Debug)]
+enum Asks {
+    /// UPDATE, without an offer: nothing changes.
+    Nothing,
+    /// INVITE with the description that stands.
+    TheSame,
+    /// INVITE with an offer of a new MSRP session.
+    Media(Box<OwnOffer>),
+}
+
+impl Asks {
+    fn method(&self) -> Method {
+        match self {
+            Asks::Nothing => Method::Update,
+            Asks::TheSame | Asks::Media(_) => Method::Invite,
+        }
+    }
+
+    fn offer(&self) -> Option<&OwnOffer> {
+        match self {
+            Asks::Media(own) => Some(own),
+            Asks::Nothing | Asks::TheSame => None,
+        }
+    }
+}
+
 impl Renewal {
-    fn new(method: Method) -> Renewal {
+    fn new(asks: Asks) -> Renewal {
         Renewal {
-            method,
+            asks,
             sent: None,
             asked: None,
-            offer: None,
             chain: Chain::default(),
             credentials: Vec::new(),
             corrections: 0,
         }
     }
 
-    /// One for a new offer, if the peer takes it.
-    pub(crate) fn invite(allow: &MethodSet) -> Option<Renewal> {
-        (!allow.is_known() || allow.contains(Method::Invite)).then(|| Renewal::new(Method::Invite))
-    }
-
-    pub(crate) fn offering(self, own: OwnOffer) -> Renewal {
-        Renewal { offer: Some(own), ..self }
+    pub(crate) fn offering(own: OwnOffer) -> Renewal {
+        Renewal::new(Asks::Media(Box::new(own)))
     }
 
     /// Whether it makes an offer, which one of the peer would collide with.
     pub(crate) fn offers(&self) -> bool {
-        self.method == Method::Invite
+        self.asks.method() == Method::Invite
     }
 }
 
@@ -82,8 +105,8 @@ impl Core {
             self.retry_after_glare(&mut session, Why::Refresh);
             return self.sessions.put(session);
         }
-        match refresh_method(&live.talk.remote.allow).filter(|_| live.talk.agreed.is_some()) {
-            Some(method) => self.renew(session, Renewal::new(method)),
+        match refresh(&live.talk.remote.allow).filter(|_| live.talk.agreed.is_some()) {
+            Some(asks) => self.renew(session, Renewal::new(asks)),
             None => {
                 let decision = "not refreshed: the other side takes neither UPDATE nor INVITE";
                 self.explain(session.account, Some(id), "G-3u", decision, "");
@@ -125,11 +148,14 @@ impl Core {
         let mut rows = session.timer.request_rows(policy, true);
         rows.append(&mut renewal.credentials);
         // RFC 4028 7.4: an UPDATE bears no offer, and an unchanged INVITE says so by the o= line that stands.
-        let stands = talk.agreed.as_ref().filter(|_| renewal.method == Method::Invite);
-        let offer = renewal.offer.as_ref().map(|own| own.offered.octets.as_slice());
-        let body = offer.or(stands.map(|agreed| &*agreed.description)).map(|body| ("application/sdp", body));
-        let octets =
-            self.offer_in_dialog(&mut talk.dialog, renewal.method, flow, session.account, &rows, body);
+        let body = match &renewal.asks {
+            Asks::Nothing => None,
+            Asks::TheSame => talk.agreed.as_ref().map(|agreed| &*agreed.description),
+            Asks::Media(own) => Some(own.offered.octets.as_slice()),
+        }
+        .map(|body| ("application/sdp", body));
+        let method = renewal.asks.method();
+        let octets = self.offer_in_dialog(&mut talk.dialog, method, flow, session.account, &rows, body);
         let Ok(request) = Message::parse(&octets).map(|message| message.keep()) else {
             return self.renewal_failed(session, "it would be malformed");
         };
@@ -190,7 +216,7 @@ impl Core {
         let way = (session.flow, session.source);
         let Phase::Live(live) = &mut session.phase else { return self.sessions.put(session) };
         let talk = &mut live.talk;
-        if let (Method::Invite, Some(sent)) = (renewal.method, renewal.sent) {
+        if let (Method::Invite, Some(sent)) = (renewal.asks.method(), renewal.sent) {
             let ack = self.acknowledge(&talk.dialog, session.account, way, &sent.request, response);
             let (flow, source) = way;
             let accepted = Accepted {
@@ -209,9 +235,11 @@ impl Core {
         talk.remote.follow(response);
         self.timer_granted(&mut session, renewal.asked, response);
         self.follow_conference(&mut session);
-        match renewal.offer {
-            Some(own) => self.recovered(session, own, bodies::description_or_none(response)),
-            None => self.answered_otherwise(session, bodies::description_or_none(response)),
+        match renewal.asks {
+            Asks::Media(own) => self.recovered(session, *own, bodies::description_or_none(response)),
+            Asks::TheSame => self.answered_otherwise(session, bodies::description_or_none(response)),
+            // RFC 3311 5.1: without an offer there is no answer.
+            Asks::Nothing => self.sessions.put(session),
         }
     }
 
@@ -247,9 +275,9 @@ impl Core {
         {
             return self.renew(session, renewal);
         }
-        let seen = format!("{} answered {status}", renewal.method.text());
-        let recovers = renewal.offer.is_some();
-        renewal.offer.iter().for_each(|own| self.drop_offer(own));
+        let seen = format!("{} answered {status}", renewal.asks.method().text());
+        let recovers = renewal.asks.offer().is_some();
+        renewal.asks.offer().into_iter().for_each(|own| self.drop_offer(own));
         let retry_after = match status {
             //= IM D-53
             // RFC 3261 12.2.1.2 and RFC 4028 10
@@ -266,14 +294,15 @@ impl Core {
         };
         match retry_after {
             Some(pause) if recovers => self.recovery_put_off(session, pause, &seen),
-            Some(pause) => {
+            Some(pause) if session.timer.put_off < PUT_OFF => {
+                session.timer.put_off = session.timer.put_off.saturating_add(1);
                 self.arm(&mut session, Why::Refresh, self.now.instant + pause);
                 let decision = format!("the refresh is tried again in {} ms", pause.as_millis());
                 self.explain(session.account, Some(session.id), "D-53", decision, &seen);
                 self.sessions.put(session);
             }
             None if recovers => self.recovery_failed(session, &seen),
-            None => self.not_refreshed(session, &seen),
+            Some(_) | None => self.not_refreshed(session, &seen),
         }
     }
 
@@ -289,8 +318,8 @@ impl Core {
         match status {
             401 | 407 => {
                 let (account, target) = (session.account, live.talk.dialog.remote_target());
-                let rows =
-                    self.credentials_inside(account, &mut renewal.chain, renewal.method, target, response);
+                let method = renewal.asks.method();
+                let rows = self.credentials_inside(account, &mut renewal.chain, method, target, response);
                 let answered = rows.is_some();
                 renewal.credentials = rows.unwrap_or_default();
                 answered
@@ -298,11 +327,12 @@ impl Core {
             // RFC 4028 7.3
             422 => session.timer.raise(renewal.asked, response),
             // Its Allow was wrong, or has changed.
-            405 | 501 if renewal.method == Method::Update => {
+            405 | 501 if matches!(renewal.asks, Asks::Nothing) => {
                 live.talk.remote.allow = without_update(response);
-                let method = refresh_method(&live.talk.remote.allow);
-                renewal.method = method.unwrap_or(renewal.method);
-                method.is_some()
+                let otherwise = refresh(&live.talk.remote.allow);
+                let can_be = otherwise.is_some();
+                renewal.asks = otherwise.unwrap_or(Asks::Nothing);
+                can_be
             }
             _ => false,
         }
@@ -311,12 +341,12 @@ impl Core {
     /// Our request could not leave.
     fn renewal_failed(&mut self, mut session: Session, why: &str) {
         let Phase::Live(live) = &mut session.phase else { return self.sessions.put(session) };
-        match live.renewal.take().and_then(|renewal| renewal.offer) {
-            Some(own) => {
+        match live.renewal.take().map(|renewal| renewal.asks) {
+            Some(Asks::Media(own)) => {
                 self.drop_offer(&own);
                 self.recovery_failed(session, why);
             }
-            None => self.not_refreshed(session, why),
+            Some(Asks::Nothing | Asks::TheSame) | None => self.not_refreshed(session, why),
         }
     }
 
@@ -355,7 +385,7 @@ impl Core {
     pub(crate) fn drop_renewal(&mut self, session: &mut Session) {
         let Phase::Live(live) = &mut session.phase else { return };
         let Some(renewal) = live.renewal.take() else { return };
-        renewal.offer.iter().for_each(|own| self.drop_offer(own));
+        renewal.asks.offer().into_iter().for_each(|own| self.drop_offer(own));
         if let Some(sent) = renewal.sent {
             self.timers.arm(self.now.instant + T1 * 64, Deadline::Accepted(sent.client));
         }
@@ -383,13 +413,19 @@ fn acknowledge_in_passing(
     }
 }
 
-/// By what method the peer is asked: never one that it left out of Allow; without Allow, one that all take.
+/// How a peer is asked to refresh: never by a method that it left out of Allow; without Allow, by one that all take.
 //= IM G-3u
-fn refresh_method(allow: &MethodSet) -> Option<Method> {
-    match allow.is_known() {
-        true => [Method::Update, Method::Invite].into_iter().find(|method| allow.contains(*method)),
-        false => Some(Method::Invite),
+fn refresh(allow: &MethodSet) -> Option<Asks> {
+    let known = |method| allow.is_known() && allow.contains(method);
+    if known(Method::Update) {
+        return Some(Asks::Nothing);
     }
+    takes_invite(allow).then_some(Asks::TheSame)
+}
+
+/// Whether a peer takes an INVITE inside a session: not if it left that out of Allow.
+pub(crate) fn takes_invite(allow: &MethodSet) -> bool {
+    !allow.is_known() || allow.contains(Method::Invite)
 }
 
 /// What a peer takes that has just refused an UPDATE.

@@ -121,7 +121,7 @@ impl Core {
         outcome
     }
 
-    /// The 2xx to a request that was carried out, and only now its new remote target (RFC 6141 4.3).
+    /// The 2xx to a request that was carried out, and only now what it says of its sender (RFC 3261 12.2.2, RFC 6141 4.3).
     fn changed(
         &mut self,
         flow: FlowId,
@@ -132,6 +132,9 @@ impl Core {
     ) -> Result<Box<[u8]>, PeerFault> {
         if let Some(dialog) = session.phase.dialog_mut() {
             dialog.refresh_target(request)?;
+        }
+        if let Some(remote) = session.phase.remote_mut() {
+            remote.follow(request);
         }
         // RFC 4028 3: before the 2xx to the INVITE there is no session whose timer could run.
         let agreed = session.phase.talk().is_some();
@@ -222,7 +225,7 @@ impl Core {
         }
         match self.read_again(&mut session, offered, answer) {
             Ok(Some(stream)) if self.stays(&mut session, &stream) => self.revise(&mut session, stream),
-            Ok(Some(stream)) if self.may_aim(session.source, &stream) => self.rejoin(&mut session, stream),
+            Ok(Some(stream)) if self.may_aim_again(&session, &stream) => self.rejoin(&mut session, stream),
             Ok(None) => self.disable(&mut session),
             Ok(Some(_)) => {
                 let why = "the answer makes us connect to where its sender is not";

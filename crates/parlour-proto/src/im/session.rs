@@ -129,14 +129,19 @@ impl Remote {
         }
     }
 
-    /// What a later message of the dialog changes. The remote target is the dialog's own affair: who the session is
-    /// stays as it was first told, or as a focus told it last.
+    /// What a target refresh changes that was carried out (RFC 3261 12.2.2). The remote target is the dialog's own affair:
+    /// who the session is stays as it was first told, or as a focus told it last.
     //= IM G-4x
     pub(crate) fn follow(&mut self, message: &Message<'_>) {
         let identity = identity(message);
         if focus(&identity).is_some() {
             self.session_identity = identity;
         }
+        self.hear(message);
+    }
+
+    /// What any later message of the dialog tells of its sender, whatever becomes of it.
+    pub(crate) fn hear(&mut self, message: &Message<'_>) {
         //= IM G-3
         if message.has(Name::Allow) {
             self.allow = message.allow();
@@ -227,8 +232,6 @@ pub(crate) struct Answered {
     pub(crate) own: Option<OwnOffer>,
     /// Why to leave as soon as the ACK is here: BYE may not leave before (RFC 3261 15).
     pub(crate) leave: Option<Ended>,
-    /// Why its media has failed already: it is mended as soon as the ACK is here.
-    pub(crate) failed: Option<parlour_msrp::SessionFailure>,
 }
 
 /// A 2xx that is sent again until its ACK comes (RFC 3261 13.3.1.4).
@@ -250,8 +253,12 @@ pub(crate) struct Live {
     pub(crate) reoffered: Option<sdp::Offered>,
     /// Our own request inside the session that has no final response yet.
     pub(crate) renewal: Option<Box<Renewal>>,
-    /// Set when its media is lost, until that is mended and has stood for a while.
-    pub(crate) lost: Option<Lost>,
+}
+
+impl Live {
+    pub(crate) fn of(talk: Talk) -> Self {
+        Live { talk, reanswered: None, reoffered: None, renewal: None }
+    }
 }
 
 /// What an agreed session needs.
@@ -261,6 +268,8 @@ pub(crate) struct Talk {
     pub(crate) remote: Remote,
     /// None while the peer's answer to our offer is not here.
     pub(crate) agreed: Option<Agreed>,
+    /// Set when its media is lost, until that is mended and has stood for a while.
+    pub(crate) lost: Option<Lost>,
     /// A reliable provisional response that our 200 has overtaken.
     pub(crate) unpracked: Option<Awaited>,
 }
@@ -288,7 +297,7 @@ impl Session {
 
     /// Whether messages have nowhere to go until a new MSRP session is agreed on.
     pub(crate) fn has_lost_media(&self) -> bool {
-        matches!(&self.phase, Phase::Live(live) if live.lost.as_ref().is_some_and(Lost::is_gone))
+        self.phase.talk().and_then(|talk| talk.lost.as_ref()).is_some_and(Lost::is_gone)
     }
 
     pub(crate) fn is_armed(&self, why: Why) -> bool {
@@ -359,17 +368,21 @@ impl Phase {
 
     /// What is agreed on, once it is.
     pub(crate) fn agreed_mut(&mut self) -> Option<&mut Agreed> {
-        match self {
-            Phase::Answered(answered) => answered.talk.agreed.as_mut(),
-            Phase::Live(live) => live.talk.agreed.as_mut(),
-            Phase::Inviting(_) | Phase::Invited(_) | Phase::Leaving(_) => None,
-        }
+        self.talk_mut()?.agreed.as_mut()
     }
 
     pub(crate) fn talk(&self) -> Option<&Talk> {
         match self {
             Phase::Answered(answered) => Some(&answered.talk),
             Phase::Live(live) => Some(&live.talk),
+            Phase::Inviting(_) | Phase::Invited(_) | Phase::Leaving(_) => None,
+        }
+    }
+
+    pub(crate) fn talk_mut(&mut self) -> Option<&mut Talk> {
+        match self {
+            Phase::Answered(answered) => Some(&mut answered.talk),
+            Phase::Live(live) => Some(&mut live.talk),
             Phase::Inviting(_) | Phase::Invited(_) | Phase::Leaving(_) => None,
         }
     }

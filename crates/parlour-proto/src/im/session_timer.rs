@@ -30,6 +30,8 @@ pub(crate) struct SessionTimer {
     pub(crate) interval: Option<Interval>,
     /// The largest Min-SE that a 422, or a request of the peer, has named; our requests repeat it.
     pub(crate) min_se: Option<u32>,
+    /// How often the refresh of this interval was put off.
+    pub(crate) put_off: u8,
 }
 
 /// What the last 2xx granted.
@@ -237,6 +239,7 @@ impl Core {
     /// Starts the session's deadlines anew.
     fn run_timer(&mut self, session: &mut Session) {
         let now = self.now.instant;
+        session.timer.put_off = 0;
         match session.timer.interval {
             Some(interval) => {
                 self.arm(session, Why::SessionExpires, now + interval.bye());

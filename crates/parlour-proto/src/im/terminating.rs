@@ -383,10 +383,10 @@ impl Core {
                 Answer { agreed: Some(*agreed), own: None, description: None }
             }
         };
-        let talk = Talk { dialog, remote, agreed, unpracked: early.awaited };
+        let talk = Talk { dialog, remote, agreed, lost: None, unpracked: early.awaited };
         let cseq = self.invite_number(invite);
         let unacked = Unacked { server: invite, cseq, response: Box::default(), interval: T1 };
-        let answered = Answered { talk, unacked, own, leave: None, failed: None };
+        let answered = Answered { talk, unacked, own, leave: None };
         session.phase = Phase::Answered(Box::new(answered));
         self.sessions.forget_invite(invite);
         //= IM S-8
