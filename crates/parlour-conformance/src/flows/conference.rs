@@ -186,6 +186,7 @@ fn names(users: &[parlour_proto::event::Participant]) -> Vec<&str> {
 //= IM R-14 test
 //= IM R-16 test
 //= IM G-4u test
+//= IM F-11 test
 #[cfg_attr(test, test)]
 pub(crate) fn a_roster_from_the_first_document_to_the_end() {
     let mut focus = Focus::asked("");

@@ -152,13 +152,21 @@ pub(crate) fn methods_schemes_hosts_bodies_and_versions_that_we_do_not_serve() {
 }
 
 //= IM S-1 test
+//= IM D-1 test
+//= IM D-2 test
+//= IM D-3 test
 #[cfg_attr(test, test)]
 pub(crate) fn offers_that_cannot_be_taken_never_alert() {
     let offers = [
         ("m=message 2855 TCP/MSRP *", "m=audio 2855 RTP/AVP 0", "304"),
         ("accept-types:text/plain message/cpim", "accept-types:foo/bar", "305"),
         ("TCP/MSRP", "TCP/FOO", "302"),
+        ("TCP/MSRP", "msrp/tcp", "302"),
         ("a=path:", "a=nopath:", "306"),
+        ("a=path:msrp", "a=path:http", "306"),
+        (";tcp", ";ws", "306"),
+        ("a=setup", "a=path:msrp://192.0.2.1:2855/other;tcp\r\na=setup", "306"),
+        ("accept-types:", "no-types:", "306"),
     ];
     for (from, to, warning) in offers {
         let change = |call: &Call| {

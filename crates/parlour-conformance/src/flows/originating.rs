@@ -49,6 +49,7 @@ impl Out {
 //= IM R-21 test
 //= IM R-41 test
 //= IM D-13 test
+//= IM R-20 test
 #[cfg_attr(test, test)]
 pub(crate) fn invite_accept_messages_acknowledged() {
     let mut out = Out::inviting(Link::default());

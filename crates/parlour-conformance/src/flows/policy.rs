@@ -53,6 +53,7 @@ pub(crate) fn while_the_store_fails_no_invitation_is_taken() {
 //= IM R-22 test
 //= IM R-23 test
 //= IM R-35 test
+//= IM R-20 test
 #[cfg_attr(test, test)]
 pub(crate) fn what_is_not_refused_goes_on_and_is_answered_in_full() {
     let mut call = Call::new(accepting(Accept::All));
