@@ -1,5 +1,7 @@
 //! Whose fault it is, and the one table: fault -> status code, headers, clause.
 
+use std::net::SocketAddr;
+
 use crate::config::{AnonymousAnswer, BlockedAnswer};
 use crate::io::SessionId;
 use crate::schedule::Quiet;
@@ -35,6 +37,8 @@ pub enum PeerFault {
     Merged,
     /// A To tag, or a CANCEL, that belongs to nothing we have.
     NoDialog,
+    /// The dialog is there, and its peer is not known to be where this came from.
+    Elsewhere(Option<SocketAddr>),
     /// An Accept-Contact or Reject-Contact that excludes us.
     CallerPreferences(String),
     /// CSeq is not higher than the one before.
@@ -156,6 +160,8 @@ impl PeerFault {
             Self::TooManyHops => (483, "Too Many Hops".into(), "RFC 3261 8.1.1.6"),
             Self::Merged => (482, "Loop Detected: merged request".into(), "RFC 3261 8.2.2.2"),
             Self::NoDialog => (481, "Call/Transaction Does Not Exist".into(), "RFC 3261 12.2.2"),
+            // Who has found out the tags of a dialog learns nothing from this.
+            Self::Elsewhere(_) => (481, "Call/Transaction Does Not Exist".into(), "X-8"),
             Self::CallerPreferences(_) => (480, "Caller preferences exclude this device".into(), "R-43"),
             Self::CSeqOrder { .. } => (500, "CSeq out of order".into(), "X-8"),
             Self::InviteInProgress => (500, "Another INVITE is in progress".into(), "RFC 3261 14.2"),
@@ -223,6 +229,7 @@ impl PeerFault {
             | Self::TooManyHops
             | Self::Merged
             | Self::NoDialog
+            | Self::Elsewhere(_)
             | Self::Glare
             | Self::CallerPreferences(_)
             | Self::NotByRegistrar
@@ -308,6 +315,10 @@ impl PeerFault {
             Self::RingsAlready => "an invitation of this caller rings already".to_owned(),
             Self::Merged => "the same request came before by another way (same Call-ID, From tag and CSeq)".to_owned(),
             Self::NoDialog => "no dialog of ours has this Call-ID and these tags, or it is over".to_owned(),
+            Self::Elsewhere(from) => {
+                let from = from.map_or_else(|| "nowhere".to_owned(), |from| from.ip().to_string());
+                format!("it came from {from}, where the peer of this dialog is not known to be: see `trusted_hops`")
+            }
             Self::InviteInProgress | Self::Glare | Self::OfferUnanswered | Self::Renegotiation => {
                 let row = request.rows(Name::CSeq).next().unwrap_or_default();
                 format!("CSeq: {}", String::from_utf8_lossy(row))

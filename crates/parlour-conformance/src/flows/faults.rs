@@ -1,6 +1,8 @@
 //! Bad input over SIP, and what it is answered with (issue list, catalogue 1.3 and 6.6).
 
-use crate::common::{Call, config};
+use crate::common::{Call, accepting, config};
+use parlour_proto::config::Accept;
+use parlour_proto::event::What;
 use parlour_sim::{Mail, Script, text};
 
 /// The response to a first request of Alice's, given what becomes of the usual INVITE on its way.
@@ -78,6 +80,40 @@ pub(crate) fn an_unknown_dialog_gets_481() {
         let answer = call.status(481);
         if method == "INVITE" {
             call.ack_refusal(&answer);
+        }
+        call.over();
+    }
+}
+
+/// Whoever knows the tags of a dialog is not yet its peer.
+//= IM X-8 test
+#[cfg_attr(test, test)]
+pub(crate) fn a_bye_from_where_the_peer_is_not_known_to_be_gets_481() {
+    for (contact, status) in [
+        ("<sip:192.0.2.1:5060>", 481),
+        ("<sip:alice@alice.example>", 481),
+        // She said herself that she would be there.
+        ("<sip:alice@192.0.2.3>", 200),
+    ] {
+        let mut call = Call::new(accepting(Accept::All));
+        call.world.name("alice.example", &[[192, 0, 2, 3].into()]);
+        let invite = call.script.invite().replacen("<sip:192.0.2.1:5060>", contact, 1);
+        call.send(invite);
+        let answer = call.status(200);
+        call.ack(&answer);
+        let mallory = call.world.peer("mallory");
+        let way = call.world.udp(mallory, call.bob);
+        let mut forged = call.script.clone();
+        let bye = forged.bye(&mut call.world);
+        call.world.send(way, bye);
+        call.world.expect_status(mallory, status);
+        let explained = call.at_bob().events.iter().any(|(_, event)| {
+            matches!(&event.what, What::Explain(why) if why.clause == "X-8" && why.input.contains("192.0.2.3"))
+        });
+        assert_eq!(explained, status == 481, "{contact}");
+        if status == 481 {
+            call.bye();
+            call.status(200);
         }
         call.over();
     }

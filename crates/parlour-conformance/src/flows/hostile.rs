@@ -456,3 +456,103 @@ pub(crate) fn retry_after_nothing_is_not_at_once() {
     answer(&mut world, registrar, &second, "403 Forbidden", "");
     finish(&mut world);
 }
+
+/// Alice invites Bob with this Contact, over UDP; the session stands. Victor has said nothing to anybody.
+fn focus_at(contact: &str, config: Config) -> (Call, NodeId) {
+    let mut call = Call::new(config);
+    let victor = call.world.peer("victor");
+    let invite = call.script.invite().replacen("<sip:192.0.2.1:5060>", contact, 1);
+    call.send(invite);
+    let answer = call.status(200);
+    call.ack(&answer);
+    let media = call.connect();
+    let bind = call.script.msrp_empty("bind");
+    call.world.send(media, bind);
+    call.status(200);
+    (call, victor)
+}
+
+//= IM X-22 test
+#[cfg_attr(test, test)]
+pub(crate) fn a_focus_aims_no_subscribe_at_who_has_said_nothing() {
+    let subscribes_at = |world: &mut World, node: NodeId| {
+        let subscribe = |mail: &&Mail| text::method(mail.message()).as_deref() == Some("SUBSCRIBE");
+        world.mail_of(node).iter().filter(subscribe).count()
+    };
+    for contact in ["<sip:focus@192.0.2.3:5060>;isfocus", "<sip:focus@victor.example>;isfocus"] {
+        let (mut call, victor) = focus_at(contact, accepting(Accept::All));
+        call.world.name("victor.example", &[[192, 0, 2, 3].into()]);
+        // By the way on which Alice spoke: if she is a proxy, she passes it on.
+        let subscribe = call.request("SUBSCRIBE");
+        assert!(text::start_line(subscribe.message()).contains("sip:focus@"));
+        let mut script = Script::callee(&mut call.world, call.alice, subscribe.way, subscribe.message());
+        call.send(script.respond(subscribe.message(), "200 OK", "Expires: 60\r\n", ""));
+        // Nor does the NOTIFY, which makes the dialog of the subscription.
+        let rows = format!(
+            "Contact: {}\r\nEvent: conference\r\nSubscription-State: active;expires=60\r\n",
+            contact.replace(";isfocus", "")
+        );
+        let notify = script.next(&mut call.world, "NOTIFY", &rows, "");
+        call.send(notify);
+        call.status(200);
+        call.world.run(40_000);
+        let refresh = call.request("SUBSCRIBE");
+        assert!(text::header(refresh.message(), "To").is_some_and(|to| to.contains(";tag=")));
+        assert_eq!(subscribes_at(&mut call.world, victor), 0, "{contact}");
+        call.bye();
+        call.world.run(100_000);
+        assert_eq!(subscribes_at(&mut call.world, victor), 0, "{contact}");
+        call.over();
+    }
+    // Who is trusted may be somewhere else than who invites, and who is trusted may say where it is.
+    for hop in ["192.0.2.3", "192.0.2.1"] {
+        let hop = parlour_proto::config::Hop { address: hop.parse().expect("an address"), bits: 32 };
+        let config = Config { trusted_hops: vec![hop], ..accepting(Accept::All) };
+        let (mut call, victor) = focus_at("<sip:focus@192.0.2.3:5060>;isfocus", config);
+        call.world.expect_request(victor, "SUBSCRIBE");
+        call.bye();
+        call.world.run(100_000);
+        call.over();
+    }
+}
+
+//= IM X-22 test
+#[cfg_attr(test, test)]
+pub(crate) fn a_name_aims_no_subscribe_at_who_has_said_nothing_either() {
+    for (addresses, reached) in [
+        (vec![[192, 0, 2, 3].into()], vec![]),
+        (vec![[192, 0, 2, 3].into(), [192, 0, 2, 1].into()], vec![SocketAddr::from(([192, 0, 2, 1], 5060))]),
+    ] {
+        let mut world = crate::stage::world(1);
+        let (alice, bob) = (world.peer("alice"), world.client("bob", accepting(Accept::All)));
+        let victor = world.peer("victor");
+        world.name("victor.example", &addresses);
+        let to = world.address(bob, 5060);
+        let way = world.open(alice, to, Service::Sip);
+        world.expect_opened(alice);
+        let mut script = Script::caller(&mut world, alice, way, BOB);
+        let contact = "<sip:focus@victor.example;transport=tcp>;isfocus";
+        world.send(way, script.invite().replacen("<sip:192.0.2.1:5060>", contact, 1));
+        let answer = world.expect_status(alice, 200);
+        let ack = script.ack(&mut world, answer.message());
+        world.send(way, ack);
+        // The focus wants to be asked again in a while, and then its connection is gone.
+        let subscribe = world.expect_request(alice, "SUBSCRIBE");
+        let mut focus = Script::callee(&mut world, alice, way, subscribe.message());
+        world.send(way, focus.respond(subscribe.message(), "200 OK", "Expires: 60\r\n", ""));
+        let rows = "Contact: <sip:192.0.2.1>\r\nEvent: conference\r\n\
+            Subscription-State: terminated;reason=probation;retry-after=5\r\n";
+        let notify = focus.next(&mut world, "NOTIFY", rows, "");
+        world.send(way, notify);
+        world.expect_status(alice, 200);
+        world.close(way);
+        let opened = opened_by(&mut world, bob);
+        world.run(10_000);
+        assert_eq!(*opened.borrow(), reached);
+        assert!(world.mail_of(victor).is_empty());
+        world.client_at_mut(bob).expect("bob is a client").tamper = None;
+        leave(&mut world, bob);
+        world.run(100_000);
+        finish(&mut world);
+    }
+}

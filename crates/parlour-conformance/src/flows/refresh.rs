@@ -269,6 +269,38 @@ pub(crate) fn whoever_leaves_in_mid_refresh_still_acknowledges_its_answer() {
     answer_bye(call, &bye);
 }
 
+/// RFC 3261 13.2.2.4: each 2xx to an INVITE gets its ACK, whatever has become of the dialog.
+#[cfg_attr(test, test)]
+pub(crate) fn an_answer_that_comes_after_the_end_is_acknowledged_each_time() {
+    let (mut call, refresh) = refreshing("");
+    call.bye();
+    call.status(200);
+    assert_eq!(call.at_bob().client.load().sessions, 0, "nothing is left of the session");
+    call.world.run(31_000);
+    let answer = call.script.respond(refresh.message(), "200 OK", GRANTED, &call.script.offer());
+    call.send(&answer);
+    let ack = call.request("ACK");
+    let number =
+        |mail: &Mail| text::header(mail.message(), "CSeq").unwrap_or_default().replace("INVITE", "ACK");
+    assert_eq!(number(&ack), number(&refresh));
+    call.world.run(31_000);
+    call.send(&answer);
+    assert_eq!(call.request("ACK").message(), ack.message(), "the same once more");
+    assert!(call.times("BYE").len() == 1, "the dialog has ended already");
+    call.over();
+}
+
+#[cfg_attr(test, test)]
+pub(crate) fn an_update_that_is_answered_after_the_end_needs_nothing() {
+    let (mut call, refresh) = refreshing("Allow: UPDATE\r\n");
+    call.bye();
+    call.status(200);
+    call.send(call.script.respond(refresh.message(), "200 OK", GRANTED, ""));
+    call.world.run(40_000);
+    assert!(call.times("ACK").len() == 1, "Alice's own");
+    call.over();
+}
+
 #[cfg_attr(test, test)]
 pub(crate) fn without_a_wish_for_timers_none_is_asked_for() {
     let config = Config { session_expires: std::time::Duration::ZERO, ..config(BOB) };

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use crate::event::{Participant, Roster, Status, What};
 use crate::fault::PeerFault;
 use crate::im::Core;
-use crate::im::flows::literal;
+use crate::im::established::is_at;
 use crate::im::screen::abilities;
 use crate::im::stamp::Reply;
 use crate::im::subscription::{Stage, Subscription};
@@ -67,7 +67,7 @@ impl Core {
     ) -> Result<(), PeerFault> {
         //= IM X-8
         if !self.is_from_focus(subscription, flow) {
-            return Err(PeerFault::NoDialog);
+            return Err(PeerFault::Elsewhere(self.flows.peer(flow)));
         }
         let event: Event<'_> = request.one().map_err(|_| PeerFault::BadEvent)?;
         if event.package != "conference" {
@@ -101,10 +101,7 @@ impl Core {
     fn is_from_focus(&self, subscription: &Subscription, flow: FlowId) -> bool {
         let Some(source) = self.flows.peer(flow).map(|peer| peer.ip()) else { return false };
         let asked = subscription.flow.and_then(|flow| self.flows.peer(flow)).map(|peer| peer.ip());
-        let is_source = |uri: &str| {
-            Uri::parse(uri.as_bytes())
-                .is_ok_and(|uri| literal(uri.host()).is_none_or(|address| address == source))
-        };
+        let is_source = |uri: &str| is_at(uri, source);
         subscription.flow == Some(flow)
             || self.trust(flow).is_some()
             || asked == Some(source)

@@ -7,7 +7,7 @@ use parlour_msrp::Endpoint;
 use parlour_msrp::accept::AcceptTypes;
 use parlour_msrp::random::Random;
 use parlour_msrp::table::HashKeys;
-use parlour_msrp::timer::Timers;
+use parlour_msrp::timer::{TimerId, Timers};
 
 use crate::config::{Config, Proxy};
 use crate::event::{Ended, Event, Explain, Invitation, What};
@@ -21,6 +21,7 @@ use crate::im::refer::Referrals;
 use crate::im::session::{Phase, Session, Sessions};
 use crate::im::subscription::Subscriptions;
 use crate::io::{AccountId, FlowId, Instant, Now, Output, QueryId, SessionId, Why};
+use crate::sip::dialog::Dialog;
 use crate::sip::message::Kept;
 use crate::sip::tx::{self, ClientId, Transactions};
 use crate::text;
@@ -102,6 +103,8 @@ pub(crate) enum Purpose {
     Prack(SessionId, Box<str>),
     /// INVITE or UPDATE inside a session.
     Renew(SessionId),
+    /// INVITE inside a session that is over.
+    Late(Box<Late>),
     Register(AccountId),
     Subscribe(SessionId),
     Refer(u64),
@@ -119,6 +122,19 @@ pub(crate) struct Accepted {
     pub(crate) acks: Vec<Acknowledged>,
     /// The early dialogs of forks that have not answered.
     pub(crate) forks: Vec<Fork>,
+}
+
+/// What is left of an INVITE of ours inside a session that is over: a 2xx is acknowledged all the same.
+#[derive(Debug, Clone)]
+pub(crate) struct Late {
+    pub(crate) account: AccountId,
+    pub(crate) dialog: Dialog,
+    pub(crate) request: Kept,
+    /// The way of the session.
+    pub(crate) flow: FlowId,
+    pub(crate) source: Source,
+    /// When it is forgotten.
+    pub(crate) timer: TimerId,
 }
 
 /// The ACK that one fork got.

@@ -1,5 +1,7 @@
 //! What happens inside a dialog: ACK, BYE, and leaving when the user says so.
 
+use std::net::IpAddr;
+
 use crate::event::{Ended, What};
 use crate::fault::PeerFault;
 use crate::im::Core;
@@ -50,7 +52,7 @@ impl Core {
     ) -> Result<Option<Ended>, PeerFault> {
         //= IM X-8
         if !self.is_from_peer(session, flow) {
-            return Err(PeerFault::NoDialog);
+            return Err(PeerFault::Elsewhere(self.flows.peer(flow)));
         }
         if let Some(dialog) = session.phase.dialog_mut() {
             dialog.check(request).map_err(|fault| match fault {
@@ -73,7 +75,8 @@ impl Core {
         }
     }
 
-    /// on a flow that nobody vouches for, a request of a dialog comes from where its peer is known to be.
+    /// on a flow that nobody vouches for, a request of a dialog comes from where its peer is known to be. A name in its
+    /// Contact or Record-Route says nothing of that: whoever makes names has them lead wherever he likes.
     fn is_from_peer(&self, session: &Session, flow: FlowId) -> bool {
         if flow == session.flow || self.trust(flow).is_some() {
             return true;
@@ -82,11 +85,7 @@ impl Core {
         if session.source.address == Some(source) {
             return true;
         }
-        let Some(dialog) = session.phase.dialog() else { return false };
-        dialog.hops().any(|uri| {
-            Uri::parse(uri.as_bytes())
-                .is_ok_and(|uri| literal(uri.host()).is_none_or(|address| address == source))
-        })
+        session.phase.dialog().is_some_and(|dialog| dialog.hops().any(|uri| is_at(uri, source)))
     }
 
     /// RFC 3261 15.1.2.
@@ -266,4 +265,9 @@ impl Core {
             }
         }
     }
+}
+
+/// Whether the host of a URI is this address.
+pub(crate) fn is_at(uri: &str, address: IpAddr) -> bool {
+    Uri::parse(uri.as_bytes()).is_ok_and(|uri| literal(uri.host()) == Some(address))
 }

@@ -209,7 +209,7 @@ impl Flows {
         mut registered: impl Iterator<Item = FlowId>,
     ) -> Option<TrustedCore> {
         let peer = self.peer(flow)?.ip();
-        let listed = hops.iter().any(|hop| covers(hop, peer));
+        let listed = covered(hops, peer);
         let verified = self
             .streams
             .get(&flow)
@@ -287,6 +287,11 @@ pub(crate) fn literal(host: &str) -> Option<IpAddr> {
 
 fn same_family(a: SocketAddr, b: SocketAddr) -> bool {
     a.is_ipv4() == b.is_ipv4()
+}
+
+/// Whether one of these is that address.
+pub(crate) fn covered(hops: &[Hop], address: IpAddr) -> bool {
+    hops.iter().any(|hop| covers(hop, address))
 }
 
 fn covers(hop: &Hop, address: IpAddr) -> bool {

@@ -103,7 +103,8 @@ impl Core {
         match purpose {
             Purpose::Invite(id) => self.invite_answered(id, client, flow, response),
             Purpose::Accepted(accepted) => self.accepted_again(client, *accepted, response),
-            Purpose::Renew(id) => self.renewal_answered(id, client, flow, response),
+            Purpose::Renew(id) => self.renewal_answered(id, client, response),
+            Purpose::Late(late) if (200..300).contains(&status) => self.renewed_late(client, *late, response),
             Purpose::Bye(id) if status >= 200 => self.bye_answered(id, Some(response)),
             Purpose::Register(id) if status >= 200 => self.register_answered(id, flow, response),
             Purpose::Subscribe(id) if status >= 200 => self.subscribe_answered(id, client, Ok(response)),
@@ -114,6 +115,7 @@ impl Core {
             | Purpose::Register(_)
             | Purpose::Subscribe(_)
             | Purpose::Refer(_)
+            | Purpose::Late(_)
             | Purpose::Cancel => {}
         }
     }
@@ -140,7 +142,7 @@ impl Core {
             Some(Purpose::Subscribe(id)) => self.subscribe_answered(id, client, Err(why)),
             Some(Purpose::Refer(number)) => self.refer_answered(number, Err(why)),
             Some(Purpose::Prack(id, tag)) => self.prack_answered(id, &tag, client, None),
-            Some(Purpose::Cancel | Purpose::Accepted(_)) | None => {}
+            Some(Purpose::Cancel | Purpose::Accepted(_) | Purpose::Late(_)) | None => {}
         }
     }
 

@@ -16,6 +16,10 @@ use crate::sip::method::Method;
 use crate::sip::name::Name;
 use crate::sip::uri::{Scheme, Uri};
 
+/// Whether what whoever is at `source` says may have us send to an address: [`Core::may_reach`] for the requests of his
+/// dialog, [`Core::may_follow`] for those that he has us make besides.
+pub(crate) type Guard = fn(&Core, Source, &Proxy, IpAddr) -> bool;
+
 /// The way to the next hop of a dialog.
 #[derive(Debug)]
 pub(crate) enum NextHop {
@@ -99,21 +103,22 @@ impl Core {
     /// The name of the next hop was looked up.
     pub(crate) fn bye_resolved(&mut self, id: SessionId, hop: &Proxy, addresses: &[IpAddr]) {
         let Some(session) = self.sessions.take(id) else { return };
-        match self.way_to(session.source, hop, addresses) {
+        match self.way_to(Core::may_reach, session.source, hop, addresses) {
             Ok(flow) => self.send_bye_over(session, flow),
             Err(why) => self.bye_unsent(session, &why),
         }
     }
 
-    /// The flow to a next hop of a dialog whose name was looked up.
+    /// The flow to a next hop of a dialog whose name was looked up, to an address that passes `guard`.
     pub(crate) fn way_to(
         &mut self,
+        guard: Guard,
         source: Source,
         hop: &Proxy,
         addresses: &[IpAddr],
     ) -> Result<FlowId, String> {
-        let may_reach = |address: &IpAddr| self.may_reach(source, hop, *address);
-        let allowed: Vec<IpAddr> = addresses.iter().copied().filter(may_reach).collect();
+        let passes = |address: &IpAddr| guard(self, source, hop, *address);
+        let allowed: Vec<IpAddr> = addresses.iter().copied().filter(passes).collect();
         if allowed.is_empty() && !addresses.is_empty() {
             return Err(FORBIDDEN.to_owned());
         }
@@ -147,11 +152,11 @@ impl Core {
     /// remote target says (RFC 3261 12.2.1.1). Over UDP a name there, or an address that a peer has no business to name,
     /// is reached by the way that made the dialog.
     pub(crate) fn next_hop(&mut self, dialog: &Dialog, made_on: FlowId, source: Source) -> NextHop {
-        self.hop_to(dialog.next_hop(), made_on, source)
+        self.hop_to(Core::may_reach, dialog.next_hop(), made_on, source)
     }
 
-    /// As [`Core::next_hop`], for the URI of a first route or a target.
-    pub(crate) fn hop_to(&mut self, uri: &str, made_on: FlowId, source: Source) -> NextHop {
+    /// As [`Core::next_hop`], for the URI of a first route or a target, to an address that passes `guard`.
+    pub(crate) fn hop_to(&mut self, guard: Guard, uri: &str, made_on: FlowId, source: Source) -> NextHop {
         let stands = self.flows.is_usable(made_on);
         if stands && matches!(made_on, FlowId::Stream(_)) {
             return NextHop::Over(made_on);
@@ -167,7 +172,7 @@ impl Core {
         };
         let hop = Proxy { host: uri.host().to_owned(), port: uri.port(), transport };
         match literal(&hop.host) {
-            Some(address) if self.may_reach(source, &hop, address) => match self.reach_at(&hop, &[address]) {
+            Some(address) if guard(self, source, &hop, address) => match self.reach_at(&hop, &[address]) {
                 Ok(flow) => NextHop::Over(flow),
                 Err(_) => NextHop::Unreachable("no socket of ours has its address family"),
             },

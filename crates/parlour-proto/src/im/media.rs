@@ -9,7 +9,7 @@ use parlour_msrp::{ConnectionId, SessionSpec};
 use crate::config::{MediaSecurity, Proxy};
 use crate::im::Core;
 use crate::im::core::Errand;
-use crate::im::flows::{Source, Stream};
+use crate::im::flows::{Source, Stream, covered};
 use crate::im::session::Session;
 use crate::io::{AccountId, FlowId, Output, Service, SessionId, Target, Transport};
 use crate::sdp::{self, Capabilities, Local, Offered};
@@ -303,6 +303,15 @@ impl Core {
     pub(crate) fn may_reach(&self, source: Source, hop: &Proxy, address: IpAddr) -> bool {
         let (own, port) = (self.flows.is_own(address), hop.port.unwrap_or(5060));
         source.trusted || guard(address, port, source.address, own, self.config.connect_private).is_ok()
+    }
+
+    /// Whether a SUBSCRIBE may go there because a Contact says isfocus. It is sent unasked, again and again, so it goes to
+    /// nobody who has not spoken first: to where the peer speaks from, or to a hop that is trusted. Everything else takes
+    /// the way that made the session, on which a proxy passes it on.
+    //= IM X-22
+    pub(crate) fn may_follow(&self, source: Source, hop: &Proxy, address: IpAddr) -> bool {
+        let is_known = source.address == Some(address) || covered(&self.config.trusted_hops, address);
+        source.trusted || (is_known && self.may_reach(source, hop, address))
     }
 
     /// Whether the peer's description may make us connect at all: without an offer of its own, only if a trusted core

@@ -7,13 +7,13 @@ use crate::config::Proxy;
 use crate::event::Ended;
 use crate::im::Core;
 use crate::im::bodies;
-use crate::im::core::{Accepted, Deadline, Errand, Purpose};
+use crate::im::core::{Accepted, Deadline, Errand, Late, Purpose};
 use crate::im::leaving::NextHop;
 use crate::im::media::{Agreed, OwnOffer};
 use crate::im::session::{Live, Phase, Sent, Session};
-use crate::io::{AccountId, FlowId, SessionId, Why};
+use crate::io::{FlowId, SessionId, Why};
 use crate::sdp::{self, Offered, Setup};
-use crate::sip::dialog::{Dialog, Role};
+use crate::sip::dialog::Role;
 use crate::sip::digest::Chain;
 use crate::sip::header::{CSeq, MethodSet, RetryAfter};
 use crate::sip::message::Message;
@@ -132,7 +132,7 @@ impl Core {
     /// The name of the next hop was looked up.
     pub(crate) fn renewal_resolved(&mut self, id: SessionId, hop: &Proxy, addresses: &[IpAddr]) {
         let Some(session) = self.sessions.take(id) else { return };
-        match self.way_to(session.source, hop, addresses) {
+        match self.way_to(Core::may_reach, session.source, hop, addresses) {
             Ok(flow) => self.renew_over(session, flow),
             Err(why) => self.renewal_failed(session, &why),
         }
@@ -165,24 +165,12 @@ impl Core {
     }
 
     /// A response to our request inside a session.
-    pub(crate) fn renewal_answered(
-        &mut self,
-        id: SessionId,
-        client: ClientId,
-        flow: FlowId,
-        response: &Message<'_>,
-    ) {
+    pub(crate) fn renewal_answered(&mut self, id: SessionId, client: ClientId, response: &Message<'_>) {
         let Some(mut session) = self.sessions.take(id) else { return };
         let status = response.status().unwrap_or(0);
         let awaited = match &mut session.phase {
             Phase::Live(live) => live.renewal.take_if(|renewal| renewal.is_sent_as(client)),
-            Phase::Leaving(leaving) => {
-                if (200..300).contains(&status) {
-                    acknowledge_in_passing(self, &leaving.dialog, (session.account, flow), response);
-                }
-                None
-            }
-            Phase::Inviting(_) | Phase::Invited(_) | Phase::Answered(_) => None,
+            Phase::Leaving(_) | Phase::Inviting(_) | Phase::Invited(_) | Phase::Answered(_) => None,
         };
         match (awaited, status) {
             (None, _) => self.sessions.put(session),
@@ -386,30 +374,34 @@ impl Core {
         let Phase::Live(live) = &mut session.phase else { return };
         let Some(renewal) = live.renewal.take() else { return };
         renewal.asks.offer().into_iter().for_each(|own| self.drop_offer(own));
-        if let Some(sent) = renewal.sent {
-            self.timers.arm(self.now.instant + T1 * 64, Deadline::Accepted(sent.client));
+        if let Some(Sent { client, request }) = renewal.sent {
+            let timer = self.timers.arm(self.now.instant + T1 * 64, Deadline::Accepted(client));
+            let dialog = live.talk.dialog.clone();
+            let (account, flow, source) = (session.account, session.flow, session.source);
+            let late = Late { account, dialog, request, flow, source, timer };
+            self.requests.insert(client, Purpose::Late(Box::new(late)));
         }
+    }
+
+    /// A 2xx to a re-INVITE of a session that has ended meanwhile gets its ACK all the same (RFC 3261 13.2.2.4), each
+    /// time that it comes. A BYE has ended the dialog already.
+    pub(crate) fn renewed_late(&mut self, client: ClientId, late: Late, response: &Message<'_>) {
+        let Late { account, dialog, request, flow, source, timer } = late;
+        let is_invite = response.one::<CSeq<'_>>().is_ok_and(|cseq| cseq.method == Method::Invite);
+        if !is_invite {
+            return;
+        }
+        let acks = vec![self.acknowledge(&dialog, account, (flow, source), &request, response)];
+        let accepted = Accepted { account, request, flow, source, acks, forks: Vec::new() };
+        self.requests.insert(client, Purpose::Accepted(Box::new(accepted)));
+        self.timers.cancel(timer);
+        self.timers.arm(self.now.instant + T1 * 64, Deadline::Accepted(client));
     }
 }
 
 impl Renewal {
     fn is_sent_as(&self, client: ClientId) -> bool {
         self.sent.as_ref().is_some_and(|sent| sent.client == client)
-    }
-}
-
-/// A 2xx to a re-INVITE of a session that ends meanwhile gets its ACK all the same (RFC 3261 13.2.2.4).
-fn acknowledge_in_passing(
-    core: &mut Core,
-    dialog: &Dialog,
-    (account, flow): (AccountId, FlowId),
-    response: &Message<'_>,
-) {
-    if let Ok(cseq) = response.one::<CSeq<'_>>()
-        && cseq.method == Method::Invite
-    {
-        let ack = core.ack(dialog, cseq.number, flow, account, &[]);
-        core.send(flow, ack);
     }
 }
 

@@ -110,7 +110,7 @@ impl Core {
         let flow = match (registered, proxy) {
             (Some(flow), _) => Some(Ok(flow)),
             (None, Some(proxy)) => self.reach(Errand::Subscribe(id), &proxy),
-            (None, None) => match self.hop_to(&target, made_on, source) {
+            (None, None) => match self.hop_to(Core::may_follow, &target, made_on, source) {
                 NextHop::Over(flow) => Some(Ok(flow)),
                 NextHop::Named(hop) => {
                     self.look_up(Errand::Subscribe(id), hop);
@@ -132,7 +132,7 @@ impl Core {
         let flow = if own {
             self.reach_at(hop, addresses)
         } else {
-            self.way_to(subscription.source, hop, addresses)
+            self.way_to(Core::may_follow, subscription.source, hop, addresses)
         };
         self.subscriptions.put(subscription);
         self.subscribe_over(id, flow);
@@ -189,8 +189,9 @@ impl Core {
         let expires = if subscription.stage == Stage::Ending { 0 } else { subscription.expires };
         let rows = subscription.rows(expires, credentials);
         let flow = match &subscription.dialog {
-            Some(dialog) => match self.next_hop(
-                dialog,
+            Some(dialog) => match self.hop_to(
+                Core::may_follow,
+                dialog.next_hop(),
                 subscription.flow.unwrap_or(subscription.made_on),
                 subscription.source,
             ) {
