@@ -217,7 +217,8 @@ impl Flows {
         (listed || (verified && registered.any(|own| own == flow))).then_some(TrustedCore(()))
     }
 
-    /// Whether TLS has proven who is at the other end.
+    /// Whether TLS has proven who is at the other end: never of a peer that opened the stream, whom we ask for no
+    /// certificate (RFC 5922 7.4 leaves that to us; few clients have one).
     pub(crate) fn is_authenticated(&self, flow: FlowId) -> bool {
         self.streams.get(&flow).is_some_and(|stream| stream.security == (Security::Tls { verified: true }))
     }
