@@ -30,7 +30,7 @@ pub(crate) struct Fork {
     /// The answer that one of them brought.
     pub(crate) answer: Option<(sdp::Stream, sdp::Origin)>,
     prack: Prack,
-    /// The challenges answered so far.
+    /// The challenges of the last PRACK that were answered.
     chain: Chain,
 }
 
@@ -111,7 +111,7 @@ impl Core {
         if fork.rseq.checked_add(1) != Some(rseq) {
             return Provisional::Old;
         }
-        (fork.rseq, fork.rack) = (rseq, rack);
+        (fork.rseq, fork.rack, fork.chain) = (rseq, rack, Chain::default());
         let unanswered = fork.answer.is_none() && !bodies::description_or_none(response).is_empty();
         let answer = match inviting.own.as_ref().filter(|_| unanswered) {
             Some(own) => self.read_answer(session.flow, own, bodies::description_or_none(response)).map(Some),
