@@ -11,10 +11,10 @@ use parlour_sim::{Mail, NodeId, Script, World, text};
 
 use crate::common::{BOB, Call, accepting, config, finish};
 
-const HOME: &str = "sip:bob@example.net";
+pub(crate) const HOME: &str = "sip:bob@example.net";
 
 /// Bob's account at example.net, whose proxy and registrar is 192.0.2.1.
-fn at_home(host: &str, transport: Transport) -> Config {
+pub(crate) fn at_home(host: &str, transport: Transport) -> Config {
     let mut config = config(HOME);
     let proxy = Some(Proxy { host: host.to_owned(), port: Some(5060), transport });
     let password = "secret".to_owned().into();
@@ -23,7 +23,7 @@ fn at_home(host: &str, transport: Transport) -> Config {
     Config { accounts: vec![Account { proxy, credentials, ..account }], ..config }
 }
 
-fn challenge(status: u16, realm: &str) -> (String, String) {
+pub(crate) fn challenge(status: u16, realm: &str) -> (String, String) {
     let kind = if status == 401 { "WWW" } else { "Proxy" };
     let row = format!("{kind}-Authenticate: Digest realm=\"{realm}\", nonce=\"n\", qop=\"auth\"\r\n");
     (format!("{status} Prove It"), row)

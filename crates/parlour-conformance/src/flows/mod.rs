@@ -10,6 +10,7 @@ pub(crate) mod early;
 pub(crate) mod faults;
 pub(crate) mod hostile;
 pub(crate) mod ims;
+pub(crate) mod inside;
 pub(crate) mod media;
 pub(crate) mod offers;
 pub(crate) mod originating;

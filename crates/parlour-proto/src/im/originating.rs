@@ -136,20 +136,24 @@ impl Core {
         self.send_invite(session, &[]);
     }
 
-    /// A SIP stream of ours stands: invitations that waited for it leave.
+    /// A SIP stream of ours stands: invitations, and requests inside sessions, that waited for it leave.
     pub(crate) fn flow_stands(&mut self, flow: FlowId) {
-        for id in self.sessions.inviting_over(flow) {
-            if let Some(session) = self.sessions.take(id) {
-                self.start_invite(session);
+        for id in self.sessions.waiting_for(flow) {
+            match self.sessions.take(id) {
+                Some(session) if matches!(session.phase, Phase::Live(_)) => self.renew_over(session, flow),
+                Some(session) => self.start_invite(session),
+                None => {}
             }
         }
     }
 
     /// A SIP stream of ours never stood.
     pub(crate) fn flow_failed(&mut self, flow: FlowId, why: &str) {
-        for id in self.sessions.inviting_over(flow) {
-            if let Some(session) = self.sessions.take(id) {
-                self.end(session, Ended::Lost { why: why.to_owned() });
+        for id in self.sessions.waiting_for(flow) {
+            match self.sessions.take(id) {
+                Some(session) if matches!(session.phase, Phase::Live(_)) => self.renewal_failed(session, why),
+                Some(session) => self.end(session, Ended::Lost { why: why.to_owned() }),
+                None => {}
             }
         }
     }
@@ -369,7 +373,9 @@ impl Core {
         if let Some(known) = accepted.acks.iter().find(|known| *known.remote_tag == *tag) {
             return self.send(known.flow, known.ack.to_vec());
         }
-        if accepted.acks.len() > FORKS {
+        // RFC 3261 12: a request inside a dialog goes to one place, and a 2xx of another one is made up.
+        let inside = accepted.request.message().one::<To<'_>>().is_ok_and(|to| to.tag().is_some());
+        if inside || accepted.acks.len() > FORKS {
             return;
         }
         let Some((mut fork, _)) = dialog_of(&mut accepted.forks, &accepted.request, response) else { return };

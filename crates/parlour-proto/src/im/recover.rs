@@ -165,10 +165,7 @@ impl Core {
             return self
                 .leave_broken(session, "the other side takes no INVITE that could mend the media".into());
         }
-        match self.offer_anew(&session) {
-            Some(own) => self.renew(session, Renewal::offering(own)),
-            None => self.recovery_failed(session, "we have no address to offer"),
-        }
+        self.renew(session, Renewal::mending());
     }
 
     /// The 2xx to our offer.
@@ -263,7 +260,7 @@ impl Core {
     }
 
     /// A description with a new end of ours: RFC 3264 8 keeps the `o=` line but for its version, and the other lines.
-    fn offer_anew(&mut self, session: &Session) -> Option<OwnOffer> {
+    pub(crate) fn offer_anew(&mut self, session: &Session) -> Option<OwnOffer> {
         let agreed = session.phase.talk()?.agreed.as_ref()?;
         let mut local = self.local_media(session.flow)?;
         let next = agreed.local.clone().revised();

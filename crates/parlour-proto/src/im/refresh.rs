@@ -32,6 +32,8 @@ const PUT_OFF: u8 = 8;
 #[derive(Debug)]
 pub(crate) struct Renewal {
     asks: Asks,
+    /// The stream whose standing it waits for.
+    way: Option<FlowId>,
     /// Its transaction and octets, once it has left.
     sent: Option<Sent>,
     /// The session interval that it asks for, in seconds.
@@ -49,8 +51,8 @@ enum Asks {
     Nothing,
     /// INVITE with the description that stands.
     TheSame,
-    /// INVITE with an offer of a new MSRP session.
-    Media(Box<OwnOffer>),
+    /// INVITE with an offer of a new MSRP session, which is made when the way is known.
+    Media(Option<Box<OwnOffer>>),
 }
 
 impl Asks {
@@ -63,7 +65,7 @@ impl Asks {
 
     fn offer(&self) -> Option<&OwnOffer> {
         match self {
-            Asks::Media(own) => Some(own),
+            Asks::Media(own) => own.as_deref(),
             Asks::Nothing | Asks::TheSame => None,
         }
     }
@@ -73,6 +75,7 @@ impl Renewal {
     fn new(asks: Asks) -> Renewal {
         Renewal {
             asks,
+            way: None,
             sent: None,
             asked: None,
             chain: Chain::default(),
@@ -81,8 +84,14 @@ impl Renewal {
         }
     }
 
-    pub(crate) fn offering(own: OwnOffer) -> Renewal {
-        Renewal::new(Asks::Media(Box::new(own)))
+    /// One that is to mend the media.
+    pub(crate) fn mending() -> Renewal {
+        Renewal::new(Asks::Media(None))
+    }
+
+    /// Whether it leaves as soon as this flow stands.
+    pub(crate) fn waits_for(&self, flow: FlowId) -> bool {
+        self.way == Some(flow)
     }
 
     /// Whether it makes an offer, which one of the peer would collide with.
@@ -138,8 +147,28 @@ impl Core {
         }
     }
 
-    fn renew_over(&mut self, mut session: Session, flow: FlowId) {
+    /// The way is known.
+    pub(crate) fn renew_over(&mut self, mut session: Session, flow: FlowId) {
         let policy = self.timer_policy();
+        let Some(renewal) = session.renewal_mut() else { return self.sessions.put(session) };
+        // A stream tells our address, which Contact and offers need, once it stands.
+        renewal.way = self.flows.local(flow).is_none().then_some(flow);
+        if renewal.way.is_some() {
+            return self.sessions.put(session);
+        }
+        let unmade = matches!(renewal.asks, Asks::Media(None));
+        // The way that made the dialog is gone, and this one takes its place.
+        if !self.flows.is_usable(session.flow) {
+            session.flow = flow;
+        }
+        if unmade {
+            let Some(own) = self.offer_anew(&session) else {
+                return self.renewal_failed(session, "we have no address to offer");
+            };
+            if let Some(renewal) = session.renewal_mut() {
+                renewal.asks = Asks::Media(Some(Box::new(own)));
+            }
+        }
         let Phase::Live(live) = &mut session.phase else { return self.sessions.put(session) };
         let Live { talk, renewal: Some(renewal), .. } = &mut **live else {
             return self.sessions.put(session);
@@ -151,7 +180,7 @@ impl Core {
         let body = match &renewal.asks {
             Asks::Nothing => None,
             Asks::TheSame => talk.agreed.as_ref().map(|agreed| &*agreed.description),
-            Asks::Media(own) => Some(own.offered.octets.as_slice()),
+            Asks::Media(own) => own.as_ref().map(|own| own.offered.octets.as_slice()),
         }
         .map(|body| ("application/sdp", body));
         let method = renewal.asks.method();
@@ -224,10 +253,10 @@ impl Core {
         self.timer_granted(&mut session, renewal.asked, response);
         self.follow_conference(&mut session);
         match renewal.asks {
-            Asks::Media(own) => self.recovered(session, *own, bodies::description_or_none(response)),
+            Asks::Media(Some(own)) => self.recovered(session, *own, bodies::description_or_none(response)),
             Asks::TheSame => self.answered_otherwise(session, bodies::description_or_none(response)),
             // RFC 3311 5.1: without an offer there is no answer.
-            Asks::Nothing => self.sessions.put(session),
+            Asks::Nothing | Asks::Media(None) => self.sessions.put(session),
         }
     }
 
@@ -264,7 +293,7 @@ impl Core {
             return self.renew(session, renewal);
         }
         let seen = format!("{} answered {status}", renewal.asks.method().text());
-        let recovers = renewal.asks.offer().is_some();
+        let recovers = matches!(renewal.asks, Asks::Media(_));
         renewal.asks.offer().into_iter().for_each(|own| self.drop_offer(own));
         let retry_after = match status {
             //= IM D-53
@@ -327,11 +356,11 @@ impl Core {
     }
 
     /// Our request could not leave.
-    fn renewal_failed(&mut self, mut session: Session, why: &str) {
+    pub(crate) fn renewal_failed(&mut self, mut session: Session, why: &str) {
         let Phase::Live(live) = &mut session.phase else { return self.sessions.put(session) };
         match live.renewal.take().map(|renewal| renewal.asks) {
             Some(Asks::Media(own)) => {
-                self.drop_offer(&own);
+                own.iter().for_each(|own| self.drop_offer(own));
                 self.recovery_failed(session, why);
             }
             Some(Asks::Nothing | Asks::TheSame) | None => self.not_refreshed(session, why),
@@ -396,6 +425,15 @@ impl Core {
         self.requests.insert(client, Purpose::Accepted(Box::new(accepted)));
         self.timers.cancel(timer);
         self.timers.arm(self.now.instant + T1 * 64, Deadline::Accepted(client));
+    }
+}
+
+impl Session {
+    fn renewal_mut(&mut self) -> Option<&mut Renewal> {
+        match &mut self.phase {
+            Phase::Live(live) => live.renewal.as_deref_mut(),
+            Phase::Inviting(_) | Phase::Invited(_) | Phase::Answered(_) | Phase::Leaving(_) => None,
+        }
     }
 }
 

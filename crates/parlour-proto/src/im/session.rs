@@ -575,11 +575,12 @@ impl Sessions {
         self.by_msrp.get(&msrp).copied()
     }
 
-    /// Invitations of ours that go, or want to go, over this flow.
-    pub(crate) fn inviting_over(&self, flow: FlowId) -> Vec<SessionId> {
-        let waits = |session: &&Session| {
-            session.flow == flow
-                && matches!(&session.phase, Phase::Inviting(inviting) if inviting.sent.is_none())
+    /// Sessions whose invitation, or next request, waits for this flow to stand.
+    pub(crate) fn waiting_for(&self, flow: FlowId) -> Vec<SessionId> {
+        let waits = |session: &&Session| match &session.phase {
+            Phase::Inviting(inviting) => session.flow == flow && inviting.sent.is_none(),
+            Phase::Live(live) => live.renewal.as_ref().is_some_and(|renewal| renewal.waits_for(flow)),
+            Phase::Invited(_) | Phase::Answered(_) | Phase::Leaving(_) => false,
         };
         self.map.values().filter(waits).map(|session| session.id).collect()
     }

@@ -96,7 +96,7 @@ impl Core {
     pub(crate) fn subscribe_anew(&mut self, mut subscription: Subscription) {
         (subscription.call_id, subscription.tag) = (self.random.ident(24), self.tag());
         (subscription.cseq, subscription.stage, subscription.dialog) = (0, Stage::Asking, None);
-        (subscription.flow, subscription.pending) = (None, None);
+        (subscription.flow, subscription.waits, subscription.pending) = (None, false, None);
         (subscription.chain, subscription.raised) = (Default::default(), false);
         (subscription.incoherent, subscription.began) = (false, self.now.instant);
         subscription.conference.restart();
@@ -144,12 +144,7 @@ impl Core {
         match flow {
             Ok(flow) => {
                 subscription.flow = Some(flow);
-                // A stream tells its local address, which Contact needs, once it stands: `subscribe_on_stream`.
-                if self.flows.local(flow).is_some() {
-                    self.send_subscribe(subscription, Vec::new());
-                } else {
-                    self.subscriptions.put(subscription);
-                }
+                self.send_subscribe(subscription, Vec::new());
             }
             Err(why) => {
                 self.roster_ends(subscription, "R-16", &format!("there is no way to the focus: {why}"))
@@ -170,11 +165,8 @@ impl Core {
     pub(crate) fn subscribing_flow_closed(&mut self, flow: FlowId, why: &str) {
         for id in self.subscriptions.waiting_for(flow) {
             if let Some(subscription) = self.subscriptions.take(id) {
-                self.roster_ends(
-                    subscription,
-                    "R-16",
-                    &format!("there is no connection to the focus: {why}"),
-                );
+                let why = format!("there is no connection to the focus: {why}");
+                self.subscription_failed(subscription, &why);
             }
         }
     }
@@ -205,6 +197,15 @@ impl Core {
         };
         if !self.flows.is_usable(flow) {
             return self.subscription_failed(subscription, "there is no way to the focus any more");
+        }
+        if !subscription.flow.is_some_and(|flow| self.flows.is_usable(flow)) {
+            subscription.flow = Some(flow);
+        }
+        // A stream tells its local address, which Contact needs, once it stands: `subscribe_on_stream`.
+        subscription.waits = self.flows.local(flow).is_none();
+        if subscription.waits {
+            subscription.flow = Some(flow);
+            return self.subscriptions.put(subscription);
         }
         let account = subscription.account;
         let request = if let Some(dialog) = &mut subscription.dialog {

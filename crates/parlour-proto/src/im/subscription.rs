@@ -41,6 +41,8 @@ pub(crate) struct Subscription {
     pub(crate) dialog: Option<Dialog>,
     /// The way of the SUBSCRIBE, as soon as it is known; it may still be opened.
     pub(crate) flow: Option<FlowId>,
+    /// Whether a SUBSCRIBE leaves as soon as that flow stands.
+    pub(crate) waits: bool,
     /// The SUBSCRIBE that is without a final response.
     pub(crate) pending: Option<ClientId>,
     /// The answers to challenges.
@@ -111,6 +113,7 @@ impl Subscription {
             stage: Stage::Asking,
             dialog: None,
             flow: None,
+            waits: false,
             pending: None,
             chain: Chain::default(),
             expires: EXPIRES,
@@ -193,9 +196,7 @@ impl Subscriptions {
 
     /// Those whose SUBSCRIBE waits for this flow to stand.
     pub(crate) fn waiting_for(&self, flow: FlowId) -> Vec<SessionId> {
-        let waits = |subscription: &&Subscription| {
-            subscription.flow == Some(flow) && subscription.stage == Stage::Asking && subscription.cseq == 0
-        };
+        let waits = |subscription: &&Subscription| subscription.flow == Some(flow) && subscription.waits;
         self.map.values().filter(waits).map(|subscription| subscription.session).collect()
     }
 }
