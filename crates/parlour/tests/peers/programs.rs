@@ -60,6 +60,7 @@ fn the_program_shows_what_it_does_clause_by_clause() {
     let (told, complaints) = (String::from_utf8_lossy(&done.stdout), String::from_utf8_lossy(&done.stderr));
     assert_eq!((done.status.code(), &*complaints), (Some(0), ""), "{told}");
     assert!(told.contains("\npass       P-4    SHALL   replaces::"), "{told}");
-    assert!(told.contains("\nelsewhere  D-1    SHALL   crates/parlour-proto/tests/sdp.rs: "), "{told}");
+    // Sockets are no matter of virtual time.
+    assert!(told.contains("\nelsewhere  X-40   SHALL   crates/parlour/"), "{told}");
     assert!(told.trim_end().ends_with(", 0 failed"), "{told}");
 }
