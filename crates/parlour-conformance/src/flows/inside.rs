@@ -147,6 +147,26 @@ pub(crate) fn timer_n_runs_over_a_connection_too() {
     ends(call, way);
 }
 
+//= IM X-8 test
+#[cfg_attr(test, test)]
+pub(crate) fn the_peers_new_connection_is_the_way_of_the_session() {
+    let (mut call, _) = called_over_tcp("<sip:192.0.2.1:5060>", "");
+    call.world.close(call.way);
+    call.world.run(10);
+    let to = call.world.address(call.bob, 5060);
+    let second = call.world.open(call.alice, to, Service::Sip);
+    call.world.expect_opened(call.alice);
+    let update = call.script.next(&mut call.world, "UPDATE", "Contact: <sip:192.0.2.1:5060>\r\n", "");
+    call.world.send(second, update);
+    call.status(200);
+    let session = call.session();
+    call.world.act(call.bob, |bob, now| bob.leave(now, session)).expect("leave");
+    let bye = call.request("BYE");
+    assert_eq!(bye.way, second);
+    call.world.send(second, call.script.respond(bye.message(), "200 OK", "", ""));
+    call.over();
+}
+
 /// The number of a request.
 fn number(mail: &Mail) -> u32 {
     let cseq = row(mail, "CSeq").unwrap_or_default();

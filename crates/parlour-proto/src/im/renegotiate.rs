@@ -132,6 +132,11 @@ impl Core {
     ) -> Result<Box<[u8]>, PeerFault> {
         if let Some(dialog) = session.phase.dialog_mut() {
             dialog.refresh_target(request)?;
+            // The way that made the dialog is gone, and its peer has shown another one.
+            let vouched = self.trust(flow).is_some() || !session.source.trusted;
+            if vouched && !self.flows.is_usable(session.flow) {
+                session.flow = flow;
+            }
         }
         if let Some(remote) = session.phase.remote_mut() {
             remote.follow(request);
