@@ -3,22 +3,24 @@
 use std::net::{IpAddr, Ipv4Addr};
 use std::time::Duration;
 
-use parlour_msrp::Source;
 use parlour_msrp::random::Random;
-use parlour_proto::client::{Decline, Say, StoreFault};
 use parlour_proto::config::{Accept, Account, ActpassAnswer, Config, Hop};
-use parlour_proto::io::{AccountId, Service, SessionId};
+use parlour_proto::event::What as Told;
+use parlour_proto::io::Service;
 
 use crate::check::{Violation, WELL_FORMED};
 use crate::client_node::Tamper;
 use crate::link::{Link, Loss, Segments};
-use crate::model::Model;
 use crate::peer::{Mail, Way, What};
 use crate::script::Script;
 use crate::text;
 use crate::world::{NodeId, World};
 
+mod disturbances;
+mod media;
 mod procedures;
+mod referrals;
+mod users;
 
 /// After so long without new input, nothing may be left of anything: two hours, in milliseconds.
 const AFTERMATH: u64 = 7_200_000;
@@ -47,6 +49,8 @@ pub struct Outcome {
     pub messages: usize,
     /// Events of all kinds.
     pub events: usize,
+    /// REFERs to a focus of which the outcome was told.
+    pub referrals: usize,
 }
 
 impl Dice<'_> {
@@ -115,6 +119,7 @@ pub fn play(mut dice: Dice<'_>, plant: Option<Tamper>) -> Outcome {
         lines: Vec::new(),
         media: Vec::new(),
         foci: Vec::new(),
+        referrals: Vec::new(),
         said: 0,
         polite: 90,
     };
@@ -135,6 +140,8 @@ struct Play<'a> {
     media: Vec<Way>,
     /// Mallory's ends of subscriptions to conferences.
     foci: Vec<Script>,
+    /// Mallory's ends of what REFERs to her have made.
+    referrals: Vec<Script>,
     said: u64,
     /// How many of 100 messages Mallory answers properly.
     polite: u64,
@@ -171,8 +178,9 @@ impl Play<'_> {
             28 => self.disturb_store(),
             29 => self.change_link(),
             30..=33 => self.invite_to_a_procedure(),
-            34..=36 => self.notify(),
-            37 => self.break_stream(),
+            34 | 35 => self.notify(),
+            36 => self.refer(),
+            37 | 38 => self.client_adds(),
             _ => self.polite = 50 + self.dice.below(51),
         }
     }
@@ -230,6 +238,7 @@ impl Play<'_> {
         let script = match method {
             "ACK" => return None,
             "SUBSCRIBE" => return Some(self.subscribed(mail)),
+            "REFER" => return Some(self.referred(mail)),
             "INVITE" | "UPDATE" if self.by_call_id(message).is_some() => return Some(self.renewed(message)),
             "INVITE" => Script::callee(&mut self.world, self.mallory, mail.way, message),
             _ => match self.by_call_id(message) {
@@ -277,61 +286,6 @@ impl Play<'_> {
     fn by_call_id(&self, message: &[u8]) -> Option<Script> {
         let call_id = text::header(message, "Call-ID")?;
         self.lines.iter().rev().find(|line| line.script.call_id == call_id).map(|line| line.script.clone())
-    }
-
-    fn client_invites(&mut self) {
-        let node = self.a_client();
-        let (alice, bob) = ("sip:alice@192.0.2.1", "sip:bob@192.0.2.2");
-        let others =
-            [alice, bob, alice, bob, "sip:mallory@192.0.2.3", "sip:x@192.0.2.99", "sip:x@nowhere.example"];
-        let to = self.dice.pick(&others).copied().unwrap_or("");
-        let _ = self.world.act(node, |client, now| client.invite(now, AccountId(0), to, None));
-    }
-
-    fn client_answers(&mut self) {
-        let (node, session) = self.a_session();
-        let how = match self.dice.below(8) {
-            0 => Some(Decline::Declined),
-            1 => Some(Decline::Busy),
-            2 => Some(Decline::Unavailable),
-            _ => None,
-        };
-        let _ = match how {
-            Some(how) => self.world.act(node, |client, now| client.decline(now, session, how)),
-            None => self.world.act(node, |client, now| client.accept(now, session)),
-        };
-    }
-
-    fn client_leaves(&mut self) {
-        let (node, session) = self.a_session();
-        let _ = self.world.act(node, |client, now| client.leave(now, session));
-    }
-
-    fn client_says(&mut self) {
-        let (node, session) = self.a_session();
-        self.said += 1;
-        let length = match self.dice.below(4) {
-            0 => self.dice.below(120_000),
-            1 => 0,
-            _ => self.dice.below(200),
-        };
-        let octets = vec![b'.'; usize::try_from(length).unwrap_or(0)];
-        let message_id = format!("said-{}", self.said);
-        let say = Say {
-            message_id: message_id.clone(),
-            content_type: "text/plain".to_owned(),
-            body: Source::Inline(octets),
-        };
-        self.model_of(node, |model| model.said.insert(message_id.clone(), false));
-        if self.world.act(node, |client, now| client.say(now, session, say)).is_err() {
-            self.model_of(node, |model| model.said.remove(&message_id));
-        }
-    }
-
-    fn model_of<T>(&mut self, node: NodeId, change: impl FnOnce(&mut Model) -> T) {
-        if let Some(at) = self.world.client_at_mut(node) {
-            change(&mut at.model);
-        }
     }
 
     fn invite(&mut self, strange: bool) {
@@ -418,153 +372,8 @@ impl Play<'_> {
         self.world.send(way, request);
     }
 
-    /// Mallory's end of some dialog: mostly of one that has come as far as MSRP.
-    fn a_line(&mut self) -> Option<usize> {
-        let talking = |line: &(usize, &Line)| !line.1.script.peer_path.is_empty();
-        let lines: Vec<usize> = self.lines.iter().enumerate().filter(talking).map(|(at, _)| at).collect();
-        match self.dice.chance(90) {
-            true => self.dice.pick(&lines).copied(),
-            false => Some(usize::try_from(self.dice.below(self.lines.len() as u64)).unwrap_or(0)),
-        }
-    }
-
-    fn connect_media(&mut self) {
-        if let Some(at) = self.a_line() {
-            self.connect_for(at);
-        }
-    }
-
-    fn connect_for(&mut self, at: usize) {
-        let Some(line) = self.lines.get_mut(at) else { return };
-        let to = if line.script.peer_path.contains("192.0.2.1:") { NodeId(0) } else { NodeId(1) };
-        let address = self.world.address(to, 2855);
-        let way = self.world.open(self.mallory, address, Service::Msrp);
-        self.media.push(way);
-        line.media = Some(way);
-        let bind = line.script.msrp_empty(&format!("bind{}", self.world.serial()));
-        if self.dice.chance(80) {
-            self.world.send(way, bind);
-        }
-    }
-
-    fn chunk(&mut self) {
-        let Some(line) = self.a_line().and_then(|at| self.lines.get(at)).cloned() else { return };
-        let Line { mut script, media, .. } = line;
-        let other = self.dice.chance(10);
-        let Some(way) = media.filter(|_| !other).or_else(|| self.dice.pick(&self.media).copied()) else {
-            return;
-        };
-        let tid = format!("tid{}", self.world.serial());
-        let message_id = format!("chunked-{}", self.dice.below(6));
-        if self.dice.chance(10) {
-            script.peer_path = script.peer_path.replace(";tcp", "x;tcp");
-        }
-        let body = vec![b'x'; usize::try_from(self.dice.below(6000)).unwrap_or(0)];
-        let start = if self.dice.chance(85) { 1 } else { self.dice.below(6000) };
-        let end = start + body.len() as u64;
-        let total = match self.dice.below(6) {
-            0 => "*".to_owned(),
-            1 if self.dice.chance(30) => "400000000".to_owned(),
-            _ => end.saturating_sub(1).to_string(),
-        };
-        let flag = self.dice.pick(&['$', '$', '$', '+', '#']).copied().unwrap_or('$');
-        let frame = script.msrp_chunk(&tid, &message_id, &format!("{start}-*/{total}"), &body, flag);
-        let rows =
-            ["Success-Report: yes\r\n", "Failure-Report: no\r\n", "Failure-Report: partial\r\n", "", "", ""];
-        let rows = self.dice.pick(&rows).copied().unwrap_or("");
-        self.world.send(way, frame.replace("Byte-Range", &format!("{rows}Byte-Range")));
-    }
-
-    /// The last request once more, with octets changed at random.
-    fn mutate(&mut self) {
-        let Some(Line { script, last, .. }) = self.dice.pick(&self.lines).cloned() else { return };
-        let mut octets = last.replace(WELL_FORMED, "z9hG4bK-no").into_bytes();
-        for _ in 0..=self.dice.below(4) {
-            let at = usize::try_from(self.dice.below(octets.len() as u64)).unwrap_or(0);
-            let octet = u8::try_from(self.dice.below(256)).unwrap_or(0);
-            match (self.dice.below(3), octets.get_mut(at)) {
-                (0, Some(place)) => *place = octet,
-                (1, Some(_)) => octets.insert(at, octet),
-                (_, Some(_)) => octets.truncate(at.max(1)),
-                (_, None) => {}
-            }
-        }
-        self.world.send(script.way, octets);
-    }
-
-    fn noise(&mut self) {
-        let lines: [&[u8]; 7] = [
-            b"\r\n\r\n",
-            b"\r\n",
-            b"MSRP x SEND\r\n\r\n",
-            b"SIP/2.0 200 OK\r\n\r\n",
-            b"INVITE x SIP/2.0\r\n\r\n",
-            b"\0\xFF\0",
-            b"MSRP abcd 200 OK\r\n-------abcd$\r\n",
-        ];
-        let noise = self.dice.pick(&lines).copied().unwrap_or(b"").to_vec();
-        let way = match self.dice.pick(&self.media).copied() {
-            Some(way) if self.dice.chance(50) => Some(way),
-            _ => self.a_sip_way().map(|(way, _)| way),
-        };
-        if let Some(way) = way {
-            self.world.send(way, noise);
-        }
-    }
-
-    fn break_stream(&mut self) {
-        let streams = self.world.open_streams();
-        let Some(stream) = self.dice.pick(&streams).copied() else { return };
-        match self.dice.below(2) {
-            0 => self.world.reset(stream),
-            _ => {
-                let ways = self.world.open_ways();
-                if let Some(way) = self.dice.pick(&ways).copied() {
-                    self.world.close(way);
-                }
-            }
-        }
-    }
-
-    fn disturb_store(&mut self) {
-        let node = self.a_client();
-        let delay = Duration::from_millis(self.dice.below(300));
-        let fault = match self.dice.below(4) {
-            0 => Some(StoreFault::Full),
-            1 => Some(StoreFault::Broken),
-            _ => None,
-        };
-        if let Some(at) = self.world.client_at_mut(node) {
-            (at.store.delay, at.store.fault) = (delay, fault);
-        }
-    }
-
-    fn change_link(&mut self) {
-        let (a, b) = (NodeId(0), NodeId(usize::try_from(1 + self.dice.below(2)).unwrap_or(1)));
-        let mut link = link(&mut self.dice);
-        if self.dice.chance(20) {
-            (link.loss, link.refuse) = (Loss::Percent(100), true);
-        }
-        self.world.link(a, b, link);
-    }
-
     fn keep(&mut self, script: Script, last: &str) {
         self.lines.push(Line { script, last: last.to_owned(), sent: self.world.millis(), media: None });
-    }
-
-    fn a_client(&mut self) -> NodeId {
-        NodeId(usize::try_from(self.dice.below(2)).unwrap_or(0))
-    }
-
-    /// Some session of some client; or one that is not there.
-    fn a_session(&mut self) -> (NodeId, SessionId) {
-        let node = self.a_client();
-        let sessions: Vec<SessionId> = self
-            .world
-            .client_at(node)
-            .map(|at| at.model.sessions.keys().copied().collect())
-            .unwrap_or_default();
-        (node, self.dice.pick(&sessions).copied().unwrap_or(SessionId(u64::MAX)))
     }
 
     fn a_sip_way(&mut self) -> Option<(Way, &'static str)> {
@@ -604,11 +413,17 @@ impl Play<'_> {
             let violations = at(node).map(|client| client.violations().to_vec()).unwrap_or_default();
             violations.into_iter().map(|violation| (*node, violation)).collect::<Vec<_>>()
         };
+        let referred = |what: &&Told| matches!(what, Told::AddAccepted { .. } | Told::AddRefused { .. });
         Outcome {
             violations: clients.iter().flat_map(broken).collect(),
             ladder: self.world.ladder(),
             messages: clients.iter().filter_map(at).map(|client| client.store.messages.len()).sum(),
             events: clients.iter().filter_map(at).map(|client| client.events.len()).sum(),
+            referrals: clients
+                .iter()
+                .filter_map(at)
+                .map(|client| client.told().filter(referred).count())
+                .sum(),
         }
     }
 }

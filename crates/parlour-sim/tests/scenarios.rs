@@ -12,7 +12,7 @@
 
 use std::cell::RefCell;
 
-use parlour_proto::event::{Event, What};
+use parlour_proto::event::{Event, Progress, What};
 use parlour_proto::io::{FlowId, Output};
 use parlour_sim::check::Rule;
 use parlour_sim::client_node::Tamper;
@@ -41,7 +41,7 @@ fn no_rule_is_broken_whatever_happens() {
         println!("{}", outcome.ladder);
         return judge(seed, &outcome);
     }
-    let (mut messages, mut events) = (0, 0);
+    let (mut messages, mut events, mut referrals) = (0, 0, 0);
     let scenarios = number("PARLOUR_SCENARIOS").unwrap_or(DEFAULT);
     for seed in 0..scenarios {
         let outcome = std::panic::catch_unwind(|| play(Dice::seeded(seed), None));
@@ -49,9 +49,11 @@ fn no_rule_is_broken_whatever_happens() {
         judge(seed, &outcome);
         messages += outcome.messages;
         events += outcome.events;
+        referrals += outcome.referrals;
     }
-    println!("{scenarios} scenarios: {events} events, {messages} messages stored");
+    println!("{scenarios} scenarios: {events} events, {messages} messages stored, {referrals} referrals");
     assert!(messages as u64 > scenarios / 4, "only {messages} messages were stored");
+    assert!(referrals as u64 >= scenarios / 100, "only {referrals} referrals had an outcome");
 }
 
 #[test]
@@ -172,6 +174,19 @@ mod planted {
                     message.message_id.push_str("-other");
                 }
                 vec![output]
+            })
+        });
+    }
+
+    #[test]
+    fn a_message_whose_fate_nobody_tells() {
+        breaks(Rule::Delivered, || {
+            Box::new(|output| match output {
+                Output::Event(Event {
+                    what: What::Progress { progress: Progress::Acknowledged | Progress::Failed { .. }, .. },
+                    ..
+                }) => vec![],
+                other => vec![other],
             })
         });
     }
