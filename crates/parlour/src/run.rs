@@ -7,7 +7,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use parlour_proto::config::{Accept, Account, CoreKind, Credentials, Proxy};
+use parlour_proto::config::{Accept, Account, CoreKind, Credentials, MediaSecurity, Proxy};
 use parlour_proto::io::{Service, Transport};
 use tokio::runtime::Runtime;
 use tokio::signal::unix::{SignalKind, signal};
@@ -258,6 +258,11 @@ fn notices(settings: &Settings) {
     }
     if settings.proto.accept == Accept::All {
         log::say("parlour: warning: every invitation is accepted, whoever it is from");
+    }
+    if settings.proto.media_security == MediaSecurity::RequireTls {
+        log::say(
+            "parlour: warning: media_security is require_tls, and MSRP over TLS is not built yet: there will be no session",
+        );
     }
 }
 
