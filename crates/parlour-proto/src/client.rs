@@ -33,8 +33,18 @@ pub struct Load {
     pub transactions: usize,
     /// REGISTERs without a final response.
     pub registers: usize,
+    /// Requests of ours whose answer, or its repetition, means something yet.
+    pub requests: usize,
+    /// Names that are being looked up.
+    pub lookups: usize,
     /// MSRP sessions.
     pub msrp_sessions: usize,
+    /// MSRP connections that stand or are being made.
+    pub msrp_connections: usize,
+    /// MSRP messages in reassembly, and those that are not acknowledged.
+    pub msrp_messages: usize,
+    /// MSRP messages that the store has not judged.
+    pub msrp_receipts: usize,
     /// Subscriptions to conference state.
     pub subscriptions: usize,
     /// REFERs without a final response, or of which the focus still tells.
@@ -227,6 +237,7 @@ impl Client {
 
     /// How much the client holds.
     pub fn load(&self) -> Load {
+        let msrp = self.core.msrp.load();
         Load {
             sessions: self.core.sessions.len(),
             parting: self.core.sessions.parting(),
@@ -234,7 +245,12 @@ impl Client {
             suspended: self.core.sessions.suspended(),
             transactions: self.core.tx.len(),
             registers: self.core.registering(),
-            msrp_sessions: self.core.msrp.load().sessions,
+            requests: self.core.requests.len(),
+            lookups: self.core.lookups.len(),
+            msrp_sessions: msrp.sessions,
+            msrp_connections: msrp.connections,
+            msrp_messages: msrp.incoming.saturating_add(msrp.outgoing),
+            msrp_receipts: msrp.receipts,
             subscriptions: self.core.subscriptions.len(),
             referrals: self.core.referrals.len(),
             flows: self.core.flows.len(),

@@ -35,6 +35,10 @@ pub(crate) enum Verb {
       --user alice --password-file ~/.parlour-password
   parlour run --accept all --echo
 
+Signals:
+  SIGINT, SIGTERM, SIGHUP  leave all sessions and end; the second time, end at once
+  SIGUSR1                  say on stderr how much is held in each table
+
 Exit codes:
   0  it was told to end, or the program that read its JSON lines is gone
   1  this machine's fault (configuration, ports, store, a full disk)

@@ -57,7 +57,7 @@ pub(crate) fn run(flags: Run) -> Result<ExitCode, Fault> {
             explain: flags.explain,
         };
         let (agent, controls) = Agent::start(setup)?;
-        let Controls { commands, told, stop, listening } = controls;
+        let Controls { commands, told, stop, count, listening } = controls;
         let listening: Vec<String> = listen
             .iter()
             .zip(&listening)
@@ -67,6 +67,7 @@ pub(crate) fn run(flags: Run) -> Result<ExitCode, Fault> {
             log::say(&format!("parlour: {address}, listening on {at}"));
         }
         stop_on_signals(stop.clone())?;
+        count_on_signal(count)?;
         let front = if flags.json {
             tokio::spawn(json_front::stop_when_unread(stop.clone()));
             let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
@@ -111,6 +112,17 @@ pub(crate) fn stop_on_signals(stop: Arc<Notify>) -> io::Result<()> {
             } else {
                 std::process::exit(130);
             }
+        }
+    });
+    Ok(())
+}
+
+/// SIGUSR1 has the agent say what it holds.
+fn count_on_signal(count: Arc<Notify>) -> io::Result<()> {
+    let mut asked = signal(SignalKind::user_defined1())?;
+    tokio::spawn(async move {
+        while asked.recv().await.is_some() {
+            count.notify_one();
         }
     });
     Ok(())

@@ -6,6 +6,7 @@
 //! datagrams a short rest between two rounds lets each find several ([`pace`]).
 
 mod deliver;
+mod held;
 mod obey;
 mod pace;
 mod teller;
@@ -68,6 +69,8 @@ pub(crate) struct Controls {
     pub(crate) told: Hearer,
     /// Tells the agent to leave everything and end.
     pub(crate) stop: Arc<Notify>,
+    /// Has the agent say what it holds.
+    pub(crate) count: Arc<Notify>,
     /// What the agent listens on, in the order of [`Setup::listen`].
     pub(crate) listening: Vec<std::net::SocketAddr>,
 }
@@ -132,6 +135,7 @@ pub(crate) struct Agent {
     commands: Receiver<Asked>,
     teller: Teller,
     stop: Arc<Notify>,
+    count: Arc<Notify>,
     clock: Clock,
     random: Random,
     accounts: Vec<Arc<str>>,
@@ -176,7 +180,7 @@ impl Agent {
         let (command_sender, commands) = channel(64);
         let (teller, told) = Teller::new();
         let start = Instant::now();
-        let stop = Arc::new(Notify::new());
+        let (stop, count) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
         let disk = store.dir().map(|dir| (dir.to_owned(), settings.disk_reserve));
         let watch = Watch { disk, memory: settings.memory_limit, looked: None };
         let (blocked, diary) = (store.blocked().to_vec(), Diary::new(store.last_path()));
@@ -191,6 +195,7 @@ impl Agent {
             commands,
             teller,
             stop: stop.clone(),
+            count: count.clone(),
             clock: Clock { start },
             random,
             accounts,
@@ -220,7 +225,7 @@ impl Agent {
             let address = agent.address(account).to_string();
             registered.map_err(|why| StartFault::Account { address, why })?;
         }
-        Ok((agent, Controls { commands: command_sender, told, stop, listening }))
+        Ok((agent, Controls { commands: command_sender, told, stop, count, listening }))
     }
 
     /// Runs until it is told to quit and everything is left, or leaving took too long.
@@ -234,7 +239,7 @@ impl Agent {
         let mut tokens = Vec::with_capacity(TOKENS);
         let sleep = tokio::time::sleep(Duration::ZERO);
         tokio::pin!(sleep);
-        let stop = self.stop.clone();
+        let (stop, count) = (self.stop.clone(), self.count.clone());
         let mut commanded = true;
         loop {
             self.settle();
@@ -256,6 +261,7 @@ impl Agent {
             tokio::select! {
                 biased;
                 () = stop.notified() => self.leave(),
+                () = count.notified() => self.say_held(),
                 _ = self.rung.recv_many(&mut tokens, TOKENS) => {}
                 Some(answer) = self.answers.recv() => self.answered(answer),
                 Some((query, addresses)) = self.resolved.recv() => {

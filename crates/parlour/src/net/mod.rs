@@ -264,6 +264,11 @@ impl Net {
         !self.dirty.is_empty() || !self.unsent.is_empty()
     }
 
+    /// How many streams are open.
+    pub(crate) fn streams(&self) -> usize {
+        self.streams.len()
+    }
+
     /// Whether all that was sent is with the kernel.
     pub(crate) fn is_flushed(&self) -> bool {
         self.streams.values().all(Stream::is_flushed)
