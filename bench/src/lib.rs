@@ -10,6 +10,7 @@ pub mod msrp;
 pub mod parse;
 pub mod process;
 pub mod report;
+pub mod soak;
 
 /// What a measurement can fail with.
 pub type Outcome<T> = Result<T, Box<dyn std::error::Error + Send + Sync>>;

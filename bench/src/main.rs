@@ -4,12 +4,15 @@
 use std::path::PathBuf;
 use std::process::Command;
 
-use clap::{Parser, ValueEnum};
+use clap::{Parser, Subcommand, ValueEnum};
 use parlour_bench::report::Row;
-use parlour_bench::{Effort, Outcome, calls, memory, micro, msrp, report};
+use parlour_bench::{Effort, Outcome, calls, memory, micro, msrp, report, soak};
 
 #[derive(Debug, Parser)]
+#[command(args_conflicts_with_subcommands = true, subcommand_negates_reqs = true)]
 struct Cli {
+    #[command(subcommand)]
+    verb: Option<Verb>,
     /// What to measure
     #[arg(value_enum, required = true)]
     what: Vec<What>,
@@ -22,6 +25,15 @@ struct Cli {
     /// Do not build the measured programs first
     #[arg(long)]
     built: bool,
+}
+
+#[derive(Debug, Subcommand)]
+enum Verb {
+    /// Refused invitations and short sessions against `parlour run`, until a leak would show
+    Soak(soak::Options),
+    /// The least that a soak can run against; serves until it is killed
+    #[command(hide = true)]
+    ServeSoakFloor,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -51,6 +63,17 @@ enum What {
 
 fn main() -> Outcome<()> {
     let cli = Cli::parse();
+    match &cli.verb {
+        Some(Verb::Soak(options)) => {
+            if !options.built {
+                build(&PROGRAMS[..1])?;
+            }
+            std::fs::create_dir_all(&options.disk)?;
+            return soak::soak(options);
+        }
+        Some(Verb::ServeSoakFloor) => return soak::floor::serve(),
+        None => {}
+    }
     match cli.what.as_slice() {
         [What::ServeFloor] => return calls::floor::serve(),
         [What::ServeMsrp] => return msrp::answerer::serve(1_000),
@@ -60,7 +83,7 @@ fn main() -> Outcome<()> {
     let effort = Effort { runs: if cli.quick { 1 } else { 3 }, quick: cli.quick };
     let asked = |what| cli.what.contains(&What::All) || cli.what.contains(&what);
     if !cli.built {
-        build()?;
+        build(&PROGRAMS)?;
     }
     std::fs::create_dir_all(&cli.disk)?;
     let disk = tempfile::tempdir_in(&cli.disk)?;
@@ -86,16 +109,19 @@ fn main() -> Outcome<()> {
     Ok(())
 }
 
-/// Builds the programs that are measured, in the profile and target directory of this one.
-fn build() -> Outcome<()> {
+/// The programs that are measured, as cargo is told to build them.
+const PROGRAMS: [&[&str]; 3] = [
+    &["-p", "parlour", "--bin", "parlour"],
+    &["-p", "parlour-bench", "--bins"],
+    &["-p", "parlour-oracle", "--example", "rsipstack_uas"],
+];
+
+/// Builds programs in the profile and target directory of this one.
+fn build(programs: &[&[&str]]) -> Outcome<()> {
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
-    for arguments in [
-        &["-p", "parlour", "--bin", "parlour"][..],
-        &["-p", "parlour-bench", "--bins"],
-        &["-p", "parlour-oracle", "--example", "rsipstack_uas"],
-    ] {
+    for arguments in programs {
         eprintln!("building {}", arguments.join(" "));
-        let built = Command::new(&cargo).args(["build", "--release", "--quiet"]).args(arguments).status()?;
+        let built = Command::new(&cargo).args(["build", "--release", "--quiet"]).args(*arguments).status()?;
         if !built.success() {
             eprintln!("not built: what needs it is left out");
         }

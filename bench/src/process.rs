@@ -2,9 +2,11 @@
 
 use std::io::{BufRead, BufReader};
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::time::Duration;
+use std::time::{Duration, Instant};
+
+use rustix::process::{Pid, Signal, kill_process};
 
 use crate::Outcome;
 
@@ -14,6 +16,8 @@ pub struct Server {
     child: Child,
     /// Where it listens, if it said so.
     pub address: Option<SocketAddr>,
+    /// Where its stderr goes.
+    log: Option<PathBuf>,
 }
 
 impl Server {
@@ -26,7 +30,7 @@ impl Server {
             BufReader::new(stdout).read_line(&mut line)?;
         }
         let address = line.trim().strip_prefix("listening ").and_then(|text| text.parse().ok());
-        let server = Server { child, address };
+        let server = Server { child, address, log: None };
         if server.address.is_none() {
             return Err(format!("{} {arguments:?} said {line:?}", program.display()).into());
         }
@@ -34,14 +38,38 @@ impl Server {
     }
 
     /// Starts any program; what it prints is thrown away, or goes to `log`.
-    pub fn quiet(program: PathBuf, arguments: &[&str], log: std::fs::File) -> Outcome<Server> {
+    pub fn quiet(program: PathBuf, arguments: &[&str], log: &Path) -> Outcome<Server> {
         let child = Command::new(program)
             .args(arguments)
             .stdin(Stdio::piped())
             .stdout(Stdio::null())
-            .stderr(log)
+            .stderr(std::fs::File::create(log)?)
             .spawn()?;
-        Ok(Server { child, address: None })
+        Ok(Server { child, address: None, log: Some(log.to_owned()) })
+    }
+
+    /// What it has said on stderr.
+    pub fn said(&self) -> String {
+        let read = self.log.as_ref().map(std::fs::read_to_string);
+        read.and_then(Result::ok).unwrap_or_default()
+    }
+
+    /// Sends it a signal.
+    pub fn signal(&self, signal: Signal) -> Outcome<()> {
+        Ok(kill_process(Pid::from_child(&self.child), signal)?)
+    }
+
+    /// Asks it to end. Says whether it did so in time, and well.
+    pub fn end(mut self, limit: Duration) -> Outcome<bool> {
+        self.signal(Signal::TERM)?;
+        let until = Instant::now() + limit;
+        while Instant::now() < until {
+            if let Some(status) = self.child.try_wait()? {
+                return Ok(status.success());
+            }
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        Ok(false)
     }
 
     /// Whether it still runs.
@@ -61,8 +89,17 @@ impl Server {
 
     /// Resident memory in octets.
     pub fn resident(&self) -> u64 {
+        self.status("VmRSS:")
+    }
+
+    /// The most resident memory that it ever had, in octets.
+    pub fn peak(&self) -> u64 {
+        self.status("VmHWM:")
+    }
+
+    fn status(&self, name: &str) -> u64 {
         let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).unwrap_or_default();
-        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap_or_default();
+        let line = status.lines().find_map(|line| line.strip_prefix(name)).unwrap_or_default();
         line.trim().trim_end_matches(" kB").parse::<u64>().unwrap_or(0) * 1024
     }
 }

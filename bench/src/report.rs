@@ -49,6 +49,8 @@ impl Row {
     /// By how much the target is missed: 1 or less means that it is held.
     pub fn shortfall(&self) -> Option<f64> {
         Some(match self.target? {
+            // Where nothing is allowed and nothing was found, it is held too.
+            Target::AtMost(most) if self.value <= most => (self.value / most).min(1.0),
             Target::AtMost(most) => self.value / most,
             Target::AtLeast(least) => least / self.value,
             Target::PartOfFirst(part) => part * self.beside.first()?.1 / self.value,
@@ -73,6 +75,7 @@ impl Row {
         let verdict = match self.shortfall() {
             None => String::new(),
             Some(times) if times <= 1.0 => "held".into(),
+            Some(times) if !times.is_finite() => "MISSED".into(),
             Some(times) if times <= 1.5 => format!("short by {times:.2}x"),
             Some(times) => format!("MISSED by {times:.2}x"),
         };
@@ -125,6 +128,9 @@ mod tests {
         assert_eq!(row(Target::AtMost(25.0)), Some(2.0));
         assert_eq!(row(Target::AtLeast(100.0)), Some(2.0));
         assert_eq!(row(Target::PartOfFirst(0.6)), Some(1.2));
+        assert!(row(Target::AtMost(0.0)).is_some_and(|times| times > 1.5));
+        let nothing = Row::new("x", 0.0, "").target(Target::AtMost(0.0));
+        assert!(nothing.line().ends_with("| held |"), "{}", nothing.line());
     }
 
     #[test]

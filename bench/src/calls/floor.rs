@@ -17,24 +17,30 @@ pub struct Floor {
 impl Floor {
     /// One that listens at `local`, HOST:PORT.
     pub fn new(local: &str) -> Floor {
-        let body = "v=0\r\no=- 1 1 IN IP4 127.0.0.1\r\ns=-\r\nc=IN IP4 127.0.0.1\r\nt=0 0\r\n\
-            m=message 2855 TCP/MSRP *\r\na=setup:passive\r\na=accept-types:message/cpim text/plain\r\n\
-            a=path:msrp://127.0.0.1:2855/floor0000000000;tcp\r\n";
-        Floor { contact: format!("<sip:bob@{local}>"), body: body.into(), out: Vec::with_capacity(2048) }
+        Floor::with_media(local, 2855)
+    }
+
+    /// One that says that it takes MSRP at a port of 127.0.0.1.
+    pub fn with_media(local: &str, port: u16) -> Floor {
+        let body = format!(
+            "v=0\r\no=- 1 1 IN IP4 127.0.0.1\r\ns=-\r\nc=IN IP4 127.0.0.1\r\nt=0 0\r\n\
+             m=message {port} TCP/MSRP *\r\na=setup:passive\r\na=accept-types:message/cpim text/plain\r\n\
+             a=path:msrp://127.0.0.1:{port}/floor0000000000;tcp\r\n"
+        );
+        Floor { contact: format!("<sip:bob@{local}>"), body, out: Vec::with_capacity(2048) }
     }
 
     /// Answers one request.
     pub fn answer(&mut self, request: &[u8], send: &mut dyn FnMut(&[u8])) {
         if request.starts_with(b"INVITE ") {
-            self.write(request, "200 OK", true);
-            send(&self.out);
+            send(self.respond(request, "200 OK", true));
         } else if request.starts_with(b"BYE ") {
-            self.write(request, "200 OK", false);
-            send(&self.out);
+            send(self.respond(request, "200 OK", false));
         }
     }
 
-    fn write(&mut self, request: &[u8], status: &str, offer: bool) {
+    /// The response, with a session description if `offer`.
+    pub fn respond(&mut self, request: &[u8], status: &str, offer: bool) -> &[u8] {
         let out = &mut self.out;
         out.clear();
         out.extend_from_slice(b"SIP/2.0 ");
@@ -59,6 +65,7 @@ impl Floor {
         out.extend_from_slice(body.len().to_string().as_bytes());
         out.extend_from_slice(b"\r\n\r\n");
         out.extend_from_slice(body.as_bytes());
+        out
     }
 }
 

@@ -62,13 +62,11 @@ pub fn parlour(data: &std::path::Path, more: &[&str]) -> Outcome<(Server, Socket
     let directory_text = directory.to_string_lossy().into_owned();
     arguments.extend(["--msrp", &msrp_text, "--data", &directory_text]);
     arguments.extend(more);
-    let log = std::fs::File::create(directory.join("log"))?;
-    let mut server = Server::quiet(sibling("parlour")?, &arguments, log)?;
+    let mut server = Server::quiet(sibling("parlour")?, &arguments, &directory.join("log"))?;
     let limit = Instant::now() + Duration::from_secs(20);
     while !answers(sip)? {
         if !server.is_alive() || Instant::now() > limit {
-            let log = std::fs::read_to_string(directory.join("log")).unwrap_or_default();
-            return Err(format!("parlour {arguments:?} does not answer: {log}").into());
+            return Err(format!("parlour {arguments:?} does not answer: {}", server.said()).into());
         }
     }
     Ok((server, sip, msrp))
