@@ -6,6 +6,7 @@
 )]
 
 use std::net::IpAddr;
+use std::ops::RangeInclusive;
 use std::time::Duration;
 
 pub use crate::sip::digest::Credentials;
@@ -13,6 +14,7 @@ use parlour_msrp::Matching;
 
 use crate::io::Transport;
 pub use crate::schedule::Hours;
+pub use crate::sip::passport::PublicKey;
 
 /// Everything that the client does not learn from the wire.
 #[derive(Debug, Clone)]
@@ -27,6 +29,12 @@ pub struct Config {
     pub accept: Accept,
     /// Whose P-Asserted-Identity counts, besides the registered TLS flow.
     pub trusted_hops: Vec<Hop>,
+    /// Who is refused for the signature of the caller's identity, or its absence.
+    pub stir: Stir,
+    /// Whose signatures count.
+    pub stir_keys: Vec<StirKey>,
+    /// How far the time of a signature may be from now (RFC 8224 6.2).
+    pub stir_freshness: Duration,
     /// Whose invitations never reach the user (G-1c): SIP addresses.
     pub blocked: Vec<String>,
     /// Whether callers who hide who they are are refused (G-1c).
@@ -151,13 +159,46 @@ pub struct Hop {
     pub bits: u8,
 }
 
+/// Who is refused for the signature of the caller's identity (RFC 8224 6.2.2). Whom a trusted core asserts is not.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Stir {
+    /// Nobody: what it proves is told.
+    #[default]
+    Show,
+    /// Who has a wrong one and no valid one: 403, 437 or 438.
+    Refuse,
+    /// Who has no valid one: besides, 428 or 436.
+    Require,
+}
+
+/// A signer of callers' identities, who is known beforehand: `info` is not fetched (RFC 8224 7.2).
+#[derive(Debug, Clone)]
+pub struct StirKey {
+    /// The URI that Identity headers name it by, octet by octet.
+    pub info: String,
+    pub key: PublicKey,
+    /// Whom it may sign for.
+    pub signs: Vec<Signs>,
+    /// When its certificate is valid, in seconds since 1970; `None` for a bare key.
+    pub valid: Option<RangeInclusive<u64>>,
+}
+
+/// Whom a signer may sign for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Signs {
+    /// All SIP addresses of this host, and of no part of it.
+    Domain(String),
+    /// All telephone numbers that start with these digits, country code first; without any, all numbers.
+    Numbers(String),
+}
+
 /// Who is accepted without asking.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Accept {
     /// Nobody.
     #[default]
     Ask,
-    /// Callers for whom a trusted core vouches; others are asked for.
+    /// Callers for whom a trusted core, or a signature, vouches; others are asked for.
     Auto,
     /// Everybody.
     All,
@@ -351,6 +392,9 @@ impl Default for Config {
             instance: None,
             accept: Accept::default(),
             trusted_hops: Vec::new(),
+            stir: Stir::default(),
+            stir_keys: Vec::new(),
+            stir_freshness: Duration::from_secs(60),
             blocked: Vec::new(),
             refuse_anonymous: false,
             do_not_disturb: false,

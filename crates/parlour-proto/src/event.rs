@@ -29,12 +29,76 @@ pub struct Event {
 /// [`text::neutral`](crate::text::neutral) before they reach a screen or a log.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Peer {
-    /// The address: asserted by a trusted core if `verified`, else what From claims.
+    /// The address: asserted by a trusted core or signed for if `verified`, else what From claims.
     pub address: String,
     /// The display name that came with it.
     pub display_name: Option<String>,
-    /// Whether a trusted core vouches for the address.
+    /// Whether a trusted core, or the signature of a signer that we know (RFC 8224), vouches for the address.
     pub verified: bool,
+}
+
+/// What the Identity headers of an invitation are worth: the best of them (RFC 8224 6.2.1).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Identity {
+    pub proof: Proof,
+    /// The name of the credential (`info`), as received; `None` if the header cannot be read.
+    pub info: Option<String>,
+    /// What decided, in plain words; parts of it are as received.
+    pub why: String,
+}
+
+/// What an Identity header proves, from the best to the worst.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Proof {
+    /// A signer that we know has signed this call to us.
+    Valid,
+    /// No key is configured for its signer, so that nothing is known.
+    UnknownSigner,
+    /// It is signed in a way that we do not verify.
+    UnsupportedAlgorithm,
+    /// It is signed for a call to somebody else, who may have sent it on, or misused it.
+    Elsewhere,
+    /// The signature was seen before in another call.
+    Replayed,
+    /// It was signed too long ago, or is of the future.
+    Stale,
+    /// The signer does not speak for this caller.
+    WrongSigner,
+    /// It is not what a signer would have made for this call.
+    Invalid,
+    /// It is of a type (`ppt`) that we do not know, and counts as if it were not there.
+    UnsupportedType,
+}
+
+impl Proof {
+    /// Whether something was done that must not be, rather than left unproven.
+    pub fn is_wrong(self) -> bool {
+        matches!(self, Proof::Replayed | Proof::Stale | Proof::WrongSigner | Proof::Invalid)
+    }
+
+    pub(crate) fn decision(self) -> &'static str {
+        match self {
+            Proof::Valid => "the signature of the caller's identity is valid",
+            Proof::UnknownSigner => {
+                "the signature of the caller's identity counts for nothing: its signer is unknown"
+            }
+            Proof::UnsupportedAlgorithm => {
+                "the signature of the caller's identity counts for nothing: not ES256"
+            }
+            Proof::Elsewhere => {
+                "the signature of the caller's identity counts for nothing: it is for another callee"
+            }
+            Proof::Replayed => "the signature of the caller's identity is wrong: it was used before",
+            Proof::Stale => "the signature of the caller's identity is wrong: its time is not now",
+            Proof::WrongSigner => {
+                "the signature of the caller's identity is wrong: its signer may not make it"
+            }
+            Proof::Invalid => "the signature of the caller's identity is wrong: it is not of this call",
+            Proof::UnsupportedType => {
+                "the signature of the caller's identity is passed over: of a type that we do not know"
+            }
+        }
+    }
 }
 
 /// What an invitation is for.
@@ -104,6 +168,8 @@ pub enum What {
         subject: Option<String>,
         /// Whether the user is to answer; if not, policy has accepted (S-2).
         asked: bool,
+        /// What its Identity headers prove; `None` without them, which is usual.
+        identity: Option<Box<Identity>>,
         /// What it goes on with.
         thread: Thread,
         /// Who else is invited, as far as the caller tells (RFC 5366). A first message that it brings follows as a

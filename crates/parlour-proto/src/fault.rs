@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 
 use crate::config::{AnonymousAnswer, BlockedAnswer};
+use crate::event::Proof;
 use crate::io::SessionId;
 use crate::schedule::Quiet;
 use crate::sdp::Refusal;
@@ -83,6 +84,10 @@ pub enum PeerFault {
     Blocked(BlockedAnswer),
     /// The caller hides who it is; what it is answered.
     Anonymous(AnonymousAnswer),
+    /// The caller's identity is not signed, and has to be.
+    Unsigned,
+    /// What the signature of the caller's identity is worth, and why.
+    BadlySigned(Proof, String),
     /// Nobody may disturb for now; when that ends, if it does.
     DoNotDisturb(Option<Quiet>),
     /// All who call are sent elsewhere.
@@ -194,6 +199,9 @@ impl PeerFault {
             // RFC 5079 4
             Self::Anonymous(AnonymousAnswer::Disallowed) => (433, "Anonymity Disallowed".into(), "G-1c"),
             Self::Anonymous(AnonymousAnswer::Decline) => (603, "Decline".into(), "G-1c"),
+            // RFC 8224 6.2
+            Self::Unsigned => (428, "Use Identity Header".into(), "X-5"),
+            Self::BadlySigned(proof, _) => unproven(*proof),
             Self::Flood => (480, "Too many requests".into(), "X-10"),
             Self::Overload | Self::NoResources | Self::Short(_) => (480, "Resource limit".into(), "G-1b"),
         };
@@ -235,6 +243,8 @@ impl PeerFault {
             | Self::NotByRegistrar
             | Self::Blocked(_)
             | Self::Anonymous(_)
+            | Self::Unsigned
+            | Self::BadlySigned(..)
             | Self::NotReplaced(_)
             | Self::DoNotDisturb(None)
             | Self::RingsAlready
@@ -297,6 +307,8 @@ impl PeerFault {
             }
             Self::Blocked(_) => "the caller is blocked, by the user or in the configuration".to_owned(),
             Self::Anonymous(_) => "the caller hides who it is, and `refuse_anonymous` is on".to_owned(),
+            Self::Unsigned => "no Identity header, and `stir` is \"require\" (RFC 8224 6.2.2)".to_owned(),
+            Self::BadlySigned(_, why) => format!("{why}, and `stir` asks for better (RFC 8224 6.2.2)"),
             Self::DoNotDisturb(None) => "`do_not_disturb` is on".to_owned(),
             Self::DoNotDisturb(Some(quiet)) => match quiet.ends_in {
                 Some(seconds) => format!("it is one of the `quiet_hours`, for {seconds} s more"),
@@ -361,6 +373,21 @@ impl NotReplaced {
             Self::Unauthorised { why, .. } => format!("{named}; {why}"),
         }
     }
+}
+
+/// RFC 8224 6.2.2, with the names of RFC 8224 13.2.
+//= IM X-5
+fn unproven(proof: Proof) -> (u16, String, &'static str) {
+    let (status, reason) = match proof {
+        Proof::UnsupportedType => (428, "Use Supported PASSporT Format"),
+        Proof::UnknownSigner => (436, "Bad Identity Info"),
+        Proof::UnsupportedAlgorithm | Proof::WrongSigner => (437, "Unsupported Credential"),
+        Proof::Stale => (403, "Stale Date"),
+        Proof::Valid | Proof::Elsewhere | Proof::Replayed | Proof::Invalid => {
+            (438, "Invalid Identity Header")
+        }
+    };
+    (status, reason.to_owned(), "X-5")
 }
 
 /// When to try again, and how long that will be possible (RFC 3261 20.33).

@@ -1,5 +1,6 @@
 //! The configuration file: TOML whose keys are the names of catalogue 5.2. What stands on the command line wins.
 
+mod stir;
 mod value;
 
 use std::fs;
@@ -14,7 +15,7 @@ use parlour_msrp::Matching;
 use parlour_proto::config::{
     Accept, Account, Ack, ActpassAnswer, AnonymousAnswer, BlockedAnswer, ConferenceSubscribe, Config,
     CoreKind, Credentials, DeclineScope, Hop, Hours, MediaSecurity, PreferredIdentity, Proxy, ReplaceAccept,
-    Unwanted,
+    Stir, Unwanted,
 };
 use serde::Deserialize;
 use zeroize::Zeroizing;
@@ -22,6 +23,7 @@ use zeroize::Zeroizing;
 use crate::net::Listen;
 use crate::net::tls;
 
+use stir::{FileStir, FileStirKey};
 use value::{
     Text, addresses, an_address, each, identities, maybe_address, maybe_anonymous_answer,
     maybe_blocked_answer, maybe_line, maybe_min_se, maybe_msrp, maybe_proxy, maybe_unwanted,
@@ -62,6 +64,8 @@ pub(crate) enum ConfigFault {
     NoPassword { file: PathBuf },
     #[error("account {address} has a user but no password_file, or the other way round: give both")]
     HalfCredentials { address: String },
+    #[error("stir_keys: {file:?} cannot be used: {why}")]
+    Signer { file: PathBuf, why: String },
     #[error("{0}")]
     Flag(String),
 }
@@ -118,6 +122,11 @@ struct File {
     accept: Option<FileAccept>,
     #[serde(default, deserialize_with = "each")]
     trusted_hops: Vec<Text<Hop>>,
+    stir: Option<FileStir>,
+    #[serde(default)]
+    stir_keys: Vec<FileStirKey>,
+    /// Seconds.
+    stir_freshness: Option<NonZeroU32>,
     max_sessions: Option<u32>,
     max_pending_invites: Option<NonZeroU32>,
     per_peer_limit: Option<NonZeroU32>,
@@ -305,6 +314,12 @@ impl File {
         set(&mut proto.vendor, self.vendor);
         set(&mut proto.accept, self.accept.map(Into::into));
         proto.trusted_hops = self.trusted_hops.into_iter().map(|hop| hop.0).collect();
+        set(&mut proto.stir, self.stir.map(Into::into));
+        proto.stir_keys = stir::keys(self.stir_keys, base)?;
+        if proto.stir == Stir::Require && proto.stir_keys.is_empty() {
+            return Err(ConfigFault::Flag("stir = \"require\" needs stir_keys: nobody could call".into()));
+        }
+        set(&mut proto.stir_freshness, self.stir_freshness.map(seconds));
         set(&mut proto.max_sessions, self.max_sessions);
         set(&mut proto.max_pending_invites, self.max_pending_invites.map(NonZeroU32::get));
         set(&mut proto.per_peer_limit, self.per_peer_limit.map(NonZeroU32::get));
@@ -530,6 +545,8 @@ mod tests {
             ("\nanonymous_answer = 480\n", ["line 2", "433 or 603"]),
             ("\nmedia_security = \"prefer_tls\"\n", ["line 2", "require_tls"]),
             ("\nblocked_answer = 403\n", ["line 2", "480, 486 or 603"]),
+            ("\nstir = \"refuse-all\"\n", ["line 2", "require"]),
+            ("stir = \"require\"\n", ["stir_keys", "nobody could call"]),
         ] {
             let error = Settings::read(&write(dir.path(), "c.toml", 0o644, text)).unwrap_err().to_string();
             for part in parts {
@@ -562,12 +579,18 @@ mod tests {
         let example = text.split("```toml\n").nth(1).and_then(|rest| rest.split("```").next()).unwrap();
         let dir = tempfile::tempdir().unwrap();
         write(dir.path(), "password", 0o600, "swordfish\n");
+        let signer = rcgen::KeyPair::generate().unwrap().public_key_pem();
+        write(dir.path(), "signer.pem", 0o644, &signer);
         let settings = Settings::read(&write(dir.path(), "c.toml", 0o644, example)).unwrap();
+        assert_eq!(settings.proto.stir_keys[0].signs.len(), 2);
         assert_eq!(settings.proto.accounts[0].credentials.as_ref().unwrap().username, "alice");
         // The library's error lists the keys of a table.
-        for (table, wrong) in
-            [("", "x = 1"), ("[[accounts]]", "[[accounts]]\nx = 1"), ("[limits]", "[limits]\nx = 1")]
-        {
+        for (table, wrong) in [
+            ("", "x = 1"),
+            ("[[accounts]]", "[[accounts]]\nx = 1"),
+            ("[limits]", "[limits]\nx = 1"),
+            ("[[stir_keys]]", "[[stir_keys]]\nx = 1"),
+        ] {
             let error = Settings::read(&write(dir.path(), "w.toml", 0o644, wrong)).unwrap_err().to_string();
             let (_, keys) = error.split_once("expected one of ").unwrap();
             for key in keys.split(['`', ',', ' ', '\n']).filter(|key| !key.is_empty()) {

@@ -85,7 +85,13 @@ fn meaning(status: u16) -> Option<&'static str> {
         }
         408 | 487 => "it ended before anybody answered",
         422 => "the session timer that was asked for is too short; Min-SE says the shortest",
+        428 => "callers must have their identity signed (Identity), and this one has not",
         433 => "callers who hide who they are are not let in",
+        436 => "no key of the caller's signer is configured: see `stir_keys`; keys are never fetched",
+        437 => {
+            "the signer of the caller's identity may not sign for it, or signs in a way that we do not verify"
+        }
+        438 => "the signature of the caller's identity is wrong or used twice: forged, or changed on its way",
         480 => "nobody can be reached here for now; Retry-After, if there, says when to try again",
         481 => "the request belongs to a dialog that is not here, or not any more",
         482 => "the same request came twice, by two ways: a proxy has forked it",

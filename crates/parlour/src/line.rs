@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use parlour_msrp::Body;
 use parlour_proto::client::Decline;
-use parlour_proto::event::{Ended, Incoming, Invitee, Kind, Peer, Progress, Thread, What};
+use parlour_proto::event::{Ended, Identity, Incoming, Invitee, Kind, Peer, Progress, Thread, What};
 use parlour_proto::io::SessionId;
 use parlour_proto::text;
 use tokio::sync::mpsc::Sender;
@@ -259,7 +259,7 @@ fn event(happening: &Happening) -> Option<String> {
             let next = if *asked { "accept or decline?" } else { "accepted" };
             format!("{session}{}{on_behalf} takes the chat of session {} on: {next}", who(peer), old.0)
         }
-        What::Invited { peer, kind, subject, asked, thread: _, invited_with } => {
+        What::Invited { peer, kind, subject, asked, identity, thread: _, invited_with } => {
             let to = match kind {
                 Kind::Chat => "",
                 Kind::Group => " to a group",
@@ -270,7 +270,8 @@ fn event(happening: &Happening) -> Option<String> {
             let subject = subject.unwrap_or_default();
             let with = invited_too(invited_with);
             let next = if *asked { "accept or decline?" } else { "accepted" };
-            format!("{session}{} invites you{to}{with}{subject}: {next}", who(peer))
+            let signed = forged(identity.as_deref());
+            format!("{session}{}{signed} invites you{to}{with}{subject}: {next}", who(peer))
         }
         What::Missed { peer, why } => format!("{session}{} called: {}", who(peer), end(why)),
         What::Inviting { to } => format!("{session}inviting {}", text::neutral(to)),
@@ -320,6 +321,14 @@ fn event(happening: &Happening) -> Option<String> {
 /// A peer by name and address; the name never alone, and `unverified` where nobody vouches.
 pub(crate) fn who(peer: &Peer) -> String {
     text::shown(peer.display_name.as_deref(), &peer.address, peer.verified)
+}
+
+/// A warning where the caller's identity is signed wrongly; what is merely not proven `who` says.
+fn forged(identity: Option<&Identity>) -> String {
+    match identity.filter(|identity| identity.proof.is_wrong()) {
+        Some(identity) => format!(" (! wrong signature: {})", text::neutral(&identity.why)),
+        None => String::new(),
+    }
 }
 
 /// Who else is invited: the first few by name.

@@ -24,3 +24,4 @@ pub(crate) mod remote;
 pub(crate) mod renegotiate;
 pub(crate) mod replaces;
 pub(crate) mod session_timer;
+pub(crate) mod stir;

@@ -19,6 +19,7 @@ use crate::im::policy::{BlockList, Notices};
 use crate::im::prack::Fork;
 use crate::im::refer::Referrals;
 use crate::im::session::{Phase, Session, Sessions};
+use crate::im::stir::Signatures;
 use crate::im::subscription::Subscriptions;
 use crate::io::{AccountId, FlowId, Instant, Now, Output, QueryId, SessionId, Why};
 use crate::sip::dialog::Dialog;
@@ -63,6 +64,8 @@ pub(crate) struct Core {
     pub(crate) blocked: BlockList,
     /// Whose refused invitations were told lately.
     pub(crate) notices: Notices,
+    /// Signatures of callers that were seen lately.
+    pub(crate) signatures: Signatures,
     /// The invitation that is being judged: decisions are about it.
     pub(crate) hearing: Option<Invitation>,
     /// How many invitations were heard.
@@ -190,6 +193,7 @@ impl Core {
             utc_offset: 0,
             blocked,
             notices: Notices::default(),
+            signatures: Signatures::default(),
             hearing: None,
             heard: 0,
             stateless_keys,

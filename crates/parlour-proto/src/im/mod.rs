@@ -34,6 +34,7 @@ pub(crate) mod session;
 mod session_timer;
 mod simultaneous;
 mod stamp;
+mod stir;
 mod subscribe;
 pub(crate) mod subscription;
 mod terminating;

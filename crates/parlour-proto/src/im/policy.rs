@@ -11,6 +11,7 @@ use crate::im::account::Account;
 use crate::im::flows::Source;
 use crate::im::screen::abilities;
 use crate::im::session::{Phase, Session};
+use crate::im::stir::Finding;
 use crate::io::{AccountId, FlowId, Instant, SessionId, Transport};
 use crate::schedule;
 use crate::sip::message::Message;
@@ -60,7 +61,7 @@ impl Core {
 
     /// Blocked, anonymous, or any caller while nobody may disturb (catalogue 1.3 rows 6 to 8).
     //= IM G-1c
-    pub(crate) fn is_wanted(&self, peer: &Peer) -> Result<(), PeerFault> {
+    pub(crate) fn is_wanted(&self, peer: &Peer, signature: &Finding) -> Result<(), PeerFault> {
         if !self.config.im_service {
             return Err(PeerFault::ServiceOff);
         }
@@ -70,6 +71,10 @@ impl Core {
         let is_nobody = Uri::parse(peer.address.as_bytes()).is_ok_and(|uri| is_anonymous(&uri));
         if self.config.refuse_anonymous && is_nobody {
             return Err(PeerFault::Anonymous(self.config.anonymous_answer));
+        }
+        // What a trusted core asserts is proof enough: it has done its own verifying.
+        if !peer.verified {
+            self.is_signed_enough(signature)?;
         }
         if let Some(to) = &self.config.redirect {
             return Err(PeerFault::Redirected(to.clone()));

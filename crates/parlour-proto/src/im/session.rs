@@ -8,7 +8,7 @@ use parlour_msrp::table::Table;
 use parlour_msrp::timer::TimerId;
 
 use crate::config::Proxy;
-use crate::event::{Ended, Peer};
+use crate::event::{Ended, Identity, Peer};
 use crate::fault::PeerFault;
 use crate::im::first_message::First;
 use crate::im::flows::Source;
@@ -96,6 +96,8 @@ pub(crate) struct Invited {
     /// None for an INVITE without an offer (S-1a). Replaced by each later description of the caller.
     pub(crate) offer: Option<(sdp::Session, sdp::Judged)>,
     pub(crate) remote: Remote,
+    /// What its Identity headers prove.
+    pub(crate) identity: Option<Identity>,
     /// Its first message.
     pub(crate) first: First,
     /// The session that it may replace.
@@ -280,8 +282,7 @@ pub(crate) struct Leaving {
     pub(crate) dialog: Dialog,
     /// The MSRP session, which ends with the dialog: peers take a connection that closes before the BYE for a failure.
     pub(crate) msrp: Option<parlour_msrp::SessionId>,
-    /// What to say at the end.
-    /// None once it is said: only the BYE goes on.
+    /// What to say at the end; None once it is said, and only the BYE goes on.
     pub(crate) ended: Option<Ended>,
     /// The challenges answered so far.
     pub(crate) chain: Chain,

@@ -42,8 +42,10 @@ impl Core {
     ) -> Result<(), PeerFault> {
         //= IM G-4v
         dialog_contact(request)?;
-        let peer = trust::caller(request, self.trust(flow))?;
-        self.explain(account, None, "R-32", trust::reason(request, &peer), &peer.address);
+        let signature = self.signature(flow, account, request);
+        let peer = trust::caller(request, self.trust(flow), signature.signed.as_ref())?;
+        let reason = trust::reason(request, &peer, signature.signed.as_ref());
+        self.explain(account, None, "R-32", reason, &peer.address);
         //= IM D-56
         self.interval_suits(request)?;
         let replacement = self.may_replace(flow, account, request, &peer)?;
@@ -60,7 +62,7 @@ impl Core {
         let early = Early::of(request);
         self.check_preconditions(flow, offer.as_ref(), &early)?;
         //= IM G-1
-        let wanted = match self.is_wanted(&peer) {
+        let wanted = match self.is_wanted(&peer, &signature) {
             // A chat that goes on elsewhere disturbs nobody.
             Err(PeerFault::DoNotDisturb(_) | PeerFault::Redirected(_)) if replacement.is_some() => Ok(()),
             wanted => wanted,
@@ -83,7 +85,8 @@ impl Core {
         self.sessions.index_dialog(&dialog, id);
         self.sessions.index_invite(server, id);
         let first = First::default();
-        let invited = Invited { invite: server, dialog, offer, remote, first, replacement, early };
+        let identity = signature.told;
+        let invited = Invited { invite: server, dialog, offer, remote, identity, first, replacement, early };
         let session = Session {
             id,
             account,
@@ -128,6 +131,7 @@ impl Core {
     pub(crate) fn alert(&mut self, mut session: Session) {
         let Phase::Invited(invited) = &mut session.phase else { return self.sessions.put(session) };
         invited.early.alerted = true;
+        let identity = invited.identity.take().map(Box::new);
         let Some(kept) = self.tx.kept(invited.invite).cloned() else { return self.sessions.put(session) };
         let request = kept.message();
         let (id, account, peer) = (session.id, session.account, session.peer.clone());
@@ -146,7 +150,11 @@ impl Core {
         // It was read before, or nobody would be alerted.
         let carried = bodies::invitation(&request).unwrap_or_default();
         let (asked, invited_with) = (!answers_itself, carried.invited_with);
-        self.tell(account, Some(id), What::Invited { peer, kind, subject, asked, thread, invited_with });
+        self.tell(
+            account,
+            Some(id),
+            What::Invited { peer, kind, subject, asked, identity, thread, invited_with },
+        );
         self.explain_called_party(&session, &request);
         let decision = "the offer is acceptable: the user is asked, or policy answers";
         self.explain(account, Some(id), "S-1", decision, "");
@@ -371,7 +379,7 @@ impl Core {
         };
         self.disarm_all(&mut session);
         let Phase::Invited(invited) = session.phase else { return Err(Misuse::NoSession) };
-        let Invited { invite, mut dialog, offer, remote, first: _, replacement: _, early } = *invited;
+        let Invited { invite, mut dialog, offer, remote, early, .. } = *invited;
         dialog.confirm();
         let owner = (session.account, id);
         let Answer { agreed, own, description } = match early.media {

@@ -5,21 +5,36 @@
 
 use crate::event::Peer;
 use crate::im::flows::TrustedCore;
+use crate::im::stir::Signed;
 use crate::sip::header::{Address, From, HeaderFault, PAssertedIdentity, PCalledPartyId, ReferredBy};
 use crate::sip::message::Message;
 use crate::sip::name::Name;
 use crate::sip::uri::{Scheme, Uri, aor, is_anonymous};
 
-/// The caller: asserted by a trusted core, else what From claims.
+/// The caller: asserted by a trusted core, else signed for, else what From claims.
 //= IM R-32
-pub(crate) fn caller(message: &Message<'_>, core: Option<TrustedCore>) -> Result<Peer, HeaderFault> {
+pub(crate) fn caller(
+    message: &Message<'_>,
+    core: Option<TrustedCore>,
+    signed: Option<&Signed>,
+) -> Result<Peer, HeaderFault> {
     let from = message.one::<From<'_>>()?;
-    Ok(core.and_then(|core| asserted(message, core)).unwrap_or_else(|| claimed(&from.0)))
+    if let Some(asserted) = core.and_then(|core| asserted(message, core)) {
+        return Ok(asserted);
+    }
+    let claimed = claimed(&from.0);
+    Ok(match signed {
+        Some(signed) => Peer { address: signed.address().to_owned(), verified: true, ..claimed },
+        None => claimed,
+    })
 }
 
 /// Why a caller is known as he is, in words.
-pub(crate) fn reason(message: &Message<'_>, caller: &Peer) -> &'static str {
+pub(crate) fn reason(message: &Message<'_>, caller: &Peer, signed: Option<&Signed>) -> &'static str {
     match (caller.verified, message.has(Name::PAssertedIdentity)) {
+        (true, _) if signed.is_some_and(|signed| signed.address() == caller.address) => {
+            "a signature vouches for the caller (Identity)"
+        }
         (true, _) => "a trusted core vouches for the caller (P-Asserted-Identity)",
         (false, true) => {
             "the caller is who From claims: P-Asserted-Identity counts from a trusted hop only, if it is a SIP or tel URI"

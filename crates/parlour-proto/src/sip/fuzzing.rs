@@ -1,18 +1,24 @@
 //! Bodies of the fuzz targets: they exercise everything that reads a peer's octets and assert what must always hold.
 
+use std::time::Duration;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+
 use super::door::{Abilities, dialog_contact, door, screen};
 use super::fault::Fault;
 use super::frame::{Frame, FrameLimits, Framer};
 use super::header::lex::is_lws;
 use super::header::{
     AcceptContact, Address, Allow, CSeq, CallId, Contact, ContentDisposition, ContentLength, ContentType,
-    ContributionId, Expires, From, Header, MaxForwards, MethodSet, MinExpires, PAssertedIdentity, Path,
-    ProxyAuthenticate, RecordRoute, ReferTo, ReferredBy, Replaces, RetryAfter, Route, SessionReplaces,
-    Subject, To, Via, WwwAuthenticate, unescape,
+    ContributionId, Date, Expires, From, Header, Identity, MaxForwards, MethodSet, MinExpires,
+    PAssertedIdentity, Path, ProxyAuthenticate, RecordRoute, ReferTo, ReferredBy, Replaces, RetryAfter,
+    Route, SessionReplaces, Subject, To, Via, WwwAuthenticate, unescape,
 };
 use super::message::{MAX_VIA, Message, Start};
 use super::method::Method;
 use super::name::Name;
+use super::passport::{Freshness, MediaKey, PublicKey, Signalled, verify};
 use super::uri::{Uri, aor, equivalent, is_anonymous, same_identity};
 use super::write::Writer;
 
@@ -53,6 +59,34 @@ pub fn sip_stream(data: &[u8]) {
             }
             sip_message(&octets);
         }
+    }
+}
+
+/// Reads `data` as an Identity value and a description, separated by a line end; what starts as JSON is the header and
+/// the claims of a PASSporT. Nothing holds but what was signed for this request.
+pub fn identity(data: &[u8]) {
+    let end = data.iter().position(|&octet| octet == b'\n').unwrap_or(data.len());
+    let (value, rest) = data.split_at(end);
+    let rest = rest.get(1..).unwrap_or_default();
+    let json = value.starts_with(b"{").then(|| {
+        let [head, claims] = [value, rest].map(|part| URL_SAFE_NO_PAD.encode(part));
+        format!("{head}.{claims}.{};info=<x:y>", "A".repeat(86))
+    });
+    let value = json.as_ref().map_or(value, |json| json.as_bytes());
+    let Ok(identity) = Identity::parse(value) else { return };
+    assert!(!identity.info.contains(['<', '>']) && !identity.token.is_empty());
+    let uri = |text: &'static str| Uri::parse(text.as_bytes());
+    // Any point will do: what does not lie on the curve verifies nothing.
+    let key = PublicKey::of_point(&[4; 65]);
+    let (Ok(from), Ok(to), Some(key)) = (uri("sip:alice@example.com"), uri("sip:bob@192.0.2.2"), key) else {
+        return;
+    };
+    let freshness = Freshness { now: Duration::from_secs(1_767_225_600), within: Duration::from_secs(60) };
+    let media_keys = MediaKey::all(rest);
+    assert!(media_keys.is_sorted_by_key(|key| format!("{}{}", key.alg, key.dig)));
+    for date in [None, Some(1_767_225_600)] {
+        let request = Signalled { from, to, date, media_keys: media_keys.clone() };
+        assert!(verify(&identity, &request, &key, &freshness).is_err());
     }
 }
 
@@ -114,6 +148,8 @@ fn exercise(message: &Message<'_>) {
     each::<ReferTo<'_>>(message, |refer_to| address(&refer_to));
     each::<PAssertedIdentity<'_>>(message, |identity| address(&identity));
     each::<ReferredBy<'_>>(message, |referrer| address(&referrer.address));
+    each::<Identity<'_>>(message, |identity| assert!(!identity.info.is_empty()));
+    each::<Date>(message, |_| {});
     each::<Replaces<'_>>(message, |replaces| assert!(!replaces.call_id.contains([';', ' '])));
     for row in message.rows(Name::Replaces) {
         assert!(unescape(row).len() <= row.len());

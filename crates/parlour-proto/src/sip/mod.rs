@@ -11,6 +11,7 @@ pub mod header;
 pub mod message;
 pub mod method;
 pub mod name;
+pub mod passport;
 pub mod tx;
 pub mod uri;
 pub mod write;

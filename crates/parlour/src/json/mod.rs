@@ -232,7 +232,7 @@ pub(crate) fn readable<'a>(content_type: &str, octets: &'a [u8]) -> Cow<'a, str>
 
 #[cfg(test)]
 mod tests {
-    use parlour_proto::event::{Ended, Incoming, Peer};
+    use parlour_proto::event::{Ended, Incoming, Peer, Proof};
     use parlour_proto::io::{Receipt, SessionId};
 
     use super::*;
@@ -303,7 +303,14 @@ mod tests {
             count: 1,
         };
         let invited_with = vec![invitee("sip:bill@x", parlour_proto::event::CopyControl::Cc)];
-        let invited = line(&What::Invited { peer, kind, subject: None, asked: false, thread, invited_with });
+        let (info, why) = (Some("https://x".to_owned()), "ok".to_owned());
+        let identity = parlour_proto::event::Identity { proof: Proof::UnknownSigner, info, why };
+        let identity = Some(Box::new(identity));
+        let subject = None;
+        let invited =
+            line(&What::Invited { peer, kind, subject, asked: false, identity, thread, invited_with });
+        let identity = serde_json::json!({"proof": "unknown_signer", "info": "https://x", "why": "ok"});
+        assert_eq!(invited["identity"], identity);
         assert_eq!(invited["replaces"], "3-16");
         assert!(invited.get("referred_by").is_none());
         let bill = serde_json::json!([{"address": "sip:bill@x", "copy": "cc", "count": 1}]);

@@ -2,8 +2,8 @@
 
 use parlour_msrp::Body;
 use parlour_proto::event::{
-    CopyControl, Disconnection, Ended, Incoming, Invitee, Joining, Kind, Participant, Peer, Progress, Roster,
-    Status, Thread, What,
+    CopyControl, Disconnection, Ended, Identity, Incoming, Invitee, Joining, Kind, Participant, Peer,
+    Progress, Proof, Roster, Status, Thread, What,
 };
 use parlour_proto::io::SessionId;
 use serde::Serialize;
@@ -54,7 +54,7 @@ pub(crate) fn payload(what: &What, run: u64) -> String {
         What::Unregistered | What::Ringing | What::Connected | What::Held | What::Resumed => {
             Payload::Nothing {}
         }
-        What::Invited { peer, kind, subject, asked, thread, invited_with } => {
+        What::Invited { peer, kind, subject, asked, identity, thread, invited_with } => {
             let Thread { replaces, referred_by, conversation, continues } = thread;
             Payload::Invited {
                 peer: peer.into(),
@@ -66,6 +66,7 @@ pub(crate) fn payload(what: &What, run: u64) -> String {
                 },
                 subject: subject.as_deref(),
                 asked: *asked,
+                identity: identity.as_deref().map(Into::into),
                 replaces: replaces.map(name),
                 referred_by: referred_by.as_ref().map(Into::into),
                 conversation: conversation.as_deref(),
@@ -142,6 +143,8 @@ enum Payload<'a> {
         kind: &'static str,
         subject: Option<&'a str>,
         asked: bool,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        identity: Option<Signature<'a>>,
         #[serde(skip_serializing_if = "Option::is_none")]
         replaces: Option<String>,
         #[serde(skip_serializing_if = "Option::is_none")]
@@ -349,6 +352,30 @@ impl<'a> From<&'a Invitee> for AlsoInvited<'a> {
             },
             count: invitee.count,
         }
+    }
+}
+
+#[derive(Serialize)]
+struct Signature<'a> {
+    proof: &'static str,
+    info: Option<&'a str>,
+    why: &'a str,
+}
+
+impl<'a> From<&'a Identity> for Signature<'a> {
+    fn from(Identity { proof, info, why }: &'a Identity) -> Self {
+        let proof = match proof {
+            Proof::Valid => "valid",
+            Proof::UnknownSigner => "unknown_signer",
+            Proof::UnsupportedAlgorithm => "unsupported_algorithm",
+            Proof::Elsewhere => "elsewhere",
+            Proof::Replayed => "replayed",
+            Proof::Stale => "stale",
+            Proof::WrongSigner => "wrong_signer",
+            Proof::Invalid => "invalid",
+            Proof::UnsupportedType => "unsupported_type",
+        };
+        Signature { proof, info: info.as_deref(), why }
     }
 }
 

@@ -1,10 +1,15 @@
-//! The SIP domains that a certificate vouches for (RFC 5922 section 7).
+//! What a certificate says: the SIP domains that it vouches for (RFC 5922 section 7), when it is valid, and its key.
+
+use std::ops::RangeInclusive;
 
 /// Tag of a DER SEQUENCE.
 const SEQUENCE: u8 = 0x30;
 const OBJECT_IDENTIFIER: u8 = 0x06;
 const BOOLEAN: u8 = 0x01;
 const OCTET_STRING: u8 = 0x04;
+const BIT_STRING: u8 = 0x03;
+const UTC_TIME: u8 = 0x17;
+const GENERALIZED_TIME: u8 = 0x18;
 /// `[3] EXPLICIT`: the extensions in TBSCertificate (RFC 5280 4.1).
 const EXTENSIONS: u8 = 0xa3;
 /// GeneralName: `[2] IA5String`.
@@ -13,10 +18,15 @@ const DNS_NAME: u8 = 0x82;
 const URI: u8 = 0x86;
 /// 2.5.29.17, subjectAltName.
 const SUBJECT_ALT_NAME: &[u8] = &[0x55, 0x1d, 0x11];
+/// 1.2.840.10045.2.1 and 1.2.840.10045.3.1.7: a key of the curve P-256 (RFC 5480 2.1.1).
+const P256: &[u8] = &[
+    0x06, 0x07, 0x2a, 0x86, 0x48, 0xce, 0x3d, 0x02, 0x01, 0x06, 0x08, 0x2a, 0x86, 0x48, 0xce, 0x3d, 0x03,
+    0x01, 0x07,
+];
 
 /// Names in the subjectAltName extension.
 #[derive(Debug, Default, PartialEq, Eq)]
-pub(super) struct Names {
+pub(crate) struct Names {
     /// Hosts of `sip:` URIs without a user.
     sip_domains: Vec<String>,
     /// dNSName entries.
@@ -25,7 +35,7 @@ pub(super) struct Names {
 
 impl Names {
     /// The names in a DER certificate; none if it cannot be read.
-    pub(super) fn of(certificate: &[u8]) -> Names {
+    pub(crate) fn of(certificate: &[u8]) -> Names {
         let mut names = Names::default();
         let Some(general_names) = subject_alt_name(certificate) else {
             return names;
@@ -41,12 +51,18 @@ impl Names {
         names
     }
 
+    /// The domains that count.
+    pub(crate) fn domains(&self) -> &[String] {
+        // RFC 5922 7.1: where there are SIP URIs, they alone count; dNSName is for certificates without them.
+        if self.sip_domains.is_empty() { &self.dns_names } else { &self.sip_domains }
+    }
+
     /// Whether a server that shows this certificate may speak for `domain`.
     pub(super) fn vouch_for(&self, domain: &str) -> bool {
-        // RFC 5922 7.1: where there are SIP URIs, they alone count; dNSName is for certificates without them.
-        let names = if self.sip_domains.is_empty() { &self.dns_names } else { &self.sip_domains };
         // RFC 5922 7.2: the whole name is compared, without regard to case; no wildcards.
-        names.iter().any(|name| name.trim_end_matches('.').eq_ignore_ascii_case(domain.trim_end_matches('.')))
+        self.domains()
+            .iter()
+            .any(|name| name.trim_end_matches('.').eq_ignore_ascii_case(domain.trim_end_matches('.')))
     }
 }
 
@@ -62,9 +78,8 @@ fn sip_domain(uri: &str) -> Option<String> {
 
 /// The octets of the GeneralNames in subjectAltName (RFC 5280 4.1, 4.2.1.6).
 fn subject_alt_name(certificate: &[u8]) -> Option<&[u8]> {
-    let whole = Elements(certificate).find_tag(SEQUENCE)?;
-    let to_be_signed = Elements(whole).find_tag(SEQUENCE)?;
-    let extensions = Elements(Elements(to_be_signed).find_tag(EXTENSIONS)?).find_tag(SEQUENCE)?;
+    let extensions =
+        Elements(Elements(to_be_signed(certificate)?).find_tag(EXTENSIONS)?).find_tag(SEQUENCE)?;
     for (_, extension) in Elements(extensions).filter(|(tag, _)| *tag == SEQUENCE) {
         let mut fields = Elements(extension).filter(|(tag, _)| *tag != BOOLEAN);
         if fields.next() == Some((OBJECT_IDENTIFIER, SUBJECT_ALT_NAME)) {
@@ -73,6 +88,57 @@ fn subject_alt_name(certificate: &[u8]) -> Option<&[u8]> {
         }
     }
     None
+}
+
+/// From when until when a DER certificate is valid, in seconds since 1970.
+pub(crate) fn validity(certificate: &[u8]) -> Option<RangeInclusive<u64>> {
+    // RFC 5280 4.1: of the sequences in it, after the algorithm and the issuer.
+    let (_, validity) = Elements(to_be_signed(certificate)?).filter(|(tag, _)| *tag == SEQUENCE).nth(2)?;
+    let mut dates = Elements(validity).map(|(tag, text)| seconds(tag, text));
+    Some(dates.next()??..=dates.next()??)
+}
+
+/// The SubjectPublicKeyInfo of a DER certificate, without its own tag and length.
+pub(crate) fn public_key_info(certificate: &[u8]) -> Option<&[u8]> {
+    let mut sequences = Elements(to_be_signed(certificate)?).filter(|(tag, _)| *tag == SEQUENCE);
+    sequences.nth(4).map(|(_, info)| info)
+}
+
+/// What is in a DER SEQUENCE.
+pub(crate) fn value(sequence: &[u8]) -> Option<&[u8]> {
+    Elements(sequence).find_tag(SEQUENCE)
+}
+
+/// The point of a SubjectPublicKeyInfo whose key is of P-256.
+pub(crate) fn p256_point(info: &[u8]) -> Option<&[u8]> {
+    let mut fields = Elements(info);
+    fields.next().filter(|field| *field == (SEQUENCE, P256))?;
+    let (_, bits) = fields.next().filter(|(tag, _)| *tag == BIT_STRING)?;
+    // Its first octet counts the bits that are left over.
+    bits.strip_prefix(&[0])
+}
+
+/// RFC 5280 4.1.2.5: `YYMMDDHHMMSSZ`, or with four digits of the year.
+fn seconds(tag: u8, text: &[u8]) -> Option<u64> {
+    let text = std::str::from_utf8(text).ok()?.strip_suffix('Z')?;
+    let (year, rest) = text.split_at_checked(text.len().checked_sub(10)?)?;
+    let number: u32 = year.parse().ok()?;
+    let year = match (tag, year.len()) {
+        (UTC_TIME, 2) if number < 50 => 2000 + number,
+        (UTC_TIME, 2) => 1900 + number,
+        (GENERALIZED_TIME, 4) => number,
+        _ => return None,
+    };
+    let part = |at: usize| rest.get(at..at + 2)?.parse::<u8>().ok();
+    let month = time::Month::try_from(part(0)?).ok()?;
+    let date = time::Date::from_calendar_date(i32::try_from(year).ok()?, month, part(2)?).ok()?;
+    let at = date.with_hms(part(4)?, part(6)?, part(8)?).ok()?.assume_utc();
+    // What is before 1970 has begun long ago.
+    Some(u64::try_from(at.unix_timestamp()).unwrap_or(0))
+}
+
+fn to_be_signed(certificate: &[u8]) -> Option<&[u8]> {
+    value(value(certificate)?)
 }
 
 /// DER elements in a row: tag and value. Ends at the first that is not well formed.

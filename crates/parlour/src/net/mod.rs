@@ -1,7 +1,7 @@
 //! Sockets, driven by one task: whatever is ready is read into the caller's buffer and handed on as it is.
 
 mod bell;
-mod certificate;
+pub(crate) mod certificate;
 pub(crate) mod dns;
 mod listen;
 mod quota;
