@@ -30,6 +30,11 @@ fn sip_stream() {
 }
 
 #[test]
+fn identity() {
+    replay("identity", parlour_proto::sip::fuzzing::identity);
+}
+
+#[test]
 fn sdp() {
     replay("sdp", parlour_proto::sdp::fuzzing::sdp);
 }
