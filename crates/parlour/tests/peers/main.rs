@@ -20,5 +20,6 @@ mod replacing;
 mod rosters;
 mod scenario;
 mod sessions;
+mod signed;
 mod stage;
 mod unwanted;

@@ -27,7 +27,7 @@ fn refused(alice: &mut Agent) -> Value {
 }
 
 /// What `parlour explain` says of the last invitation to a store; decisions are written a moment after they are taken.
-fn explain(data: &Path, more: &[&str]) -> String {
+pub(crate) fn explain(data: &Path, more: &[&str]) -> String {
     std::thread::sleep(Duration::from_millis(800));
     output(Command::new(env!("CARGO_BIN_EXE_parlour")).arg("explain").args(more).arg("--data").arg(data))
 }
