@@ -25,6 +25,9 @@ pub struct Config {
     pub vendor: String,
     /// This device's `+sip.instance`, a `urn:uuid:` URN that never changes; none is told without one.
     pub instance: Option<String>,
+    /// Whether decisions are told, as [`What::Explain`](crate::event::What::Explain). Where nobody listens, it is a tenth
+    /// of the work of a call.
+    pub explain: bool,
     /// Who is accepted without asking.
     pub accept: Accept,
     /// Whose P-Asserted-Identity counts, besides the registered TLS flow.
@@ -390,6 +393,7 @@ impl Default for Config {
             accounts: Vec::new(),
             vendor: concat!("Parlour/", env!("CARGO_PKG_VERSION")).to_owned(),
             instance: None,
+            explain: true,
             accept: Accept::default(),
             trusted_hops: Vec::new(),
             stir: Stir::default(),

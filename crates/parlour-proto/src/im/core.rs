@@ -237,6 +237,9 @@ impl Core {
         decision: impl Into<String>,
         input: &str,
     ) {
+        if !self.config.explain {
+            return;
+        }
         let input = text::neutral_within(input, LONGEST_INPUT);
         let (decision, invitation) = (decision.into(), self.hearing.clone());
         self.tell(account, session, What::Explain(Explain { clause, decision, input, invitation }));

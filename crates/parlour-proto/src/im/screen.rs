@@ -159,7 +159,7 @@ impl Core {
     /// From here on decisions are about this invitation, if it is one.
     pub(crate) fn hear(&mut self, flow: FlowId, request: &Message<'_>, account: Option<AccountId>) {
         let inside = request.one::<To<'_>>().is_ok_and(|to| to.tag().is_some());
-        if request.method() != Some(Method::Invite) || inside {
+        if request.method() != Some(Method::Invite) || inside || !self.config.explain {
             return;
         }
         self.heard = self.heard.saturating_add(1);

@@ -24,7 +24,10 @@ impl Agent {
             if tracing::enabled!(tracing::Level::DEBUG) {
                 tracing::debug!("{account}: {}", crate::explain::line(why));
             }
-            self.diary.note(time, &account, session, why);
+            // Without a store it could never be read.
+            if self.store.dir().is_some() {
+                self.diary.note(time, &account, session, why);
+            }
         }
         if is_explanation && !self.explain {
             return;

@@ -162,7 +162,7 @@ pub(crate) struct Agent {
 impl Agent {
     /// Opens all sockets. Call it inside the runtime, then [`Agent::run`].
     pub(crate) fn start(setup: Setup) -> Result<(Agent, Controls), StartFault> {
-        let Setup { settings, listen, store: (store, answers), tap, echo, explain } = setup;
+        let Setup { mut settings, listen, store: (store, answers), tap, echo, explain } = setup;
         let mut seed = [0; 32];
         getrandom::fill(&mut seed).map_err(StartFault::Random)?;
         let mut random = Random::new(seed);
@@ -182,6 +182,7 @@ impl Agent {
         let start = Instant::now();
         let (stop, count) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
         let disk = store.dir().map(|dir| (dir.to_owned(), settings.disk_reserve));
+        settings.proto.explain = explain || store.dir().is_some() || tracing::enabled!(tracing::Level::DEBUG);
         let watch = Watch { disk, memory: settings.memory_limit, looked: None };
         let (blocked, diary) = (store.blocked().to_vec(), Diary::new(store.last_path()));
         let mut agent = Agent {

@@ -36,7 +36,7 @@ pub fn equivalent(a: &Uri<'_>, b: &Uri<'_>) -> bool {
 /// Whether both are addresses of the same person or service.
 //= IM P-5
 pub fn same_identity(a: &Uri<'_>, b: &Uri<'_>) -> bool {
-    !is_anonymous(a) && !is_anonymous(b) && aor(a) == aor(b)
+    !is_anonymous(a) && !is_anonymous(b) && (a.as_str() == b.as_str() || aor(a) == aor(b))
 }
 
 /// Whether the address is the one that stands for nobody (RFC 3323 4.1.1.3): it matches nothing, itself included.
