@@ -38,6 +38,9 @@ add [N] SIP-URI                    have the conference invite somebody
 help, quit
 N is a session's number, needed only when there are several.";
 
+/// How long the lines of an instant are gathered: nobody reads faster, and under load one waking serves many rounds.
+const GLANCE: Duration = Duration::from_millis(10);
+
 /// Prints what happens in a thread of its own until the agent ends.
 pub(crate) fn print_events(mut told: Hearer) -> io::Result<JoinHandle<io::Result<()>>> {
     std::thread::Builder::new().name("stdout".into()).spawn(move || {
@@ -47,6 +50,7 @@ pub(crate) fn print_events(mut told: Hearer) -> io::Result<JoinHandle<io::Result
             printed
                 .and_then(|()| out.flush())
                 .inspect_err(|error| tracing::warn!(%error, "nobody reads our lines any more"))?;
+            std::thread::sleep(GLANCE);
         }
         Ok(())
     })

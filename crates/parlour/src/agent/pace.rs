@@ -2,12 +2,14 @@
 
 use std::time::{Duration, Instant};
 
-/// How long the agent rests between two rounds while datagrams come faster than one in that time. So much later, at
-/// the most, than without a rest is anything answered: a 500th of T1 (RFC 3261 17.1.1.1), after which a request is
-/// sent again, and at the rates that we can serve a few dozen datagrams, which the kernel's buffer holds.
-pub(super) const REST: Duration = Duration::from_millis(1);
+/// How long the agent rests between two rounds while datagrams stream. So much later, at the most, than without a rest
+/// is anything answered: a 250th of T1 (RFC 3261 17.1.1.1), after which a request is sent again, and at the rates that
+/// we can serve a few dozen datagrams, which the kernel's buffer holds.
+pub(super) const REST: Duration = Duration::from_millis(2);
+/// Datagrams that come closer to each other than this are a stream: two at least are served after each rest.
+const APART: Duration = Duration::from_millis(1);
 /// How long datagrams are counted before the rate is judged.
-const SPAN: Duration = Duration::from_millis(4);
+const SPAN: Duration = Duration::from_millis(8);
 
 /// Knows how fast datagrams come, and whether a rest pays: a round costs the more for each datagram, in waking this
 /// thread, asking the kernel which sockets are ready and waking the front end, the fewer it finds. When few come there
@@ -37,7 +39,7 @@ impl Pace {
     pub(super) fn rests(&mut self, now: Instant) -> bool {
         let span = now.saturating_duration_since(self.since);
         if span >= SPAN {
-            self.is_fast = span < REST.saturating_mul(self.datagrams);
+            self.is_fast = span < APART.saturating_mul(self.datagrams);
             (self.since, self.datagrams) = (now, 0);
         }
         std::mem::take(&mut self.is_due) && self.is_fast
@@ -64,11 +66,11 @@ mod tests {
         let mut now = Instant::now();
         let mut pace = Pace::new(now);
         assert_eq!(rests(&mut pace, &mut now, 100, Duration::from_millis(2)), 0);
-        // The first 4 ms are needed to know.
-        assert_eq!(rests(&mut pace, &mut now, 100, Duration::from_micros(100)), 100 - 39);
+        // The first 8 ms are needed to know.
+        assert_eq!(rests(&mut pace, &mut now, 100, Duration::from_micros(100)), 100 - 79);
         // The first one after a pause is served without a rest.
         assert_eq!(rests(&mut pace, &mut now, 1, Duration::from_millis(20)), 0);
-        assert_eq!(rests(&mut pace, &mut now, 100, REST), 0);
+        assert_eq!(rests(&mut pace, &mut now, 100, APART), 0);
     }
 
     #[test]

@@ -87,9 +87,12 @@ impl Hearer {
         }
     }
 
-    /// All that a round brought, for a thread that waits; `None` when the agent has ended.
+    /// All that the rounds until now have brought, for a thread that waits; `None` when the agent has ended.
     pub(crate) fn wait(&mut self) -> Option<Vec<Told>> {
-        let round = self.rounds.blocking_recv()?;
+        let mut round = self.rounds.blocking_recv()?;
+        while let Ok(next) = self.rounds.try_recv() {
+            round.extend(next);
+        }
         Some(self.taken(round))
     }
 
