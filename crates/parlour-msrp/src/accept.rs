@@ -15,9 +15,9 @@ pub struct AcceptTypes {
     wrapped: List,
 }
 
-/// Entries with a space between them: there is one for each session, so it is kept small.
+/// Entries with a space between them.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-struct List(Box<str>);
+struct List(String);
 
 impl AcceptTypes {
     /// From two lists of entries: `type/subtype`, `type/*` or `*`. Malformed and repeated entries are left out.
@@ -67,12 +67,12 @@ impl AcceptTypes {
 
     /// The value of `a=accept-types`.
     pub fn types_attribute(&self) -> String {
-        self.root.0.to_string()
+        self.root.0.clone()
     }
 
     /// The value of `a=accept-wrapped-types`, if there is one to write.
     pub fn wrapped_types_attribute(&self) -> Option<String> {
-        (!self.wrapped.0.is_empty()).then(|| self.wrapped.0.to_string())
+        (!self.wrapped.0.is_empty()).then(|| self.wrapped.0.clone())
     }
 
     /// Whether `media_type` may be the whole body.
@@ -139,8 +139,10 @@ impl List {
         let good = entry.len() <= MAX_ENTRY && (entry == "*" || is_media_type(entry));
         let listed = self.entries().any(|listed| listed.eq_ignore_ascii_case(entry));
         if good && !listed && self.entries().count() < MAX_ENTRIES {
-            let space = if self.0.is_empty() { "" } else { " " };
-            self.0 = [&self.0, space, entry].concat().into();
+            if !self.0.is_empty() {
+                self.0.push(' ');
+            }
+            self.0.push_str(entry);
         }
     }
 
