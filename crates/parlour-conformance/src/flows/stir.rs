@@ -242,31 +242,6 @@ pub(crate) fn a_signature_grows_old() {
     }
 }
 
-/// The certificate's time is not the signature's.
-//= IM X-5 test
-#[cfg_attr(test, test)]
-pub(crate) fn a_certificate_that_is_not_valid_now_signs_nothing() {
-    // The virtual clock starts with 2026.
-    for (valid, status) in
-        [(1_767_225_600..=1_767_225_600, 180), (1_767_225_601..=u64::MAX, 437), (0..=1_767_225_599, 437)]
-    {
-        let mut config = bob(Stir::Refuse, Accept::Ask);
-        config.stir_keys.iter_mut().for_each(|key| key.valid = Some(valid.clone()));
-        let mut call = Call::new(config);
-        invite(&mut call, ALICE, &row(FULL));
-        let answer = call.status(status);
-        if status == 180 {
-            assert!(told(&call).0.verified);
-            cancel(call);
-        } else {
-            let told = decisions(&call);
-            assert!(told.iter().any(|told| told.contains("its certificate is not valid now")), "{told:?}");
-            call.ack_refusal(&answer);
-            call.over();
-        }
-    }
-}
-
 /// Carol was called by Alice, and sends the call on with Alice's name to Bob.
 //= IM X-5 test
 #[cfg_attr(test, test)]
