@@ -14,7 +14,7 @@ pub(crate) const COST: u64 = 256;
 impl Session {
     /// The next message and how many of its octets may leave, if they are here and the window is open.
     pub(crate) fn plan(&self, window: u64) -> Option<(u64, usize)> {
-        let key = *self.queue.front().filter(|_| self.paused.is_none())?;
+        let key = self.next_message()?;
         let message = self.messages.get(&key)?;
         let left = usize::try_from(message.size.saturating_sub(message.sent)).unwrap_or(usize::MAX);
         let length = left.min(self.chunk_size);
@@ -73,10 +73,11 @@ impl Sending {
         }
     }
 
-    /// What its owner is told when it fails; nothing if all of it was acknowledged.
+    /// What its owner is told when it fails; nothing if all of it was acknowledged, or if nobody waits for that.
     pub(crate) fn failure(&self, session: SessionId, why: SendFailure) -> Option<Event> {
         let message_id = self.message_id.as_ref().to_owned();
-        (!self.acknowledged).then_some(Event::Failed { session, message_id, why })
+        let awaited = !self.control || self.failure_report != FailureReport::No;
+        (!self.acknowledged && awaited).then_some(Event::Failed { session, message_id, why })
     }
 }
 

@@ -42,6 +42,26 @@ impl Endpoint {
     /// Why it is not taken; nothing is sent then.
     //= IM M-2
     pub fn send(&mut self, now: Instant, id: SessionId, message: Outgoing) -> Result<(), SendError> {
+        self.enqueue(now, id, message, false)
+    }
+
+    /// Queues a control message, such as a typing state: it is of the moment. It leaves on a paused session too
+    /// (RFC 4975 8.9) and between the chunks of a message that takes several, it is never handed back to be sent again,
+    /// and [`Event::Sent`] is not told of it.
+    ///
+    /// # Errors
+    /// As [`send`](Self::send); also if its body is no [`Source::Inline`] that fits one chunk.
+    pub fn send_control(&mut self, now: Instant, id: SessionId, message: Outgoing) -> Result<(), SendError> {
+        self.enqueue(now, id, message, true)
+    }
+
+    fn enqueue(
+        &mut self,
+        now: Instant,
+        id: SessionId,
+        message: Outgoing,
+        control: bool,
+    ) -> Result<(), SendError> {
         self.now = self.now.max(now);
         let key = self.number();
         let session = self.sessions.get_mut(&id).ok_or(SendError::UnknownSession)?;
@@ -66,8 +86,13 @@ impl Endpoint {
         if let Some(max) = session.peer_max_size.filter(|max| size > *max) {
             return Err(SendError::TooLarge(max));
         }
-        if session.queue.len() >= self.limits.queued_messages {
+        let queue = if control { &session.control } else { &session.queue };
+        if queue.len() >= self.limits.queued_messages {
             return Err(SendError::QueueFull);
+        }
+        let one_chunk = u64::try_from(session.chunk_size).unwrap_or(u64::MAX);
+        if control && (size > one_chunk || !matches!(body, Source::Inline(_))) {
+            return Err(SendError::TooLarge(one_chunk));
         }
         // Success REPORTs may never come; those awaited for longest are given up.
         if session.messages.len() >= self.limits.queued_messages.saturating_mul(2)
@@ -91,6 +116,7 @@ impl Endpoint {
             acknowledged: false,
             reported: Ranges::default(),
             told: 0,
+            control,
         };
         session.add_message(key, sending);
         self.wake(id);
@@ -134,6 +160,7 @@ impl Endpoint {
         let Some(session) = self.sessions.get_mut(&id) else { return };
         let Some(message) = session.remove_message(key) else { return };
         session.queue.retain(|queued| *queued != key);
+        session.control.retain(|queued| *queued != key);
         let refused = matches!(why, SendFailure::Refused { .. });
         // RFC 4975 7.1: `#` says that no more chunks come. Who refused the message knows that.
         if let (Bind::Bound(connection), true) =
@@ -314,10 +341,13 @@ impl Endpoint {
         message.advance(sent);
         let message_id = || message.message_id.as_ref().to_owned();
         if sent == message.size {
-            told.push(Event::Sent { session: id, message_id: message_id() });
+            if !message.control {
+                told.push(Event::Sent { session: id, message_id: message_id() });
+            }
             message.finished = true;
             message.fetched = Vec::new();
-            session.queue.pop_front();
+            let queue = if message.control { &mut session.control } else { &mut session.queue };
+            queue.pop_front();
         } else if sent.saturating_sub(message.told) >= STEP {
             let total = message.size;
             told.push(Event::Progress { session: id, message_id: message_id(), sent, total });

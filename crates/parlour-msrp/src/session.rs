@@ -49,6 +49,8 @@ pub(crate) struct Session {
     ids: BTreeMap<Box<str>, u64>,
     /// Those of which octets are still to be sent.
     pub(crate) queue: VecDeque<u64>,
+    /// The same of control messages.
+    pub(crate) control: VecDeque<u64>,
     /// Octets sent and not answered.
     pub(crate) unacknowledged: u64,
     /// Media types that the peer has answered 415 to.
@@ -79,6 +81,7 @@ impl Session {
             messages: BTreeMap::new(),
             ids: BTreeMap::new(),
             queue: VecDeque::new(),
+            control: VecDeque::new(),
             unacknowledged: 0,
             refused_types: Vec::new(),
         }
@@ -110,8 +113,9 @@ impl Session {
 
     /// Adds one of our messages.
     pub(crate) fn add_message(&mut self, key: u64, message: Sending) {
+        let queue = if message.control { &mut self.control } else { &mut self.queue };
+        queue.push_back(key);
         self.keep_message(key, message);
-        self.queue.push_back(key);
     }
 
     /// Adds one of our messages that has left.
@@ -122,7 +126,7 @@ impl Session {
 
     /// Takes all our messages out.
     pub(crate) fn take_messages(&mut self) -> BTreeMap<u64, Sending> {
-        (self.ids, self.queue) = (BTreeMap::new(), VecDeque::new());
+        (self.ids, self.queue, self.control) = Default::default();
         std::mem::take(&mut self.messages)
     }
 
@@ -143,9 +147,21 @@ impl Session {
         self.ids.get(message_id).copied()
     }
 
+    /// The message whose octets leave next. Control messages keep their place among whole messages, and wait neither for a
+    /// message that takes several chunks nor for the end of a pause.
+    pub(crate) fn next_message(&self) -> Option<u64> {
+        let content = self.queue.front().copied().filter(|_| self.paused.is_none());
+        let Some(control) = self.control.front().copied() else { return content };
+        let is_short = |key: &u64| {
+            let size = self.messages.get(key).map_or(0, |message| message.size);
+            size <= u64::try_from(self.chunk_size).unwrap_or(u64::MAX)
+        };
+        content.filter(|content| *content < control && is_short(content)).or(Some(control))
+    }
+
     /// Whether there is something to send.
     pub(crate) fn has_work(&self) -> bool {
-        !self.greeted || (self.paused.is_none() && !self.queue.is_empty())
+        !self.greeted || self.next_message().is_some()
     }
 }
 
@@ -194,13 +210,15 @@ pub(crate) struct Sending {
     pub(crate) reported: Ranges,
     /// How many octets had left when the owner was last told.
     pub(crate) told: u64,
+    /// Whether it is of the moment, and no content.
+    pub(crate) control: bool,
 }
 
 impl Sending {
-    /// The message as it was given to us, unless it was acknowledged.
+    /// The message as it was given to us, unless it was acknowledged or is a control message.
     fn back(self) -> Option<Outgoing> {
         let Sending { message_id, content_type, source, success_report, failure_report, .. } = self;
-        (!self.acknowledged).then(|| Outgoing {
+        (!self.acknowledged && !self.control).then(|| Outgoing {
             message_id: message_id.into(),
             content_type: content_type.into(),
             body: source,

@@ -177,6 +177,16 @@ impl Client {
         self.core.say(session, message)
     }
 
+    /// The user is writing in a session: call it for each piece of input. The peer is told at most once a minute, and that
+    /// he has stopped when no input came for 15 s. A message that is sent ends it.
+    ///
+    /// # Errors
+    /// The session does not stand, the peer does not take typing states, or the configuration does not want them sent.
+    pub fn composing(&mut self, now: Now, session: SessionId) -> Result<(), Misuse> {
+        self.core.now = now;
+        self.core.composing(session)
+    }
+
     /// Leaves a session, or takes an invitation back.
     ///
     /// # Errors

@@ -99,6 +99,10 @@ pub struct Config {
     pub preferred_identity: PreferredIdentity,
     /// Which sessions' conference state is followed (S-9).
     pub conference_subscribe: ConferenceSubscribe,
+    /// Whether peers that take typing states are told when the user writes (M-41).
+    pub send_composing: bool,
+    /// Whether peers may tell, and the user hears, when they write (M-42).
+    pub show_composing: bool,
     /// Whether private ranges may be the target of an MSRP connection.
     pub connect_private: bool,
     /// Bounds.
@@ -429,6 +433,8 @@ impl Default for Config {
             ack: Ack::default(),
             preferred_identity: PreferredIdentity::default(),
             conference_subscribe: ConferenceSubscribe::default(),
+            send_composing: true,
+            show_composing: true,
             connect_private: true,
             limits: Limits::default(),
         }

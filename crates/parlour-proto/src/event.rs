@@ -212,6 +212,15 @@ pub enum What {
     Resumed,
     /// The MSRP connection is lost; another one is being made, and what is said meanwhile waits for it.
     Reconnecting { why: String },
+    /// Somebody has begun to write, or has stopped: also because a message came or the time that was told is over. It is of
+    /// the moment: it is no message, and not to be kept. Sessions that end do not tell it.
+    Composing {
+        /// Who: in a conference as the state itself claims.
+        by: Peer,
+        active: bool,
+        /// What is being made, as received: a media type, or the first half of one.
+        content_type: Option<String>,
+    },
     /// A message came. It is acknowledged only after
     /// [`Client::stored`](crate::client::Client::stored) has said that it is durable.
     Message(Incoming),

@@ -204,6 +204,10 @@ pub enum Why {
     Unanswered,
     /// Nobody has refreshed the session (RFC 4028 10).
     SessionExpires,
+    /// We were writing, and no input came for a while.
+    Composing,
+    /// A peer said that it is writing, and has not said so again.
+    Writers,
     /// Another deadline of an established session.
     Session,
 }

@@ -334,7 +334,9 @@ impl Checker {
     }
 
     fn msrp_received(&mut self, now: Instant, id: FlowId, frame: &[u8]) {
-        let content = text::header(frame, "Content-Type").filter(|kind| !kind.contains("iscomposing"));
+        // A typing state is never stored, wrapped or not.
+        let composing = |octets: &[u8]| text::lossy(octets).contains("application/im-iscomposing+xml");
+        let content = text::header(frame, "Content-Type").filter(|_| !composing(frame));
         let message_id = text::header(frame, "Message-ID").filter(|_| content.is_some());
         let Some((message_id, tid)) = message_id.zip(text::transaction(frame)) else { return };
         if text::method(frame).as_deref() != Some("SEND") {

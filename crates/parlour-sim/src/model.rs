@@ -78,6 +78,7 @@ impl Model {
                 self.progress(message_id, progress)
             }
             What::Receiving { .. }
+            | What::Composing { .. }
             | What::Incomplete { .. }
             | What::Roster(_)
             | What::RosterEnded { .. }

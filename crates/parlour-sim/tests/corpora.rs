@@ -45,6 +45,11 @@ fn cpim() {
 }
 
 #[test]
+fn composing() {
+    replay("composing", parlour_proto::mime::fuzzing::composing);
+}
+
+#[test]
 fn conference_info() {
     replay("conference_info", parlour_proto::mime::fuzzing::conference_info);
 }

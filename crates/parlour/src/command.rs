@@ -29,6 +29,10 @@ pub(crate) enum Command {
         content_type: String,
         body: Vec<u8>,
     },
+    /// The user is writing.
+    Composing {
+        session: Option<SessionName>,
+    },
     Leave {
         session: Option<SessionName>,
     },

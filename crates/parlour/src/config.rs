@@ -150,6 +150,8 @@ struct File {
     ack: Option<FileAck>,
     preferred_identity: Option<FilePreferred>,
     conference_subscribe: Option<FileConference>,
+    send_composing: Option<bool>,
+    show_composing: Option<bool>,
     connect_private: Option<bool>,
     #[serde(default, deserialize_with = "addresses")]
     blocked: Vec<String>,
@@ -375,6 +377,8 @@ impl File {
             FileConference::Never => ConferenceSubscribe::Never,
         });
         set(&mut proto.conference_subscribe, conference_subscribe);
+        set(&mut proto.send_composing, self.send_composing);
+        set(&mut proto.show_composing, self.show_composing);
         set(&mut proto.connect_private, self.connect_private);
         proto.blocked = self.blocked;
         set(&mut proto.refuse_anonymous, self.refuse_anonymous);

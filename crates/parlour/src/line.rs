@@ -296,7 +296,11 @@ fn event(happening: &Happening) -> Option<String> {
             let at = json::seconds(happening.time);
             format!("{session}{at} {}: {}", who(&message.from), shown(message, happening.file.as_deref()))
         }
-        What::Receiving { .. } => return None,
+        What::Composing { by, active: true, content_type } => {
+            let voice = content_type.as_deref().is_some_and(|kind| kind.starts_with("audio"));
+            format!("{session}{} is {}", who(by), if voice { "recording" } else { "typing" })
+        }
+        What::Composing { active: false, .. } | What::Receiving { .. } => return None,
         What::Incomplete { received, why, .. } => {
             format!("{session}! a message broke off after {received} octets: {}", text::neutral(why))
         }
@@ -405,6 +409,10 @@ fn charset(content_type: &str) -> Option<&str> {
 
 #[cfg(test)]
 mod tests {
+    use parlour_proto::event::Event;
+    use parlour_proto::io::AccountId;
+
+    use super::event as event_of;
     use super::*;
 
     fn said(line: &str) -> Option<String> {
@@ -454,6 +462,22 @@ mod tests {
         assert!(
             matches!(command("@7 hello", 3), Some(Ok(Command::Say { session: Some(at), .. })) if at == name)
         );
+    }
+
+    //= IM M-42 test
+    #[test]
+    fn who_is_writing_is_shown_and_who_has_stopped_is_not() {
+        let line = |active, kind: Option<&str>| {
+            let by = Peer { address: "sip:a@x".into(), display_name: None, verified: true };
+            let what = What::Composing { by, active, content_type: kind.map(str::to_owned) };
+            let session = Some(SessionId(2));
+            let event = Event { account: AccountId(0), session, what };
+            let (time, account) = (Duration::ZERO, "sip:us@x".into());
+            event_of(&Happening { seq: None, time, account, session: None, event, file: None })
+        };
+        assert_eq!(line(true, Some("text/plain")).as_deref(), Some("[2] sip:a@x is typing"));
+        assert_eq!(line(true, Some("audio/amr")).as_deref(), Some("[2] sip:a@x is recording"));
+        assert_eq!(line(false, None), None);
     }
 
     #[test]

@@ -98,6 +98,7 @@ impl Model {
             | What::Resumed
             | What::Message(_)
             | What::Receiving { .. }
+            | What::Composing { .. }
             | What::Incomplete { .. }
             | What::Progress { .. }
             | What::Roster(_)
@@ -173,6 +174,7 @@ impl Model {
             | What::AddRefused { .. }
             | What::Message(_)
             | What::Receiving { .. }
+            | What::Composing { .. }
             | What::Incomplete { .. }
             | What::Progress { progress: Progress::Sent, .. }
             | What::Explain(_) => {}

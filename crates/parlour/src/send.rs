@@ -119,6 +119,7 @@ async fn tell(controls: Controls, flags: Send) -> (u8, String) {
                 | What::Resumed
                 | What::Message(_)
                 | What::Receiving { .. }
+                | What::Composing { .. }
                 | What::Incomplete { .. }
                 | What::Roster(_)
                 | What::RosterEnded { .. }

@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use parlour_msrp::uri::{MsrpPath, MsrpUri};
 use parlour_msrp::{
-    ConnectionId, Event, Input, Limits, Load, Outgoing, Output, Role, SessionFailure, SessionId, SessionSpec,
-    Source, SourceId, Verdict,
+    ConnectionId, Event, FailureReport, Input, Limits, Load, Outgoing, Output, Role, SendError,
+    SessionFailure, SessionId, SessionSpec, Source, SourceId, Verdict,
 };
 
 use crate::script::{ALICE, BOB, Bob, PEER, answer, chunk, frames, response, send, spec, text};
@@ -70,6 +70,39 @@ fn a_paused_session_answers_and_keeps_alive_and_says_nothing() {
     bob.endpoint.pause(bob.now, session, false);
     bob.drain();
     assert_eq!(sends(&bob.take_text(PEER)), pairs([("m1m1", "1-5/5"), ("m2m2", "1-6/6")]));
+}
+
+//= IM M-40 test
+#[test]
+fn a_control_message_leaves_on_hold_and_between_chunks_and_is_not_told_of() {
+    let (mut bob, session) = Bob::bound();
+    let control = |id: &str| Outgoing { failure_report: FailureReport::No, ..text(id, "typing") };
+    bob.endpoint.pause(bob.now, session, true);
+    bob.send(session, text("m1m1", "waits"));
+    bob.endpoint.send_control(bob.now, session, control("c1c1")).unwrap();
+    bob.drain();
+    assert_eq!(sends(&bob.take_text(PEER)), pairs([("c1c1", "1-6/6")]));
+    bob.endpoint.pause(bob.now, session, false);
+    bob.drain();
+    assert_eq!(sends(&bob.take_text(PEER)), pairs([("m1m1", "1-5/5")]));
+    // What was given to us first leaves first, unless it takes several chunks.
+    bob.input(Input::Writable { connection: PEER, room: 0 });
+    bob.send(session, text("m2m2", "short"));
+    bob.send(session, text("m3m3", &"x".repeat(20_000)));
+    bob.endpoint.send_control(bob.now, session, control("c2c2")).unwrap();
+    bob.input(Input::Writable { connection: PEER, room: 100_000 });
+    let order = sends(&bob.take_text(PEER)).into_iter().map(|(id, _)| id).collect::<Vec<_>>();
+    assert_eq!(order, ["m2m2", "c2c2", "m3m3", "m3m3"]);
+    let told = bob.take_events();
+    assert!(!told.iter().any(|event| format!("{event:?}").contains("c1c1")), "{told:?}");
+    // Nobody sends it again, and one that takes several chunks is none.
+    bob.endpoint.pause(bob.now, session, true);
+    bob.input(Input::Writable { connection: PEER, room: 0 });
+    bob.endpoint.send_control(bob.now, session, control("c3c3")).unwrap();
+    let back = bob.endpoint.withdraw(bob.now, session);
+    assert!(back.iter().all(|message| message.message_id != "c3c3"), "{back:?}");
+    let large = Outgoing { body: Source::Inline(vec![b'x'; 12 * 1024 + 1]), ..control("c4c4") };
+    assert_eq!(bob.endpoint.send_control(bob.now, session, large), Err(SendError::TooLarge(12 * 1024)));
 }
 
 //= IM D-54 test

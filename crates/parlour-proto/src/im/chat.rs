@@ -8,6 +8,7 @@ use crate::im::Core;
 use crate::im::recover::Lost;
 use crate::im::session::{Phase, Session};
 use crate::io::{FlowId, Output, Receipt, SessionId, SpoolId};
+use crate::mime::composing;
 use crate::mime::cpim::{self, Cpim, Mailbox};
 use crate::sdp::Wrapping;
 use crate::sip::uri::{Uri, is_anonymous, same_identity};
@@ -150,9 +151,17 @@ impl Core {
                 return self.refuse_message(receipt, spool, status);
             }
         }
+        if composing::is_composing(&incoming.content_type) {
+            return self.state_came(id, incoming);
+        }
         incoming.renderable = is_text(&incoming.content_type);
+        let writer = self.sessions.get(id).filter(|session| session.writing.has_others());
+        let writer = writer.map(|session| session.speaker(&incoming));
         if self.config.ack == Ack::Received {
             self.msrp.settle(self.now.instant, parlour_msrp::Receipt(receipt.0), Verdict::Received);
+        }
+        if let Some(writer) = writer {
+            self.writer_said(id, writer);
         }
         if !self.tell_of_media(account, id, What::Message(incoming)) {
             self.explain(
@@ -198,6 +207,7 @@ impl Core {
     /// Sends a message, or keeps it for when the session stands.
     pub(crate) fn say(&mut self, id: SessionId, message: Say) -> Result<(), Misuse> {
         let session = self.sessions.get_mut(id).ok_or(Misuse::NoSession)?;
+        session.writing.said();
         if let Some(new) = session.phase.successor() {
             // Whoever said it did not know yet that the chat goes on elsewhere.
             let (account, message_id) = (session.account, message.message_id.clone());
@@ -268,7 +278,7 @@ impl Core {
     }
 
     /// The message as the peer takes it (D-33, M-32).
-    fn outgoing(
+    pub(crate) fn outgoing(
         &self,
         session: &Session,
         message: Say,

@@ -169,6 +169,7 @@ impl Core {
         let accounts = config.accounts.iter().map(|account| Account::new(account, &mut random)).collect();
         let stateless_keys = random.hash_keys();
         let blocked = BlockList::new(&config.blocked);
+        let receivable = receivable(&config);
         Core {
             gate: Gate::new(config.limits.requests_per_source, config.limits.requests, random.hash_keys()),
             connects: Gate::new(config.limits.connects, config.limits.connects, random.hash_keys()),
@@ -197,7 +198,7 @@ impl Core {
             hearing: None,
             heard: 0,
             stateless_keys,
-            receivable: receivable(),
+            receivable,
         }
     }
 

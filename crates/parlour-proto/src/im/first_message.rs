@@ -9,7 +9,7 @@ use crate::im::Core;
 use crate::im::chat;
 use crate::im::session::{Phase, Session};
 use crate::io::{Receipt, SessionId, Why};
-use crate::mime::cpim;
+use crate::mime::{composing, cpim};
 use crate::sip::message::Message;
 use crate::sip::name::Name;
 use crate::verb::{StoreFault, Stored};
@@ -54,7 +54,8 @@ impl Core {
             body_offset: 0,
             renderable: false,
         };
-        if chat::unwrap(&mut incoming).is_err() {
+        // M-42: a typing state is no message, wherever it stands.
+        if chat::unwrap(&mut incoming).is_err() || composing::is_composing(&incoming.content_type) {
             return;
         }
         incoming.renderable = chat::is_text(&incoming.content_type);

@@ -169,6 +169,8 @@ impl Core {
             Why::SessionExpires => self.session_expired(id),
             Why::Session => self.media_lost(id),
             Why::NoStream => self.nothing_left(id),
+            Why::Composing => self.composing_due(id),
+            Why::Writers => self.writers_due(id),
             Why::Trying
             | Why::Retransmit
             | Why::TransactionTimeout

@@ -6,21 +6,29 @@ use parlour_msrp::accept::AcceptTypes;
 use parlour_msrp::uri::{MsrpPath, MsrpUri};
 use parlour_msrp::{ConnectionId, SessionSpec};
 
-use crate::config::{MediaSecurity, Proxy};
+use crate::config::{Config, MediaSecurity, Proxy};
 use crate::im::Core;
 use crate::im::core::Errand;
 use crate::im::flows::{Source, Stream, covered};
 use crate::im::session::Session;
 use crate::io::{AccountId, FlowId, Output, Service, SessionId, Target, Transport};
+use crate::mime::composing;
 use crate::sdp::{self, Capabilities, Local, Offered};
 
 /// The types that we take: the containers and text, and whatever else as an attachment if the peer offers all types.
 const RECEIVABLE: &str = "message/cpim text/plain";
 const RECEIVABLE_WRAPPED: &str = "text/plain";
 
-/// The same, read.
-pub(crate) fn receivable() -> AcceptTypes {
-    AcceptTypes::parse(RECEIVABLE, Some(RECEIVABLE_WRAPPED))
+/// The same, read, with what the configuration adds.
+pub(crate) fn receivable(config: &Config) -> AcceptTypes {
+    let mut types = AcceptTypes::parse(RECEIVABLE, Some(RECEIVABLE_WRAPPED));
+    //= IM M-40
+    // RFC 3994 4: negotiated like any other media type.
+    if config.show_composing {
+        types.add_types(composing::MEDIA_TYPE);
+        types.add_wrapped_types(composing::MEDIA_TYPE);
+    }
+    types
 }
 
 /// An offer of ours: the MSRP session is ready for a peer that comes before its answer does.

@@ -6,6 +6,7 @@
 pub(crate) mod account;
 mod bodies;
 mod chat;
+mod composing;
 mod conference;
 pub(crate) mod core;
 mod dispatch;

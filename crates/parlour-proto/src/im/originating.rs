@@ -6,6 +6,7 @@ use crate::config::{MediaSecurity, Proxy};
 use crate::event::{Ended, Peer, What};
 use crate::im::Core;
 use crate::im::bodies;
+use crate::im::composing::Writing;
 use crate::im::core::{Accepted, Acknowledged, Deadline, Errand, Purpose};
 use crate::im::flows::Source;
 use crate::im::leaving::NextHop;
@@ -96,6 +97,7 @@ impl Core {
             phase: Phase::Inviting(Box::new(inviting)),
             timer: SessionTimer::default(),
             queue: Vec::new(),
+            writing: Writing::default(),
             ties: Ties::default(),
         };
         self.sessions.put(session);

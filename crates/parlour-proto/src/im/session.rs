@@ -10,6 +10,7 @@ use parlour_msrp::timer::TimerId;
 use crate::config::Proxy;
 use crate::event::{Ended, Identity, Peer};
 use crate::fault::PeerFault;
+use crate::im::composing::Writing;
 use crate::im::first_message::First;
 use crate::im::flows::Source;
 use crate::im::groups::Groups;
@@ -49,6 +50,7 @@ pub(crate) struct Session {
     pub(crate) timer: SessionTimer,
     /// Messages for as soon as the session stands; empty from then on.
     pub(crate) queue: Vec<Say>,
+    pub(crate) writing: Writing,
     pub(crate) ties: Ties,
 }
 

@@ -7,6 +7,7 @@ use crate::event::{Ended, What};
 use crate::fault::{PeerFault, later};
 use crate::im::Core;
 use crate::im::bodies;
+use crate::im::composing::Writing;
 use crate::im::first_message::First;
 use crate::im::media::{Agreed, OwnOffer};
 use crate::im::reliable::{Action, Early, Event, Media, Reliability};
@@ -97,6 +98,7 @@ impl Core {
             phase: Phase::Invited(Box::new(invited)),
             timer: SessionTimer::default(),
             queue: Vec::new(),
+            writing: Writing::default(),
             ties,
         };
         self.begin(session);

@@ -1,5 +1,6 @@
 //! Bodies of fuzz targets.
 
+use super::composing;
 use super::conference_info::{self, Conference, State, Verdict};
 use super::cpim::{CpimFault, MAX_HEAD, parse};
 use super::multipart::{self, MOST_PARTS, Part};
@@ -20,6 +21,21 @@ pub fn cpim(data: &[u8]) {
     for cut in [data.len() / 3, data.len() / 2] {
         let part = parse(data.get(..cut).unwrap_or_default(), false);
         assert!(part == Err(CpimFault::NeedMore) || part == all);
+    }
+}
+
+/// Reads whatever comes as a typing state, and what we would write of it.
+///
+/// # Panics
+/// When one of our own invariants does not hold.
+pub fn composing(data: &[u8]) {
+    let Ok(told) = composing::parse(data) else { return };
+    assert!(told.refresh.is_none_or(|refresh| !refresh.is_zero()));
+    let printable =
+        |text: &Option<String>| text.iter().flat_map(|text| text.chars()).all(|c| !c.is_control());
+    // Characters that XML cannot hold cannot come back.
+    if printable(&told.last_active) && printable(&told.content_type) {
+        assert_eq!(composing::parse(&composing::write(&told)), Ok(told));
     }
 }
 

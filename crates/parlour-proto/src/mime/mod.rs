@@ -1,5 +1,6 @@
 //! Bodies: what travels inside SIP and MSRP.
 
+pub mod composing;
 pub mod conference_info;
 pub mod cpim;
 pub mod multipart;

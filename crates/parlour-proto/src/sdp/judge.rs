@@ -56,6 +56,12 @@ pub enum Wrapping {
 }
 
 impl Stream {
+    /// Whether the peer's lists have that very media type: `*` and `type/*` do not count.
+    pub fn names(&self, media_type: &str) -> bool {
+        let mut named = self.accepted.types().chain(self.accepted.wrapped_types());
+        named.any(|named| named.eq_ignore_ascii_case(media_type))
+    }
+
     //= IM M-32
     //= IM D-33
     /// How a body of that media type is sent to the peer; `None` if it takes no such body.

@@ -32,7 +32,8 @@ impl Agent {
         if is_explanation && !self.explain {
             return;
         }
-        if is_explanation || matches!(event.what, What::Receiving { .. }) {
+        // Neither is kept: a typing state is of the moment (M-42).
+        if is_explanation || matches!(event.what, What::Receiving { .. } | What::Composing { .. }) {
             self.tell(Told::Event(Happening { seq: None, time, account, session, event, file: None }));
             return;
         }

@@ -38,6 +38,11 @@ impl Agent {
                 .and_then(|session| {
                     self.client.leave(now, session).map(|()| session).map_err(|why| why.to_string())
                 }),
+            Command::Composing { session } => {
+                self.which(session, &[Stage::Connected, Stage::Established]).and_then(|session| {
+                    self.client.composing(now, session).map(|()| session).map_err(|why| why.to_string())
+                })
+            }
             Command::Invite { account, to, via } => self.account(account.as_deref()).and_then(|account| {
                 self.client.invite(now, account, &to, via).map_err(|why| why.to_string())
             }),

@@ -59,6 +59,7 @@ pub(crate) fn command(line: &str) -> Result<Asked, (Option<String>, String)> {
             Some(_) => return Err(fault("block needs either \"session\" or \"address\"".into())),
         },
         Line::Unblock { address } => Command::Unblock { address: config::caller(&address).map_err(fault)? },
+        Line::Composing { session: text } => Command::Composing { session: session(text)? },
         Line::Leave { session: text } => Command::Leave { session: session(text)? },
         Line::Say { session: text, message_id, content_type, text: words, base64 } => {
             let body = match (words, base64) {
@@ -105,6 +106,9 @@ enum Line {
         content_type: Option<String>,
         text: Option<String>,
         base64: Option<String>,
+    },
+    Composing {
+        session: Option<String>,
     },
     Leave {
         session: Option<String>,
@@ -158,6 +162,8 @@ mod tests {
         assert_eq!(command(r#"{"do":"quit"}"#), Ok(Asked { id: None, command: Command::Quit }));
         let busy = command(r#"{"do":"decline","how":"busy"}"#).unwrap().command;
         assert_eq!(busy, Command::Decline { session: None, how: Decline::Busy });
+        let composing = command(r#"{"do":"composing","session":"3-17"}"#).unwrap().command;
+        assert_eq!(composing, Command::Composing { session });
         let add = command(r#"{"do":"add","address":"sip:c@x"}"#).unwrap().command;
         assert_eq!(add, Command::Add { session: None, address: "sip:c@x".into() });
     }

@@ -288,6 +288,15 @@ mod tests {
     }
 
     #[test]
+    fn who_is_writing_is_named() {
+        let by = Peer { address: "sip:a@x".into(), display_name: None, verified: false };
+        let written = line(&What::Composing { by, active: true, content_type: Some("audio".into()) });
+        assert_eq!((&written["type"], &written["active"]), (&"composing".into(), &true.into()));
+        assert_eq!(written["by"], serde_json::json!({"address": "sip:a@x", "verified": false}));
+        assert_eq!(written["content_type"], "audio");
+    }
+
+    #[test]
     fn other_sessions_are_named_in_full() {
         let replaced = line(&What::Ended(Ended::Replaced { by: SessionId(18) }));
         assert_eq!(replaced["end"], serde_json::json!({"how": "replaced", "by": "3-18"}));

@@ -29,6 +29,7 @@ pub(crate) fn kind(what: &What) -> &'static str {
         What::Held => "held",
         What::Resumed => "resumed",
         What::Message(_) => "message",
+        What::Composing { .. } => "composing",
         What::Receiving { .. } => "receiving",
         What::Incomplete { .. } => "incomplete",
         What::Progress { .. } => "progress",
@@ -83,6 +84,9 @@ pub(crate) fn payload(what: &What, run: u64) -> String {
             Payload::Established { peer: peer.into(), session_identity, conference: *conference }
         }
         What::Message(message) => Payload::from(message),
+        What::Composing { by, active, content_type } => {
+            Payload::Composing { by: by.into(), active: *active, content_type: content_type.as_deref() }
+        }
         What::Receiving { message_id, received, total } => {
             Payload::Receiving { message_id, received: *received, total: *total }
         }
@@ -201,6 +205,12 @@ enum Payload<'a> {
         to: &'a str,
         content_type: &'a str,
         size: u64,
+    },
+    Composing {
+        by: Party<'a>,
+        active: bool,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        content_type: Option<&'a str>,
     },
     Receiving {
         message_id: &'a str,
