@@ -110,13 +110,13 @@ impl AcceptTypes {
     pub fn answer(&self, offer: &AcceptTypes) -> AcceptTypes {
         let mut answer = AcceptTypes::default();
         for offered in offer.root.entries() {
-            self.root.common(offered).for_each(|entry| answer.root.add(entry));
+            self.root.common(offered).for_each(|entry| answer.root.enter(entry));
         }
         for offered in offer.wrapped.entries().chain(offer.root.entries()) {
             for entry in self.wrapped.common(offered).chain(self.root.common(offered)) {
                 // RFC 4975 8.6: what accept-types lists is not repeated.
                 if !answer.root.entries().any(|listed| matches(listed, entry)) {
-                    answer.wrapped.add(entry);
+                    answer.wrapped.enter(entry);
                 }
             }
         }
@@ -136,9 +136,16 @@ impl List {
 
     fn add(&mut self, entry: &str) {
         let entry = essence(entry);
-        let good = entry.len() <= MAX_ENTRY && (entry == "*" || is_media_type(entry));
-        let listed = self.entries().any(|listed| listed.eq_ignore_ascii_case(entry));
-        if good && !listed && self.entries().count() < MAX_ENTRIES {
+        if entry.len() <= MAX_ENTRY && (entry == "*" || is_media_type(entry)) {
+            self.enter(entry);
+        }
+    }
+
+    /// Adds a well-formed entry if it is new and there is room.
+    fn enter(&mut self, entry: &str) {
+        let mut count = 0;
+        let listed = self.entries().inspect(|_| count += 1).any(|listed| listed.eq_ignore_ascii_case(entry));
+        if !listed && count < MAX_ENTRIES {
             if !self.0.is_empty() {
                 self.0.push(' ');
             }

@@ -80,8 +80,11 @@ impl Account {
     /// The one of our identities that this URI is. None but those that the network has registered for us are ours.
     //= IM R-53
     pub(crate) fn identity_named(&self, uri: &[u8]) -> Option<&str> {
-        let uri = Uri::parse(uri).ok()?;
-        let named = |own: &&str| Uri::parse(own.as_bytes()).is_ok_and(|own| same_identity(&own, &uri));
+        let parsed = Uri::parse(uri).ok()?;
+        let named = |own: &&str| {
+            // Most peers write our address as we do.
+            own.as_bytes() == uri || Uri::parse(own.as_bytes()).is_ok_and(|own| same_identity(&own, &parsed))
+        };
         if self.identities.is_empty() {
             return Some(self.address.as_str()).filter(named);
         }

@@ -3,10 +3,10 @@
 use std::time::{Duration, Instant};
 
 /// How long the agent rests between two rounds while datagrams stream. So much later, at the most, than without a rest
-/// is anything answered: a 250th of T1 (RFC 3261 17.1.1.1), after which a request is sent again, and at the rates that
+/// is anything answered: a 125th of T1 (RFC 3261 17.1.1.1), after which a request is sent again, and at the rates that
 /// we can serve a few dozen datagrams, which the kernel's buffer holds.
-pub(super) const REST: Duration = Duration::from_millis(2);
-/// Datagrams that come closer to each other than this are a stream: two at least are served after each rest.
+pub(super) const REST: Duration = Duration::from_millis(4);
+/// Datagrams that come closer to each other than this are a stream: four at least are served after each rest.
 const APART: Duration = Duration::from_millis(1);
 /// How long datagrams are counted before the rate is judged.
 const SPAN: Duration = Duration::from_millis(8);
