@@ -279,7 +279,8 @@ impl Client {
         peer: std::net::SocketAddr,
         security: Security,
     ) {
-        let framer = (service == Service::Sip).then(|| Box::new(Framer::new(FrameLimits::default())));
+        let limits = FrameLimits::within(self.core.config.limits.stream_message);
+        let framer = (service == Service::Sip).then(|| Box::new(Framer::new(limits)));
         let now = self.core.now.instant;
         if let Some(stream) = self.core.flows.stream(flow) {
             (stream.local, stream.security, stream.framer, stream.heard) =

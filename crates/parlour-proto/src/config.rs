@@ -321,16 +321,10 @@ pub enum ConferenceSubscribe {
 /// Bounds on what peers can make us keep or do.
 #[derive(Debug, Clone)]
 pub struct Limits {
-    /// A SIP message on a stream, octets; larger gets 513.
+    /// A SIP message on a stream, octets; larger gets 513. Above 262,144 it makes no difference.
     pub stream_message: usize,
     /// The body of a SIP request other than NOTIFY, octets; larger gets 413.
     pub body: usize,
-    /// A SIP header row, octets.
-    pub header_row: usize,
-    /// Header rows of a SIP message.
-    pub header_rows: usize,
-    /// A Request-URI, octets; longer gets 414.
-    pub uri: usize,
     /// Server transactions at once.
     pub transactions: usize,
     /// New requests a second from one source address, and the burst on top.
@@ -356,9 +350,6 @@ impl Default for Limits {
         Limits {
             stream_message: 256 * 1024,
             body: 64 * 1024,
-            header_row: 8 * 1024,
-            header_rows: 200,
-            uri: 2 * 1024,
             transactions: 200_000,
             requests_per_source: 20_000,
             requests: 50_000,

@@ -26,7 +26,8 @@ use crate::net::tls;
 use stir::{FileStir, FileStirKey};
 use value::{
     Text, addresses, an_address, each, identities, maybe_address, maybe_anonymous_answer,
-    maybe_blocked_answer, maybe_line, maybe_min_se, maybe_msrp, maybe_proxy, maybe_unwanted,
+    maybe_blocked_answer, maybe_line, maybe_min_se, maybe_msrp, maybe_proxy, maybe_stream_message,
+    maybe_unwanted,
 };
 
 pub(crate) use value::{address, caller, hop, proxy};
@@ -219,11 +220,9 @@ struct FileAccount {
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct FileLimits {
-    stream_message: Option<NonZeroUsize>,
+    #[serde(default, deserialize_with = "maybe_stream_message")]
+    stream_message: Option<usize>,
     body: Option<NonZeroUsize>,
-    header_row: Option<NonZeroUsize>,
-    header_rows: Option<NonZeroUsize>,
-    uri: Option<NonZeroUsize>,
     transactions: Option<NonZeroUsize>,
     requests_per_source: Option<NonZeroU32>,
     requests: Option<NonZeroU32>,
@@ -442,11 +441,8 @@ impl FileAccount {
 
 impl FileLimits {
     fn apply(self, limits: &mut parlour_proto::config::Limits) {
-        set(&mut limits.stream_message, self.stream_message.map(NonZeroUsize::get));
+        set(&mut limits.stream_message, self.stream_message);
         set(&mut limits.body, self.body.map(NonZeroUsize::get));
-        set(&mut limits.header_row, self.header_row.map(NonZeroUsize::get));
-        set(&mut limits.header_rows, self.header_rows.map(NonZeroUsize::get));
-        set(&mut limits.uri, self.uri.map(NonZeroUsize::get));
         set(&mut limits.transactions, self.transactions.map(NonZeroUsize::get));
         set(&mut limits.requests_per_source, self.requests_per_source.map(NonZeroU32::get));
         set(&mut limits.requests, self.requests.map(NonZeroU32::get));
@@ -614,6 +610,8 @@ mod tests {
         for (text, part) in [
             ("chunk_size = 0", "nonzero"),
             ("[limits]\nrequests = 0", "nonzero"),
+            ("[limits]\nstream_message = 262145", "not between 1 and 262144"),
+            ("[limits]\nstream_message = 0", "not between 1 and 262144"),
             ("[[accounts]]\naddress = \"tel:+123\"", "not a SIP address"),
         ] {
             let error = Settings::read(&write(dir.path(), "c.toml", 0o644, text)).unwrap_err().to_string();

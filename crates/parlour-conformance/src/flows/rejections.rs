@@ -357,11 +357,15 @@ pub(crate) fn row_27_a_body_or_a_message_that_is_too_large() {
     call.ack_refusal(&refusal);
     call.over();
 
-    let mut call = over_tcp(config(BOB));
-    call.send(call.script.invite_with("", &"a".repeat(300 * 1024)));
-    call.status(513);
-    assert_eq!(call.invitations(), 0);
-    call.over();
+    let mut narrow = config(BOB);
+    narrow.limits.stream_message = 4096;
+    for (config, length) in [(config(BOB), 300 * 1024), (narrow, 4096)] {
+        let mut call = over_tcp(config);
+        call.send(call.script.invite_with("", &"a".repeat(length)));
+        call.status(513);
+        assert_eq!(call.invitations(), 0);
+        call.over();
+    }
 }
 
 /// The first message of an invitation is a message: `max_size` counts.

@@ -23,6 +23,14 @@ impl Default for FrameLimits {
     }
 }
 
+impl FrameLimits {
+    /// The usual limits, with none above `message` octets.
+    pub fn within(message: usize) -> Self {
+        let usual = Self::default();
+        FrameLimits { message: usual.message.min(message), headers: usual.headers.min(message) }
+    }
+}
+
 /// Cuts one stream into messages: [`push`](Framer::push) what arrived, then [`next`](Framer::next) until `None`. Where the
 /// stream was cut on its way makes no difference.
 #[derive(Debug)]

@@ -5,6 +5,7 @@ use std::str::FromStr;
 
 use parlour_proto::config::{AnonymousAnswer, BlockedAnswer, Hop, Hours, Proxy, Unwanted};
 use parlour_proto::io::Transport;
+use parlour_proto::sip::message::MAX_MESSAGE;
 use parlour_proto::sip::uri::{Scheme, Uri};
 use serde::{Deserialize, Deserializer};
 
@@ -161,6 +162,17 @@ pub(super) fn maybe_proxy<'de, D: Deserializer<'de>>(deserializer: D) -> Result<
 
 pub(super) fn maybe_msrp<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Listen>, D::Error> {
     Listen::msrp(&String::deserialize(deserializer)?).map(Some).map_err(serde::de::Error::custom)
+}
+
+/// No more than the parser takes.
+pub(super) fn maybe_stream_message<'de, D: Deserializer<'de>>(
+    deserializer: D,
+) -> Result<Option<usize>, D::Error> {
+    let octets = usize::deserialize(deserializer)?;
+    if !(1..=MAX_MESSAGE).contains(&octets) {
+        return Err(serde::de::Error::custom(format!("{octets} is not between 1 and {MAX_MESSAGE} octets")));
+    }
+    Ok(Some(octets))
 }
 
 /// RFC 4028 5: nothing below 90 s.
