@@ -47,6 +47,17 @@ pub enum Transport {
     Tls,
 }
 
+impl Transport {
+    /// As Via spells it (RFC 3261 20.42).
+    pub fn name(self) -> &'static str {
+        match self {
+            Transport::Udp => "UDP",
+            Transport::Tcp => "TCP",
+            Transport::Tls => "TLS",
+        }
+    }
+}
+
 /// How a flow is protected.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Security {

@@ -3,6 +3,7 @@
 use std::io::{self, BufWriter, Write};
 use std::process::ExitCode;
 
+use parlour_conformance::CLAUSES;
 use parlour_proto::event::Explain;
 use parlour_proto::text;
 
@@ -53,7 +54,7 @@ fn story(path: &Decided) -> String {
     if let Some(call_id) = call_id {
         story.push_str(&format!(", Call-ID {}", text::neutral(call_id)));
     }
-    let mut status = None;
+    let mut answer = None;
     for decision in decisions {
         let after = std::time::Duration::from_micros(decision.time).saturating_sub(*time);
         let (clause, said) = (&decision.clause, &decision.decision);
@@ -62,12 +63,43 @@ fn story(path: &Decided) -> String {
             story.push_str(&format!("\n               because: {}", text::neutral(&decision.input)));
         }
         let answered = said.strip_prefix("answered ").and_then(|rest| rest.get(..3)?.parse().ok());
-        status = answered.or(status);
+        answer = answered.map(|status: u16| (status, clause)).or(answer);
     }
-    if let Some((status, meaning)) = status.and_then(|status: u16| Some((status, meaning(status)?))) {
+    let Some((status, clause)) = answer else { return story };
+    if let Some(meaning) = meaning(status) {
         story.push_str(&format!("\n{status} means: {meaning}"));
     }
+    if let Some(asked) = CLAUSES.iter().find(|known| known.id == clause.as_str()) {
+        story.push_str(&format!("\n{clause} says: {}", asked.gist));
+    }
+    if let Some(remedy) = remedy(status, clause) {
+        story.push_str(&format!("\nWhat to do: {remedy}"));
+    }
     story
+}
+
+/// What helps whoever wants another answer, where the status alone does not tell.
+fn remedy(status: u16, clause: &str) -> Option<&'static str> {
+    Some(match (status, clause) {
+        (403, "S-6f") => {
+            "nothing, if a stranger tried to take the chat over: it goes on as it was. For a sender who may, the core \
+             that passes the INVITE on has to say who sends it (P-Asserted-Identity), and Referred-By has to name whom \
+             it replaces, unless a peer moves its own chat (`replace_by_same_peer`)"
+        }
+        (481, "X-6") => {
+            "nothing, if a stranger tried to take the chat over: it learns nothing of the session, which goes on as it \
+             was. For a core that may speak for others, name its address in `trusted_hops` (--trust)"
+        }
+        (481, "P-3") => {
+            "compare Call-ID and tags in Replaces with those of the session: it may be the session of another device, \
+             or of a run before this one"
+        }
+        (481, _) => {
+            "if it came from the peer's own core, by another address than the session's, name that address in \
+             `trusted_hops` (--trust)"
+        }
+        _ => return None,
+    })
 }
 
 /// What a status of ours tells the caller, in plain words.
@@ -146,7 +178,11 @@ mod tests {
                because: INVITE sip:bob@192.0.2.2
          2 ms  answered 403 Forbidden [S-6f]
                because: Referred-By: <sip:eve@x>\\u{1b}
-403 means: understood, and not allowed: who sent it may not do this, or came a way that is not trusted for it";
+403 means: understood, and not allowed: who sent it may not do this, or came a way that is not trusted for it
+S-6f says: A refused takeover gets 403, leaves the old session as it is, is logged and told to the user.
+What to do: nothing, if a stranger tried to take the chat over: it goes on as it was. For a sender who may, the core that \
+passes the INVITE on has to say who sends it (P-Asserted-Identity), and Referred-By has to name whom it replaces, unless a \
+peer moves its own chat (`replace_by_same_peer`)";
         assert_eq!(story(&path), expected);
     }
 

@@ -172,9 +172,9 @@ impl Core {
         let trust = if source.trusted { "trusted" } else { "not trusted" };
         let uri = String::from_utf8_lossy(request.request_uri().unwrap_or_default()).into_owned();
         let input = format!(
-            "INVITE {uri}; From: {}; by {:?} from {from}, {trust}",
+            "INVITE {uri}; From: {}; by {} from {from}, {trust}",
             row(Name::From),
-            source.transport
+            source.transport.name()
         );
         self.explain(account.unwrap_or(AccountId(0)), None, "G-1", "an invitation came", &input);
     }

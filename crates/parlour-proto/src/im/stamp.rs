@@ -287,11 +287,7 @@ impl Core {
 
     /// RFC 3261 18.1.1 and RFC 3581 3: where the response shall come to.
     fn via(&self, out: &mut Writer, flow: FlowId, branch: &str) {
-        let transport = match self.flows.transport(flow) {
-            Transport::Udp => "UDP",
-            Transport::Tcp => "TCP",
-            Transport::Tls => "TLS",
-        };
+        let transport = self.flows.transport(flow).name();
         match self.flows.reachable(flow) {
             Some(at) => out.fmt(Name::Via, format_args!("SIP/2.0/{transport} {at};branch={branch};rport")),
             // A stream that does not stand yet: its response comes back on it, so the name matters to nobody.

@@ -169,11 +169,13 @@ impl Core {
         }
         self.sessions.put(session);
         let (clause, input) = if goes_on {
-            ("P-7", format!("replace_accept = {:?}", self.config.replace_accept))
+            ("P-7", "replace_accept = \"auto_if_active\"")
+        } else if self.config.accept == Accept::All {
+            ("S-2", "accept = \"all\"")
         } else {
-            ("S-2", format!("accept = {:?}", self.config.accept))
+            ("S-2", "accept = \"auto\", and the caller is verified")
         };
-        self.explain(account, Some(id), clause, "accepted without asking", &input);
+        self.explain(account, Some(id), clause, "accepted without asking", input);
         let _ = self.accept(id);
     }
 
