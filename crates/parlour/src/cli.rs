@@ -112,7 +112,8 @@ pub(crate) struct Run {
     /// A hop whose word on who is calling counts: an address or a prefix; may be repeated
     #[arg(long, value_name = "ADDR[/LEN]", value_parser = config::hop)]
     pub(crate) trust: Vec<Hop>,
-    /// Who is accepted without asking: nobody, callers for whom a trusted core vouches, or everybody [default: ask]
+    /// Who is accepted without asking: nobody, callers for whom a trusted core or a signature vouches, or everybody
+    /// [default: ask]
     #[arg(long, value_enum)]
     pub(crate) accept: Option<AcceptFlag>,
     /// Answer each message with its own text

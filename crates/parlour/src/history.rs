@@ -9,6 +9,7 @@ use crate::Fault;
 use crate::cli::History;
 use crate::json;
 use crate::line::{one_voice, who};
+use crate::log;
 use crate::store::{self, Entry, ReadFault, Reader, Row, Saying};
 
 /// Prints the messages, oldest first.
@@ -16,7 +17,9 @@ pub(crate) fn history(flags: &History) -> Result<ExitCode, Fault> {
     let dir = flags.data.clone().unwrap_or_else(store::default_dir);
     let reader = Reader::open(&dir)?;
     let mut out = BufWriter::new(io::stdout().lock());
+    let mut is_empty = true;
     let told = reader.history(flags.with.as_deref(), |entry| {
+        is_empty = false;
         let line = match &entry {
             Entry::Message(saying) if flags.json => json::saying_line(saying),
             Entry::Message(saying) => readable(saying),
@@ -29,7 +32,14 @@ pub(crate) fn history(flags: &History) -> Result<ExitCode, Fault> {
         // Whoever reads has seen enough.
         Err(ReadFault::Output(error)) if error.kind() == io::ErrorKind::BrokenPipe => Ok(ExitCode::SUCCESS),
         Err(fault) => Err(fault.into()),
-        Ok(()) => Ok(ExitCode::SUCCESS),
+        Ok(()) => {
+            if is_empty && !flags.json {
+                let with = flags.with.as_deref().map(|with| format!(" with {}", text::neutral(with)));
+                let with = with.unwrap_or_default();
+                log::say(&format!("parlour: nothing was said{with} yet, and no invitation was missed"));
+            }
+            Ok(ExitCode::SUCCESS)
+        }
     }
 }
 

@@ -25,16 +25,16 @@ const SHOWN: usize = 20;
 const LONGEST: usize = 64 * 1024;
 
 const HELP: &str = "\
-accept [N]                         accept the invitation
+accept [N]                           accept the invitation
 decline [N] [busy|unavailable|spam]  decline it
-decline [N] later 10m [for 1h]     decline it for now: when to try again, and until when then
-block [N|SIP-URI], unblock SIP-URI  whose invitations never reach you
-missed                             invitations that you missed since you last looked
-TEXT, or say TEXT                  say it in the session; with several sessions: @N TEXT
-leave [N]                          leave the session
-invite SIP-URI                     start a session
-who [N]                            who is in the conference
-add [N] SIP-URI                    have the conference invite somebody
+decline [N] later 10m [for 1h]       decline it for now: when to try again (s, m, h, d), and for how long then
+block [N|SIP-URI], unblock SIP-URI   whose invitations never reach you
+missed                               invitations that you missed since you last looked
+TEXT, or say TEXT                    say it in the session; with several sessions: @N TEXT
+leave [N]                            leave the session
+invite SIP-URI                       start a session
+who [N]                              who is in the conference
+add [N] SIP-URI                      have the conference invite somebody
 help, quit
 N is a session's number, needed only when there are several.";
 
@@ -119,6 +119,10 @@ fn command(line: &str, run: u64) -> Option<Result<Command, String>> {
         "decline" => {
             let (how, numbers) = match later(&words) {
                 Some((later, numbers)) => (later, numbers),
+                // A time that is none must not be said to whoever is in session.
+                None if matches!(words.as_slice(), ["later", _] | [_, "later", _]) => {
+                    return Some(Err("write: decline later 10m; s, m, h and d are understood".into()));
+                }
                 None => plainly(&words),
             };
             at(numbers).map(|session| Command::Decline { session, how })
@@ -443,6 +447,10 @@ mod tests {
             ok(Command::Decline { session: Some(name), how })
         );
         assert_eq!(said("decline later than planned").as_deref(), Some("decline later than planned"));
+        for wrong in ["decline later soon", "decline 7 later 0m"] {
+            let answer = super::command(wrong, 3).unwrap().unwrap_err();
+            assert!(answer.contains("decline later 10m"), "{answer}");
+        }
         assert_eq!(command("block", 3), ok(Command::Block { whom: Whom::Session(None) }));
         assert_eq!(command("block 7", 3), ok(Command::Block { whom: Whom::Session(Some(name)) }));
         let whom = Whom::Address("sip:a@b".into());

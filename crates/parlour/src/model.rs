@@ -187,7 +187,8 @@ impl Model {
             self.talks.iter().filter(|(_, talk)| stages.contains(&talk.stage)).map(|(session, _)| session);
         match (fitting.next(), fitting.next()) {
             (Some(session), None) => Ok(*session),
-            (None, _) => Err("there is no session for that".into()),
+            (None, _) if stages == [Stage::Invited] => Err("no invitation waits for an answer".into()),
+            (None, _) => Err("there is no session now: invite somebody, or accept an invitation".into()),
             (Some(_), Some(_)) => Err("there are several sessions: say which".into()),
         }
     }

@@ -253,10 +253,14 @@ fn notices(settings: &Settings) {
         );
     }
     if !accounts.iter().any(|account| account.register || ims(account)) {
-        log::say(
-            "parlour: direct mode: not registered anywhere, so whoever reaches this port is answered, and nobody \
-             vouches for who is calling",
-        );
+        let vouching = if settings.proto.trusted_hops.is_empty() {
+            "nobody vouches for who is calling"
+        } else {
+            "only trusted_hops (--trust) vouch for who is calling"
+        };
+        log::say(&format!(
+            "parlour: direct mode: not registered anywhere, so whoever reaches this port is answered, and {vouching}"
+        ));
     }
     let mut registered =
         accounts.iter().filter(|account| account.register).filter_map(|account| account.proxy.as_ref());
