@@ -742,6 +742,39 @@ pub(crate) fn a_flood_of_notifies_is_answered_and_costs_little() {
     focus.over(true);
 }
 
+//= IM R-13 test
+//= IM R-17 test
+#[cfg_attr(test, test)]
+pub(crate) fn many_who_come_at_once_are_all_there_in_the_end() {
+    let mut focus = Focus::followed();
+    let name = |n: u32| format!("u{n}");
+    // More documents a second than are read: one is passed over, and all after it follow a gap.
+    for version in 2..42 {
+        focus.call.world.run(100);
+        focus.notify("active", &document(version, "partial", &user(&name(version), "connected")));
+    }
+    assert!(focus.ended().is_empty(), "{:?}", focus.ended());
+    assert_eq!(header(&focus.next(), "Expires"), "3600");
+    focus.answer("200 OK", "Expires: 3600\r\n");
+    let users: String = (2..42).map(|n| user(&name(n), "connected")).collect();
+    focus.notify("active", &document(42, "full", &users));
+    assert_eq!(focus.last().here, 40);
+    // Refreshes that bring no full state are another matter.
+    for round in 1..=5 {
+        assert!(focus.ended().is_empty(), "after {round} rounds");
+        for version in [100, 200] {
+            focus.call.world.run(1_000);
+            focus.notify("active", &document(version * round, "partial", ""));
+        }
+        focus.next();
+        focus.answer("200 OK", "Expires: 3600\r\n");
+    }
+    assert_eq!(focus.ended().len(), 1);
+    assert_eq!(header(&String::from_utf8_lossy(focus.subscribe.message()), "Expires"), "0");
+    focus.notify("terminated", "");
+    focus.over(false);
+}
+
 /// As in common's, with a proxy of its own at Alice's address.
 fn through_a_proxy() -> Config {
     let mut config = accepting(Accept::All);

@@ -188,6 +188,8 @@ impl Core {
                 Verdict::TooLarge => {
                     return Reading::Over("R-17", "the conference is too large to be followed".into());
                 }
+                // The refresh is on its way, and until it is answered every document follows the same gap.
+                Verdict::Gap if std::mem::replace(&mut subscription.gap, true) => return Reading::Incoherent,
                 Verdict::Gap => "a document between this one and the last is missing".to_owned(),
             },
             Err(fault) => fault.to_string(),

@@ -217,7 +217,7 @@ impl Core {
             request
         };
         subscription.pending = Some(self.dispatch(flow, request, Purpose::Subscribe(subscription.session)));
-        (subscription.asked, subscription.incoherent) = (now, false);
+        (subscription.asked, subscription.incoherent, subscription.gap) = (now, false, false);
         self.disarm_subscription(&mut subscription, Why::Subscribe);
         self.arm_subscription(&mut subscription, Why::NoNotify, now + TIMER_N);
         self.subscriptions.put(subscription);

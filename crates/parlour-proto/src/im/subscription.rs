@@ -57,8 +57,10 @@ pub(crate) struct Subscription {
     pub(crate) asked: Instant,
     /// Whether the full state is wanted.
     pub(crate) incoherent: bool,
-    /// Documents in a row that could not be used.
+    /// Documents in a row that could not be used; those that only follow a gap count once a SUBSCRIBE.
     pub(crate) unusable: u32,
+    /// Whether a gap has been found since the last SUBSCRIBE left.
+    pub(crate) gap: bool,
     /// When this attempt began, and how many before it failed in a row.
     pub(crate) began: Instant,
     pub(crate) failures: u32,
@@ -122,6 +124,7 @@ impl Subscription {
             asked: now,
             incoherent: false,
             unusable: 0,
+            gap: false,
             began: now,
             failures: 0,
             stood: false,
