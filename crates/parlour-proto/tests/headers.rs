@@ -64,9 +64,20 @@ fn session_timers() {
     assert_eq!(timer(" 3600 ; REFRESHER = Uas;x=y"), (3600, Some(Refresher::Uas)));
     assert_eq!(timer("0090;refresher=uac"), (90, Some(Refresher::Uac)));
     assert_eq!(timer("99999999999999999999"), (u32::MAX, None), "it saturates");
-    for bad in
-        ["", "x", "-1", "+1", "1.5", "1 2", "1800;refresher=both", "1800;refresher", "1800;=", "1800,1800"]
-    {
+    let twice = "1800;refresher=uac;Refresher=uas";
+    for bad in [
+        "",
+        "x",
+        "-1",
+        "+1",
+        "1.5",
+        "1 2",
+        "1800;refresher=both",
+        "1800;refresher",
+        "1800;=",
+        "1800,1800",
+        twice,
+    ] {
         assert!(SessionExpires::parse(bad.as_bytes()).is_err(), "{bad}");
     }
     assert_eq!((read::<MinSe>("90").0, read::<MinSe>("4294967296;x").0), (90, u32::MAX));

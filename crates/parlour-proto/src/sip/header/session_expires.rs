@@ -42,7 +42,15 @@ impl<'a> Header<'a> for SessionExpires {
     fn parse(value: &'a [u8]) -> Result<Self, HeaderFault> {
         let bad = |what| HeaderFault::bad(Name::SessionExpires, what);
         let (seconds, params) = delta(value).ok_or(bad("is no number of seconds"))?;
-        let params = Params::read(params, |_, _| {}).ok_or(bad("has a bad parameter"))?;
+        let mut refreshers = 0_usize;
+        let count = |name: &[u8], _: Option<&[u8]>| {
+            refreshers = refreshers.saturating_add(name.eq_ignore_ascii_case(b"refresher").into());
+        };
+        let params = Params::read(params, count).ok_or(bad("has a bad parameter"))?;
+        // RFC 3261 7.3.1: a parameter name stands once; two could name both sides.
+        if refreshers > 1 {
+            return Err(bad("has more than one refresher"));
+        }
         // RFC 4028 4: the parameter knows two values and no default.
         let refresher = match params.get("refresher").map(|param| param.value.unwrap_or_default()) {
             None => None,
