@@ -163,6 +163,9 @@ fn scalar(word: &[u8]) -> Option<Value> {
     let digits = whole.split(['.', 'e', 'E']).next()?;
     let has_zero_before = digits.len() > 1 && digits.starts_with('0');
     let is_number = digits.starts_with(|first: char| first.is_ascii_digit()) && !has_zero_before;
+    // RFC 8259 6: digits follow the point, which Rust does not ask for.
+    let fraction = whole.split_once('.').map_or("0", |(_, fraction)| fraction);
+    let is_number = is_number && fraction.starts_with(|first: char| first.is_ascii_digit());
     // What is no plain number is none that anything here asks for: that it is one at all is enough.
     let number = text.bytes().all(|octet| octet.is_ascii_digit()).then(|| text.parse().ok()).flatten();
     (is_number && text.parse::<f64>().is_ok()).then(|| number.map_or(Value::Other, Value::Number))
@@ -214,7 +217,10 @@ mod tests {
             "\"\n\"",
             "01",
             "-",
+            "1.",
             "1.e",
+            "1.e5",
+            "-1.E0",
             "1e",
             "+1",
             "NaN",
