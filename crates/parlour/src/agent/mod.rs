@@ -23,7 +23,7 @@ use parlour_proto::io::{AccountId, Input, Now, Output, QueryId, Service, Session
 use tokio::sync::Notify;
 use tokio::sync::mpsc::{Receiver, Sender, UnboundedReceiver, UnboundedSender, channel, unbounded_channel};
 
-use pace::{Pace, REST};
+use pace::Pace;
 use teller::Teller;
 
 pub(crate) use teller::Hearer;
@@ -247,10 +247,12 @@ impl Agent {
             if self.is_over() {
                 break;
             }
-            if self.is_idle() && self.pace.rests(Instant::now()) {
+            if self.is_idle()
+                && let Some(rest) = self.pace.rest(Instant::now())
+            {
                 // The thread sleeps, not the task: the runtime would wake for each datagram, which is what a rest is to
                 // spare, and the runtime has nothing to do that cannot wait.
-                std::thread::sleep(REST);
+                std::thread::sleep(rest);
             }
             let due = self.due();
             if let Some(due) = due
