@@ -102,7 +102,13 @@ impl World {
     fn new() -> World {
         let account = Account { address: "sip:bob@127.0.0.1".into(), ..Account::default() };
         let limits = Limits { transactions: 1_000_000, streams_per_source: 100_000, ..Limits::default() };
-        let config = Config { accounts: vec![account], accept: Accept::All, limits, ..Config::default() };
+        let config = Config {
+            explain: false,
+            accounts: vec![account],
+            accept: Accept::All,
+            limits,
+            ..Config::default()
+        };
         let mut world = World {
             client: Client::new(config, [9; 32]),
             now: Duration::from_secs(1),
