@@ -79,6 +79,21 @@ impl Call {
         (call, media)
     }
 
+    /// The same where Alice calls with an INVITE of her own and Bob is configured like that.
+    pub(crate) fn connected_by(config: Config, invite: impl FnOnce(&Call) -> String) -> (Self, Way) {
+        let mut call = Call::new(config);
+        call.send(invite(&call));
+        call.status(180);
+        call.accept();
+        let answer = call.status(200);
+        call.script.learn(answer.message());
+        call.ack(&answer);
+        let media = call.connect();
+        call.world.send(media, call.script.msrp_empty("bind1"));
+        call.status(200);
+        (call, media)
+    }
+
     pub(crate) fn send(&mut self, octets: impl AsRef<[u8]>) {
         self.world.send(self.way, octets);
     }

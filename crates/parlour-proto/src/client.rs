@@ -187,6 +187,16 @@ impl Client {
         self.core.composing(session)
     }
 
+    /// The user was shown a message of a session, known by [`Incoming::message_id`](crate::event::Incoming::message_id): its
+    /// author is told, once, if he asked for it and the account allows it.
+    ///
+    /// # Errors
+    /// The session has ended.
+    pub fn displayed(&mut self, now: Now, session: SessionId, message_id: &str) -> Result<(), Misuse> {
+        self.core.now = now;
+        self.core.displayed(session, message_id)
+    }
+
     /// Leaves a session, or takes an invitation back.
     ///
     /// # Errors

@@ -136,6 +136,27 @@ pub struct Account {
     pub service_route: Vec<String>,
     /// Our public identities, default first, until a registration tells: SIP or tel URIs. None: `address` alone.
     pub identities: Vec<String>,
+    /// What is told and asked of what became of messages.
+    pub imdn: Imdn,
+}
+
+/// Which notifications of what became of messages (RFC 5438) an account asks for, and which it sends when asked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Imdn {
+    /// Whether recipients are asked to tell whether they have our messages.
+    pub ask_delivered: bool,
+    /// Whether they are asked to tell when they are shown.
+    pub ask_displayed: bool,
+    /// Whether authors who ask are told when their messages are stored.
+    pub tell_delivered: bool,
+    /// Whether they are told when the user was shown them.
+    pub tell_displayed: bool,
+}
+
+impl Default for Imdn {
+    fn default() -> Self {
+        Imdn { ask_delivered: false, ask_displayed: false, tell_delivered: true, tell_displayed: false }
+    }
 }
 
 /// The kind of network that an account belongs to (G-9).
@@ -378,6 +399,7 @@ impl Default for Account {
             access_network: None,
             service_route: Vec::new(),
             identities: Vec::new(),
+            imdn: Imdn::default(),
         }
     }
 }

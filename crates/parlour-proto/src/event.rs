@@ -151,6 +151,17 @@ pub enum Progress {
     Failed { why: String },
 }
 
+/// What the recipient of one of our messages tells of it (RFC 5438). It is the recipient's word alone.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Fate {
+    /// He has it.
+    Delivered,
+    /// He will not have it.
+    Failed,
+    /// He was shown it.
+    Displayed,
+}
+
 /// The kinds of events.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum What {
@@ -230,6 +241,17 @@ pub enum What {
     Incomplete { message_id: String, received: u64, why: String },
     /// One of our messages got further.
     Progress { message_id: String, progress: Progress },
+    /// The recipient of a message tells what became of it. Whether there was such a message, to him, is for whoever keeps
+    /// them to see; it may be long ago, and told in another session.
+    Receipt {
+        /// The name that we gave the message: its Message-ID.
+        message_id: String,
+        /// The peer of the session in which it is told.
+        from: Peer,
+        /// Who tells it, where others stand behind the peer: a URI, as received.
+        recipient: Option<String>,
+        fate: Fate,
+    },
     /// The session is over.
     Ended(Ended),
     /// Why something was decided: rule, decision and the input that decided.

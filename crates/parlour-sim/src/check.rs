@@ -334,9 +334,13 @@ impl Checker {
     }
 
     fn msrp_received(&mut self, now: Instant, id: FlowId, frame: &[u8]) {
-        // A typing state is never stored, wrapped or not.
-        let composing = |octets: &[u8]| text::lossy(octets).contains("application/im-iscomposing+xml");
-        let content = text::header(frame, "Content-Type").filter(|_| !composing(frame));
+        // Typing states and notifications are no messages to be stored, wrapped or not.
+        let is_control = |kind: &str| {
+            let cpim = if kind.contains("cpim") { text::lossy(frame) } else { String::new() };
+            let control = ["application/im-iscomposing+xml", "message/imdn+xml"];
+            control.iter().any(|control| kind.contains(control) || cpim.contains(control))
+        };
+        let content = text::header(frame, "Content-Type").filter(|kind| !is_control(kind));
         let message_id = text::header(frame, "Message-ID").filter(|_| content.is_some());
         let Some((message_id, tid)) = message_id.zip(text::transaction(frame)) else { return };
         if text::method(frame).as_deref() != Some("SEND") {

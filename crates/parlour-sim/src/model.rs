@@ -79,6 +79,7 @@ impl Model {
             }
             What::Receiving { .. }
             | What::Composing { .. }
+            | What::Receipt { .. }
             | What::Incomplete { .. }
             | What::Roster(_)
             | What::RosterEnded { .. }

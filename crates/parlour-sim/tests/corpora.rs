@@ -55,6 +55,11 @@ fn conference_info() {
 }
 
 #[test]
+fn imdn() {
+    replay("imdn", parlour_proto::mime::fuzzing::imdn);
+}
+
+#[test]
 fn multipart() {
     replay("multipart", parlour_proto::mime::fuzzing::multipart);
 }

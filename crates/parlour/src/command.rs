@@ -33,6 +33,11 @@ pub(crate) enum Command {
     Composing {
         session: Option<SessionName>,
     },
+    /// The user was shown a message that came.
+    Read {
+        session: Option<SessionName>,
+        message_id: String,
+    },
     Leave {
         session: Option<SessionName>,
     },

@@ -14,8 +14,8 @@ use std::time::Duration;
 use parlour_msrp::Matching;
 use parlour_proto::config::{
     Accept, Account, Ack, ActpassAnswer, AnonymousAnswer, BlockedAnswer, ConferenceSubscribe, Config,
-    CoreKind, Credentials, DeclineScope, Hop, Hours, MediaSecurity, PreferredIdentity, Proxy, ReplaceAccept,
-    Stir, Unwanted,
+    CoreKind, Credentials, DeclineScope, Hop, Hours, Imdn, MediaSecurity, PreferredIdentity, Proxy,
+    ReplaceAccept, Stir, Unwanted,
 };
 use serde::Deserialize;
 use zeroize::Zeroizing;
@@ -215,6 +215,10 @@ struct FileAccount {
     service_route: Vec<String>,
     #[serde(default, deserialize_with = "identities")]
     identities: Vec<String>,
+    ask_delivered: Option<bool>,
+    ask_displayed: Option<bool>,
+    tell_delivered: Option<bool>,
+    tell_displayed: Option<bool>,
 }
 
 #[derive(Deserialize)]
@@ -419,6 +423,11 @@ impl FileAccount {
                 return Err(ConfigFault::HalfCredentials { address: self.address });
             }
         };
+        let mut imdn = Imdn::default();
+        set(&mut imdn.ask_delivered, self.ask_delivered);
+        set(&mut imdn.ask_displayed, self.ask_displayed);
+        set(&mut imdn.tell_delivered, self.tell_delivered);
+        set(&mut imdn.tell_displayed, self.tell_displayed);
         Ok(Account {
             address: self.address,
             display_name: self.display_name,
@@ -435,6 +444,7 @@ impl FileAccount {
             access_network: self.access_network,
             service_route: self.service_route,
             identities: self.identities,
+            imdn,
         })
     }
 }

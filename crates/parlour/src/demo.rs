@@ -164,6 +164,7 @@ fn player(name: &'static str, dir: &Directory, start: Instant) -> Result<(Agent,
         store: Store::open(&dir.0.join(name))?,
         tap: Some(ladder(name == "alice", start)),
         echo: false,
+        shows: false,
         explain: false,
     };
     Agent::start(setup).map_err(|fault: StartFault| fault.into())

@@ -51,7 +51,7 @@ pub(crate) fn missed(row: &Row) -> String {
 
 /// `2026-01-02T03:04:05Z sip:bob@example.com > text` for what came, `<` for what went.
 fn readable(saying: &Saying) -> String {
-    let Saying { row, peer, incoming, state, why } = saying;
+    let Saying { row, peer, incoming, state, why, receipt } = saying;
     let arrow = if *incoming { ">" } else { "<" };
     let body = match &row.body {
         Some(body) => match &body.file {
@@ -59,6 +59,10 @@ fn readable(saying: &Saying) -> String {
             None => one_voice(&json::readable(&body.content_type, &body.octets)),
         },
         None => String::new(),
+    };
+    let state = match receipt {
+        Some(receipt) => format!("{state}, {receipt}"),
+        None => state.clone(),
     };
     let state = match (incoming, why) {
         (true, _) => String::new(),

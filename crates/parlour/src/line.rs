@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use parlour_msrp::Body;
 use parlour_proto::client::Decline;
-use parlour_proto::event::{Ended, Identity, Incoming, Invitee, Kind, Peer, Progress, Thread, What};
+use parlour_proto::event::{Ended, Fate, Identity, Incoming, Invitee, Kind, Peer, Progress, Thread, What};
 use parlour_proto::io::SessionId;
 use parlour_proto::text;
 use tokio::sync::mpsc::Sender;
@@ -303,6 +303,15 @@ fn event(happening: &Happening) -> Option<String> {
         What::Composing { by, active: true, content_type } => {
             let voice = content_type.as_deref().is_some_and(|kind| kind.starts_with("audio"));
             format!("{session}{} is {}", who(by), if voice { "recording" } else { "typing" })
+        }
+        What::Receipt { recipient, fate, .. } => {
+            let by =
+                recipient.as_deref().map(|uri| format!(" by {}", text::neutral(uri))).unwrap_or_default();
+            match fate {
+                Fate::Delivered => format!("{session}received{by}"),
+                Fate::Displayed => format!("{session}read{by}"),
+                Fate::Failed => format!("{session}! not received{by}"),
+            }
         }
         What::Composing { active: false, .. } | What::Receiving { .. } => return None,
         What::Incomplete { received, why, .. } => {

@@ -99,6 +99,7 @@ impl Model {
             | What::Message(_)
             | What::Receiving { .. }
             | What::Composing { .. }
+            | What::Receipt { .. }
             | What::Incomplete { .. }
             | What::Progress { .. }
             | What::Roster(_)
@@ -175,6 +176,7 @@ impl Model {
             | What::Message(_)
             | What::Receiving { .. }
             | What::Composing { .. }
+            | What::Receipt { .. }
             | What::Incomplete { .. }
             | What::Progress { progress: Progress::Sent, .. }
             | What::Explain(_) => {}

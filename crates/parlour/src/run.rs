@@ -54,6 +54,7 @@ pub(crate) fn run(flags: Run) -> Result<ExitCode, Fault> {
             store: (store, answers),
             tap: None,
             echo: flags.echo,
+            shows: !flags.json,
             explain: flags.explain,
         };
         let (agent, controls) = Agent::start(setup)?;

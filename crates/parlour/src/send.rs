@@ -43,7 +43,8 @@ pub(crate) fn send(flags: Send) -> Result<ExitCode, Fault> {
     let place = |service, transport| Listen { service, transport, host: local.to_string(), port: 0 };
     let listen = vec![place(Service::Sip, Transport::Udp), place(Service::Msrp, Transport::Tcp)];
     runtime()?.block_on(async {
-        let setup = Setup { settings, listen, store, tap: None, echo: false, explain: flags.explain };
+        let setup =
+            Setup { settings, listen, store, tap: None, echo: false, shows: false, explain: flags.explain };
         let (agent, controls) = Agent::start(setup)?;
         stop_on_signals(controls.stop.clone())?;
         let ((), (code, sentence)) = tokio::join!(agent.run(), tell(controls, flags));
@@ -120,6 +121,7 @@ async fn tell(controls: Controls, flags: Send) -> (u8, String) {
                 | What::Message(_)
                 | What::Receiving { .. }
                 | What::Composing { .. }
+                | What::Receipt { .. }
                 | What::Incomplete { .. }
                 | What::Roster(_)
                 | What::RosterEnded { .. }

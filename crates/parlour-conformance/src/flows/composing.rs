@@ -12,18 +12,7 @@ const TYPES: &str = "text/plain message/cpim application/im-iscomposing+xml";
 
 /// Bob has accepted an offer with these types, and Alice's connection is bound.
 fn connected(config: Config, types: &str) -> (Call, Way) {
-    let mut call = Call::new(config);
-    let offer = call.script.sdp("actpass", types);
-    call.send(call.script.invite_with("", &offer));
-    call.status(180);
-    call.accept();
-    let answer = call.status(200);
-    call.script.learn(answer.message());
-    call.ack(&answer);
-    let media = call.connect();
-    call.world.send(media, call.script.msrp_empty("bind1"));
-    call.status(200);
-    (call, media)
+    Call::connected_by(config, |call| call.script.invite_with("", &call.script.sdp("actpass", types)))
 }
 
 /// A document with that content.
@@ -231,17 +220,10 @@ pub(crate) fn a_state_holds_until_idle_a_message_or_its_time() {
 //= IM M-42 test
 #[cfg_attr(test, test)]
 pub(crate) fn in_a_conference_each_participant_writes_for_himself() {
-    let mut call = Call::new(config(BOB));
-    let invite = call.script.invite_with("", &call.script.sdp("actpass", TYPES));
-    call.send(invite.replace("<sip:192.0.2.1:5060>", "<sip:192.0.2.1:5060>;isfocus"));
-    call.status(180);
-    call.accept();
-    let answer = call.status(200);
-    call.script.learn(answer.message());
-    call.ack(&answer);
-    let media = call.connect();
-    call.world.send(media, call.script.msrp_empty("bind1"));
-    call.status(200);
+    let (mut call, media) = Call::connected_by(config(BOB), |call| {
+        let invite = call.script.invite_with("", &call.script.sdp("actpass", TYPES));
+        invite.replace("<sip:192.0.2.1:5060>", "<sip:192.0.2.1:5060>;isfocus")
+    });
     let wrapped = |who: &str, kind: &str, body: &str| {
         format!("From: <sip:{who}@x>\r\nTo: <sip:room@x>\r\n\r\nContent-Type: {kind}\r\n\r\n{body}")
     };

@@ -10,6 +10,7 @@ pub(crate) mod conference;
 pub(crate) mod early;
 pub(crate) mod faults;
 pub(crate) mod hostile;
+pub(crate) mod imdn;
 pub(crate) mod ims;
 pub(crate) mod inside;
 pub(crate) mod media;

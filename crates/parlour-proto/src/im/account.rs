@@ -2,7 +2,7 @@
 
 use parlour_msrp::random::Random;
 
-use crate::config::{self, CoreKind, Credentials, Proxy};
+use crate::config::{self, CoreKind, Credentials, Imdn, Proxy};
 use crate::im::register::Registration;
 use crate::im::trust::plain;
 use crate::io::FlowId;
@@ -25,6 +25,7 @@ pub(crate) struct Account {
     pub(crate) core: CoreKind,
     pub(crate) access_network: Option<String>,
     /// P-Associated-URI of the last registration, default first; before, what is configured.
+    pub(crate) imdn: Imdn,
     pub(crate) identities: Vec<String>,
     /// Service-Route of the last registration (RFC 3608); before, what is configured.
     pub(crate) service_route: Vec<String>,
@@ -55,6 +56,7 @@ impl Account {
             privacy: config.privacy,
             core: config.core,
             access_network: config.access_network.clone(),
+            imdn: config.imdn,
             identities: identities.clone(),
             service_route: service_route.clone(),
             unregistered: (identities, service_route),

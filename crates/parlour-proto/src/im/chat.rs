@@ -5,11 +5,13 @@ use parlour_msrp::{Body, FailureReport, Outgoing, Source, Verdict};
 use crate::config::Ack;
 use crate::event::{Ended, Incoming, Progress, What};
 use crate::im::Core;
+use crate::im::imdn::Pending;
 use crate::im::recover::Lost;
 use crate::im::session::{Phase, Session};
 use crate::io::{FlowId, Output, Receipt, SessionId, SpoolId};
 use crate::mime::composing;
 use crate::mime::cpim::{self, Cpim, Mailbox};
+use crate::mime::imdn::{self, Asked};
 use crate::sdp::Wrapping;
 use crate::sip::uri::{Uri, is_anonymous, same_identity};
 use crate::verb::{Misuse, Say, StoreFault, Stored};
@@ -106,6 +108,7 @@ impl Core {
     fn connected(&mut self, msrp: parlour_msrp::SessionId) {
         if let Some((account, id)) = self.sessions.owner_of(msrp) {
             self.tell_of_media(account, id, What::Connected);
+            self.notify_late(id);
         }
     }
 
@@ -140,15 +143,23 @@ impl Core {
             body_offset: 0,
             renderable: false,
         };
+        let mut asked = None;
         if cpim::is_cpim(&incoming.content_type) {
-            let unwrapped = unwrap(&mut incoming).and_then(|()| {
+            let unwrapped = unwrap(&mut incoming).and_then(|wrapped| {
+                // RFC 5438 8.3: several notifications come as a multipart body.
+                let kind = if wrapped.notifies { imdn::MEDIA_TYPE } else { &incoming.content_type };
                 // D-33: what stands inside has to be listed too.
-                let fits = listed.is_none_or(|listed| listed.accepts_wrapped(&incoming.content_type));
-                if fits { Ok(()) } else { Err((415, format!("{} is not listed", incoming.content_type))) }
+                let fits = listed.is_none_or(|listed| listed.accepts_wrapped(kind));
+                if fits { Ok(wrapped) } else { Err((415, format!("{kind} is not listed"))) }
             });
-            if let Err((status, why)) = unwrapped {
-                self.explain(account, Some(id), "M-30", format!("a message was refused with {status}"), &why);
-                return self.refuse_message(receipt, spool, status);
+            match unwrapped {
+                Ok(wrapped) if wrapped.notifies => return self.notification_came(id, incoming),
+                Ok(wrapped) => asked = wrapped.asked,
+                Err((status, why)) => {
+                    let decision = format!("a message was refused with {status}");
+                    self.explain(account, Some(id), "M-30", decision, &why);
+                    return self.refuse_message(receipt, spool, status);
+                }
             }
         }
         if composing::is_composing(&incoming.content_type) {
@@ -162,6 +173,10 @@ impl Core {
         }
         if let Some(writer) = writer {
             self.writer_said(id, writer);
+        }
+        if let Some(asked) = asked {
+            let pending = Pending { session: id, message_id: incoming.message_id.clone(), asked };
+            self.asked.insert(receipt, pending);
         }
         if !self.tell_of_media(account, id, What::Message(incoming)) {
             self.explain(
@@ -177,6 +192,7 @@ impl Core {
 
     /// Nobody is told of a message that is refused here, so its octets go.
     fn refuse_message(&mut self, receipt: Receipt, spool: Option<SpoolId>, status: u16) {
+        self.asked.remove(&receipt);
         self.outputs.extend(spool.map(|spool| Output::Discard { spool }));
         self.msrp.settle(self.now.instant, parlour_msrp::Receipt(receipt.0), Verdict::Refused(status));
     }
@@ -198,10 +214,15 @@ impl Core {
             Err(StoreFault::Full | StoreFault::Broken) => (Verdict::Refused(413), Some(self.now.instant)),
         };
         self.store_failed = failed;
-        if let Some(id) = Core::first_of(receipt) {
-            return self.first_stored(id, outcome);
+        let asked = self.asked.remove(&receipt);
+        match Core::first_of(receipt) {
+            Some(id) => self.first_stored(id, outcome),
+            None => self.msrp.settle(self.now.instant, parlour_msrp::Receipt(receipt.0), verdict),
         }
-        self.msrp.settle(self.now.instant, parlour_msrp::Receipt(receipt.0), verdict);
+        //= IM M-52
+        if let Some(pending) = asked {
+            self.kept(pending, outcome);
+        }
     }
 
     /// Sends a message, or keeps it for when the session stands.
@@ -287,16 +308,25 @@ impl Core {
             return Err(Misuse::WrongState { state: session.phase.name(), verb: "say" });
         };
         let Say { message_id, content_type, body } = message;
+        // A message that goes again is wrapped as it was.
+        let is_plain = !cpim::is_cpim(&content_type) && !composing::is_composing(&content_type);
+        let asking = if is_plain { self.asking(session, &message_id) } else { None };
+        let takes_cpim = || agreed.stream.accepted.accepts_inside(cpim::MEDIA_TYPE, &content_type);
+        let asking = asking.filter(|_| takes_cpim());
+        let wrapping = match &asking {
+            Some(_) => Some(Wrapping::Cpim),
+            None => agreed.stream.wrapping(&content_type),
+        };
         //= IM M-32
         //= IM D-33
-        let (content_type, body) = match (agreed.stream.wrapping(&content_type), body) {
+        let (content_type, body) = match (wrapping, body) {
             (Some(Wrapping::Bare), body) => (content_type, body),
             (Some(Wrapping::Cpim), body) => {
-                let called = session.ties.called.as_deref();
-                let own = self.account(session.account).map_or("", |account| account.public_identity(called));
+                let own = self.own_identity(session);
                 let mailbox = |uri: &str| Mailbox { name: None, uri: uri.to_owned() };
-                let (from, to) = (mailbox(own), mailbox(&session.peer.address));
-                let mut wrapped = cpim::head(&from, &to, self.now.unix, &content_type);
+                let (from, to) = (mailbox(&own), mailbox(&session.peer.address));
+                let rows = asking.unwrap_or_default();
+                let mut wrapped = cpim::head_with(&from, &to, self.now.unix, &content_type, &rows);
                 let wrapped = match body {
                     Source::Inline(octets) => {
                         wrapped.extend_from_slice(&octets);
@@ -390,9 +420,17 @@ fn spool_of(body: &Body) -> Option<SpoolId> {
     }
 }
 
+/// What a wrapping says besides who wrote to whom.
+pub(crate) struct Wrapped {
+    /// What the author wants to hear of the message.
+    pub(crate) asked: Option<Asked>,
+    /// Whether it is a notification of what became of a message of ours.
+    pub(crate) notifies: bool,
+}
+
 /// Takes a message out of its message/cpim wrapping.
 //= IM M-30
-pub(crate) fn unwrap(incoming: &mut Incoming) -> Result<(), (u16, String)> {
+pub(crate) fn unwrap(incoming: &mut Incoming) -> Result<Wrapped, (u16, String)> {
     let head = match &incoming.body {
         Body::Inline(octets) => octets,
         Body::Spooled { head, .. } => head,
@@ -403,6 +441,7 @@ pub(crate) fn unwrap(incoming: &mut Incoming) -> Result<(), (u16, String)> {
         // RFC 3862 4.6: what requires something that we do not know must not be shown.
         return Err((415, format!("Require: {unknown}")));
     }
+    let wrapped = Wrapped { asked: imdn::asked(&wrapping), notifies: imdn::is_notification(&wrapping) };
     match &mut incoming.body {
         Body::Inline(octets) => {
             octets.drain(..wrapping.body_offset.min(octets.len()));
@@ -415,7 +454,7 @@ pub(crate) fn unwrap(incoming: &mut Incoming) -> Result<(), (u16, String)> {
     incoming.sent_at = wrapping.date_time;
     incoming.subject = wrapping.subject;
     incoming.content_type = wrapping.content_type;
-    Ok(())
+    Ok(wrapped)
 }
 
 /// Whether this type can be shown.

@@ -203,9 +203,8 @@ impl Core {
 impl Session {
     /// Who has sent this: in a conference the one whom it names (M-33), for whom nobody vouches.
     pub(crate) fn speaker(&self, incoming: &Incoming) -> Peer {
-        let in_room = self.phase.talk().is_some_and(|talk| talk.remote.focus().is_some());
         match &incoming.claimed_from {
-            Some(address) if in_room => {
+            Some(address) if self.is_room() => {
                 Peer { address: address.clone(), display_name: None, verified: false }
             }
             Some(_) | None => self.peer.clone(),

@@ -14,6 +14,7 @@ use crate::event::{Ended, Event, Explain, Invitation, What};
 use crate::im::account::Account;
 use crate::im::flows::{Flows, Source, Stream, TrustedCore, literal};
 use crate::im::gate::Gate;
+use crate::im::imdn::Pending;
 use crate::im::media::receivable;
 use crate::im::policy::{BlockList, Notices};
 use crate::im::prack::Fork;
@@ -21,7 +22,7 @@ use crate::im::refer::Referrals;
 use crate::im::session::{Phase, Session, Sessions};
 use crate::im::stir::Signatures;
 use crate::im::subscription::Subscriptions;
-use crate::io::{AccountId, FlowId, Instant, Now, Output, QueryId, SessionId, Why};
+use crate::io::{AccountId, FlowId, Instant, Now, Output, QueryId, Receipt, SessionId, Why};
 use crate::sip::dialog::Dialog;
 use crate::sip::message::Kept;
 use crate::sip::tx::{self, ClientId, Transactions};
@@ -72,6 +73,8 @@ pub(crate) struct Core {
     pub(crate) heard: u64,
     /// For the To tags of responses that no transaction keeps.
     pub(crate) stateless_keys: HashKeys,
+    /// Received messages whose authors ask what became of them, until the store has spoken.
+    pub(crate) asked: BTreeMap<Receipt, Pending>,
     /// What every description of ours lists, at most.
     pub(crate) receivable: AcceptTypes,
 }
@@ -198,6 +201,7 @@ impl Core {
             hearing: None,
             heard: 0,
             stateless_keys,
+            asked: BTreeMap::new(),
             receivable,
         }
     }

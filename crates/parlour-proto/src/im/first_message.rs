@@ -7,18 +7,16 @@ use crate::config::Ack;
 use crate::event::{Ended, Incoming, What};
 use crate::im::Core;
 use crate::im::chat;
+use crate::im::imdn::Pending;
 use crate::im::session::{Phase, Session};
 use crate::io::{Receipt, SessionId, Why};
-use crate::mime::{composing, cpim};
+use crate::mime::{composing, cpim, imdn};
 use crate::sip::message::Message;
 use crate::sip::name::Name;
 use crate::verb::{StoreFault, Stored};
 
 /// Marks the receipts of first messages: MSRP counts its own from 1.
 const MARK: u64 = 1 << 63;
-
-/// RFC 5438 6.3: the namespace of the Message-ID that a message keeps on all its ways.
-const IMDN: &str = "urn:ietf:params:imdn";
 
 /// How far the first message of an invitation is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -38,7 +36,8 @@ impl Core {
     pub(crate) fn bring(&mut self, session: &mut Session, invite: &Message<'_>, octets: &[u8]) {
         let Phase::Invited(invited) = &mut session.phase else { return };
         let parsed = cpim::parse(octets, true).ok();
-        let imdn = parsed.as_ref().and_then(|message| message.header(IMDN, "Message-ID")).map(str::trim);
+        let imdn =
+            parsed.as_ref().and_then(|message| message.header(imdn::HEADERS, "Message-ID")).map(str::trim);
         // Without one, the invitation is the only thing that is the same when it comes again.
         let call_id = || String::from_utf8_lossy(invite.rows(Name::CallId).next().unwrap_or_default());
         let message_id = imdn.map_or_else(|| call_id().into_owned(), str::to_owned);
@@ -54,9 +53,14 @@ impl Core {
             body_offset: 0,
             renderable: false,
         };
-        // M-42: a typing state is no message, wherever it stands.
-        if chat::unwrap(&mut incoming).is_err() || composing::is_composing(&incoming.content_type) {
+        // M-42, M-51: a typing state is no message, wherever it stands, nor is a notification.
+        let Ok(wrapped) = chat::unwrap(&mut incoming) else { return };
+        if wrapped.notifies || composing::is_composing(&incoming.content_type) {
             return;
+        }
+        if let Some(asked) = wrapped.asked {
+            let pending = Pending { session: session.id, message_id: incoming.message_id.clone(), asked };
+            self.asked.insert(incoming.receipt, pending);
         }
         incoming.renderable = chat::is_text(&incoming.content_type);
         if self.config.ack == Ack::Stored {

@@ -12,7 +12,7 @@ use crate::im::core::Errand;
 use crate::im::flows::{Source, Stream, covered};
 use crate::im::session::Session;
 use crate::io::{AccountId, FlowId, Output, Service, SessionId, Target, Transport};
-use crate::mime::composing;
+use crate::mime::{composing, imdn};
 use crate::sdp::{self, Capabilities, Local, Offered};
 
 /// The types that we take: the containers and text, and whatever else as an attachment if the peer offers all types.
@@ -28,6 +28,9 @@ pub(crate) fn receivable(config: &Config) -> AcceptTypes {
         types.add_types(composing::MEDIA_TYPE);
         types.add_wrapped_types(composing::MEDIA_TYPE);
     }
+    //= IM M-50
+    // Servers that find it missing deliver nothing.
+    types.add_wrapped_types(imdn::MEDIA_TYPE);
     types
 }
 

@@ -16,6 +16,7 @@ mod first_message;
 pub(crate) mod flows;
 mod gate;
 mod groups;
+mod imdn;
 mod ims;
 mod inbound;
 mod leaving;

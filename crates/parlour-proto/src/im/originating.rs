@@ -9,6 +9,7 @@ use crate::im::bodies;
 use crate::im::composing::Writing;
 use crate::im::core::{Accepted, Acknowledged, Deadline, Errand, Purpose};
 use crate::im::flows::Source;
+use crate::im::imdn::Owed;
 use crate::im::leaving::NextHop;
 use crate::im::media::OwnOffer;
 use crate::im::prack::{Provisional, dialog_of};
@@ -98,6 +99,7 @@ impl Core {
             timer: SessionTimer::default(),
             queue: Vec::new(),
             writing: Writing::default(),
+            owed: Owed::default(),
             ties: Ties::default(),
         };
         self.sessions.put(session);

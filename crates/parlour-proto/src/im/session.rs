@@ -14,6 +14,7 @@ use crate::im::composing::Writing;
 use crate::im::first_message::First;
 use crate::im::flows::Source;
 use crate::im::groups::Groups;
+use crate::im::imdn::Owed;
 use crate::im::media::{Agreed, OwnOffer};
 use crate::im::prack::Fork;
 use crate::im::recover::Lost;
@@ -51,6 +52,7 @@ pub(crate) struct Session {
     /// Messages for as soon as the session stands; empty from then on.
     pub(crate) queue: Vec<Say>,
     pub(crate) writing: Writing,
+    pub(crate) owed: Owed,
     pub(crate) ties: Ties,
 }
 

@@ -3,6 +3,7 @@
 use super::composing;
 use super::conference_info::{self, Conference, State, Verdict};
 use super::cpim::{CpimFault, MAX_HEAD, parse};
+use super::imdn;
 use super::multipart::{self, MOST_PARTS, Part};
 use super::resource_list;
 
@@ -31,10 +32,7 @@ pub fn cpim(data: &[u8]) {
 pub fn composing(data: &[u8]) {
     let Ok(told) = composing::parse(data) else { return };
     assert!(told.refresh.is_none_or(|refresh| !refresh.is_zero()));
-    let printable =
-        |text: &Option<String>| text.iter().flat_map(|text| text.chars()).all(|c| !c.is_control());
-    // Characters that XML cannot hold cannot come back.
-    if printable(&told.last_active) && printable(&told.content_type) {
+    if told.last_active.iter().chain(&told.content_type).all(comes_back) {
         assert_eq!(composing::parse(&composing::write(&told)), Ok(told));
     }
 }
@@ -57,6 +55,23 @@ pub fn conference_info(data: &[u8]) {
     }
 }
 
+/// Reads whatever comes as a notification, and what we would write of it; and as a message that asks for one.
+///
+/// # Panics
+/// When one of our own invariants does not hold.
+pub fn imdn(data: &[u8]) {
+    if let Some(asked) = parse(data, true).ok().as_ref().and_then(imdn::asked) {
+        assert!(!asked.message_id.is_empty() && (asked.delivered || asked.failed || asked.displayed));
+    }
+    let Ok(told) = imdn::parse(data) else { return };
+    let more = [&told.date_time, &told.recipient, &told.original_recipient];
+    let faithful = comes_back(&told.message_id) && more.into_iter().flatten().all(comes_back);
+    let written = imdn::write(&told);
+    if written.len() <= imdn::LONGEST && faithful {
+        assert_eq!(imdn::parse(&written), Ok(told));
+    }
+}
+
 /// Reads whatever comes as a body whose first line is its Content-Type: parts are bounded and lie within it. What looks like a list of addresses is read as one.
 ///
 /// # Panics
@@ -76,4 +91,10 @@ pub fn multipart(data: &[u8]) {
 
 fn count(parts: &[Part<'_>]) -> usize {
     parts.iter().map(|part| 1 + count(&part.parts)).sum()
+}
+
+/// Whether a text is the same when it is written as XML and read again: without characters that XML does not hold, and
+/// without space at an end where it was cut.
+fn comes_back(text: &String) -> bool {
+    text.trim() == text && !text.chars().any(char::is_control)
 }

@@ -70,6 +70,11 @@ impl Agent {
         match job {
             Job::Event { time, account, session, event } => {
                 self.model.fold(&event);
+                // What says nothing new, or is of no message of ours, is nobody's news.
+                let is_news = matches!(outcome, Ok(Kept { stored: Stored::Fresh, .. }));
+                if matches!(event.what, What::Receipt { .. }) && !is_news {
+                    return;
+                }
                 let mut file = None;
                 if let What::Message(message) = &event.what {
                     self.received(message, event.session, outcome);
@@ -82,7 +87,18 @@ impl Agent {
                     }
                 }
                 let seq = outcome.ok().map(|kept| kept.seq);
+                let shown = match (&event.what, event.session) {
+                    (What::Message(message), Some(id)) if self.shows => {
+                        Some((id, message.message_id.clone()))
+                    }
+                    (_, _) => None,
+                };
                 self.tell(Told::Event(Happening { seq, time, account, session, event, file }));
+                if let Some((id, message_id)) = shown {
+                    // A session that has ended meanwhile tells nobody any more.
+                    let _ = self.client.displayed(self.clock.now(), id, &message_id);
+                    self.drain();
+                }
             }
             Job::Note { by, note } => self.noted(by, note, outcome),
             Job::Say { by, time, account, session, peer, message } => match outcome {

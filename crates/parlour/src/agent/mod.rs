@@ -59,6 +59,8 @@ pub(crate) struct Setup {
     pub(crate) tap: Option<Tap>,
     /// Answer each message with its own text.
     pub(crate) echo: bool,
+    /// The front end shows each message to the user as it comes.
+    pub(crate) shows: bool,
     /// Tell why things are decided.
     pub(crate) explain: bool,
 }
@@ -151,6 +153,7 @@ pub(crate) struct Agent {
     deadline: Option<(parlour_proto::io::Instant, Why)>,
     pace: Pace,
     echo: bool,
+    shows: bool,
     explain: bool,
     leaving: Option<Instant>,
     /// Whom the user has blocked.
@@ -162,7 +165,7 @@ pub(crate) struct Agent {
 impl Agent {
     /// Opens all sockets. Call it inside the runtime, then [`Agent::run`].
     pub(crate) fn start(setup: Setup) -> Result<(Agent, Controls), StartFault> {
-        let Setup { mut settings, listen, store: (store, answers), tap, echo, explain } = setup;
+        let Setup { mut settings, listen, store: (store, answers), tap, echo, shows, explain } = setup;
         let mut seed = [0; 32];
         getrandom::fill(&mut seed).map_err(StartFault::Random)?;
         let mut random = Random::new(seed);
@@ -208,6 +211,7 @@ impl Agent {
             deadline: None,
             pace: Pace::new(start),
             echo,
+            shows,
             explain,
             leaving: None,
             blocked,

@@ -43,6 +43,12 @@ impl Agent {
                     self.client.composing(now, session).map(|()| session).map_err(|why| why.to_string())
                 })
             }
+            Command::Read { session, message_id } => {
+                self.which(session, &[Stage::Connected, Stage::Established]).and_then(|session| {
+                    let done = self.client.displayed(now, session, &message_id);
+                    done.map(|()| session).map_err(|why| why.to_string())
+                })
+            }
             Command::Invite { account, to, via } => self.account(account.as_deref()).and_then(|account| {
                 self.client.invite(now, account, &to, via).map_err(|why| why.to_string())
             }),

@@ -60,6 +60,7 @@ pub(crate) fn command(line: &str) -> Result<Asked, (Option<String>, String)> {
         },
         Line::Unblock { address } => Command::Unblock { address: config::caller(&address).map_err(fault)? },
         Line::Composing { session: text } => Command::Composing { session: session(text)? },
+        Line::Read { session: text, message_id } => Command::Read { session: session(text)?, message_id },
         Line::Leave { session: text } => Command::Leave { session: session(text)? },
         Line::Say { session: text, message_id, content_type, text: words, base64 } => {
             let body = match (words, base64) {
@@ -109,6 +110,10 @@ enum Line {
     },
     Composing {
         session: Option<String>,
+    },
+    Read {
+        session: Option<String>,
+        message_id: String,
     },
     Leave {
         session: Option<String>,
@@ -164,6 +169,8 @@ mod tests {
         assert_eq!(busy, Command::Decline { session: None, how: Decline::Busy });
         let composing = command(r#"{"do":"composing","session":"3-17"}"#).unwrap().command;
         assert_eq!(composing, Command::Composing { session });
+        let read = command(r#"{"do":"read","message_id":"m1"}"#).unwrap().command;
+        assert_eq!(read, Command::Read { session: None, message_id: "m1".into() });
         let add = command(r#"{"do":"add","address":"sip:c@x"}"#).unwrap().command;
         assert_eq!(add, Command::Add { session: None, address: "sip:c@x".into() });
     }

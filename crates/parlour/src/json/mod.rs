@@ -19,7 +19,7 @@ use crate::model::SessionName;
 use crate::store::{Decided, Decision, NewMessage, OwnBody, Row, Saying};
 
 pub(crate) use command::command;
-pub(crate) use payload::{kind, payload, saying, word};
+pub(crate) use payload::{fate_word, kind, payload, saying, word};
 
 /// Stands in every line as `v`. A new version may take meaning away; within one, fields and types are only added.
 pub(crate) const VERSION: u32 = 1;
@@ -71,6 +71,9 @@ pub(crate) fn saying_line(saying: &Saying) -> String {
     push_field(&mut line, "state", &saying.state);
     if let Some(why) = &saying.why {
         push_field(&mut line, "why", why);
+    }
+    if let Some(receipt) = &saying.receipt {
+        push_field(&mut line, "receipt", receipt);
     }
     line.push('}');
     line
@@ -294,6 +297,16 @@ mod tests {
         assert_eq!((&written["type"], &written["active"]), (&"composing".into(), &true.into()));
         assert_eq!(written["by"], serde_json::json!({"address": "sip:a@x", "verified": false}));
         assert_eq!(written["content_type"], "audio");
+    }
+
+    #[test]
+    fn what_a_recipient_tells_is_named() {
+        let from = Peer { address: "sip:a@x".into(), display_name: None, verified: true };
+        let (message_id, fate) = ("m1".into(), parlour_proto::event::Fate::Displayed);
+        let told = line(&What::Receipt { message_id, from, recipient: Some("sip:c@x".into()), fate });
+        assert_eq!((&told["type"], &told["state"]), (&"receipt".into(), &"displayed".into()));
+        assert_eq!((&told["message_id"], &told["recipient"]), (&"m1".into(), &"sip:c@x".into()));
+        assert_eq!(told["from"]["verified"], true);
     }
 
     #[test]

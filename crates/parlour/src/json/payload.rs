@@ -2,7 +2,7 @@
 
 use parlour_msrp::Body;
 use parlour_proto::event::{
-    CopyControl, Disconnection, Ended, Identity, Incoming, Invitee, Joining, Kind, Participant, Peer,
+    CopyControl, Disconnection, Ended, Fate, Identity, Incoming, Invitee, Joining, Kind, Participant, Peer,
     Progress, Proof, Roster, Status, Thread, What,
 };
 use parlour_proto::io::SessionId;
@@ -30,6 +30,7 @@ pub(crate) fn kind(what: &What) -> &'static str {
         What::Resumed => "resumed",
         What::Message(_) => "message",
         What::Composing { .. } => "composing",
+        What::Receipt { .. } => "receipt",
         What::Receiving { .. } => "receiving",
         What::Incomplete { .. } => "incomplete",
         What::Progress { .. } => "progress",
@@ -87,6 +88,10 @@ pub(crate) fn payload(what: &What, run: u64) -> String {
         What::Composing { by, active, content_type } => {
             Payload::Composing { by: by.into(), active: *active, content_type: content_type.as_deref() }
         }
+        What::Receipt { message_id, from, recipient, fate } => {
+            let (from, recipient) = (from.into(), recipient.as_deref());
+            Payload::Receipt { message_id, from, recipient, state: fate_word(*fate) }
+        }
         What::Receiving { message_id, received, total } => {
             Payload::Receiving { message_id, received: *received, total: *total }
         }
@@ -115,6 +120,15 @@ pub(crate) fn payload(what: &What, run: u64) -> String {
         }
     };
     serde_json::to_string(&payload).unwrap_or_else(|_| "{}".into())
+}
+
+/// What a recipient tells of a message of ours, in a word.
+pub(crate) fn fate_word(fate: Fate) -> &'static str {
+    match fate {
+        Fate::Delivered => "delivered",
+        Fate::Failed => "failed",
+        Fate::Displayed => "displayed",
+    }
 }
 
 /// As [`payload`], for a message of ours.
@@ -205,6 +219,13 @@ enum Payload<'a> {
         to: &'a str,
         content_type: &'a str,
         size: u64,
+    },
+    Receipt {
+        message_id: &'a str,
+        from: Party<'a>,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        recipient: Option<&'a str>,
+        state: &'static str,
     },
     Composing {
         by: Party<'a>,

@@ -16,12 +16,12 @@ const SINCE: &str = "
         FROM messages WHERE seq > ?1 AND seq <= ?2
     ORDER BY seq LIMIT ?3";
 const HISTORY: &str = "
-    SELECT seq, time, account, session, peer, incoming, state, why, json, content_type, body, file
+    SELECT seq, time, account, session, peer, incoming, state, why, json, content_type, body, file, receipt
         FROM messages WHERE ?1 IS NULL OR peer = ?1 OR session IN (
             SELECT session FROM events WHERE kind = 'established' AND json ->> 'conference'
                 AND (json ->> 'session_identity' = ?2 OR instr(json ->> 'session_identity', '<' || ?2 || '>')))
     UNION ALL
-    SELECT seq, time, account, session, NULL, NULL, NULL, NULL, json, NULL, NULL, NULL
+    SELECT seq, time, account, session, NULL, NULL, NULL, NULL, json, NULL, NULL, NULL, NULL
         FROM events WHERE kind = 'missed'
     ORDER BY seq";
 const MISSED: &str = "
@@ -66,6 +66,8 @@ pub(crate) struct Saying {
     pub(crate) incoming: bool,
     pub(crate) state: String,
     pub(crate) why: Option<String>,
+    /// What the recipient has told of a message of ours.
+    pub(crate) receipt: Option<String>,
 }
 
 /// One entry of the history.
@@ -144,7 +146,13 @@ impl Reader {
         mut tell: impl FnMut(Entry) -> std::io::Result<()>,
     ) -> Result<(), ReadFault> {
         let party = with.map(super::party);
-        let mut statement = self.connection.prepare(HISTORY)?;
+        // A store that no newer program has written does not know it.
+        let column = "SELECT 1 FROM pragma_table_info('messages') WHERE name = 'receipt'";
+        let sql = match self.connection.prepare(column)?.exists([])? {
+            true => HISTORY.to_owned(),
+            false => HISTORY.replacen("file, receipt", "file, NULL", 1),
+        };
+        let mut statement = self.connection.prepare(&sql)?;
         let mut rows = statement.query(params![party, with])?;
         while let Some(row) = rows.next()? {
             if row.get::<_, Option<String>>(4)?.is_none() {
@@ -169,6 +177,7 @@ impl Reader {
                 incoming: row.get(5)?,
                 state: row.get(6)?,
                 why: row.get(7)?,
+                receipt: row.get(12)?,
             };
             tell(Entry::Message(saying))?;
         }

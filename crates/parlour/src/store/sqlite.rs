@@ -42,6 +42,8 @@ const MIGRATIONS: &[&str] = &["
     CREATE TABLE paths (
         id INTEGER PRIMARY KEY, time INTEGER NOT NULL, account TEXT NOT NULL, session TEXT, call_id TEXT,
         decisions TEXT NOT NULL);
+", "
+    ALTER TABLE messages ADD COLUMN receipt TEXT;
 "];
 
 /// How long another program may hold the database before we call it broken.
@@ -61,6 +63,10 @@ const PROGRESS: &str = "UPDATE messages SET state = ?2, why = ?3 WHERE message_i
     AND session = ?4 AND state IN ('queued', 'sent')";
 const MOVED: &str = "UPDATE messages SET session = ?2, state = 'queued' WHERE message_id = ?1 AND NOT incoming \
     AND session = ?3 AND state IN ('queued', 'sent')";
+
+/// RFC 5438 7.2.1: one delivery notification for each message; that it was shown says more.
+const RECEIPT: &str = "UPDATE messages SET receipt = ?4 WHERE message_id = ?1 AND NOT incoming AND account = ?2 \
+    AND peer = ?3 AND (receipt IS NULL OR (receipt <> 'displayed' AND ?4 = 'displayed'))";
 
 pub(super) struct Database {
     connection: Connection,
@@ -214,6 +220,14 @@ fn insert(connection: &Connection, run: u64, seq: u64, job: &Job) -> rusqlite::R
                     why,
                     session_text
                 ])?;
+            }
+            //= IM M-52
+            if let What::Receipt { message_id, from, recipient: _, fate } = &event.what {
+                let row = params![message_id, account, party(&from.address), json::fate_word(*fate)];
+                // Of no message of ours to this one, or nothing new.
+                if connection.prepare_cached(RECEIPT)?.execute(row)? == 0 {
+                    return Ok(false);
+                }
             }
             if let What::Moved { message_id, to } = &event.what {
                 let to = SessionName { run, session: *to }.to_string();

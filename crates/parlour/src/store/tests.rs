@@ -3,7 +3,7 @@
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
-use parlour_proto::event::{Ended, Incoming, Peer, Progress, What};
+use parlour_proto::event::{Ended, Fate, Incoming, Peer, Progress, What};
 use parlour_proto::io::{AccountId, Receipt};
 
 use super::*;
@@ -197,6 +197,37 @@ fn a_message_of_ours_has_a_state_and_what_a_killed_run_left_is_not_confirmed() {
 }
 
 //= IM P-10 test
+//= IM M-52 test
+#[test]
+fn what_a_recipient_tells_is_kept_once_and_never_taken_back() {
+    let dir = tempfile::tempdir().unwrap();
+    let receipt = |id: &str, from: &str, fate| {
+        let from = Peer { address: from.into(), display_name: None, verified: false };
+        event(What::Receipt { message_id: id.into(), from, recipient: None, fate })
+    };
+    let jobs = vec![
+        say("m1m1"),
+        receipt("m1m1", "sip:mallory@x", Fate::Displayed),
+        receipt("none", "sip:a@x", Fate::Delivered),
+        receipt("m1m1", "sip:a@x", Fate::Delivered),
+        receipt("m1m1", "sip:a@x", Fate::Failed),
+        receipt("m1m1", "sip:a@x;transport=tcp", Fate::Displayed),
+        receipt("m1m1", "sip:a@x", Fate::Displayed),
+        receipt("m1m1", "sip:a@x", Fate::Delivered),
+    ];
+    let news = run(dir.path(), jobs).into_iter().map(|kept| kept.unwrap().stored == Stored::Fresh);
+    assert_eq!(news.collect::<Vec<_>>(), [true, false, false, true, false, true, false, false]);
+    let mut told = Vec::new();
+    let tell = |entry| {
+        if let Entry::Message(saying) = entry {
+            told.push(saying.receipt);
+        }
+        Ok(())
+    };
+    Reader::open(dir.path()).unwrap().history(None, tell).unwrap();
+    assert_eq!(told, [Some("displayed".to_owned())]);
+}
+
 #[test]
 fn a_message_that_moves_is_not_failed_and_its_progress_is_told_by_the_other_session() {
     let dir = tempfile::tempdir().unwrap();

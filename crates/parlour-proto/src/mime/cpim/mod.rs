@@ -9,7 +9,7 @@ use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
 pub use read::{MAX_HEAD, MAX_HEADERS, parse};
-pub use write::head;
+pub use write::{Rows, head, head_with};
 
 /// The media type.
 pub const MEDIA_TYPE: &str = "message/cpim";

@@ -13,6 +13,20 @@ use super::Mailbox;
 /// The octets that go in front of a body: CPIM headers, blank line, MIME header, blank line. `unix` is the time since
 /// 1970-01-01T00:00:00Z; `content_type` is the body's.
 pub fn head(from: &Mailbox, to: &Mailbox, unix: Duration, content_type: &str) -> Vec<u8> {
+    head_with(from, to, unix, content_type, &Rows::default())
+}
+
+/// Headers besides the usual ones, names and values.
+#[derive(Debug, Clone, Default)]
+pub struct Rows {
+    /// Of the message, in order; a namespace is declared before it is used.
+    pub message: Vec<(&'static str, String)>,
+    /// Of its body.
+    pub body: Vec<(&'static str, String)>,
+}
+
+/// As [`head`], with more headers.
+pub fn head_with(from: &Mailbox, to: &Mailbox, unix: Duration, content_type: &str, rows: &Rows) -> Vec<u8> {
     let mut out = String::with_capacity(256);
     mailbox(&mut out, "From", from);
     mailbox(&mut out, "To", to);
@@ -20,9 +34,19 @@ pub fn head(from: &Mailbox, to: &Mailbox, unix: Duration, content_type: &str) ->
         // Writing to a String cannot fail.
         let _ = write!(out, "DateTime: {date}\r\n");
     }
-    let content_type: String = content_type.chars().filter(|c| !c.is_control()).collect();
-    let _ = write!(out, "\r\nContent-Type: {content_type}\r\n\r\n");
+    rows.message.iter().for_each(|(name, value)| row(&mut out, name, value));
+    out.push_str("\r\n");
+    row(&mut out, "Content-Type", content_type);
+    rows.body.iter().for_each(|(name, value)| row(&mut out, name, value));
+    out.push_str("\r\n");
     out.into_bytes()
+}
+
+/// A header whose value is not escaped; it ends no line.
+fn row(out: &mut String, name: &str, value: &str) {
+    let value: String = value.chars().filter(|c| !c.is_control()).collect();
+    // Writing to a String cannot fail.
+    let _ = write!(out, "{name}: {value}\r\n");
 }
 
 fn mailbox(out: &mut String, header: &str, mailbox: &Mailbox) {
