@@ -45,7 +45,10 @@ impl<'a> Header<'a> for Identity<'a> {
         }
         // RFC 8224 4: a URI in angle brackets.
         let info = info.flatten().and_then(|info| info.strip_prefix(b"<")?.strip_suffix(b">"));
-        let info = info.and_then(text).filter(|info| !info.is_empty()).ok_or(bad("has no info"))?;
+        let info = info
+            .and_then(text)
+            .filter(|info| !info.is_empty() && !info.contains('<'))
+            .ok_or(bad("has no info"))?;
         let word = |value: Option<&'a [u8]>| Param { name: "", value }.text();
         Ok(Identity { token, info, alg: alg.map(word), ppt: ppt.map(word) })
     }
@@ -121,6 +124,7 @@ mod tests {
             "a.b.c;info=https",
             "a.b.c;info=<>",
             "a.b.c;info=<https://x",
+            "a.b.c;info=<https://x;info=<https://y>",
             "a.b.c;info=<https://x>;info=<https://y>",
             "a.b.c;ppt=a;info=<https://x>;ppt=b",
             "a.b.c info=<https://x>",
