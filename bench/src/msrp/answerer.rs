@@ -10,9 +10,7 @@ use parlour_msrp::accept::AcceptTypes;
 use parlour_msrp::random::Random;
 use parlour_msrp::time::Instant;
 use parlour_msrp::uri::{MsrpPath, MsrpUri};
-use parlour_msrp::{
-    ConnectionId, Endpoint, Event, Input, Limits, Matching, Output, Role, SessionSpec, Verdict,
-};
+use parlour_msrp::{ConnectionId, Endpoint, Event, Input, Limits, Output, Role, SessionSpec, Verdict};
 
 use super::sender::Session;
 use crate::Outcome;
@@ -36,16 +34,13 @@ pub fn spec(session: &Session, role: Role, max_size: u64) -> Outcome<SessionSpec
         Role::Passive => (&session.their_path, &session.our_path),
         Role::Active => (&session.our_path, &session.their_path),
     };
-    Ok(SessionSpec {
-        local: MsrpUri::parse(local)?,
-        peer: MsrpPath::parse(peer)?,
+    Ok(SessionSpec::new(
+        MsrpUri::parse(local)?,
+        MsrpPath::parse(peer)?,
         role,
-        matching: Matching::SessionId,
-        accept: AcceptTypes::parse("message/cpim text/plain", Some("*")),
-        max_size,
-        peer_max_size: None,
-        chunk_size: 12 * 1024,
-    })
+        AcceptTypes::parse("message/cpim text/plain", Some("*")),
+    )
+    .with(|spec| spec.max_size = max_size))
 }
 
 /// Serves `sessions` sessions until it is killed.
@@ -56,7 +51,7 @@ pub fn serve(sessions: u32) -> Outcome<()> {
     poll.registry().register(&mut listener, LISTENER, Interest::READABLE)?;
     let clock = Clock::now();
     let now = || Instant::from_micros(u64::try_from(clock.elapsed().as_micros()).unwrap_or(u64::MAX));
-    let limits = Limits { bind: std::time::Duration::from_secs(3600), ..Limits::default() };
+    let limits = Limits::default().with(|limits| limits.bind = std::time::Duration::from_secs(3600));
     let mut endpoint = Endpoint::new(limits, Random::new([7; 32]));
     for number in 0..sessions {
         endpoint.open(now(), spec(&session(local, number), Role::Passive, u64::MAX / 2)?);
@@ -163,6 +158,7 @@ impl Hub {
                 },
                 Output::Event(_) | Output::Connect { .. } | Output::Discard { .. } | Output::Fetch { .. } => {
                 }
+                _ => {}
             }
         }
     }

@@ -17,8 +17,7 @@ use parlour_msrp::random::Random;
 use parlour_msrp::time::Instant;
 use parlour_msrp::uri::{MsrpPath, MsrpUri};
 use parlour_msrp::{
-    ConnectionId, Endpoint, Event, FailureReport, Input, Limits, Matching, Outgoing, Output, Role,
-    SessionSpec, Source, Verdict,
+    ConnectionId, Endpoint, Event, Input, Limits, Outgoing, Output, Role, SessionSpec, Source, Verdict,
 };
 
 const LOCAL: &str = "msrp://192.0.2.2:8888/9di4eae923wzd9di4eae923;tcp";
@@ -57,34 +56,28 @@ fn frames(stream: &[u8]) {
 fn messages(stream: &[u8], connections: u64) {
     let now = Instant::ZERO;
     let mut endpoint =
-        Endpoint::new(Limits { unsettled: usize::MAX, ..Limits::default() }, Random::new([1; 32]));
+        Endpoint::new(Limits::default().with(|limits| limits.unsettled = usize::MAX), Random::new([1; 32]));
     endpoint.open(
         now,
-        SessionSpec {
-            local: MsrpUri::parse(LOCAL).expect("a URI"),
-            peer: MsrpPath::parse(PEER).expect("a path"),
-            role: Role::Passive,
-            matching: Matching::SessionId,
-            accept: AcceptTypes::parse("text/plain message/cpim", None),
-            max_size: u64::MAX,
-            peer_max_size: None,
-            chunk_size: 12 * 1024,
-        },
+        SessionSpec::new(
+            MsrpUri::parse(LOCAL).expect("a URI"),
+            MsrpPath::parse(PEER).expect("a path"),
+            Role::Passive,
+            AcceptTypes::parse("text/plain message/cpim", None),
+        )
+        .with(|spec| spec.max_size = u64::MAX),
     );
     // The others have a session and a connection each, and stand idle.
     for n in 1..connections {
         endpoint.open(
             now,
-            SessionSpec {
-                local: MsrpUri::parse(&format!("msrp://192.0.2.2:8888/other{n};tcp")).expect("a URI"),
-                peer: MsrpPath::parse(&format!("msrp://192.0.2.1:7777/other{n};tcp")).expect("a path"),
-                role: Role::Passive,
-                matching: Matching::SessionId,
-                accept: AcceptTypes::parse("text/plain message/cpim", None),
-                max_size: u64::MAX,
-                peer_max_size: None,
-                chunk_size: 12 * 1024,
-            },
+            SessionSpec::new(
+                MsrpUri::parse(&format!("msrp://192.0.2.2:8888/other{n};tcp")).expect("a URI"),
+                MsrpPath::parse(&format!("msrp://192.0.2.1:7777/other{n};tcp")).expect("a path"),
+                Role::Passive,
+                AcceptTypes::parse("text/plain message/cpim", None),
+            )
+            .with(|spec| spec.max_size = u64::MAX),
         );
     }
     for n in 1..=connections {
@@ -117,16 +110,13 @@ fn exchange(count: usize) {
     let now = Instant::ZERO;
     let end = |local: &str, peer: &str, role| {
         let mut endpoint = Endpoint::new(Limits::default(), Random::new([1; 32]));
-        let spec = SessionSpec {
-            local: MsrpUri::parse(local).expect("a URI"),
-            peer: MsrpPath::parse(peer).expect("a path"),
+        let spec = SessionSpec::new(
+            MsrpUri::parse(local).expect("a URI"),
+            MsrpPath::parse(peer).expect("a path"),
             role,
-            matching: Matching::SessionId,
-            accept: AcceptTypes::parse("text/plain", None),
-            max_size: 1 << 20,
-            peer_max_size: None,
-            chunk_size: 12 * 1024,
-        };
+            AcceptTypes::parse("text/plain", None),
+        )
+        .with(|spec| spec.max_size = 1 << 20);
         let session = endpoint.open(now, spec);
         (endpoint, session)
     };
@@ -140,13 +130,11 @@ fn exchange(count: usize) {
     let (mut sent, mut acknowledged) = (0, 0);
     while acknowledged < count {
         while sent < count {
-            let outgoing = Outgoing {
-                message_id: format!("12339sdqwer{sent:05}"),
-                content_type: "text/plain".to_owned(),
-                body: Source::Inline(vec![b'x'; 40]),
-                success_report: false,
-                failure_report: FailureReport::Yes,
-            };
+            let outgoing = Outgoing::new(
+                format!("12339sdqwer{sent:05}"),
+                "text/plain".to_owned(),
+                Source::Inline(vec![b'x'; 40]),
+            );
             if alice.send(now, session, outgoing).is_err() {
                 break;
             }
@@ -196,16 +184,13 @@ fn idle() -> usize {
         }
         endpoint.open(
             now,
-            SessionSpec {
-                local: MsrpUri::parse(&local).expect("a URI"),
-                peer: MsrpPath::parse(&peer).expect("a path"),
-                role: Role::Passive,
-                matching: Matching::SessionId,
-                accept: AcceptTypes::parse("message/cpim text/plain", Some("text/html message/imdn+xml")),
-                max_size: u64::MAX,
-                peer_max_size: None,
-                chunk_size: 12 * 1024,
-            },
+            SessionSpec::new(
+                MsrpUri::parse(&local).expect("a URI"),
+                MsrpPath::parse(&peer).expect("a path"),
+                Role::Passive,
+                AcceptTypes::parse("message/cpim text/plain", Some("text/html message/imdn+xml")),
+            )
+            .with(|spec| spec.max_size = u64::MAX),
         );
         let text = send(n, "1-40/40", "xxxx").replace(LOCAL, &local).replace(PEER, &peer);
         endpoint.handle(now, Input::Received { connection, bytes: text.as_bytes() });

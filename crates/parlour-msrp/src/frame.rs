@@ -9,6 +9,7 @@ use crate::head::{Flag, Head, Tid};
 
 /// One step through a frame: a head, any number of body pieces, an end.
 #[derive(Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Piece<'a> {
     /// The header section of the next frame.
     Head(Head<'a>),
@@ -22,6 +23,7 @@ pub enum Piece<'a> {
 
 /// Why the framing is lost.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, thiserror::Error)]
+#[non_exhaustive]
 pub enum FrameFault {
     /// A frame does not start with `MSRP`, a space, an identifier and a space.
     #[error("a frame does not start with MSRP and a transaction identifier")]

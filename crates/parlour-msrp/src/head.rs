@@ -73,6 +73,7 @@ impl Flag {
 
 /// What a frame is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Start<'a> {
     /// A SEND request.
     Send,
@@ -81,8 +82,12 @@ pub enum Start<'a> {
     /// A request with another method.
     Other(&'a str),
     /// A response.
-    #[expect(missing_docs, reason = "the fields say what they are")]
-    Response { status: u16, comment: &'a str },
+    Response {
+        /// Its status code.
+        status: u16,
+        /// What stands behind the code; may be empty.
+        comment: &'a str,
+    },
 }
 
 /// The Byte-Range header: which octets of the message the frame holds, counted from 1.
@@ -138,6 +143,7 @@ pub struct Status<'a> {
 
 /// What is wrong with a header section whose frame can nevertheless be told from the next one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, thiserror::Error)]
+#[non_exhaustive]
 pub enum HeadFault {
     /// The start line is neither a request's nor a response's.
     #[error("the start line names neither a method nor a status code")]
@@ -170,6 +176,7 @@ pub enum HeadFault {
 
 /// The header section of one frame. Values are trimmed; of a repeated header the first counts.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Head<'a> {
     /// The transaction identifier.
     pub tid: Tid,

@@ -1,5 +1,4 @@
 //! All that crosses the boundary of an [`Endpoint`](crate::Endpoint): plain data.
-#![expect(missing_docs, reason = "the fields of the variants say what they are; the variants are documented")]
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -31,48 +30,119 @@ pub struct SourceId(pub u64);
 
 /// What the driver tells the endpoint.
 #[derive(Debug)]
+#[non_exhaustive]
 pub enum Input<'a> {
     /// A connection stands: one that was accepted, or the one that [`Output::Connect`] asked for. It is taken to have
     /// room for 16 KiB until [`Input::Writable`] says otherwise.
-    Connected { connection: ConnectionId, peer: SocketAddr },
+    Connected {
+        /// Its number: the driver's choice, or the one of [`Output::Connect`].
+        connection: ConnectionId,
+        /// The address at its other end.
+        peer: SocketAddr,
+    },
     /// Octets arrived. Any cut is fine.
-    Received { connection: ConnectionId, bytes: &'a [u8] },
+    Received {
+        /// Where they came from.
+        connection: ConnectionId,
+        /// The octets, in order.
+        bytes: &'a [u8],
+    },
     /// The driver now takes up to `room` octets on this connection; replaces what it said before. The endpoint emits
     /// no [`Output::Send`] beyond it, but for responses, REPORTs and bodiless SENDs. A message that would fit the room
     /// when it is told is not cut; grant 16 KiB or more where you can, as less than 4 KiB is as good as none.
-    Writable { connection: ConnectionId, room: usize },
+    Writable {
+        /// Which connection.
+        connection: ConnectionId,
+        /// How many octets.
+        room: usize,
+    },
     /// The connection is gone, or could not be made. The endpoint forgets it.
-    Closed { connection: ConnectionId },
-    /// The octets that [`Output::Fetch`] asked for, from `offset` on; empty when the source cannot be read any more.
-    Fetched { source: SourceId, offset: u64, bytes: &'a [u8] },
-    /// All octets of the spool below `upto`, counted in the order in which they were handed out, are taken care of.
-    Spooled { spool: SpoolId, upto: u64 },
+    Closed {
+        /// Which connection.
+        connection: ConnectionId,
+    },
+    /// The octets that [`Output::Fetch`] asked for, or the first of them.
+    Fetched {
+        /// The source that they are from.
+        source: SourceId,
+        /// Where in the source they begin: as asked.
+        offset: u64,
+        /// The octets; empty when the source cannot be read any more, which fails the message.
+        bytes: &'a [u8],
+    },
+    /// Octets that [`Output::Spool`] handed out are taken care of.
+    Spooled {
+        /// The spool that they went to.
+        spool: SpoolId,
+        /// How many octets of it, counted in the order in which they were handed out.
+        upto: u64,
+    },
     /// The time told by [`Output::Idle`] has come.
     Tick,
 }
 
 /// What the endpoint asks of the driver.
 #[derive(Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Output {
     /// Open a connection to the leftmost URI of a peer's path, then say [`Input::Connected`] or [`Input::Closed`].
-    Connect { connection: ConnectionId, session: SessionId, to: MsrpUri },
+    Connect {
+        /// The number that the connection has from now on.
+        connection: ConnectionId,
+        /// The session that needs it; others may share it later.
+        session: SessionId,
+        /// Where to: its host, its port, and over TLS if it says `msrps`.
+        to: MsrpUri,
+    },
     /// Write these octets, in order.
-    Send { connection: ConnectionId, bytes: Vec<u8> },
+    Send {
+        /// Where to.
+        connection: ConnectionId,
+        /// The octets, never none.
+        bytes: Vec<u8>,
+    },
     /// Stop reading from the connection (back-pressure).
-    Hold { connection: ConnectionId },
+    Hold {
+        /// Which connection.
+        connection: ConnectionId,
+    },
     /// Read again.
-    Resume { connection: ConnectionId },
-    /// Write what was handed out, then close.
-    Close { connection: ConnectionId },
-    /// Write these octets of a received message at `offset` into the spool; the first one makes the spool.
-    Spool { spool: SpoolId, offset: u64, bytes: Vec<u8> },
-    /// The spool is not wanted any more (abandoned message).
-    Discard { spool: SpoolId },
-    /// Read `length` octets of a body to be sent.
-    Fetch { source: SourceId, offset: u64, length: usize },
+    Resume {
+        /// Which connection.
+        connection: ConnectionId,
+    },
+    /// Write what was handed out, then close. The endpoint has forgotten the connection; no [`Input::Closed`] is owed.
+    Close {
+        /// Which connection.
+        connection: ConnectionId,
+    },
+    /// Write these octets of a received message into its spool, over what is there, then say [`Input::Spooled`]. The
+    /// first one makes the spool.
+    Spool {
+        /// Which spool.
+        spool: SpoolId,
+        /// Where in the message they belong.
+        offset: u64,
+        /// The octets, 256 KiB at most.
+        bytes: Vec<u8>,
+    },
+    /// The spool is not wanted any more: its message was abandoned.
+    Discard {
+        /// Which spool.
+        spool: SpoolId,
+    },
+    /// Read octets of a body to be sent, then say [`Input::Fetched`].
+    Fetch {
+        /// The source that the message named.
+        source: SourceId,
+        /// Where in the source to begin.
+        offset: u64,
+        /// How many octets; fewer may be given.
+        length: usize,
+    },
     /// Something that the owner of the session should know.
     Event(Event),
-    /// Nothing more to do until input comes, or this instant.
+    /// Nothing more to do until input comes, or until this instant: then say [`Input::Tick`].
     Idle(Option<Instant>),
 }
 
@@ -96,7 +166,19 @@ pub enum Matching {
 }
 
 /// What SDP negotiation found out about a session.
+///
+/// ```
+/// use parlour_msrp::{Role, SessionSpec, accept::AcceptTypes};
+///
+/// let ours = "msrp://192.0.2.1:7777/iau39;tcp".parse()?;
+/// let peers = "msrp://192.0.2.2:8888/9di4e;tcp".parse()?;
+/// let listed = AcceptTypes::parse("message/cpim text/plain", None);
+/// let spec = SessionSpec::new(ours, peers, Role::Active, listed).with(|spec| spec.max_size = 1 << 20);
+/// assert_eq!(spec.chunk_size, 12 * 1024);
+/// # Ok::<(), parlour_msrp::uri::UriFault>(())
+/// ```
 #[derive(Debug, Clone)]
+#[non_exhaustive]
 pub struct SessionSpec {
     /// Our own URI: the one in our SDP's `a=path`.
     pub local: MsrpUri,
@@ -108,7 +190,7 @@ pub struct SessionSpec {
     pub matching: Matching,
     /// The types that our SDP listed: others get 415.
     pub accept: AcceptTypes,
-    /// The largest message that we take, in octets: larger ones get 413.
+    /// The largest message that we take, in octets: larger ones get 413. 64 MiB unless changed.
     pub max_size: u64,
     /// The peer's `a=max-size`, in octets; larger messages are not sent.
     pub peer_max_size: Option<u64>,
@@ -116,13 +198,43 @@ pub struct SessionSpec {
     pub chunk_size: usize,
 }
 
+impl SessionSpec {
+    /// A session with the given paths, role and types, and with the defaults for all else.
+    pub fn new(local: MsrpUri, peer: MsrpPath, role: Role, accept: AcceptTypes) -> Self {
+        SessionSpec {
+            local,
+            peer,
+            role,
+            matching: Matching::default(),
+            accept,
+            max_size: 64 << 20,
+            peer_max_size: None,
+            chunk_size: 12 * 1024,
+        }
+    }
+
+    /// The same with some fields changed.
+    #[must_use]
+    pub fn with(mut self, change: impl FnOnce(&mut Self)) -> Self {
+        change(&mut self);
+        self
+    }
+}
+
 /// A message's octets, sent or received.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Body {
     /// All of them.
     Inline(Vec<u8>),
-    /// Received and lying in a spool: its size, and a copy of its first octets (16 KiB at most).
-    Spooled { spool: SpoolId, size: u64, head: Vec<u8> },
+    /// Received and lying in a spool.
+    Spooled {
+        /// Which spool.
+        spool: SpoolId,
+        /// How many octets it has.
+        size: u64,
+        /// A copy of the first of them, 16 KiB at most.
+        head: Vec<u8>,
+    },
 }
 
 /// Where the octets of a message to be sent come from.
@@ -130,8 +242,27 @@ pub enum Body {
 pub enum Source {
     /// Memory.
     Inline(Vec<u8>),
-    /// `head`, which is here, then `size` octets that the driver has: [`Output::Fetch`] asks for them.
-    Fetched { source: SourceId, size: u64, head: Vec<u8> },
+    /// Octets that are here, then some that the driver has: [`Output::Fetch`] asks for them.
+    Fetched {
+        /// The driver's name for the latter.
+        source: SourceId,
+        /// How many those are.
+        size: u64,
+        /// Those that are here, and go first.
+        head: Vec<u8>,
+    },
+}
+
+impl From<Vec<u8>> for Source {
+    fn from(octets: Vec<u8>) -> Self {
+        Source::Inline(octets)
+    }
+}
+
+impl From<&str> for Source {
+    fn from(text: &str) -> Self {
+        Source::Inline(text.as_bytes().to_vec())
+    }
 }
 
 impl Source {
@@ -157,7 +288,13 @@ pub enum FailureReport {
 }
 
 /// A message to be sent.
+///
+/// ```
+/// # use parlour_msrp::Outgoing;
+/// let hello = Outgoing::new("12339sdqwer", "text/plain", "Hi").with(|message| message.success_report = true);
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Outgoing {
     /// RFC 4975 `ident`: 4 to 32 characters; the same again when the message is sent again.
     pub message_id: String,
@@ -171,87 +308,214 @@ pub struct Outgoing {
     pub failure_report: FailureReport,
 }
 
+impl Outgoing {
+    /// A message that asks for no success REPORT, and for a response to each chunk.
+    pub fn new(
+        message_id: impl Into<String>,
+        content_type: impl Into<String>,
+        body: impl Into<Source>,
+    ) -> Self {
+        Outgoing {
+            message_id: message_id.into(),
+            content_type: content_type.into(),
+            body: body.into(),
+            success_report: false,
+            failure_report: FailureReport::Yes,
+        }
+    }
+
+    /// The same with some fields changed.
+    #[must_use]
+    pub fn with(mut self, change: impl FnOnce(&mut Self)) -> Self {
+        change(&mut self);
+        self
+    }
+}
+
 /// What the owner of the sessions is told.
 #[derive(Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Event {
     /// The session has its connection: messages flow.
-    Bound { session: SessionId },
-    /// A whole message is here. With a receipt, the last response waits for
-    /// [`Endpoint::settle`](crate::Endpoint::settle).
-    Message {
+    Bound {
+        /// The session.
         session: SessionId,
+    },
+    /// A whole message is here. The last response, and the success REPORT, wait for
+    /// [`Endpoint::settle`](crate::Endpoint::settle).
+    #[non_exhaustive]
+    Message {
+        /// The session.
+        session: SessionId,
+        /// What to settle it by.
         receipt: Receipt,
+        /// Its Message-ID. A peer sends a message again under the same one.
         message_id: String,
+        /// Its media type with parameters; empty if the message is, and has none.
         content_type: String,
+        /// Its Content-Disposition, if it has one.
         content_disposition: Option<String>,
+        /// Its octets.
         body: Body,
         /// Whether the peer asked for a success REPORT, which leaves after the verdict too.
         success_report: bool,
     },
-    /// Part of a large message is here.
-    Receiving { session: SessionId, message_id: String, received: u64, total: Option<u64> },
+    /// Part of a large message is here; told each 256 KiB.
+    Receiving {
+        /// The session.
+        session: SessionId,
+        /// Which message: its Message-ID.
+        message_id: String,
+        /// Octets that are here.
+        received: u64,
+        /// Octets of the whole message, if the sender told.
+        total: Option<u64>,
+    },
     /// A message will not be completed: the sender gave it up, its connection broke, or it broke a limit.
-    Incomplete { session: SessionId, message_id: String, received: u64, why: Incomplete },
-    /// So many octets of our message were handed to the connection.
-    Progress { session: SessionId, message_id: String, sent: u64, total: u64 },
+    Incomplete {
+        /// The session.
+        session: SessionId,
+        /// Which message: its Message-ID.
+        message_id: String,
+        /// Octets that were here.
+        received: u64,
+        /// Why it ends.
+        why: Incomplete,
+    },
+    /// Part of our large message was handed to the connection; told each 256 KiB.
+    Progress {
+        /// The session.
+        session: SessionId,
+        /// Which message: its Message-ID.
+        message_id: String,
+        /// Octets that have left.
+        sent: u64,
+        /// Octets of the whole message.
+        total: u64,
+    },
     /// The last octet of our message was handed to the connection.
-    Sent { session: SessionId, message_id: String },
+    Sent {
+        /// The session.
+        session: SessionId,
+        /// Which message: its Message-ID.
+        message_id: String,
+    },
     /// Each chunk of our message got its 200.
-    Acknowledged { session: SessionId, message_id: String },
+    Acknowledged {
+        /// The session.
+        session: SessionId,
+        /// Which message: its Message-ID.
+        message_id: String,
+    },
     /// REPORTs say that the peer has the whole message. One that was asked for may never come.
-    Reported { session: SessionId, message_id: String },
+    Reported {
+        /// The session.
+        session: SessionId,
+        /// Which message: its Message-ID.
+        message_id: String,
+    },
     /// Our message failed.
-    Failed { session: SessionId, message_id: String, why: SendFailure },
+    Failed {
+        /// The session.
+        session: SessionId,
+        /// Which message: its Message-ID.
+        message_id: String,
+        /// Why.
+        why: SendFailure,
+    },
     /// Another session has taken the place of this one, which is closed (see
     /// [`Endpoint::succeed`](crate::Endpoint::succeed)).
-    Succeeded { session: SessionId, by: SessionId },
-    /// The session cannot go on and is forgotten. The messages that nobody has acknowledged are handed back whole, in
-    /// order: send them again in a new session, under the same Message-ID (RFC 4975 5.4), or give them up.
-    SessionFailed { session: SessionId, why: SessionFailure, unsent: Vec<Outgoing> },
+    Succeeded {
+        /// The session that is closed.
+        session: SessionId,
+        /// The one that goes on.
+        by: SessionId,
+    },
+    /// The session cannot go on and is forgotten.
+    SessionFailed {
+        /// The session.
+        session: SessionId,
+        /// Why.
+        why: SessionFailure,
+        /// The messages that nobody has acknowledged, whole and in order: send them again in a new session, under the
+        /// same Message-ID (RFC 4975 5.4), or give them up.
+        unsent: Vec<Outgoing>,
+    },
     /// We refused something, or let it pass against the letter: for whoever wants to know why.
-    Explain { session: Option<SessionId>, connection: ConnectionId, clause: &'static str, text: String },
+    Explain {
+        /// The session, if it is known.
+        session: Option<SessionId>,
+        /// The connection.
+        connection: ConnectionId,
+        /// The rule, by the name that it has in the table of the crate's README.
+        clause: &'static str,
+        /// What happened and why, in words.
+        text: String,
+    },
 }
 
 /// Why a message that came in part will never be whole.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, thiserror::Error)]
+#[non_exhaustive]
 pub enum Incomplete {
     /// The sender ended it with `#`.
+    #[error("the sender gave it up")]
     Aborted,
     /// Its connection closed.
+    #[error("the connection closed")]
     Disconnected,
-    /// Nothing came for 60 s.
+    /// Nothing came for [`Limits::reassembly_idle`].
+    #[error("nothing more of it came")]
     Idle,
-    /// It grew beyond our max-size or contradicted itself (X-20).
+    /// It grew beyond our max-size or contradicted itself.
+    #[error("it contradicts itself or is larger than we take")]
     Refused,
 }
 
 /// Why our message failed.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
 pub enum SendFailure {
-    /// The peer, or a relay, said so: the status code and its comment.
-    Refused { status: u16, comment: String },
-    /// No response within 30 s of the last octet (RFC 4975 7.1.1).
+    /// The peer, or a relay, said so.
+    #[error("the other side answered {status} {comment}")]
+    Refused {
+        /// The status code of the response or REPORT.
+        status: u16,
+        /// What stood behind it.
+        comment: String,
+    },
+    /// No response within [`Limits::response`] of the last octet (RFC 4975 7.1.1).
+    #[error("the other side did not answer in time")]
     NoResponse,
     /// The session ended before the message was acknowledged.
+    #[error("the session ended before it was acknowledged")]
     SessionEnded,
     /// The source could not be read.
+    #[error("its octets could not be read")]
     Unreadable,
     /// We gave it up.
+    #[error("it was given up")]
     Aborted,
 }
 
 /// Why a session cannot go on.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, thiserror::Error)]
+#[non_exhaustive]
 pub enum SessionFailure {
     /// The connection could not be made.
+    #[error("the MSRP connection could not be made")]
     ConnectFailed,
     /// The connection closed after it was bound.
+    #[error("the MSRP connection closed")]
     Disconnected,
-    /// The peer did not bind in time (30 s, X-21).
+    /// The peer did not bind within [`Limits::bind`].
+    #[error("the other side did not come to the MSRP connection in time")]
     NotBound,
     /// The peer does not know the session (481), or not on this connection (506).
+    #[error("the other side answered {0} to our MSRP request")]
     Refused(u16),
     /// The peer does not answer our requests.
+    #[error("the other side does not answer our MSRP requests")]
     Unresponsive,
 }
 
@@ -267,7 +531,13 @@ pub enum Verdict {
 }
 
 /// Bounds on what a peer can make us keep.
+///
+/// ```
+/// # use parlour_msrp::Limits;
+/// let limits = Limits::default().with(|limits| limits.inline_body = 4096);
+/// ```
 #[derive(Debug, Clone)]
+#[non_exhaustive]
 pub struct Limits {
     /// Header section of one frame, octets.
     pub header_section: usize,
@@ -318,8 +588,18 @@ impl Default for Limits {
     }
 }
 
+impl Limits {
+    /// The same with some of them changed.
+    #[must_use]
+    pub fn with(mut self, change: impl FnOnce(&mut Self)) -> Self {
+        change(&mut self);
+        self
+    }
+}
+
 /// Why a message is not taken for sending.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, thiserror::Error)]
+#[non_exhaustive]
 pub enum SendError {
     /// The session never was, is closed, or has failed.
     #[error("there is no such session")]
@@ -346,6 +626,7 @@ pub enum SendError {
 
 /// What an endpoint keeps at this moment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[non_exhaustive]
 pub struct Load {
     /// Sessions that are open.
     pub sessions: usize,

@@ -15,17 +15,11 @@
 //! Two endpoints in one process:
 //!
 //! ```
-//! use parlour_msrp::{accept::AcceptTypes, random::Random, time::Instant, uri::{MsrpPath, MsrpUri}, *};
+//! use parlour_msrp::{accept::AcceptTypes, random::Random, time::Instant, *};
 //!
-//! let spec = |local: &str, peer: &str, role| SessionSpec {
-//!     local: MsrpUri::parse(local).unwrap(),
-//!     peer: MsrpPath::parse(peer).unwrap(),
-//!     role,
-//!     matching: Matching::SessionId,
-//!     accept: AcceptTypes::parse("text/plain", None),
-//!     max_size: 1 << 20,
-//!     peer_max_size: None,
-//!     chunk_size: 12 * 1024,
+//! let spec = |ours: &str, peers: &str, role| {
+//!     let listed = AcceptTypes::parse("text/plain", None);
+//!     SessionSpec::new(ours.parse().unwrap(), peers.parse().unwrap(), role, listed)
 //! };
 //! let (a, b) = ("msrp://192.0.2.1:7777/iau39;tcp", "msrp://192.0.2.2:8888/9di4e;tcp");
 //! let (now, seed) = (Instant::ZERO, |n| Random::new([n; 32])); // from the system, in earnest
@@ -41,14 +35,7 @@
 //! alice.handle(now, Input::Connected { connection, peer: "192.0.2.2:8888".parse().unwrap() });
 //! bob.handle(now, Input::Connected { connection: accepted, peer: "192.0.2.1:50000".parse().unwrap() });
 //!
-//! let hello = Outgoing {
-//!     message_id: "12339sdqwer".into(),
-//!     content_type: "text/plain".into(),
-//!     body: Source::Inline(b"Hi, I'm Alice!".to_vec()),
-//!     success_report: false,
-//!     failure_report: FailureReport::Yes,
-//! };
-//! alice.send(now, session, hello).unwrap();
+//! alice.send(now, session, Outgoing::new("12339sdqwer", "text/plain", "Hi, I'm Alice!")).unwrap();
 //!
 //! // The wire: what one end sends, the other receives.
 //! let mut heard = Vec::new();
@@ -101,8 +88,10 @@ mod send;
 mod session;
 mod settle;
 mod succeed;
+#[doc(hidden)]
 pub mod table;
 pub mod time;
+#[doc(hidden)]
 pub mod timer;
 pub mod uri;
 pub mod write;

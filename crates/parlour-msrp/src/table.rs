@@ -1,4 +1,6 @@
 //! A hash table that a peer cannot attack: keyed from the seed, and never walked.
+//!
+//! For the other crates of Parlour; no promise is made to others.
 #![expect(
     clippy::disallowed_types,
     reason = "the one place that keys a hash map from the seed and hides its order"

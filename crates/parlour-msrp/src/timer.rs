@@ -1,4 +1,6 @@
 //! One ordered queue of deadlines, each with the reason for which it was set.
+//!
+//! For the other crates of Parlour; no promise is made to others.
 
 use std::collections::BTreeMap;
 use std::num::NonZero;

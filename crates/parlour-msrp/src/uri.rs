@@ -25,6 +25,7 @@ pub struct MsrpUri {
 
 /// Why a text is no MSRP URI.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
 pub enum UriFault {
     /// Longer than [`MAX_URI`].
     #[error("the MSRP URI is longer than {MAX_URI} octets")]

@@ -4,8 +4,7 @@ use std::time::Duration;
 
 use parlour_msrp::uri::{MsrpPath, MsrpUri};
 use parlour_msrp::{
-    ConnectionId, Event, Input, Matching, Output, Role, SendError, SessionFailure, SessionId, SessionSpec,
-    Verdict,
+    ConnectionId, Event, Input, Matching, Output, Role, SendError, SessionFailure, SessionId, Verdict,
 };
 
 use crate::script::{ALICE, BOB, Bob, PEER, answer, chunk, frame, frames, response, send, spec, text};
@@ -157,7 +156,7 @@ fn another_host_passes_by_session_id_but_not_strictly() {
         .replace("192.0.2.1:7777", "nat.example.com:9");
     for (matching, status) in [(Matching::SessionId, "200 OK"), (Matching::Strict, "481 No Such Session")] {
         let mut bob = Bob::new();
-        bob.open(SessionSpec { matching, ..spec(Role::Passive) });
+        bob.open(spec(Role::Passive).with(|spec| spec.matching = matching));
         bob.connect(PEER);
         bob.receive(&rewritten);
         assert_eq!(frames(&bob.take_text(PEER)), [("bind".to_owned(), status.to_owned())]);
@@ -176,10 +175,11 @@ fn sessions_to_one_device_share_our_connection() {
     let mut bob = Bob::new();
     let one = bob.open(spec(Role::Active));
     let connection = connect_of(&mut bob);
-    let other = |local: &str, peer: &str| SessionSpec {
-        local: MsrpUri::parse(local).expect("a URI"),
-        peer: MsrpPath::parse(peer).expect("a path"),
-        ..spec(Role::Active)
+    let other = |local: &str, peer: &str| {
+        spec(Role::Active).with(|spec| {
+            spec.local = MsrpUri::parse(local).expect("a URI");
+            spec.peer = MsrpPath::parse(peer).expect("a path");
+        })
     };
     let two = bob.open(other("msrp://192.0.2.2:8888/second;tcp", "msrp://192.0.2.1:7777/second;tcp"));
     assert_eq!(bob.outputs, [], "no second connection");
@@ -256,7 +256,7 @@ fn only_a_send_binds() {
 fn expecting() -> (Bob, SessionId) {
     let mut bob = Bob::new();
     let nobody = MsrpPath::parse(BOB).expect("a path");
-    let session = bob.endpoint.expect(bob.now, SessionSpec { peer: nobody, ..spec(Role::Active) });
+    let session = bob.endpoint.expect(bob.now, spec(Role::Active).with(|spec| spec.peer = nobody));
     bob.connect(PEER);
     bob.receive(&send("bind", &["Message-ID: hello", "Byte-Range: 1-0/0"], None, '$'));
     assert_eq!(bob.take_text(PEER), response("bind", "200 OK"));
@@ -302,7 +302,7 @@ fn whoever_came_must_be_the_one_of_the_answer() {
 fn an_answer_may_leave_the_connecting_to_us() {
     let mut bob = Bob::new();
     let alice = MsrpPath::parse(ALICE).expect("a path");
-    let session = bob.endpoint.expect(bob.now, SessionSpec { peer: alice.clone(), ..spec(Role::Passive) });
+    let session = bob.endpoint.expect(bob.now, spec(Role::Passive).with(|spec| spec.peer = alice.clone()));
     bob.endpoint.agree(bob.now, session, alice, Role::Active, None);
     bob.drain();
     let connection = connect_of(&mut bob);

@@ -6,8 +6,8 @@ use parlour_msrp::random::Random;
 use parlour_msrp::time::Instant;
 use parlour_msrp::uri::{MsrpPath, MsrpUri};
 use parlour_msrp::{
-    Body, ConnectionId, Endpoint, Event, Input, Limits, Outgoing, Output, Role, SessionId, SessionSpec,
-    Source, SourceId, SpoolId, Verdict,
+    Body, ConnectionId, Endpoint, Event, Input, Limits, Output, Role, SessionId, SessionSpec, Source,
+    SourceId, SpoolId, Verdict,
 };
 use proptest::prelude::*;
 
@@ -106,7 +106,7 @@ impl End {
                     self.owed.push(Owed::Settled(receipt));
                 }
                 Output::Event(event) => self.events.push(event),
-                other @ (Output::Close { .. } | Output::Discard { .. }) => panic!("{other:?}"),
+                other => panic!("{other:?}"),
             }
         }
     }
@@ -158,12 +158,8 @@ proptest! {
         steps in prop::collection::vec((0_u8..6, 0_usize..20_000), 50..400),
         inline in 0_usize..70_000,
     ) {
-        let limits = || Limits { inline_body: inline, unspooled: 8_000, unacknowledged: 30_000, ..Limits::default() };
-        let swapped = SessionSpec {
-            local: MsrpUri::parse(ALICE).expect("a URI"),
-            peer: MsrpPath::parse(BOB).expect("a path"),
-            ..spec(Role::Active)
-        };
+        let limits = || Limits::default().with(|limits| { limits.inline_body = inline; limits.unspooled = 8_000; limits.unacknowledged = 30_000; });
+        let swapped = spec(Role::Active).with(|spec| { spec.local = MsrpUri::parse(ALICE).expect("a URI"); spec.peer = MsrpPath::parse(BOB).expect("a path"); });
         let mut alice = End::new(1, limits(), swapped);
         let mut bob = End::new(2, limits(), spec(Role::Passive));
         alice.drain();
@@ -181,7 +177,7 @@ proptest! {
             };
             for end in [&mut alice, &mut bob] {
                 end.sources.insert(source, body[head..].to_vec());
-                let outgoing = Outgoing { success_report: n % 2 == 0, body: body_of(&body), ..text(&id, "") };
+                let outgoing = text(&id, "").with(|message| { message.success_report = n % 2 == 0; message.body = body_of(&body); });
                 end.endpoint.send(Instant::ZERO, end.session, outgoing).expect("it is taken");
             }
             sent.insert(id, body);
@@ -241,7 +237,7 @@ proptest! {
         inline in 0_usize..300,
         cut in 1_usize..40,
     ) {
-        let (mut bob, _) = Bob::bound_with(Limits { inline_body: inline, ..Limits::default() });
+        let (mut bob, _) = Bob::bound_with(Limits::default().with(|limits| limits.inline_body = inline));
         // All octets come in the end, and one chunk says where that is.
         chunks.push((0, total));
         chunks.insert(chunks.len() / 2, (total - 1, 1));

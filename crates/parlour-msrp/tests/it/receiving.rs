@@ -4,8 +4,7 @@ use std::time::Duration;
 
 use parlour_msrp::uri::MsrpPath;
 use parlour_msrp::{
-    Body, Event, Incomplete, Input, Limits, Output, Receipt, Role, SessionFailure, SessionSpec, SpoolId,
-    Verdict,
+    Body, Event, Incomplete, Input, Limits, Output, Receipt, Role, SessionFailure, SpoolId, Verdict,
 };
 
 use crate::script::{ALICE, BOB, Bob, PEER, chunk, frame, frames, response, send, spec};
@@ -25,20 +24,21 @@ fn the_response_to_a_whole_message_waits_for_the_verdict() {
     bob.receive(&chunk("d93kswow", "12339sdqwer", "1-16/16", "Hi, I'm Alice!", '$'));
     assert_eq!(bob.take_text(PEER), "");
     let mut events = bob.take_events();
-    let Some(Event::Message { receipt, .. }) = events.first() else { panic!("{events:?}") };
-    let receipt = *receipt;
-    assert_eq!(
-        events.pop(),
-        Some(Event::Message {
-            session,
-            receipt,
-            message_id: "12339sdqwer".into(),
-            content_type: "text/plain".into(),
-            content_disposition: None,
-            body: Body::Inline(b"Hi, I'm Alice!".to_vec()),
-            success_report: false,
-        })
-    );
+    let Some(Event::Message {
+        session: of,
+        receipt,
+        message_id,
+        content_type,
+        content_disposition: None,
+        body: Body::Inline(body),
+        success_report: false,
+        ..
+    }) = events.pop()
+    else {
+        panic!("{events:?}")
+    };
+    assert_eq!((of, &*message_id, &*content_type), (session, "12339sdqwer", "text/plain"));
+    assert_eq!(String::from_utf8_lossy(&body), "Hi, I'm Alice!");
     bob.settle(receipt, Verdict::Accepted);
     assert_eq!(bob.take_text(PEER), response("d93kswow", "200 OK"));
     bob.settle(receipt, Verdict::Accepted);
@@ -289,7 +289,7 @@ fn a_huge_byte_range_allocates_nothing() {
 #[test]
 fn a_message_that_grows_too_large_gets_413_at_once() {
     let mut bob = Bob::new();
-    let session = bob.open(SessionSpec { max_size: 100, ..spec(Role::Passive) });
+    let session = bob.open(spec(Role::Passive).with(|spec| spec.max_size = 100));
     bob.connect(PEER);
     let text = chunk("tid1", "m1m1", "1-*/*", &"x".repeat(101), '+');
     let (start, rest) = text.split_at(text.len() - 30);
@@ -389,7 +389,7 @@ fn large_bodies_are_spooled_and_reading_stops_when_the_spool_lags() {
 
 #[test]
 fn chunks_that_arrive_together_are_spooled_in_one_piece() {
-    let (mut bob, _) = Bob::bound_with(Limits { inline_body: 10, ..Limits::default() });
+    let (mut bob, _) = Bob::bound_with(Limits::default().with(|limits| limits.inline_body = 10));
     let chunks = [
         chunk("tid1", "m1m1", "1-*/*", "0123456789", '+'),
         chunk("tid2", "m1m1", "11-*/*", "abc", '+'),
@@ -424,7 +424,10 @@ fn chunks_that_arrive_together_are_spooled_in_one_piece() {
 
 #[test]
 fn a_spooled_piece_is_bounded() {
-    let (mut bob, _) = Bob::bound_with(Limits { inline_body: 10, unspooled: u64::MAX, ..Limits::default() });
+    let (mut bob, _) = Bob::bound_with(Limits::default().with(|limits| {
+        limits.inline_body = 10;
+        limits.unspooled = u64::MAX;
+    }));
     let chunks: String = (0..40)
         .map(|n| chunk("tid1", "m1m1", &format!("{}-*/*", n * 10_000 + 1), &"x".repeat(10_000), '+'))
         .collect();
@@ -442,7 +445,7 @@ fn a_spooled_piece_is_bounded() {
 
 #[test]
 fn an_abandoned_spool_is_discarded() {
-    let (mut bob, _) = Bob::bound_with(Limits { inline_body: 10, ..Limits::default() });
+    let (mut bob, _) = Bob::bound_with(Limits::default().with(|limits| limits.inline_body = 10));
     bob.receive(&chunk("tid1", "m1m1", "21-*/*", "uvw", '+'));
     bob.receive(&chunk("tid2", "m1m1", "1-*/*", "abc", '+'));
     let spool = match &bob.outputs[..] {
@@ -464,7 +467,7 @@ fn an_abandoned_spool_is_discarded() {
 
 #[test]
 fn reading_stops_while_too_many_messages_have_no_verdict() {
-    let (mut bob, _) = Bob::bound_with(Limits { unsettled: 4, ..Limits::default() });
+    let (mut bob, _) = Bob::bound_with(Limits::default().with(|limits| limits.unsettled = 4));
     let mut receipts = Vec::new();
     for n in 0..5 {
         assert_eq!(bob.outputs, []);
@@ -556,7 +559,7 @@ fn a_response_goes_to_the_previous_hop_but_for_other_methods_all_the_way() {
     let path = format!("{relay} {ALICE}");
     // The relay may stand in the SDP or not.
     let mut bob = Bob::new();
-    bob.open(SessionSpec { peer: MsrpPath::parse(&path).expect("a path"), ..spec(Role::Passive) });
+    bob.open(spec(Role::Passive).with(|spec| spec.peer = MsrpPath::parse(&path).expect("a path")));
     bob.connect(PEER);
     bob.receive(&send("bind", &["Message-ID: hello"], None, '$').replace(ALICE, &path));
     assert_eq!(bob.take_text(PEER), response("bind", "200 OK").replace(ALICE, relay));

@@ -7,8 +7,8 @@ use parlour_msrp::random::Random;
 use parlour_msrp::time::Instant;
 use parlour_msrp::uri::{MsrpPath, MsrpUri};
 use parlour_msrp::{
-    Body, ConnectionId, Endpoint, Event, FailureReport, Input, Limits, Matching, Outgoing, Output, Receipt,
-    Role, SessionId, SessionSpec, Source, Verdict,
+    Body, ConnectionId, Endpoint, Event, Input, Limits, Outgoing, Output, Receipt, Role, SessionId,
+    SessionSpec, Source, Verdict,
 };
 
 pub const ALICE: &str = "msrp://192.0.2.1:7777/iau39soe2843z;tcp";
@@ -31,26 +31,17 @@ pub struct Bob {
 }
 
 pub fn spec(role: Role) -> SessionSpec {
-    SessionSpec {
-        local: MsrpUri::parse(BOB).expect("a URI"),
-        peer: MsrpPath::parse(ALICE).expect("a path"),
+    SessionSpec::new(
+        MsrpUri::parse(BOB).expect("a URI"),
+        MsrpPath::parse(ALICE).expect("a path"),
         role,
-        matching: Matching::SessionId,
-        accept: AcceptTypes::parse("text/plain message/cpim application/octet-stream", None),
-        max_size: 1_000_000,
-        peer_max_size: None,
-        chunk_size: 12 * 1024,
-    }
+        AcceptTypes::parse("text/plain message/cpim application/octet-stream", None),
+    )
+    .with(|spec| spec.max_size = 1_000_000)
 }
 
 pub fn text(message_id: &str, body: &str) -> Outgoing {
-    Outgoing {
-        message_id: message_id.to_owned(),
-        content_type: "text/plain".to_owned(),
-        body: Source::Inline(body.as_bytes().to_vec()),
-        success_report: false,
-        failure_report: FailureReport::Yes,
-    }
+    Outgoing::new(message_id.to_owned(), "text/plain".to_owned(), Source::Inline(body.as_bytes().to_vec()))
 }
 
 /// A SEND from Alice; rows are lines such as `Byte-Range: 1-2/2`.

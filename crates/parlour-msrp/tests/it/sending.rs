@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use parlour_msrp::uri::{MsrpPath, MsrpUri};
 use parlour_msrp::{
-    Event, FailureReport, Input, Limits, Outgoing, Output, Role, SendError, SendFailure, SessionFailure,
-    SessionId, SessionSpec, Source, SourceId,
+    Event, FailureReport, Input, Limits, Output, Role, SendError, SendFailure, SessionFailure, SessionId,
+    Source, SourceId,
 };
 
 use crate::script::{ALICE, BOB, Bob, PEER, answer, frame, frames, response, send, spec, text};
@@ -45,14 +45,17 @@ fn a_small_message_is_one_frame_in_one_write() {
     let mut bob = Bob::new();
     let path = format!("msrp://relay.example.com:9/r;tcp {ALICE}");
     let session =
-        bob.open(SessionSpec { peer: MsrpPath::parse(&path).expect("a path"), ..spec(Role::Passive) });
+        bob.open(spec(Role::Passive).with(|spec| spec.peer = MsrpPath::parse(&path).expect("a path")));
     bob.connect(PEER);
     bob.receive(&send("bind", &["Message-ID: hello"], None, '$'));
     bob.take_text(PEER);
     let writes = bob.writes;
     bob.send(
         session,
-        Outgoing { success_report: true, failure_report: FailureReport::Partial, ..text("m1m1", "hi") },
+        text("m1m1", "hi").with(|message| {
+            message.success_report = true;
+            message.failure_report = FailureReport::Partial;
+        }),
     );
     let text = bob.take_text(PEER);
     let tid = frames(&text).pop().expect("a SEND").0;
@@ -170,8 +173,11 @@ fn a_media_type_that_got_415_is_not_sent_again() {
     bob.send(session, text("m1m1", "hi"));
     let (tid, ..) = chunks(&bob.take_text(PEER)).remove(0);
     bob.input(Input::Writable { connection: PEER, room: 0 });
-    bob.send(session, Outgoing { content_type: "Text/PLAIN;charset=utf-8".into(), ..text("m2m2", "ho") });
-    bob.send(session, Outgoing { content_type: "message/cpim".into(), ..text("m3m3", "ha") });
+    bob.send(
+        session,
+        text("m2m2", "ho").with(|message| message.content_type = "Text/PLAIN;charset=utf-8".into()),
+    );
+    bob.send(session, text("m3m3", "ha").with(|message| message.content_type = "message/cpim".into()));
     bob.take_events();
     bob.receive(&answer(&tid, "415 No"));
     assert_eq!(
@@ -190,8 +196,8 @@ fn a_message_without_response_fails_after_30_s() {
     let (mut bob, session) = Bob::bound();
     bob.wait(SECOND);
     bob.send(session, text("m1m1", "hi"));
-    bob.send(session, Outgoing { failure_report: FailureReport::Partial, ..text("m2m2", "hi") });
-    bob.send(session, Outgoing { failure_report: FailureReport::No, ..text("m3m3", "hi") });
+    bob.send(session, text("m2m2", "hi").with(|message| message.failure_report = FailureReport::Partial));
+    bob.send(session, text("m3m3", "hi").with(|message| message.failure_report = FailureReport::No));
     let (tid, ..) = chunks(&bob.take_text(PEER)).remove(0);
     bob.take_events();
     assert_eq!((bob.endpoint.load().outgoing, bob.endpoint.load().transactions), (2, 2));
@@ -261,7 +267,7 @@ fn what_nobody_acknowledged_is_handed_back_whole_when_the_connection_breaks_or_o
 #[test]
 fn success_reports_add_up() {
     let (mut bob, session) = Bob::bound();
-    bob.send(session, Outgoing { success_report: true, ..text("m1m1", "0123456789") });
+    bob.send(session, text("m1m1", "0123456789").with(|message| message.success_report = true));
     let (tid, ..) = chunks(&bob.take_text(PEER)).remove(0);
     bob.take_events();
     let report = |range: &str, status: &str| {
@@ -327,7 +333,13 @@ fn the_window_bounds_what_is_not_acknowledged() {
     let (mut bob, session) = Bob::bound();
     bob.input(Input::Writable { connection: PEER, room: usize::MAX });
     let body = Source::Inline(vec![b'x'; 1_000_000]);
-    bob.send(session, Outgoing { failure_report: FailureReport::No, body, ..text("m1m1", "") });
+    bob.send(
+        session,
+        text("m1m1", "").with(|message| {
+            message.failure_report = FailureReport::No;
+            message.body = body;
+        }),
+    );
     assert_eq!(chunks(&bob.take_text(PEER)).last().map(|chunk| chunk.3), Some('$'));
 }
 
@@ -358,11 +370,10 @@ fn nothing_leaves_without_room() {
 #[test]
 fn sessions_take_turns_and_responses_come_first() {
     let (mut bob, one) = Bob::bound();
-    let two = bob.open(SessionSpec {
-        local: MsrpUri::parse("msrp://192.0.2.2:8888/second;tcp").expect("a URI"),
-        peer: MsrpPath::parse("msrp://192.0.2.1:7777/second;tcp").expect("a path"),
-        ..spec(Role::Passive)
-    });
+    let two = bob.open(spec(Role::Passive).with(|spec| {
+        spec.local = MsrpUri::parse("msrp://192.0.2.2:8888/second;tcp").expect("a URI");
+        spec.peer = MsrpPath::parse("msrp://192.0.2.1:7777/second;tcp").expect("a path");
+    }));
     let second = |text: String| text.replace("9di4eae923wzd", "second").replace("iau39soe2843z", "second");
     bob.receive(&second(send("bind", &["Message-ID: hello"], None, '$')));
     bob.take_text(PEER);
@@ -391,7 +402,13 @@ fn a_fetched_body_needs_little_memory() {
     let source = SourceId(5);
     let body = Source::Fetched { source, size, head: Vec::new() };
     bob.input(Input::Writable { connection: PEER, room: 200_000 });
-    bob.send(session, Outgoing { body, failure_report: FailureReport::No, ..text("file", "") });
+    bob.send(
+        session,
+        text("file", "").with(|message| {
+            message.body = body;
+            message.failure_report = FailureReport::No;
+        }),
+    );
     let (mut received, mut most) = (Vec::new(), 0);
     loop {
         let asked = bob.outputs.iter().find_map(|output| match output {
@@ -424,7 +441,7 @@ fn what_waits_behind_a_source_that_cannot_be_read_leaves() {
     let (mut bob, session) = Bob::bound();
     let source = SourceId(5);
     let body = Source::Fetched { source, size: 100_000, head: Vec::new() };
-    bob.send(session, Outgoing { body, ..text("file", "") });
+    bob.send(session, text("file", "").with(|message| message.body = body));
     bob.send(session, text("next", "hello"));
     assert_eq!(bob.take_text(PEER), "");
     bob.input(Input::Fetched { source, offset: 0, bytes: &[] });
@@ -438,7 +455,8 @@ fn a_source_that_cannot_be_read_fails_the_message() {
     let source = SourceId(5);
     bob.send(
         session,
-        Outgoing { body: Source::Fetched { source, size: 100_000, head: Vec::new() }, ..text("file", "") },
+        text("file", "")
+            .with(|message| message.body = Source::Fetched { source, size: 100_000, head: Vec::new() }),
     );
     bob.input(Input::Fetched { source, offset: 0, bytes: &[b'x'; 20_000] });
     assert_eq!(chunks(&bob.take_text(PEER)).len(), 1);
@@ -471,14 +489,15 @@ fn an_aborted_message_ends_with_a_hash() {
 //= IM M-2 test
 #[test]
 fn send_says_what_it_does_not_take() {
-    let (mut bob, session) = Bob::bound_with(Limits { queued_messages: 2, ..Limits::default() });
+    let (mut bob, session) = Bob::bound_with(Limits::default().with(|limits| limits.queued_messages = 2));
     let now = bob.now;
     bob.input(Input::Writable { connection: PEER, room: 0 });
     let mut send = |session, message| bob.endpoint.send(now, session, message);
     assert_eq!(send(SessionId(99), text("m1m1", "")), Err(SendError::UnknownSession));
     assert_eq!(send(session, text("m1", "")), Err(SendError::BadMessageId));
     assert_eq!(send(session, text("m1\r\nX: y", "")), Err(SendError::BadMessageId));
-    let typed = |content_type: &str| Outgoing { content_type: content_type.into(), ..text("m1m1", "") };
+    let typed =
+        |content_type: &str| text("m1m1", "").with(|message| message.content_type = content_type.into());
     assert_eq!(send(session, typed("text")), Err(SendError::BadContentType));
     assert_eq!(send(session, typed("text/plain\r\n\r\nx")), Err(SendError::BadContentType));
     assert_eq!(send(session, text("m1m1", "")), Ok(()));
@@ -487,7 +506,7 @@ fn send_says_what_it_does_not_take() {
     assert_eq!(send(session, text("m3m3", "")), Err(SendError::QueueFull));
 
     let mut bob = Bob::new();
-    let session = bob.open(SessionSpec { peer_max_size: Some(3), ..spec(Role::Passive) });
+    let session = bob.open(spec(Role::Passive).with(|spec| spec.peer_max_size = Some(3)));
     assert_eq!(bob.endpoint.send(now, session, text("m1m1", "four")), Err(SendError::TooLarge(3)));
 }
 

@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use parlour_msrp::uri::{MsrpPath, MsrpUri};
 use parlour_msrp::{
-    ConnectionId, Event, FailureReport, Input, Limits, Load, Outgoing, Output, Role, SendError,
-    SessionFailure, SessionId, SessionSpec, Source, SourceId, Verdict,
+    ConnectionId, Event, FailureReport, Input, Limits, Load, Output, Role, SendError, SessionFailure,
+    SessionId, Source, SourceId, Verdict,
 };
 
 use crate::script::{ALICE, BOB, Bob, PEER, answer, chunk, frames, response, send, spec, text};
@@ -22,7 +22,10 @@ fn path(text: &str) -> MsrpPath {
 /// A second session, to Alice's new path, in the place of the first.
 fn moving(bob: &mut Bob, old: SessionId, role: Role) -> SessionId {
     let local = MsrpUri::parse(BOB_AGAIN).expect("a URI");
-    let new = bob.open(SessionSpec { local, peer: path(ELSEWHERE), ..spec(role) });
+    let new = bob.open(spec(role).with(|spec| {
+        spec.local = local;
+        spec.peer = path(ELSEWHERE);
+    }));
     bob.endpoint.succeed(bob.now, old, new);
     bob.drain();
     new
@@ -76,7 +79,7 @@ fn a_paused_session_answers_and_keeps_alive_and_says_nothing() {
 #[test]
 fn a_control_message_leaves_on_hold_and_between_chunks_and_is_not_told_of() {
     let (mut bob, session) = Bob::bound();
-    let control = |id: &str| Outgoing { failure_report: FailureReport::No, ..text(id, "typing") };
+    let control = |id: &str| text(id, "typing").with(|message| message.failure_report = FailureReport::No);
     bob.endpoint.pause(bob.now, session, true);
     bob.send(session, text("m1m1", "waits"));
     bob.endpoint.send_control(bob.now, session, control("c1c1")).unwrap();
@@ -101,7 +104,7 @@ fn a_control_message_leaves_on_hold_and_between_chunks_and_is_not_told_of() {
     bob.endpoint.send_control(bob.now, session, control("c3c3")).unwrap();
     let back = bob.endpoint.withdraw(bob.now, session);
     assert!(back.iter().all(|message| message.message_id != "c3c3"), "{back:?}");
-    let large = Outgoing { body: Source::Inline(vec![b'x'; 12 * 1024 + 1]), ..control("c4c4") };
+    let large = control("c4c4").with(|message| message.body = Source::Inline(vec![b'x'; 12 * 1024 + 1]));
     assert_eq!(bob.endpoint.send_control(bob.now, session, large), Err(SendError::TooLarge(12 * 1024)));
 }
 
@@ -134,7 +137,7 @@ fn a_fetched_message_starts_again_with_its_first_octet() {
     bob.input(Input::Writable { connection: PEER, room: 13_000 });
     let source = SourceId(5);
     let body = Source::Fetched { source, size: 20_000, head: b"head of it: ".to_vec() };
-    bob.send(session, Outgoing { body, ..text("m1m1", "") });
+    bob.send(session, text("m1m1", "").with(|message| message.body = body));
     let asked = |bob: &mut Bob| {
         let fetches: Vec<_> = bob
             .outputs
@@ -224,7 +227,10 @@ fn a_chunk_that_is_cut_by_the_move_is_not_lost() {
 //= IM D-51 test
 #[test]
 fn a_spooled_message_that_moves_still_stops_a_fast_peer() {
-    let limits = Limits { inline_body: 10, unspooled: 2_000, ..Limits::default() };
+    let limits = Limits::default().with(|limits| {
+        limits.inline_body = 10;
+        limits.unspooled = 2_000;
+    });
     let (mut bob, old) = Bob::bound_with(limits);
     let octets = "x".repeat(1_500);
     bob.receive(&chunk("t200", "a1a1", "1-1500/6000", &octets, '+'));
@@ -265,7 +271,7 @@ fn moves_that_follow_each_other_keep_one_old_session() {
     let between = moving(&mut bob, old, Role::Passive);
     bob.send(between, text("m2m2", "two"));
     let local = MsrpUri::parse("msrp://192.0.2.2:8888/thethirdofbob;tcp").expect("a URI");
-    let last = bob.open(SessionSpec { local: local.clone(), ..spec(Role::Passive) });
+    let last = bob.open(spec(Role::Passive).with(|spec| spec.local = local.clone()));
     bob.endpoint.succeed(bob.now, between, last);
     bob.drain();
     assert_eq!(bob.take_events(), [Event::Succeeded { session: between, by: last }]);

@@ -1,6 +1,6 @@
 //! Messages in a session: what MSRP brings and takes, wrapped in message/cpim where the peer wants it.
 
-use parlour_msrp::{Body, FailureReport, Outgoing, Source, Verdict};
+use parlour_msrp::{Body, Outgoing, Source, Verdict};
 
 use crate::config::Ack;
 use crate::event::{Ended, Incoming, Progress, What};
@@ -49,6 +49,8 @@ impl Core {
                     self.msrp_deadline = deadline;
                     return;
                 }
+                // Nothing else is asked for.
+                _ => {}
             }
         }
     }
@@ -65,6 +67,7 @@ impl Core {
                 content_disposition: _,
                 body,
                 success_report: _,
+                ..
             } => {
                 return self.message_came(session, Receipt(receipt.0), message_id, content_type, body);
             }
@@ -72,7 +75,7 @@ impl Core {
                 (session, What::Receiving { message_id, received, total })
             }
             E::Incomplete { session, message_id, received, why } => {
-                let why = incomplete(why).to_owned();
+                let why = why.to_string();
                 (session, What::Incomplete { message_id, received, why })
             }
             // Octets on their way are told by Sent and Acknowledged; what lies between is for progress bars.
@@ -84,7 +87,7 @@ impl Core {
                 (session, What::Progress { message_id, progress: Progress::Acknowledged })
             }
             E::Failed { session, message_id, why } => {
-                let progress = Progress::Failed { why: unsent(&why) };
+                let progress = Progress::Failed { why: crate::text::neutral(&why.to_string()) };
                 (session, What::Progress { message_id, progress })
             }
             E::Succeeded { session, by: _ } => return self.media_moved(session),
@@ -97,6 +100,7 @@ impl Core {
                     owner.map_or((crate::io::AccountId(0), None), |(account, id)| (account, Some(id)));
                 return self.explain(account, id, clause, text, "");
             }
+            _ => return,
         };
         if let Some((account, id)) = self.sessions.owner_of(msrp) {
             // What cannot be held any more is news that nobody misses.
@@ -343,14 +347,10 @@ impl Core {
                 return Err(Misuse::Unsendable(format!("the peer does not take {content_type}")));
             }
         };
-        let outgoing = Outgoing {
-            message_id,
-            content_type,
-            body,
-            // Through relays a 200 is the next hop's: only a REPORT is the peer's own word.
-            success_report: agreed.stream.path.uris().len() > 1,
-            failure_report: FailureReport::Yes,
-        };
+        // Through relays a 200 is the next hop's: only a REPORT is the peer's own word.
+        let relayed = agreed.stream.path.uris().len() > 1;
+        let outgoing =
+            Outgoing::new(message_id, content_type, body).with(|message| message.success_report = relayed);
         Ok((agreed.msrp, outgoing))
     }
 
@@ -378,7 +378,7 @@ impl Core {
         }
         self.give_up(msrp, unsent);
         let failure = why;
-        let why = broken(failure);
+        let why = failure.to_string();
         match session.phase {
             Phase::Answered(mut answered) => {
                 // RFC 3261 14.1 and 15: a re-INVITE, or a BYE, has to wait for the ACK.
@@ -468,39 +468,5 @@ fn is_other_author(claimed: &str, peer: &str) -> bool {
         (Ok(claimed), _) if is_anonymous(&claimed) => false,
         (Ok(claimed), Ok(peer)) => !same_identity(&claimed, &peer),
         (_, _) => claimed != peer,
-    }
-}
-
-fn incomplete(why: parlour_msrp::Incomplete) -> &'static str {
-    use parlour_msrp::Incomplete as I;
-    match why {
-        I::Aborted => "the sender gave it up",
-        I::Disconnected => "the connection closed",
-        I::Idle => "nothing more of it came",
-        I::Refused => "it contradicts itself or is larger than we take",
-    }
-}
-
-fn unsent(why: &parlour_msrp::SendFailure) -> String {
-    use parlour_msrp::SendFailure as F;
-    match why {
-        F::Refused { status, comment } => {
-            format!("the other side answered {status} {}", crate::text::neutral(comment))
-        }
-        F::NoResponse => "the other side did not answer in 30 s".to_owned(),
-        F::SessionEnded => "the session ended before it was acknowledged".to_owned(),
-        F::Unreadable => "its octets could not be read".to_owned(),
-        F::Aborted => "it was given up".to_owned(),
-    }
-}
-
-pub(crate) fn broken(why: parlour_msrp::SessionFailure) -> String {
-    use parlour_msrp::SessionFailure as F;
-    match why {
-        F::ConnectFailed => "the MSRP connection could not be made".to_owned(),
-        F::Disconnected => "the MSRP connection closed".to_owned(),
-        F::NotBound => "the other side did not come to the MSRP connection in 30 s".to_owned(),
-        F::Refused(status) => format!("the other side answered {status} to our MSRP request"),
-        F::Unresponsive => "the other side does not answer our MSRP requests".to_owned(),
     }
 }

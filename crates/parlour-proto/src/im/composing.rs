@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use parlour_msrp::{Body, FailureReport, Outgoing, Source, Verdict};
+use parlour_msrp::{Body, FailureReport, Source, Verdict};
 
 use crate::event::{Incoming, Peer, What};
 use crate::im::Core;
@@ -109,7 +109,10 @@ impl Core {
         };
         let Ok((msrp, outgoing)) = self.outgoing(session, message) else { return false };
         // M-41: nobody waits for an answer.
-        let outgoing = Outgoing { success_report: false, failure_report: FailureReport::No, ..outgoing };
+        let outgoing = outgoing.with(|message| {
+            message.success_report = false;
+            message.failure_report = FailureReport::No;
+        });
         self.msrp.send_control(self.now.instant, msrp, outgoing).is_ok()
     }
 

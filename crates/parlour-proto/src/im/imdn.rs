@@ -103,13 +103,8 @@ impl Core {
         let (own, carrier) = (self.random.ident(20), self.random.ident(20));
         let message = self.sessions.get(id).and_then(|session| self.notification(session, &notice, &own));
         let sent = message.is_some_and(|(msrp, body)| {
-            let outgoing = Outgoing {
-                message_id: carrier,
-                content_type: cpim::MEDIA_TYPE.to_owned(),
-                body: Source::Inline(body),
-                success_report: false,
-                failure_report: FailureReport::No,
-            };
+            let outgoing = Outgoing::new(carrier, cpim::MEDIA_TYPE.to_owned(), Source::Inline(body))
+                .with(|message| message.failure_report = FailureReport::No);
             self.msrp.send_control(self.now.instant, msrp, outgoing).is_ok()
         });
         if !sent {

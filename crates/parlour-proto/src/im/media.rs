@@ -131,12 +131,10 @@ impl Core {
         local: &MsrpUri,
         stream: &sdp::Stream,
     ) -> parlour_msrp::SessionId {
-        let spec = SessionSpec {
-            peer: stream.path.clone(),
-            role: role(stream),
-            peer_max_size: stream.max_size,
-            ..self.spec(local, &stream.listed, stream.path.clone())
-        };
+        let spec = self.spec(local, &stream.listed, stream.path.clone()).with(|spec| {
+            spec.role = role(stream);
+            spec.peer_max_size = stream.max_size;
+        });
         let msrp = self.msrp.open(self.now.instant, spec);
         self.msrp.pause(self.now.instant, msrp, !stream.direction.sends());
         self.sessions.index_msrp(msrp, owner);
@@ -211,16 +209,12 @@ impl Core {
     }
 
     fn spec(&self, local: &MsrpUri, listed: &AcceptTypes, peer: MsrpPath) -> SessionSpec {
-        SessionSpec {
-            local: local.clone(),
-            peer,
-            role: parlour_msrp::Role::Passive,
-            matching: self.config.sessmatch,
-            accept: listed.clone(),
-            max_size: self.config.max_size,
-            peer_max_size: None,
-            chunk_size: self.config.chunk_size,
-        }
+        let role = parlour_msrp::Role::Passive;
+        SessionSpec::new(local.clone(), peer, role, listed.clone()).with(|spec| {
+            spec.matching = self.config.sessmatch;
+            spec.max_size = self.config.max_size;
+            spec.chunk_size = self.config.chunk_size;
+        })
     }
 
     /// MSRP wants a connection: to an address at once, to a name after its look-up.

@@ -7,7 +7,6 @@ use parlour_msrp::{Outgoing, SessionFailure};
 
 use crate::event::{Ended, What};
 use crate::im::Core;
-use crate::im::chat::broken;
 use crate::im::media::{Agreed, OwnOffer};
 use crate::im::refresh::{Renewal, takes_invite};
 use crate::im::renegotiate::say_again;
@@ -90,7 +89,7 @@ impl Core {
         let Some(&Lost { failure, tries, .. }) = session.lost_mut().as_deref() else {
             return self.sessions.put(session);
         };
-        let why = broken(failure);
+        let why = failure.to_string();
         let both_see_it = matches!(failure, SessionFailure::Disconnected | SessionFailure::Unresponsive);
         match failure {
             SessionFailure::Refused(_) => self.leave_broken(session, why),
@@ -111,6 +110,7 @@ impl Core {
             | SessionFailure::ConnectFailed
             | SessionFailure::NotBound
             | SessionFailure::Unresponsive => self.begin_recovery(session, offerer || !both_see_it),
+            _ => self.leave_broken(session, why),
         }
     }
 
@@ -129,7 +129,7 @@ impl Core {
 
     /// D-52: the original offerer begins, so that the two offers do not cross.
     fn begin_recovery(&mut self, mut session: Session, at_once: bool) {
-        let Some(why) = session.lost_mut().map(|lost| broken(lost.failure)) else {
+        let Some(why) = session.lost_mut().map(|lost| lost.failure.to_string()) else {
             return self.sessions.put(session);
         };
         let (account, id) = (session.account, Some(session.id));
@@ -223,7 +223,7 @@ impl Core {
     pub(crate) fn recovery_failed(&mut self, mut session: Session, seen: &str) {
         let Some(lost) = session.lost_mut() else { return self.sessions.put(session) };
         lost.stage = Stage::Gone;
-        let (tries, most, why) = (lost.tries, lost.most, broken(lost.failure));
+        let (tries, most, why) = (lost.tries, lost.most, lost.failure.to_string());
         if tries >= most {
             return self.leave_broken(session, why);
         }
