@@ -5,6 +5,7 @@ use crate::endpoint::Endpoint;
 use crate::head::{Flag, Head, Start};
 use crate::io::{ConnectionId, FailureReport, Matching, SessionId};
 use crate::parts::{Parts, same_id};
+use crate::relay::Lease;
 use crate::session::{Bind, Session};
 use crate::uri::MsrpPath;
 use crate::write::FrameWriter;
@@ -46,7 +47,16 @@ impl Endpoint {
         if !is_uri(session.local.as_str(), to, session.matching, &session.local) {
             return Err(unknown("the URI of To-Path is not the one of our SDP"));
         }
+        // RFC 4976 6.4: what is for a session behind a relay comes from that relay.
+        let relay = session.via.and_then(|lease| self.leases.get(&lease)).map(Lease::connection);
         match &session.bind {
+            _ if relay.is_some_and(|relay| relay != Some(connection)) => {
+                return Err(Refusal::new(
+                    506,
+                    "M-22",
+                    "the session is behind a relay, and this is not its connection",
+                ));
+            }
             Bind::Bound(bound) if *bound == connection => {}
             //= IM M-13
             Bind::Bound(_) | Bind::Connecting(_) => {
@@ -62,7 +72,12 @@ impl Endpoint {
             // The answer that names the peer is still on its way: until it is here, who knows the session-id is the peer.
             let path = MsrpPath::parse(head.from_path)
                 .map_err(|fault| Refusal::new(400, "M-13", format!("From-Path: {fault}")))?;
-            session.set_peer(path);
+            // What it came through last are our own relays.
+            let own = session.use_path.as_ref().map_or(0, |ours| ours.uris().len());
+            let uris = path.uris().get(own..).filter(|uris| !uris.is_empty()).unwrap_or(path.uris());
+            let peer = MsrpPath::new(uris.to_vec())
+                .map_err(|fault| Refusal::new(400, "M-13", format!("From-Path: {fault}")))?;
+            session.set_peer(peer);
         }
         if !is_uri(session.peer.rightmost().as_str(), from, session.matching, session.peer.rightmost()) {
             return Err(unknown("the last URI of From-Path is not the peer's of SDP"));
@@ -102,7 +117,7 @@ impl Endpoint {
             Bind::Waiting(timer) => Some(timer),
             Bind::Connecting(_) | Bind::Bound(_) => return,
         };
-        let stated = session.peer.leftmost().ip();
+        let stated = session.peer.leftmost().ip().filter(|_| session.via.is_none());
         if let Some(timer) = timer {
             self.timers.cancel(timer);
         }

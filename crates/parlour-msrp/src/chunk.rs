@@ -37,6 +37,11 @@ impl Session {
 }
 
 impl Sending {
+    /// Whether only a REPORT says that the peer has it.
+    pub(crate) fn is_confirmed_by_report(&self, session: &Session) -> bool {
+        session.is_relayed() && !self.control && self.failure_report == FailureReport::Yes
+    }
+
     /// Octets of it in memory.
     pub(crate) fn octets(&self) -> usize {
         match &self.source {
@@ -108,7 +113,8 @@ pub(crate) fn write_chunk(
     let last = if body.len() > SMALLEST { "*" } else { last.as_str() };
     let mut frame = FrameWriter::request(out, tid, "SEND", &session.to, session.local.as_str())
         .row("Message-ID", &[&message.message_id]);
-    if message.success_report {
+    // RFC 4976 6.4.1: a relay's 200 says nothing of the peer.
+    if message.success_report || message.is_confirmed_by_report(session) {
         frame = frame.row("Success-Report", &["yes"]);
     }
     frame = match message.failure_report {

@@ -8,20 +8,36 @@ use crate::frame::{FrameReader, Piece};
 use crate::head::{Head, Start};
 use crate::io::{ConnectionId, Event, Incomplete, Output, SessionFailure, SessionId};
 use crate::session::Bind;
-use crate::uri::MsrpUri;
+use crate::uri::MsrpPath;
 
 /// The numbers of connections that the endpoint asks for have this bit set.
 const OURS: u64 = 1 << 63;
 
 impl Endpoint {
-    /// A connection for a new session of ours: one that leads there already, or a new one.
-    pub(crate) fn connect(&mut self, session: SessionId, to: &MsrpUri) -> ConnectionId {
+    /// The connection for a session of ours: its relay's, else one to the first hop of its peer. There is none if the
+    /// relay's has closed.
+    pub(crate) fn way(&mut self, session: SessionId, peer: &MsrpPath) -> Option<ConnectionId> {
+        let Some(lease) = self.sessions.get(&session)?.via else { return Some(self.connect(session, peer)) };
+        //= IM M-22
+        let connection = self.lease_connection(lease)?;
+        self.connections.get_mut(&connection)?.sessions.push(session);
+        Some(connection)
+    }
+
+    /// The number of a connection that we ask for.
+    pub(crate) fn new_connection(&mut self) -> ConnectionId {
+        ConnectionId(OURS | self.number())
+    }
+
+    /// A connection to the first hop of a peer: one that leads there already, or a new one.
+    fn connect(&mut self, session: SessionId, peer: &MsrpPath) -> ConnectionId {
+        let to = peer.leftmost();
         // RFC 4975 5.4: the same host, port and scheme.
         let port = to.port().map_or_else(String::new, |port| port.to_string());
         let device = format!("{}//{}:{port}", to.is_secure(), to.host().to_ascii_lowercase());
         let shared = self.by_device.get(&device).copied();
         let id = shared.unwrap_or_else(|| {
-            let id = ConnectionId(OURS | self.number());
+            let id = self.new_connection();
             let connection = Connection { device: Some(device.clone()), ..Connection::new(&self.limits) };
             self.connections.insert(id, Box::new(connection));
             self.by_device.insert(device, id);
@@ -31,6 +47,10 @@ impl Endpoint {
         });
         if let Some(connection) = self.connections.get_mut(&id) {
             connection.sessions.push(session);
+            connection.foreign |= peer.uris().len() > 1;
+            if let Some(unused) = connection.unused.take() {
+                self.timers.cancel(unused);
+            }
         }
         id
     }
@@ -46,8 +66,12 @@ impl Endpoint {
         let connection = self.connections.entry(id).or_insert_with(|| Box::new(Connection::new(limits)));
         (connection.open, connection.peer, connection.heard) = (true, Some(peer), self.now);
         if ours {
+            let relay = connection.relay;
             for session in connection.sessions.clone() {
                 self.bound(id, session);
+            }
+            if let Some(relay) = relay {
+                self.relay_connected(relay, id);
             }
         } else {
             //= IM X-21
@@ -111,7 +135,7 @@ impl Endpoint {
         match head.start {
             Start::Send => self.begin_send(connection, head),
             Start::Report => self.report(connection, head),
-            Start::Response { status, comment } => self.response(connection, head.tid, status, comment),
+            Start::Response { status, comment } => self.response(connection, head, status, comment),
             Start::Other(_) => self.unknown_method(connection, head),
         }
         .unwrap_or(Current::Ignored {
@@ -138,6 +162,9 @@ impl Endpoint {
         for session in connection.sessions {
             self.fail_session(session, why);
         }
+        if let Some(relay) = connection.relay {
+            self.relay_lost(relay, why);
+        }
     }
 
     /// Writes what waits, closes a connection and fails its sessions.
@@ -160,7 +187,7 @@ impl Endpoint {
         {
             self.by_device.remove(device);
         }
-        for timer in [connection.unbound, connection.stalled].into_iter().flatten() {
+        for timer in [connection.unbound, connection.stalled, connection.unused].into_iter().flatten() {
             self.timers.cancel(timer);
         }
         Some(connection)

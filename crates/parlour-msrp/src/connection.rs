@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 
 use crate::frame::FrameReader;
 use crate::head::Tid;
-use crate::io::{Limits, SessionId};
+use crate::io::{Limits, RelayId, SessionId};
 use crate::reassembly::Partial;
 use crate::time::Instant;
 use crate::timer::TimerId;
@@ -21,6 +21,10 @@ pub(crate) struct Connection {
     pub(crate) peer: Option<SocketAddr>,
     /// The host device, if we opened it: key of the table for sharing.
     pub(crate) device: Option<String>,
+    /// The relay of ours that it leads to.
+    pub(crate) relay: Option<RelayId>,
+    /// Whether it leads to a relay of a peer.
+    pub(crate) foreign: bool,
     pub(crate) reader: FrameReader,
     pub(crate) current: Current,
     /// The sessions on it.
@@ -48,6 +52,8 @@ pub(crate) struct Connection {
     pub(crate) unbound: Option<TimerId>,
     /// Runs while a frame is open.
     pub(crate) stalled: Option<TimerId>,
+    /// Runs while a connection to a peer's relay has no session.
+    pub(crate) unused: Option<TimerId>,
 }
 
 impl Connection {
@@ -56,6 +62,8 @@ impl Connection {
             open: false,
             peer: None,
             device: None,
+            relay: None,
+            foreign: false,
             reader: FrameReader::new(limits.header_section),
             current: Current::Nothing,
             sessions: Vec::new(),
@@ -72,6 +80,7 @@ impl Connection {
             heard: Instant::ZERO,
             unbound: None,
             stalled: None,
+            unused: None,
         }
     }
 

@@ -6,12 +6,13 @@ use crate::bind::is_uri;
 use crate::connection::{Connection, Current};
 use crate::head::Tid;
 use crate::io::{
-    ConnectionId, Event, Incomplete, Input, Limits, Load, Output, Receipt, Role, SendFailure, SessionFailure,
-    SessionId, SessionSpec, SpoolId,
+    ConnectionId, Event, Incomplete, Input, LeaseId, Limits, Load, Output, Receipt, RelayId, Role,
+    SendFailure, SessionFailure, SessionId, SessionSpec, SpoolId,
 };
 use crate::outcome::Transaction;
 use crate::random::Random;
 use crate::reassembly::{Partial, Store};
+use crate::relay::{Lease, Relay};
 use crate::send::Fetching;
 use crate::session::{Bind, Session};
 use crate::settle::Held;
@@ -35,6 +36,8 @@ pub struct Endpoint {
     pub(crate) by_local: Table<Box<str>, SessionId>,
     /// The connections that we opened, by host device.
     pub(crate) by_device: Table<String, ConnectionId>,
+    pub(crate) relays: BTreeMap<RelayId, Box<Relay>>,
+    pub(crate) leases: BTreeMap<LeaseId, Lease>,
     pub(crate) transactions: Table<Tid, Transaction>,
     pub(crate) receipts: BTreeMap<Receipt, Held>,
     pub(crate) spools: BTreeMap<SpoolId, Spooling>,
@@ -62,6 +65,16 @@ pub(crate) enum Deadline {
     Idle(SessionId),
     /// A frame has been open for long.
     Stalled(ConnectionId),
+    /// A message that went through relays has no REPORT.
+    Report(SessionId, u64),
+    /// An AUTH has no response.
+    Auth(RelayId),
+    /// A lease ends, or is over.
+    Lease(LeaseId),
+    /// A relay of ours is not used.
+    RelayIdle(RelayId),
+    /// A peer's relay is not used.
+    Unused(ConnectionId),
 }
 
 /// Octets of one spool.
@@ -83,6 +96,8 @@ impl Endpoint {
             connections: BTreeMap::new(),
             by_local: Table::new(random.hash_keys()),
             by_device: Table::new(random.hash_keys()),
+            relays: BTreeMap::new(),
+            leases: BTreeMap::new(),
             transactions: Table::new(random.hash_keys()),
             receipts: BTreeMap::new(),
             spools: BTreeMap::new(),
@@ -107,19 +122,9 @@ impl Endpoint {
         let id = SessionId(self.number());
         let local_id = spec.local.session_id().unwrap_or_default().into();
         self.by_local.insert(local_id, id);
-        let bind = match spec.role {
-            Role::Passive => Bind::Waiting(self.timers.arm(self.now + self.limits.bind, Deadline::Bind(id))),
-            Role::Active => Bind::Connecting(self.connect(id, spec.peer.leftmost())),
-        };
-        let connection = match bind {
-            Bind::Connecting(connection) => Some(connection),
-            Bind::Expected | Bind::Waiting(_) | Bind::Bound(_) => None,
-        };
-        self.sessions.insert(id, Box::new(Session::new(spec, bind)));
-        if let Some(connection) = connection
-            && self.connections.get(&connection).is_some_and(|shared| shared.open)
-        {
-            self.bound(connection, id);
+        let (peer, role) = (spec.peer.clone(), spec.role);
+        if self.register(id, spec) {
+            self.assume(id, &peer, role);
         }
         id
     }
@@ -132,9 +137,49 @@ impl Endpoint {
         let id = SessionId(self.number());
         let local_id = spec.local.session_id().unwrap_or_default().into();
         self.by_local.insert(local_id, id);
-        let spec = SessionSpec { role: Role::Passive, ..spec };
-        self.sessions.insert(id, Box::new(Session::new(spec, Bind::Expected)));
+        if self.register(id, SessionSpec { role: Role::Passive, ..spec })
+            && let Some(session) = self.sessions.get_mut(&id)
+        {
+            session.agreed = false;
+        }
         id
+    }
+
+    /// Enters a session, behind its relay if it has one; false if its lease is gone, and the session with it.
+    fn register(&mut self, id: SessionId, spec: SessionSpec) -> bool {
+        let via = spec.via;
+        let use_path = via.and_then(|lease| self.use_lease(lease, id));
+        let lost = via.is_some() && use_path.is_none();
+        self.sessions.insert(id, Box::new(Session::new(spec, use_path)));
+        if lost {
+            self.fail_session(id, SessionFailure::ConnectFailed);
+        }
+        !lost
+    }
+
+    /// A session of which both ends are known takes its role.
+    //= IM D-14
+    fn assume(&mut self, id: SessionId, peer: &MsrpPath, role: Role) {
+        let bind = match role {
+            Role::Passive => Bind::Waiting(self.timers.arm(self.now + self.limits.bind, Deadline::Bind(id))),
+            Role::Active => match self.way(id, peer) {
+                Some(connection) => Bind::Connecting(connection),
+                None => return self.fail_session(id, SessionFailure::ConnectFailed),
+            },
+        };
+        let connection = match bind {
+            Bind::Connecting(connection) => Some(connection),
+            Bind::Expected | Bind::Waiting(_) | Bind::Bound(_) => None,
+        };
+        if let Some(session) = self.sessions.get_mut(&id) {
+            session.bind = bind;
+            session.greeted = role == Role::Passive;
+        }
+        if let Some(connection) = connection
+            && self.connections.get(&connection).is_some_and(|shared| shared.open)
+        {
+            self.bound(connection, id);
+        }
     }
 
     /// The answer to an offer is here: who the peer of an expected session is, and which end connects. A session that
@@ -153,8 +198,7 @@ impl Endpoint {
         let came = session.peer.rightmost().clone();
         let wanted = peer.rightmost();
         let is_peer = expected || is_uri(wanted.as_str(), came.as_str(), session.matching, wanted);
-        let first = peer.leftmost().clone();
-        session.set_peer(peer);
+        session.set_peer(peer.clone());
         session.agreed = true;
         session.peer_max_size = peer_max_size;
         if !is_peer {
@@ -163,24 +207,7 @@ impl Endpoint {
         if !expected {
             return;
         }
-        match role {
-            Role::Passive => {
-                let timer = self.timers.arm(self.now + self.limits.bind, Deadline::Bind(id));
-                if let Some(session) = self.sessions.get_mut(&id) {
-                    session.bind = Bind::Waiting(timer);
-                }
-            }
-            Role::Active => {
-                let connection = self.connect(id, &first);
-                if let Some(session) = self.sessions.get_mut(&id) {
-                    session.bind = Bind::Connecting(connection);
-                    session.greeted = false;
-                }
-                if self.connections.get(&connection).is_some_and(|shared| shared.open) {
-                    self.bound(connection, id);
-                }
-            }
-        }
+        self.assume(id, &peer, role);
     }
 
     /// Ends a session. Messages that are not acknowledged fail with [`SendFailure::SessionEnded`], messages in
@@ -246,6 +273,7 @@ impl Endpoint {
             connections: self.connections.len(),
             receipts: self.receipts.len(),
             transactions: self.transactions.len(),
+            leases: self.leases.len(),
             ..Load::default()
         };
         let mut count = |partial: &Partial| {
@@ -281,6 +309,11 @@ impl Endpoint {
             Deadline::Response(tid) => self.no_response(tid),
             Deadline::Idle(session) => self.idle(session),
             Deadline::Stalled(id) => self.stalled(id),
+            Deadline::Report(session, message) => self.no_report(session, message),
+            Deadline::Auth(relay) => self.auth_unanswered(relay),
+            Deadline::Lease(lease) => self.lease_due(lease),
+            Deadline::RelayIdle(relay) => self.relay_idle(relay),
+            Deadline::Unused(id) => self.unused(id),
         }
     }
 
@@ -306,6 +339,9 @@ impl Endpoint {
         }
         if let Bind::Waiting(timer) = session.bind {
             self.timers.cancel(timer);
+        }
+        if let Some(lease) = session.via {
+            self.forget_lease(lease);
         }
         let connection = session.connection();
         for partial in std::mem::take(&mut session.partials) {

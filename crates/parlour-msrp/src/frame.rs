@@ -10,6 +10,7 @@ use crate::head::{Flag, Head, Tid};
 /// One step through a frame: a head, any number of body pieces, an end.
 #[derive(Debug, PartialEq, Eq)]
 #[non_exhaustive]
+#[expect(clippy::large_enum_variant, reason = "one at a time is handed out, and looked at in place")]
 pub enum Piece<'a> {
     /// The header section of the next frame.
     Head(Head<'a>),

@@ -119,6 +119,7 @@ fn session() -> SessionSpec {
         max_size: 100_000,
         peer_max_size: None,
         chunk_size: 2048,
+        via: None,
     }
 }
 
@@ -166,7 +167,7 @@ impl Run {
                     self.fetches.push((source, offset, length));
                 }
                 Output::Event(Event::Message { receipt, .. }) => self.receipts.push(receipt),
-                Output::Connect { .. } => panic!("a passive session connects"),
+                Output::Connect { .. } | Output::ConnectRelay { .. } => panic!("a passive session connects"),
                 Output::Close { .. } | Output::Event(_) => {}
             }
         }

@@ -204,6 +204,8 @@ pub struct Head<'a> {
     pub has_body: bool,
     /// The first thing that is wrong with it.
     pub fault: Option<HeadFault>,
+    /// The header lines.
+    lines: &'a [u8],
 }
 
 impl<'a> Head<'a> {
@@ -229,6 +231,7 @@ impl<'a> Head<'a> {
             content_disposition: None,
             has_body,
             fault,
+            lines: rest,
         };
         while !rest.is_empty() {
             let (line, tail) = split_line(rest);
@@ -244,6 +247,22 @@ impl<'a> Head<'a> {
             head.fault.get_or_insert(HeadFault::FromPath);
         }
         head
+    }
+
+    /// The values of any header, in order: of those that have no field here. What is no UTF-8 is passed over.
+    pub fn rows(&self, name: &str) -> impl Iterator<Item = &'a str> {
+        let mut rest = self.lines;
+        std::iter::from_fn(move || {
+            let (line, tail) = split_line(rest);
+            let more = !rest.is_empty();
+            rest = tail;
+            more.then_some(line)
+        })
+        .filter_map(move |line| {
+            let (found, value) = line.split_at_checked(memchr(b':', line)?)?;
+            let value = value.strip_prefix(b":")?.trim_ascii();
+            found.eq_ignore_ascii_case(name.as_bytes()).then_some(str::from_utf8(value).ok()?)
+        })
     }
 
     fn read_line(&mut self, line: &'a [u8]) -> Result<(), HeadFault> {

@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use crate::accept::AcceptTypes;
+use crate::digest::{Credentials, Refusal};
 use crate::time::Instant;
 use crate::uri::{MsrpPath, MsrpUri};
 
@@ -15,6 +16,14 @@ pub struct ConnectionId(pub u64);
 /// One MSRP session of this endpoint. Numbers are never used twice.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct SessionId(pub u64);
+
+/// A relay, or a chain of relays, that acts for us. Numbers are never used twice.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct RelayId(pub u64);
+
+/// URIs that a relay lends us for one session. Numbers are never used twice.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct LeaseId(pub u64);
 
 /// A received message whose last response waits for the driver's verdict. Numbers are never used twice.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -92,6 +101,17 @@ pub enum Output {
         /// The session that needs it; others may share it later.
         session: SessionId,
         /// Where to: its host, its port, and over TLS if it says `msrps`.
+        to: MsrpUri,
+    },
+    /// Open a connection to a relay that acts for us, then say [`Input::Connected`] or [`Input::Closed`]. A URI without a
+    /// port is looked up as RFC 4976 8 says: `_msrps._tcp` SRV records, else the name's addresses and port 2855. It is for
+    /// the driver to see that a relay with `msrps` has a certificate for the host of its URI; our own is not shown.
+    ConnectRelay {
+        /// The number that the connection has from now on.
+        connection: ConnectionId,
+        /// The relay that needs it.
+        relay: RelayId,
+        /// Where to: the first URI of its chain.
         to: MsrpUri,
     },
     /// Write these octets, in order.
@@ -196,6 +216,78 @@ pub struct SessionSpec {
     pub peer_max_size: Option<u64>,
     /// Largest SEND frame body that leaves in one piece, in octets (12 KiB by default).
     pub chunk_size: usize,
+    /// The relay that acts for us in it, by a lease that came with [`Event::Leased`]. Its connection is used whichever
+    /// end connects (RFC 4976 5.1).
+    pub via: Option<LeaseId>,
+}
+
+/// A relay that acts for us, or a chain of them (RFC 4976).
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub struct RelaySpec {
+    /// The relays as they are configured, the one that we connect to first. A URI needs no port.
+    pub chain: MsrpPath,
+    /// What to authenticate with at each of them.
+    pub credentials: Credentials,
+    /// How long a lease is asked to hold, in seconds; what the relay likes by default.
+    pub expires: Option<u32>,
+    /// Whether AUTH may go without TLS. Whoever listens can then take messages: for tests on one machine.
+    pub insecure: bool,
+}
+
+impl RelaySpec {
+    /// A chain with what to authenticate with, over TLS alone.
+    pub fn new(chain: MsrpPath, credentials: Credentials) -> Self {
+        RelaySpec { chain, credentials, expires: None, insecure: false }
+    }
+
+    /// The same with some fields changed.
+    #[must_use]
+    pub fn with(mut self, change: impl FnOnce(&mut Self)) -> Self {
+        change(&mut self);
+        self
+    }
+}
+
+/// Why there is no lease, or none any more.
+#[non_exhaustive]
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum LeaseFailure {
+    /// The relay cannot be reached, or is not known.
+    #[error("no connection to the relay can be made")]
+    ConnectFailed,
+    /// The connection to the relay closed.
+    #[error("the connection to the relay closed")]
+    Disconnected,
+    /// The relay is not to be reached over TLS, and that is not allowed.
+    #[error("the relay's URI is not msrps, and AUTH goes over TLS only")]
+    Insecure,
+    /// No response to AUTH within 30 s.
+    #[error("the relay does not answer")]
+    Unresponsive,
+    /// Its challenge is not answered, or the answer was refused.
+    #[error("the relay's challenge: {0}")]
+    Challenge(#[from] Refusal),
+    /// It answered AUTH with this status.
+    #[error("the relay answers {status} {comment}")]
+    Refused {
+        /// The status code.
+        status: u16,
+        /// What follows it.
+        comment: String,
+    },
+    /// It allows no Expires that we could ask for (423).
+    #[error("the relay allows no time that could be asked for")]
+    OutOfBounds,
+    /// It does not know our password, so it is another one.
+    #[error("the relay does not prove that it knows the password")]
+    NotProven,
+    /// Its Use-Path cannot be used.
+    #[error("the relay's Use-Path cannot be used: {0}")]
+    UsePath(&'static str),
+    /// Its time is over.
+    #[error("the relay's URIs are valid no longer")]
+    Expired,
 }
 
 impl SessionSpec {
@@ -210,6 +302,7 @@ impl SessionSpec {
             max_size: 64 << 20,
             peer_max_size: None,
             chunk_size: 12 * 1024,
+            via: None,
         }
     }
 
@@ -400,7 +493,7 @@ pub enum Event {
         /// Which message: its Message-ID.
         message_id: String,
     },
-    /// Each chunk of our message got its 200.
+    /// The peer has our message: each chunk got its 200, and where relays give those, a REPORT came.
     Acknowledged {
         /// The session.
         session: SessionId,
@@ -440,6 +533,27 @@ pub enum Event {
         /// The messages that nobody has acknowledged, whole and in order: send them again in a new session, under the
         /// same Message-ID (RFC 4975 5.4), or give them up.
         unsent: Vec<Outgoing>,
+    },
+    /// A relay lends URIs for one session.
+    Leased {
+        /// Which lease.
+        lease: LeaseId,
+        /// Our path for SDP: the relays' URIs, and our own at its end.
+        path: MsrpPath,
+        /// How long it holds, if the relay told.
+        lifetime: Option<Duration>,
+    },
+    /// A lease ends soon: get another one, and negotiate a session with it (RFC 4976 9.4).
+    LeaseEnding {
+        /// Which lease.
+        lease: LeaseId,
+    },
+    /// There is no lease, or none any more. Of one that a session has, [`Event::SessionFailed`] tells instead.
+    LeaseLost {
+        /// Which lease.
+        lease: LeaseId,
+        /// Why.
+        why: LeaseFailure,
     },
     /// We refused something, or let it pass against the letter: for whoever wants to know why.
     Explain {
@@ -566,6 +680,12 @@ pub struct Limits {
     pub bind: Duration,
     /// How long a request waits for its response, from its last octet.
     pub response: Duration,
+    /// How long a message that went through relays, and was answered by the first of them, waits for a REPORT.
+    pub report: Duration,
+    /// How long the connection to a relay of ours stays without a lease.
+    pub relay_idle: Duration,
+    /// How long a connection that we opened to a peer's relay stays without a session.
+    pub foreign_idle: Duration,
 }
 
 impl Default for Limits {
@@ -584,6 +704,9 @@ impl Default for Limits {
             unbound: Duration::from_secs(10),
             bind: Duration::from_secs(30),
             response: Duration::from_secs(30),
+            report: Duration::from_secs(120),
+            relay_idle: Duration::from_secs(3600),
+            foreign_idle: Duration::from_secs(300),
         }
     }
 }
@@ -640,6 +763,8 @@ pub struct Load {
     pub receipts: usize,
     /// Requests of ours without a response.
     pub transactions: usize,
+    /// Leases that are held or asked for.
+    pub leases: usize,
     /// Octets of bodies, unfinished header sections and replies in memory.
     pub octets: usize,
 }

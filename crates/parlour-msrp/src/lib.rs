@@ -73,6 +73,7 @@ mod bind;
 mod chunk;
 mod connect;
 mod connection;
+pub mod digest;
 mod endpoint;
 pub mod frame;
 #[doc(hidden)]
@@ -84,6 +85,7 @@ mod parts;
 pub mod random;
 mod reassembly;
 mod receive;
+mod relay;
 mod send;
 mod session;
 mod settle;

@@ -2,7 +2,7 @@
 
 use crate::accept::essence;
 use crate::connection::Current;
-use crate::endpoint::Endpoint;
+use crate::endpoint::{Deadline, Endpoint};
 use crate::head::{Head, Tid};
 use crate::io::{ConnectionId, Event, FailureReport, Output, SendFailure, SessionFailure, SessionId, Source};
 use crate::time::Instant;
@@ -31,13 +31,16 @@ impl Endpoint {
     pub(crate) fn response(
         &mut self,
         connection: ConnectionId,
-        tid: Tid,
+        head: &Head<'_>,
         status: u16,
         comment: &str,
     ) -> Option<Current> {
+        if self.auth_response(connection, head, status, comment) {
+            return None;
+        }
         // RFC 4975 7.2: a response comes on the connection of its request.
-        self.transactions.get(&tid).filter(|transaction| transaction.connection == connection)?;
-        let transaction = self.transactions.remove(&tid)?;
+        self.transactions.get(&head.tid).filter(|transaction| transaction.connection == connection)?;
+        let transaction = self.transactions.remove(&head.tid)?;
         self.timers.cancel(transaction.timer);
         let id = transaction.session;
         let session =
@@ -65,8 +68,19 @@ impl Endpoint {
     /// Tells that all chunks of a message were answered, and forgets it when no REPORT is to come either.
     pub(crate) fn finish(&mut self, id: SessionId, key: u64) {
         let Some(session) = self.sessions.get_mut(&id) else { return };
+        let relayed = session.is_relayed();
         let Some(message) = session.messages.get_mut(&key) else { return };
         if !message.finished || message.open > 0 {
+            return;
+        }
+        let by_report = relayed && !message.control && message.failure_report == FailureReport::Yes;
+        //= IM M-22
+        // The first relay has it all; whether the peer has is told by a REPORT, and one of failure by the relay that
+        // could not pass it on.
+        if !message.acknowledged && !message.confirmed && by_report {
+            if !std::mem::replace(&mut message.awaited, true) {
+                self.timers.arm(self.now + self.limits.report, Deadline::Report(id, key));
+            }
             return;
         }
         if message.failure_report == FailureReport::Yes && !message.acknowledged {
@@ -127,6 +141,7 @@ impl Endpoint {
         // RFC 4975 7.1.3: only namespace 000 means what the response codes mean.
         let status = head.status.filter(|status| status.namespace == 0)?;
         let session = self.sessions.get_mut(&id)?;
+        let relayed = session.is_relayed();
         let key = session.message_key(head.message_id?)?;
         let message = session.messages.get_mut(&key)?;
         if !(200..=299).contains(&status.code) {
@@ -142,16 +157,41 @@ impl Endpoint {
             None => (0, message.size),
         };
         // whoever reports octet by octet is heard until it becomes a burden.
-        if message.success_report && message.reported.len() < REPORTED {
+        let asked = message.success_report || relayed;
+        if asked && message.reported.len() < REPORTED {
             message.reported.add(start, end.min(message.size));
         }
-        if message.success_report && message.finished && message.reported.covers(message.size) {
-            message.success_report = false;
+        if asked && message.finished && !message.confirmed && message.reported.covers(message.size) {
+            message.confirmed = true;
             let message_id = message.message_id.as_ref().to_owned();
-            self.out.push_back(Output::Event(Event::Reported { session: id, message_id }));
+            let reported = std::mem::take(&mut message.success_report);
+            // Whoever has it all has each chunk of it.
+            message.open = if relayed { 0 } else { message.open };
             self.finish(id, key);
+            if reported {
+                self.out.push_back(Output::Event(Event::Reported { session: id, message_id }));
+            }
         }
         None
+    }
+
+    /// A message went through relays, and nobody has reported: neither that it has arrived, nor that it could not be
+    /// passed on, which takes a relay 30 s (RFC 4976 6.4.1). So the peer is one who sends no REPORTs.
+    pub(crate) fn no_report(&mut self, id: SessionId, key: u64) {
+        let Some(session) = self.sessions.get_mut(&id) else { return };
+        let connection = session.connection();
+        let Some(message) = session.messages.get_mut(&key).filter(|message| message.finished) else { return };
+        if message.acknowledged || message.confirmed || message.open > 0 {
+            return;
+        }
+        message.confirmed = true;
+        message.success_report = false;
+        let text =
+            format!("no REPORT on {} came, and no failure: it is taken to have arrived", message.message_id);
+        if let Some(connection) = connection {
+            self.explain(Some(id), connection, "M-22", text);
+        }
+        self.finish(id, key);
     }
 
     /// 30 s have passed without a response.

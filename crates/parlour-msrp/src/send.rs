@@ -114,6 +114,8 @@ impl Endpoint {
             finished: false,
             open: 0,
             acknowledged: false,
+            confirmed: false,
+            awaited: false,
             reported: Ranges::default(),
             told: 0,
             control,

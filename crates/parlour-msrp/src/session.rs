@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, VecDeque};
 
 use crate::accept::AcceptTypes;
-use crate::io::{ConnectionId, FailureReport, Matching, Outgoing, Role, SessionId, SessionSpec, Source};
+use crate::io::{ConnectionId, FailureReport, LeaseId, Matching, Outgoing, SessionId, SessionSpec, Source};
 use crate::reassembly::{Partial, Ranges};
 use crate::time::Instant;
 use crate::timer::TimerId;
@@ -17,8 +17,11 @@ const REMEMBERED: usize = 8;
 pub(crate) struct Session {
     pub(crate) local: MsrpUri,
     pub(crate) peer: MsrpPath,
-    /// The To-Path of our requests: the peer's path in full.
+    /// The To-Path of our requests: that of our relays, then the peer's path in full.
     pub(crate) to: Box<str>,
+    /// The relay that acts for us, and what it lends us.
+    pub(crate) via: Option<LeaseId>,
+    pub(crate) use_path: Option<MsrpPath>,
     pub(crate) matching: Matching,
     pub(crate) accept: AcceptTypes,
     pub(crate) max_size: u64,
@@ -58,9 +61,12 @@ pub(crate) struct Session {
 }
 
 impl Session {
-    pub(crate) fn new(spec: SessionSpec, bind: Bind) -> Self {
+    /// A session that takes its role next. `use_path` is what its relay lends.
+    pub(crate) fn new(spec: SessionSpec, use_path: Option<MsrpPath>) -> Self {
         Session {
-            to: spec.peer.to_string().into(),
+            to: to_path(use_path.as_ref(), &spec.peer),
+            via: spec.via,
+            use_path,
             local: spec.local,
             peer: spec.peer,
             matching: spec.matching,
@@ -68,9 +74,9 @@ impl Session {
             max_size: spec.max_size,
             peer_max_size: spec.peer_max_size,
             chunk_size: spec.chunk_size.max(2048),
-            agreed: !matches!(bind, Bind::Expected),
-            bind,
-            greeted: spec.role == Role::Passive,
+            agreed: true,
+            bind: Bind::Expected,
+            greeted: true,
             paused: None,
             heir: None,
             replaces: None,
@@ -97,8 +103,13 @@ impl Session {
 
     /// Learns who the peer is.
     pub(crate) fn set_peer(&mut self, peer: MsrpPath) {
-        self.to = peer.to_string().into();
+        self.to = to_path(self.use_path.as_ref(), &peer);
         self.peer = peer;
+    }
+
+    /// Whether a response says only that the next hop has a chunk.
+    pub(crate) fn is_relayed(&self) -> bool {
+        self.via.is_some() || self.peer.uris().len() > 1
     }
 
     /// Takes the message with this identifier out of reassembly.
@@ -165,6 +176,16 @@ impl Session {
     }
 }
 
+/// RFC 4976 5.1: our relays first, then what the peer's path says.
+//= IM M-3
+//= IM M-21
+fn to_path(use_path: Option<&MsrpPath>, peer: &MsrpPath) -> Box<str> {
+    match use_path {
+        Some(ours) => format!("{ours} {peer}").into(),
+        None => peer.to_string().into(),
+    }
+}
+
 /// How a session stands to its connection.
 ///
 /// ```text
@@ -204,8 +225,13 @@ pub(crate) struct Sending {
     pub(crate) finished: bool,
     /// Chunks without a response.
     pub(crate) open: u32,
-    /// Whether the owner was told that all chunks were answered.
+    /// Whether the owner was told that the peer has it: that all chunks were answered, and where relays answer, that a
+    /// REPORT came too.
     pub(crate) acknowledged: bool,
+    /// Whether REPORTs say that the peer has all of it.
+    pub(crate) confirmed: bool,
+    /// Whether a REPORT is waited for.
+    pub(crate) awaited: bool,
     /// What success REPORTs cover.
     pub(crate) reported: Ranges,
     /// How many octets had left when the owner was last told.

@@ -203,13 +203,31 @@ impl Endpoint {
         }
     }
 
-    /// RFC 4975 5.4: a connection stays as long as it has sessions.
+    /// RFC 4975 5.4: a connection stays as long as it has sessions. One to a relay stays for longer: ours, as long as
+    /// [`crate::relay`] says, and a peer's for some minutes (RFC 4976 5.4).
     //= IM M-15
+    //= IM M-22
     pub(crate) fn close_unused(&mut self, at: ConnectionId) {
-        if self.connections.get(&at).is_some_and(|connection| connection.sessions.is_empty()) {
-            self.close_connection(at);
-            self.forget_connection(at);
+        let Some(known) = self.connections.get_mut(&at).filter(|known| known.sessions.is_empty()) else {
+            return;
+        };
+        if known.relay.is_some() {
+            return;
         }
+        if known.foreign && known.open {
+            if known.unused.is_none() {
+                let until = self.now + self.limits.foreign_idle;
+                known.unused = Some(self.timers.arm(until, Deadline::Unused(at)));
+            }
+            return;
+        }
+        self.unused(at);
+    }
+
+    /// Nobody needs a connection any more.
+    pub(crate) fn unused(&mut self, at: ConnectionId) {
+        self.close_connection(at);
+        self.forget_connection(at);
     }
 
     /// The octets of a message now come on this connection, which is to stop when they cannot be spooled.
@@ -250,7 +268,7 @@ impl Session {
 impl Sending {
     /// Forgets that octets of it have left.
     fn restart(&mut self) {
-        (self.sent, self.told, self.open, self.finished) = (0, 0, 0, false);
+        (self.sent, self.told, self.open, self.finished, self.awaited) = (0, 0, 0, false, false);
         (self.fetched, self.fetched_from, self.fetching) = (self.source.head().to_vec(), 0, false);
     }
 }

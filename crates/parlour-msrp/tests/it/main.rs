@@ -6,6 +6,7 @@
 mod binding;
 mod pair;
 mod receiving;
+mod relaying;
 mod script;
 mod sending;
 mod succeeding;

@@ -50,7 +50,7 @@ impl Core {
                     return;
                 }
                 // Nothing else is asked for.
-                _ => {}
+                parlour_msrp::Output::ConnectRelay { .. } | _ => {}
             }
         }
     }
@@ -100,7 +100,7 @@ impl Core {
                     owner.map_or((crate::io::AccountId(0), None), |(account, id)| (account, Some(id)));
                 return self.explain(account, id, clause, text, "");
             }
-            _ => return,
+            E::Leased { .. } | E::LeaseEnding { .. } | E::LeaseLost { .. } | _ => return,
         };
         if let Some((account, id)) = self.sessions.owner_of(msrp) {
             // What cannot be held any more is news that nobody misses.
@@ -142,7 +142,6 @@ impl Core {
             claimed_from: None,
             sent_at: None,
             subject: None,
-            expires: None,
             content_type,
             body,
             body_offset: 0,
@@ -221,7 +220,6 @@ impl Core {
         self.store_failed = failed;
         let asked = self.asked.remove(&receipt);
         match Core::first_of(receipt) {
-            _ if Core::is_page(receipt) => self.page_stored(receipt, outcome),
             Some(id) => self.first_stored(id, outcome),
             None => self.msrp.settle(self.now.instant, parlour_msrp::Receipt(receipt.0), verdict),
         }
@@ -442,10 +440,6 @@ pub(crate) fn unwrap(incoming: &mut Incoming) -> Result<Wrapped, (u16, String)> 
     if let Some(unknown) = wrapping.required_unknown.first() {
         // RFC 3862 4.6: what requires something that we do not know must not be shown.
         return Err((415, format!("Require: {unknown}")));
-    }
-    // P-10: the same message, whatever carries it, has one name.
-    if let Some(id) = imdn::message_id(&wrapping) {
-        incoming.message_id = id.to_owned();
     }
     let wrapped = Wrapped { asked: imdn::asked(&wrapping), notifies: imdn::is_notification(&wrapping) };
     match &mut incoming.body {

@@ -22,7 +22,6 @@ mod inbound;
 mod leaving;
 mod media;
 mod originating;
-mod pager;
 mod policy;
 mod prack;
 mod recover;

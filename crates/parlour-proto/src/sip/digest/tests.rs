@@ -1,3 +1,5 @@
+use zeroize::Zeroizing;
+
 use super::*;
 
 fn credentials(password: &str) -> Credentials {
@@ -32,74 +34,6 @@ fn only_row(auth: &mut Authenticator) -> String {
     let mut rows = rows(auth);
     assert_eq!(rows.len(), 1);
     rows.remove(0).1
-}
-
-/// The answer to one challenge, with the cnonce of an example.
-fn answer(challenge: &str, password: &str, cnonce: &str) -> String {
-    let mut auth = Authenticator::default();
-    challenged(&mut auth, challenge, &mut Chain::default()).expect("a challenge that is understood");
-    auth.sessions[0].answer(&credentials(password), "GET", "/dir/index.html", cnonce)
-}
-
-const RFC_7616: &str = "WWW-Authenticate: Digest realm=\"http-auth@example.org\", qop=\"auth, auth-int\", \
-    algorithm=ALGORITHM, nonce=\"7ypf/xlj9XXwfDPEoM4URrv/xwf94BcCAzFZH4GiTo0v\", \
-    opaque=\"FQhe/qaU925kfnzjCev0ciny7QMkPqMAFRtzCUYo5tdS\"\n";
-const CNONCE: &str = "f2/wE4q74E6zIJEtWaHKaf5wv/H5QzzpXusqGemxURZJ";
-
-#[test]
-fn the_example_of_rfc_7616_with_sha_256() {
-    insta::assert_snapshot!(
-        answer(&RFC_7616.replace("ALGORITHM", "SHA-256"), "Circle of Life", CNONCE).replace(", ", "\n"), @r#"
-    Digest username="Mufasa"
-    realm="http-auth@example.org"
-    nonce="7ypf/xlj9XXwfDPEoM4URrv/xwf94BcCAzFZH4GiTo0v"
-    uri="/dir/index.html"
-    response="753927fa0e85d155564e2e272a28d1802ca10daf4496794697cf8db5856cb6c1"
-    algorithm=SHA-256
-    opaque="FQhe/qaU925kfnzjCev0ciny7QMkPqMAFRtzCUYo5tdS"
-    cnonce="f2/wE4q74E6zIJEtWaHKaf5wv/H5QzzpXusqGemxURZJ"
-    qop=auth
-    nc=00000001
-    "#);
-}
-
-#[test]
-fn the_example_of_rfc_7616_with_md5() {
-    let answer = answer(&RFC_7616.replace("ALGORITHM", "MD5"), "Circle of Life", CNONCE);
-    assert!(answer.contains("response=\"8ca523f5e9506fed4657c9700eebdbec\""), "{answer}");
-}
-
-#[test]
-fn the_example_of_rfc_2617() {
-    let challenge = "WWW-Authenticate: Digest realm=\"testrealm@host.com\", qop=\"auth,auth-int\", \
-        nonce=\"dcd98b7102dd2f0e8b11d0f600bfb0c093\", opaque=\"5ccc069c403ebaf9f0171e9517f40e41\"";
-    let answer = answer(challenge, "Circle Of Life", "0a4f113b");
-    assert!(answer.contains("response=\"6629fae49393a05397450978507c4ef1\""), "{answer}");
-    assert!(!answer.contains("algorithm"), "it named none");
-}
-
-#[test]
-fn without_qop_the_older_way_is_taken_with_md5_only() {
-    let challenge =
-        "WWW-Authenticate: Digest realm=\"testrealm@host.com\", nonce=\"dcd98b7102dd2f0e8b11d0f600bfb0c093\"";
-    let answer = answer(challenge, "Circle Of Life", "0a4f113b");
-    // The hash of RFC 2069, which RFC 2617's reference code yields for the values of its example.
-    assert!(answer.contains("response=\"670fd8c2df070c60b045671b8b24ff02\""), "{answer}");
-    assert!(!answer.contains("qop") && !answer.contains("cnonce") && !answer.contains("nc="), "{answer}");
-    let strong = format!("{challenge}, algorithm=SHA-256");
-    let refused = challenged(&mut Authenticator::default(), &strong, &mut Chain::default());
-    assert_eq!(refused, Err(Refusal::NotUnderstood));
-}
-
-#[test]
-fn sha_512_256_is_understood() {
-    // The hash of "abc" from FIPS 180-4's examples.
-    assert_eq!(
-        &*Algorithm::Sha512_256.hash(&["a", "bc"]),
-        "53048e2681941ef99b2e29b76b4c7dabe4c2d0c634fc6d46e0e2f13107e7af23"
-    );
-    let challenge = RFC_7616.replace("ALGORITHM", "sha-512-256");
-    assert!(answer(&challenge, "x", "y").contains("algorithm=sha-512-256,"), "as the challenge wrote it");
 }
 
 fn offer(algorithm: &str, more: &str) -> String {
@@ -216,11 +150,5 @@ fn the_memory_of_challenges_is_bounded() {
         let rows = format!("WWW-Authenticate: Digest realm=\"{number}\", nonce=\"n\", qop=\"auth\"");
         challenged(&mut auth, &rows, &mut Chain::default()).expect("a good challenge");
     }
-    assert_eq!(auth.sessions.len(), SESSIONS);
-}
-
-#[test]
-fn no_debug_output_shows_the_password() {
-    let shown = format!("{:?}", credentials("Circle of Life"));
-    assert!(shown.contains("Mufasa") && !shown.contains("Circle"), "{shown}");
+    assert_eq!(rows(&mut auth).len(), 8);
 }
