@@ -22,7 +22,7 @@ pub(crate) fn accepting(accept: Accept) -> Config {
 /// A text to be said.
 pub(crate) fn text(message_id: &str, text: &str) -> Say {
     let body = parlour_msrp::Source::Inline(text.as_bytes().to_vec());
-    Say { message_id: message_id.to_owned(), content_type: "text/plain".to_owned(), body }
+    Say { message_id: message_id.to_owned(), content_type: "text/plain".to_owned(), body, to: None }
 }
 
 /// Alice at node 0 (192.0.2.1) calls Bob at node 1 (192.0.2.2).

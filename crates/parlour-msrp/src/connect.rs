@@ -136,6 +136,7 @@ impl Endpoint {
             Start::Send => self.begin_send(connection, head),
             Start::Report => self.report(connection, head),
             Start::Response { status, comment } => self.response(connection, head, status, comment),
+            Start::Other("NICKNAME") => self.nickname_came(connection, head),
             Start::Other(_) => self.unknown_method(connection, head),
         }
         .unwrap_or(Current::Ignored {

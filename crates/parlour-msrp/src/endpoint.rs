@@ -347,6 +347,7 @@ impl Endpoint {
         for partial in std::mem::take(&mut session.partials) {
             self.lose(id, connection, partial, why);
         }
+        self.out.extend(std::mem::take(&mut session.names).end(id).map(Output::Event));
         let Some(at) = connection else { return };
         if let Some(partial) = self.leave_connection(at, id) {
             self.lose(id, connection, partial, why);

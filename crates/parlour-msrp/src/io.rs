@@ -516,6 +516,22 @@ pub enum Event {
         /// Why.
         why: SendFailure,
     },
+    /// The chat room calls us so from now on.
+    Named {
+        /// The session.
+        session: SessionId,
+        /// The nickname as it was asked for; empty if the room has taken ours back.
+        nickname: String,
+    },
+    /// The chat room does not: a name that we had still holds.
+    NotNamed {
+        /// The session.
+        session: SessionId,
+        /// The nickname as it was asked for.
+        nickname: String,
+        /// Why.
+        why: SendFailure,
+    },
     /// Another session has taken the place of this one, which is closed (see
     /// [`Endpoint::succeed`](crate::Endpoint::succeed)).
     Succeeded {
@@ -745,6 +761,27 @@ pub enum SendError {
     /// The peer has answered 415 to this media type in this session (RFC 4975 10.6).
     #[error("the peer has refused this media type in this session")]
     RefusedContentType,
+}
+
+/// Why a nickname is not asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, thiserror::Error)]
+#[non_exhaustive]
+pub enum NicknameError {
+    /// The session never was, is closed, or has failed.
+    #[error("there is no such session")]
+    UnknownSession,
+    /// It is longer than [`MAX_NICKNAME`](crate::MAX_NICKNAME) octets.
+    #[error("a nickname has at most {} octets", crate::MAX_NICKNAME)]
+    TooLong,
+    /// A control character.
+    #[error("a nickname has no control characters")]
+    BadCharacter,
+    /// Another one was asked for, and the room has not answered.
+    #[error("the room has not answered to the last nickname yet")]
+    Outstanding,
+    /// The peer does not know NICKNAME.
+    #[error("the other side does not know nicknames")]
+    Unsupported,
 }
 
 /// What an endpoint keeps at this moment.

@@ -80,6 +80,7 @@ pub mod frame;
 pub mod fuzzing;
 pub mod head;
 mod io;
+mod nickname;
 mod outcome;
 mod parts;
 pub mod random;
@@ -100,3 +101,4 @@ pub mod write;
 
 pub use endpoint::Endpoint;
 pub use io::*;
+pub use nickname::MAX_NICKNAME;

@@ -46,6 +46,9 @@ impl Endpoint {
         let session =
             self.sessions.get_mut(&id).filter(|session| session.connection() == Some(connection))?;
         session.unacknowledged = session.unacknowledged.saturating_sub(transaction.cost);
+        if transaction.message.is_none() {
+            self.nickname_answered(id, head.tid, status, comment);
+        }
         match (transaction.message, status) {
             // An unknown 2xx is a 200.
             (Some(key), 200..=299) => self.answered(id, key),
@@ -216,6 +219,8 @@ impl Endpoint {
             if report != Some(FailureReport::Yes) {
                 return;
             }
+        } else {
+            self.nickname_unanswered(id, tid);
         }
         let heard = self.connections.get(&transaction.connection).map(|connection| connection.heard);
         if heard.is_none_or(|heard| heard <= transaction.sent) {

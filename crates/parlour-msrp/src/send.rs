@@ -282,6 +282,10 @@ impl Endpoint {
         let Some(session) = self.sessions.get_mut(&id).filter(|session| session.has_work()) else {
             return Turn::Waived;
         };
+        // It is no content, so neither a pause nor a long message holds it up (RFC 4975 8.9).
+        if session.owes_nickname() {
+            return self.write_nickname(at, id, batch);
+        }
         let Some(known) = self.connections.get_mut(&at) else { return Turn::Waived };
         let plan = session.plan(self.limits.unacknowledged);
         let fits = plan.and_then(|(key, length)| {
@@ -364,7 +368,7 @@ impl Endpoint {
 
     /// Starts the 30 s in which a response must come (RFC 4975 7.1.1).
     //= IM M-7
-    fn await_response(
+    pub(crate) fn await_response(
         &mut self,
         connection: ConnectionId,
         session: SessionId,
@@ -402,7 +406,7 @@ impl Endpoint {
 }
 
 /// What a session did with its turn.
-enum Turn {
+pub(crate) enum Turn {
     /// It has sent a frame.
     Taken,
     /// It has nothing to send for now.

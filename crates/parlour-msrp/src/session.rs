@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, VecDeque};
 
 use crate::accept::AcceptTypes;
 use crate::io::{ConnectionId, FailureReport, LeaseId, Matching, Outgoing, SessionId, SessionSpec, Source};
+use crate::nickname::Names;
 use crate::reassembly::{Partial, Ranges};
 use crate::time::Instant;
 use crate::timer::TimerId;
@@ -58,6 +59,8 @@ pub(crate) struct Session {
     pub(crate) unacknowledged: u64,
     /// Media types that the peer has answered 415 to.
     pub(crate) refused_types: Vec<Box<str>>,
+    /// What we want to be called.
+    pub(crate) names: Names,
 }
 
 impl Session {
@@ -90,6 +93,7 @@ impl Session {
             control: VecDeque::new(),
             unacknowledged: 0,
             refused_types: Vec::new(),
+            names: Names::default(),
         }
     }
 
@@ -172,7 +176,7 @@ impl Session {
 
     /// Whether there is something to send.
     pub(crate) fn has_work(&self) -> bool {
-        !self.greeted || self.next_message().is_some()
+        !self.greeted || self.owes_nickname() || self.next_message().is_some()
     }
 }
 

@@ -104,6 +104,7 @@ impl Endpoint {
         session.unacknowledged = 0;
         let messages = session.take_messages();
         session.adopt(messages);
+        session.names = session.names.anew();
         self.fetches.retain(|fetch| fetch.session != id);
         if let Some(at) = connection {
             self.uncount(at, waiting.saturating_add(usize::from(partial.is_some())));
@@ -142,6 +143,7 @@ impl Endpoint {
         let connection = session.connection();
         let messages = session.take_messages();
         let mut partials = std::mem::take(&mut session.partials);
+        let names = std::mem::take(&mut session.names);
         let (finished, refused) =
             (std::mem::take(&mut session.finished), std::mem::take(&mut session.refused));
         if let Some(at) = connection {
@@ -153,6 +155,7 @@ impl Endpoint {
         connection.into_iter().for_each(|at| self.close_unused(at));
         if let Some(heir) = self.sessions.get_mut(&new) {
             heir.adopt(messages);
+            heir.names.inherit(names);
             finished.0.iter().for_each(|id| heir.finished.add(id));
             refused.0.iter().for_each(|id| heir.refused.add(id));
             if let Bind::Bound(at) = heir.bind

@@ -215,6 +215,18 @@ impl Client {
         self.core.add(session, whom)
     }
 
+    /// Asks the conference that a session is in to call us `nickname` from now on (RFC 7701 7), and an empty one to call us
+    /// by none. [`What::Nickname`](crate::event::What::Nickname) or
+    /// [`What::NicknameRefused`](crate::event::What::NicknameRefused) tells what it says.
+    ///
+    /// # Errors
+    /// The session does not stand or is no conference, the conference does not know nicknames or allows none, it has not
+    /// answered to the last one, or this is none by RFC 8266.
+    pub fn nick(&mut self, now: Now, session: SessionId, nickname: &str) -> Result<(), Misuse> {
+        self.core.now = now;
+        self.core.nick(session, nickname)
+    }
+
     /// Says what became of a received message: only now its last response leaves.
     pub fn stored(&mut self, now: Now, receipt: Receipt, outcome: Result<Stored, StoreFault>) {
         self.core.now = now;

@@ -252,6 +252,10 @@ pub enum What {
         recipient: Option<String>,
         fate: Fate,
     },
+    /// The conference calls us so from now on; an empty nickname: it does not call us by one any more.
+    Nickname { nickname: String },
+    /// The conference does not call us so; `status` is its answer, if there was one. A nickname that we had still holds.
+    NicknameRefused { nickname: String, status: Option<u16>, why: String },
     /// The session is over.
     Ended(Ended),
     /// Why something was decided: rule, decision and the input that decided.
@@ -312,6 +316,22 @@ pub struct Incoming {
     pub body_offset: u64,
     /// Whether it is text that can be shown; if not it is kept as an attachment.
     pub renderable: bool,
+    /// Set in a conference: `from` is the conference itself then, and `claimed_from` is not set.
+    pub room: Option<Box<InRoom>>,
+}
+
+/// Who wrote a message of a conference, and to whom (RFC 7701 6). The strings are as received.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct InRoom {
+    /// The participant who wrote it, with the nickname if there is one, as the conference says; `None` if it says nobody.
+    /// `verified` if somebody vouches for the conference, and it knows this one.
+    pub author: Option<Peer>,
+    /// Whether it was said to one participant alone: to us, or by us.
+    pub private: bool,
+    /// Whether we have written it ourselves, on another device.
+    pub own: bool,
+    /// To whom, where that is not us.
+    pub to: Option<String>,
 }
 
 /// What a conference tells of itself (RFC 4575), and who has come and gone since the last such event of the session;
@@ -343,6 +363,8 @@ pub struct Roster {
 pub struct Participant {
     pub address: String,
     pub display_name: Option<String>,
+    /// The name that is this one's alone in the conference (RFC 7701 7).
+    pub nickname: Option<String>,
     pub roles: Vec<String>,
     /// How far the device is that counts most; None if nothing is told.
     pub status: Option<Status>,

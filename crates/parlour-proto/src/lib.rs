@@ -54,6 +54,7 @@ pub mod fault;
 mod im;
 pub mod io;
 pub mod mime;
+pub mod nickname;
 pub mod schedule;
 pub mod sdp;
 pub mod sip;

@@ -13,6 +13,8 @@ pub struct Say {
     pub content_type: String,
     /// The octets.
     pub body: Source,
+    /// In a conference, the participant who alone gets it (RFC 7701 6.2): a URI of the roster. All get it if absent.
+    pub to: Option<String>,
 }
 
 /// How an invitation is declined.
@@ -105,6 +107,9 @@ pub enum Misuse {
     /// The conference is none, or takes nobody whom we name.
     #[error("nobody can be added: {0}")]
     CannotAdd(&'static str),
+    /// There is no conference that would call us by that nickname.
+    #[error("no nickname can be had: {0}")]
+    NoNickname(String),
     /// `media_security` wants TLS, and MSRP over TLS is not built yet.
     #[error("messages would go without TLS, and media_security is require_tls")]
     TlsRequired,

@@ -370,7 +370,8 @@ fn our_own_offers() {
     assert_eq!((own.setup, own.path.port()), (Setup::Actpass, Some(2855)));
     let expected = "v=0\r\no=- 3820233127 1 IN IP4 192.0.2.7\r\ns=-\r\nc=IN IP4 192.0.2.7\r\nt=0 0\r\n\
         m=message 2855 TCP/MSRP *\r\na=path:msrp://192.0.2.7:2855/9Yb3kQ0fT2mXw7Vd;tcp\r\na=setup:actpass\r\n\
-        a=accept-types:message/cpim text/plain\r\na=accept-wrapped-types:image/* application/*\r\na=max-size:1048576\r\n";
+        a=accept-types:message/cpim text/plain\r\na=accept-wrapped-types:image/* application/*\r\na=max-size:1048576\r\n\
+        a=chatroom:nickname private-messages\r\n";
     assert_eq!(String::from_utf8(own.octets).unwrap(), expected);
     for hidden in [Capabilities { reachable: false, ..ours() }, Capabilities { listens: false, ..ours() }] {
         let own = offer(&local, &hidden);
@@ -424,7 +425,8 @@ fn two_of_us_agree() {
 fn what_we_tell_without_a_session() {
     let text = String::from_utf8(capabilities("192.0.2.7".parse().unwrap(), 5, &ours())).unwrap();
     let expected = "v=0\r\no=- 5 0 IN IP4 192.0.2.7\r\ns=-\r\nc=IN IP4 192.0.2.7\r\nt=0 0\r\nm=message 0 TCP/MSRP *\r\n\
-        a=accept-types:message/cpim text/plain\r\na=accept-wrapped-types:image/* application/*\r\na=max-size:1048576\r\n";
+        a=accept-types:message/cpim text/plain\r\na=accept-wrapped-types:image/* application/*\r\na=max-size:1048576\r\n\
+        a=chatroom:nickname private-messages\r\n";
     assert_eq!(text, expected);
 }
 

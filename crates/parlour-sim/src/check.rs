@@ -62,6 +62,8 @@ pub struct Checker {
     invites: BTreeMap<String, Invite>,
     messages: BTreeMap<MessageKey, Coverage>,
     stored: BTreeSet<String>,
+    /// What the client has said in message/cpim: a conference may send it back, and it is durable already.
+    said: BTreeSet<String>,
     spools: BTreeMap<SpoolId, (u64, u64)>,
     limits: Bounds,
 }
@@ -123,6 +125,7 @@ impl Checker {
             invites: BTreeMap::new(),
             messages: BTreeMap::new(),
             stored: BTreeSet::new(),
+            said: BTreeSet::new(),
             spools: BTreeMap::new(),
             limits: Bounds {
                 transactions: config.limits.transactions,
@@ -320,7 +323,7 @@ impl Checker {
                     self.msrp_answered(now, id, &message);
                 }
                 Service::Msrp if text::flag(&message) == Some('#') => free += message.len(),
-                Service::Msrp => {}
+                Service::Msrp => self.said.extend(inside(&message)),
             }
         }
         // Responses, REPORTs and words that a message is given up may always leave; what else is written needs room.
@@ -340,6 +343,9 @@ impl Checker {
             let control = ["application/im-iscomposing+xml", "message/imdn+xml"];
             control.iter().any(|control| kind.contains(control) || cpim.contains(control))
         };
+        if inside(frame).is_some_and(|words| self.said.contains(&words)) {
+            return;
+        }
         let content = text::header(frame, "Content-Type").filter(|kind| !is_control(kind));
         let message_id = text::header(frame, "Message-ID").filter(|_| content.is_some());
         let Some((message_id, tid)) = message_id.zip(text::transaction(frame)) else { return };
@@ -438,6 +444,12 @@ impl Coverage {
             .fold(1, |reached, (start, end)| if *start <= reached { reached.max(*end) } else { reached });
         reached >= total
     }
+}
+
+/// What stands inside a message/cpim.
+fn inside(frame: &[u8]) -> Option<String> {
+    text::header(frame, "Content-Type").filter(|kind| kind.contains("cpim"))?;
+    text::lossy(text::body(frame)).rsplit_once("\r\n\r\n").map(|(_, words)| words.to_owned())
 }
 
 /// What a response shares with its request.

@@ -85,6 +85,8 @@ impl Model {
             | What::RosterEnded { .. }
             | What::AddAccepted { .. }
             | What::AddRefused { .. }
+            | What::Nickname { .. }
+            | What::NicknameRefused { .. }
             | What::TakeoverRefused { .. } => self.known(event).map(|_| ()),
             What::Moved { to, .. } => {
                 let from = self.known(event)?;

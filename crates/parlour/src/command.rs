@@ -25,6 +25,8 @@ pub(crate) enum Command {
     },
     Say {
         session: Option<SessionName>,
+        /// The one participant of a conference who gets it: an address or a name.
+        to: Option<String>,
         message_id: Option<String>,
         content_type: String,
         body: Vec<u8>,
@@ -46,6 +48,11 @@ pub(crate) enum Command {
         account: Option<String>,
         to: String,
         via: Option<Proxy>,
+    },
+    /// The conference is to call us so; by none if it is empty.
+    Nick {
+        session: Option<SessionName>,
+        nickname: String,
     },
     /// Who is in the conference.
     Who {

@@ -81,7 +81,9 @@ async fn call(commands: Sender<Asked>, mut told: Hearer, bob: SocketAddr) -> Res
             What::Established { .. } => {
                 for text in ["Hello Bob! Here comes a long one.".to_owned(), long_text()] {
                     let (content_type, body) = ("text/plain".into(), text.into_bytes());
-                    let _ = ask(Command::Say { session: None, message_id: None, content_type, body }).await;
+                    let _ =
+                        ask(Command::Say { session: None, to: None, message_id: None, content_type, body })
+                            .await;
                 }
             }
             What::Progress { progress: Progress::Acknowledged, .. } => acknowledged += 1,
@@ -113,7 +115,9 @@ async fn answer(commands: Sender<Asked>, mut told: Hearer) -> Result<(), String>
                 received += 1;
                 if received == 2 {
                     let (content_type, body) = ("text/plain".into(), b"Got both. Bye, Alice!".to_vec());
-                    let _ = ask(Command::Say { session: None, message_id: None, content_type, body }).await;
+                    let _ =
+                        ask(Command::Say { session: None, to: None, message_id: None, content_type, body })
+                            .await;
                 }
             }
             What::Ended(_) if received == 2 => return Ok(()),

@@ -49,7 +49,8 @@ pub(crate) fn missed(row: &Row) -> String {
     format!("{} {}: {what}", json::seconds(row.time), who(&row.peer()))
 }
 
-/// `2026-01-02T03:04:05Z sip:bob@example.com > text` for what came, `<` for what went.
+/// `2026-01-02T03:04:05Z sip:bob@example.com > text` for what came, `<` for what went. In a conference it says who wrote
+/// it, and to whom alone.
 fn readable(saying: &Saying) -> String {
     let Saying { row, peer, incoming, state, why, receipt } = saying;
     let arrow = if *incoming { ">" } else { "<" };
@@ -69,5 +70,9 @@ fn readable(saying: &Saying) -> String {
         (false, None) => format!("  ({state})"),
         (false, Some(why)) => format!("  ({state}: {})", text::neutral(why)),
     };
-    format!("{} {} {arrow} {body}{state}", json::seconds(row.time), text::neutral(peer))
+    let who = match row.in_room() {
+        Some(words) => format!("{} {words}", text::neutral(peer)),
+        None => text::neutral(peer),
+    };
+    format!("{} {who} {arrow} {body}{state}", json::seconds(row.time))
 }

@@ -34,6 +34,8 @@ TEXT, or say TEXT                    say it in the session; with several session
 leave [N]                            leave the session
 invite SIP-URI                       start a session
 who [N]                              who is in the conference
+nick [@N] NAME                       what the conference is to call you; nick alone: by no name
+msg [@N] WHO TEXT                    say it to one of the conference alone: an address or a nickname, with blanks in \"..\"
 add [N] SIP-URI                      have the conference invite somebody
 help, quit
 N is a session's number, needed only when there are several.";
@@ -95,7 +97,7 @@ fn command(line: &str, run: u64) -> Option<Result<Command, String>> {
     let words: Vec<&str> = rest.split_whitespace().collect();
     let say = |session, text: &str| {
         let (content_type, body) = ("text/plain".into(), text.as_bytes().to_vec());
-        Command::Say { session, message_id: None, content_type, body }
+        Command::Say { session, to: None, message_id: None, content_type, body }
     };
     let at = |words: &[&str]| match words {
         [] => Some(None),
@@ -145,6 +147,21 @@ fn command(line: &str, run: u64) -> Option<Result<Command, String>> {
             [to] => Some(Command::Invite { account: None, to: (*to).to_owned(), via: None }),
             _ => return Some(Err("write: invite SIP-URI".into())),
         },
+        "nick" => {
+            let (session, nickname) = addressed(rest, name);
+            Some(Command::Nick { session, nickname: nickname.into() })
+        }
+        // What is meant for one must not be said to all: whatever begins so is never a sentence.
+        "msg" => {
+            let (session, rest) = addressed(rest, name);
+            match whom(rest) {
+                Some((who, text)) => {
+                    let (to, content_type, body) = (Some(who.into()), "text/plain".into(), text.into());
+                    Some(Command::Say { session, to, message_id: None, content_type, body })
+                }
+                None => return Some(Err("write: msg WHO TEXT, or msg \"WHO WITH BLANKS\" TEXT".into())),
+            }
+        }
         "say" => Some(say(None, rest)),
         _ => match verb.strip_prefix('@').and_then(name) {
             Some(session) => Some(say(Some(session), rest)),
@@ -153,6 +170,25 @@ fn command(line: &str, run: u64) -> Option<Result<Command, String>> {
     };
     // A line that begins like a command and goes on like a sentence is a sentence.
     Some(Ok(command.unwrap_or_else(|| say(None, line))))
+}
+
+/// `@N` at the start of what follows a verb, and the rest.
+fn addressed(rest: &str, name: impl Fn(&str) -> Option<SessionName>) -> (Option<SessionName>, &str) {
+    let (first, tail) = rest.split_once(char::is_whitespace).unwrap_or((rest, ""));
+    match first.strip_prefix('@').and_then(name) {
+        Some(session) => (Some(session), tail.trim_start()),
+        None => (None, rest),
+    }
+}
+
+/// To whom, and what: a name with blanks stands in quotation marks.
+fn whom(rest: &str) -> Option<(&str, &str)> {
+    let (who, text) = match rest.strip_prefix('"') {
+        Some(quoted) => quoted.split_once('"')?,
+        None => rest.split_once(char::is_whitespace)?,
+    };
+    let text = text.trim();
+    (!who.is_empty() && !text.is_empty()).then_some((who, text))
 }
 
 /// How to decline, and what stands before it.
@@ -298,7 +334,7 @@ fn event(happening: &Happening) -> Option<String> {
         What::Resumed => format!("{session}off hold: what waited is sent"),
         What::Message(message) => {
             let at = json::seconds(happening.time);
-            format!("{session}{at} {}: {}", who(&message.from), shown(message, happening.file.as_deref()))
+            format!("{session}{at} {}: {}", author(message), shown(message, happening.file.as_deref()))
         }
         What::Composing { by, active: true, content_type } => {
             let voice = content_type.as_deref().is_some_and(|kind| kind.starts_with("audio"));
@@ -333,6 +369,16 @@ fn event(happening: &Happening) -> Option<String> {
             let (address, reason) = (text::neutral(address), text::neutral(reason));
             format!("{session}! the conference does not invite {address}: {status} {reason}")
         }
+        What::Nickname { nickname } if nickname.is_empty() => {
+            format!("{session}the conference calls you by no nickname any more")
+        }
+        What::Nickname { nickname } => {
+            format!("{session}the conference calls you {:?} now", text::neutral(nickname))
+        }
+        What::NicknameRefused { nickname, why, .. } => {
+            let (nickname, why) = (text::neutral(nickname), text::neutral(why));
+            format!("{session}! the conference does not call you {nickname:?}: {why}")
+        }
         What::Ended(why) => format!("{session}over: {}", end(why)),
         What::Explain(why) => format!("{session}why: {}", explain::line(why)),
     };
@@ -342,6 +388,21 @@ fn event(happening: &Happening) -> Option<String> {
 /// A peer by name and address; the name never alone, and `unverified` where nobody vouches (X-3).
 pub(crate) fn who(peer: &Peer) -> String {
     text::shown(peer.display_name.as_deref(), &peer.address, peer.verified)
+}
+
+/// Who wrote a message: in a conference which of them, and whether to you alone.
+fn author(message: &Incoming) -> String {
+    let Some(room) = &message.room else { return who(&message.from) };
+    let author = match &room.author {
+        Some(_) if room.own => "you, on another device".to_owned(),
+        Some(author) => who(author),
+        None => who(&message.from),
+    };
+    match &room.to {
+        Some(to) => format!("{author}, to {} alone", text::neutral_within(to, 200)),
+        None if room.private => format!("{author}, to you alone"),
+        None => author,
+    }
 }
 
 /// A warning where the caller's identity is signed wrongly; what is merely not proven `who` says.
@@ -470,6 +531,21 @@ mod tests {
         let add = |session| ok(Command::Add { session, address: "sip:c@x".into() });
         assert_eq!((command("add sip:c@x", 3), command("add 7 sip:c@x", 3)), (add(None), add(Some(name))));
         assert_eq!(said("add some sugar").as_deref(), Some("add some sugar"));
+        let nick = |session, nickname: &str| ok(Command::Nick { session, nickname: nickname.into() });
+        assert_eq!(command("nick Alice the great", 3), nick(None, "Alice the great"));
+        assert_eq!((command("nick", 3), command("nick @7 Al", 3)), (nick(None, ""), nick(Some(name), "Al")));
+        let private = |line: &str| match command(line, 3) {
+            Some(Ok(Command::Say { session, to: Some(to), body, .. })) => {
+                Some((session, to, String::from_utf8(body).unwrap()))
+            }
+            _ => None,
+        };
+        assert_eq!(private("msg sip:c@x  hi there"), Some((None, "sip:c@x".into(), "hi there".into())));
+        let great = Some((Some(name), "Alice the great".into(), "hi".into()));
+        assert_eq!(private("msg @7 \"Alice the great\" hi"), great);
+        for wrong in ["msg", "msg carol", "msg \"carol hi", "msg \"\" hi"] {
+            assert!(matches!(command(wrong, 3), Some(Err(_))), "{wrong}");
+        }
         assert_eq!(command("leave", 3), ok(Command::Leave { session: None }));
         assert_eq!(command("", 3), None);
         assert!(matches!(command("help", 3), Some(Err(_))));

@@ -6,6 +6,7 @@ use std::str::FromStr;
 
 use parlour_proto::event::{Event, Participant, Peer, Progress, What};
 use parlour_proto::io::{AccountId, SessionId};
+use parlour_proto::nickname;
 
 /// A session's name across restarts: which run of the program on this store, and which session in it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -58,6 +59,27 @@ pub(crate) struct Talk {
 }
 
 impl Talk {
+    /// The address of the one participant who is called so: an address, a nickname, or a name.
+    pub(crate) fn participant(&self, who: &str) -> Result<String, String> {
+        if who.contains(':') {
+            return Ok(who.to_owned());
+        }
+        let present =
+            self.present.as_ref().ok_or("this session does not tell who is in it: give the address")?;
+        let called = |name: fn(&Participant) -> Option<&String>| {
+            let is_it = move |user: &&Participant| name(user).is_some_and(|name| nickname::same(name, who));
+            present.values().filter(is_it).map(|user| user.address.clone()).take(2).collect::<Vec<_>>()
+        };
+        // A nickname is one user's alone; a name may be anybody's.
+        let nicknames = called(|user| user.nickname.as_ref());
+        let found = if nicknames.is_empty() { called(|user| user.display_name.as_ref()) } else { nicknames };
+        match found.as_slice() {
+            [address] => Ok(address.clone()),
+            [] => Err(format!("nobody in the conference is called {who:?}: who tells who is there")),
+            _ => Err(format!("several are called {who:?}: give the address")),
+        }
+    }
+
     fn new(account: AccountId, peer: Peer, stage: Stage) -> Talk {
         Talk { account, peer, stage, open: BTreeSet::new(), present: None }
     }
@@ -106,6 +128,8 @@ impl Model {
             | What::RosterEnded { .. }
             | What::AddAccepted { .. }
             | What::AddRefused { .. }
+            | What::Nickname { .. }
+            | What::NicknameRefused { .. }
             | What::Ended(_)
             | What::Explain(_) => {}
         }
@@ -173,6 +197,8 @@ impl Model {
             | What::TakeoverRefused { .. }
             | What::AddAccepted { .. }
             | What::AddRefused { .. }
+            | What::Nickname { .. }
+            | What::NicknameRefused { .. }
             | What::Message(_)
             | What::Receiving { .. }
             | What::Composing { .. }
@@ -278,6 +304,7 @@ mod tests {
         let participant = |address: &str| Participant {
             address: address.into(),
             display_name: None,
+            nickname: None,
             roles: Vec::new(),
             status: None,
             joining_method: None,
@@ -294,6 +321,39 @@ mod tests {
         assert_eq!(present.keys().collect::<Vec<_>>(), ["sip:b@x"]);
         model.fold(&event(1, What::RosterEnded { why: "over".into() }));
         assert_eq!(model.talks[&SessionId(1)].present, None);
+    }
+
+    //= IM M-60 test
+    #[test]
+    fn a_participant_is_known_by_address_and_by_name() {
+        let mut talk = Talk::new(AccountId(0), peer("sip:room@x"), Stage::Connected);
+        assert!(talk.participant("alice").unwrap_err().contains("does not tell"));
+        let user = |address: &str, name: &str, nickname: Option<&str>| Participant {
+            address: address.into(),
+            display_name: Some(name.into()),
+            nickname: nickname.map(str::to_owned),
+            roles: Vec::new(),
+            status: None,
+            joining_method: None,
+            disconnection_method: None,
+            anonymous: false,
+        };
+        let users = [
+            user("sip:a@x", "Alice", Some("Alice the great")),
+            user("sip:b@x", "Alice the great", None),
+            user("sip:c@x", "Carol", None),
+            user("sip:d@x", "carol", None),
+        ];
+        talk.present = Some(users.into_iter().map(|user| (user.address.clone(), user)).collect());
+        assert_eq!(talk.participant("alice  THE great").as_deref(), Ok("sip:a@x"), "nicknames come first");
+        assert_eq!(talk.participant("alice").as_deref(), Ok("sip:a@x"));
+        assert_eq!(
+            talk.participant("sip:nobody@x").as_deref(),
+            Ok("sip:nobody@x"),
+            "the conference may know more"
+        );
+        assert!(talk.participant("Carol").unwrap_err().contains("several"));
+        assert!(talk.participant("dave").unwrap_err().contains("nobody"));
     }
 
     #[test]

@@ -55,11 +55,11 @@ fn names(users: &[Participant]) -> String {
 
 /// A user by name and address; an address that the conference keeps back says nothing.
 fn name(user: &Participant) -> String {
-    match (&user.display_name, user.anonymous) {
+    match (user.nickname.as_ref().or(user.display_name.as_ref()), user.anonymous) {
         (Some(name), true) => format!("{} (anonymous)", text::neutral_within(name, 64)),
         (None, true) => "somebody anonymous".into(),
         // The conference is asked who is there, not whether it is true: its word is shown as such.
-        (name, false) => text::shown(name.as_deref(), &user.address, true),
+        (name, false) => text::shown(name.map(String::as_str), &user.address, true),
     }
 }
 
@@ -81,6 +81,7 @@ mod tests {
         Participant {
             address: address.into(),
             display_name: None,
+            nickname: None,
             roles: Vec::new(),
             status: Some(status),
             joining_method: None,
@@ -102,6 +103,15 @@ mod tests {
             Some("sip:carol@x (alerting); sip:alice@x was removed (2 here)")
         );
         assert_eq!(news(&Roster { changed: vec![alice], ..Roster::default() }), None);
+    }
+
+    //= IM M-61 test
+    #[test]
+    fn a_nickname_goes_before_a_name() {
+        let mut alice = user("sip:alice@x", Status::Connected);
+        alice.display_name = Some("Alice Kay".into());
+        alice.nickname = Some("Alice the great".into());
+        assert_eq!(listed(&[alice]), "\"Alice the great\" <sip:alice@x>");
     }
 
     #[test]

@@ -90,7 +90,9 @@ async fn tell(controls: Controls, flags: Send) -> (u8, String) {
                     stood = true;
                     tracing::info!(peer = %who(&peer), "in session");
                     let (content_type, body) = ("text/plain".into(), flags.text.clone().into_bytes());
-                    let _ = ask(Command::Say { session: None, message_id: None, content_type, body }).await;
+                    let _ =
+                        ask(Command::Say { session: None, to: None, message_id: None, content_type, body })
+                            .await;
                 }
                 What::Progress { progress: Progress::Acknowledged, .. } => {
                     outcome = Some((0, format!("{to} has the message.")));
@@ -125,6 +127,8 @@ async fn tell(controls: Controls, flags: Send) -> (u8, String) {
                 | What::Incomplete { .. }
                 | What::Roster(_)
                 | What::RosterEnded { .. }
+                | What::Nickname { .. }
+                | What::NicknameRefused { .. }
                 | What::AddAccepted { .. }
                 | What::AddRefused { .. }
                 | What::Progress { progress: Progress::Sent, .. } => {}

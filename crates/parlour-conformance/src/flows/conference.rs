@@ -12,9 +12,9 @@ const IDENTITY: &str = "sip:chat%2D1@192.0.2.1:5060;session=Ab%2F1;gr";
 const TYPE: &str = "Content-Type: application/conference-info+xml\r\n";
 
 /// Alice is the focus of a conference that Bob is in.
-struct Focus {
-    call: Call,
-    media: Way,
+pub(super) struct Focus {
+    pub(super) call: Call,
+    pub(super) media: Way,
     /// Alice's end of the subscription.
     script: Script,
     subscribe: Mail,
@@ -25,9 +25,20 @@ struct Focus {
 /// Bob has accepted an invitation whose Contact is this, with these rows; Alice has said ACK and connected.
 #[track_caller]
 fn in_session(config: Config, contact: &str, rows: &str) -> (Call, Way) {
+    in_session_by(config, contact, rows, Script::offer)
+}
+
+/// The same with an offer of hers.
+#[track_caller]
+pub(super) fn in_session_by(
+    config: Config,
+    contact: &str,
+    rows: &str,
+    offer: impl FnOnce(&Script) -> String,
+) -> (Call, Way) {
     let mut call = Call::new(config);
     let rows = format!("Contact: {contact}\r\n{rows}");
-    call.send(call.script.request("INVITE", &call.script.branch, &rows, &call.script.offer()));
+    call.send(call.script.request("INVITE", &call.script.branch, &rows, &offer(&call.script)));
     let answer = call.status(200);
     call.ack(&answer);
     let media = call.connect();
@@ -37,7 +48,7 @@ fn in_session(config: Config, contact: &str, rows: &str) -> (Call, Way) {
     (call, media)
 }
 
-fn focus_contact() -> String {
+pub(super) fn focus_contact() -> String {
     format!("<{IDENTITY}>;isfocus;+g.oma.sip-im")
 }
 
@@ -45,7 +56,22 @@ impl Focus {
     /// SUBSCRIBE is here, and not answered.
     #[track_caller]
     fn asked(rows: &str) -> Self {
-        let (mut call, media) = in_session(accepting(Accept::All), &focus_contact(), rows);
+        Focus::of(in_session(accepting(Accept::All), &focus_contact(), rows))
+    }
+
+    /// The same in a session that such an INVITE has made.
+    #[track_caller]
+    pub(super) fn asked_by(
+        config: Config,
+        contact: &str,
+        rows: &str,
+        offer: impl FnOnce(&Script) -> String,
+    ) -> Self {
+        Focus::of(in_session_by(config, contact, rows, offer))
+    }
+
+    #[track_caller]
+    fn of((mut call, media): (Call, Way)) -> Self {
         let subscribe = call.request("SUBSCRIBE");
         let script = Script::callee(&mut call.world, call.alice, subscribe.way, subscribe.message());
         Focus { call, media, script, subscribe, seen: 1 }
@@ -61,7 +87,7 @@ impl Focus {
         focus
     }
 
-    fn answer(&mut self, line: &str, rows: &str) {
+    pub(super) fn answer(&mut self, line: &str, rows: &str) {
         let response = self.script.respond(self.subscribe.message(), line, rows, "");
         self.call.world.send(self.subscribe.way, response);
         self.call.world.run(0);
@@ -86,7 +112,7 @@ impl Focus {
 
     /// NOTIFY, which Bob answers 200.
     #[track_caller]
-    fn notify(&mut self, state: &str, body: &str) {
+    pub(super) fn notify(&mut self, state: &str, body: &str) {
         let notify = self.draft(&format!("Event: conference\r\nSubscription-State: {state}\r\n"), body);
         self.answered(notify, 200);
         self.call.world.run(0);
@@ -121,7 +147,7 @@ impl Focus {
     }
 
     #[track_caller]
-    fn last(&self) -> Roster {
+    pub(super) fn last(&self) -> Roster {
         self.rosters().pop().expect("a roster was told")
     }
 
@@ -144,7 +170,7 @@ impl Focus {
 
     /// Alice leaves; the subscription, if there is one, ends with that.
     #[track_caller]
-    fn over(mut self, unsubscribes: bool) -> World {
+    pub(super) fn over(mut self, unsubscribes: bool) -> World {
         self.call.bye();
         self.call.world.run(0);
         if unsubscribes {
@@ -162,14 +188,14 @@ fn header(message: &str, name: &str) -> String {
     text::header(message.as_bytes(), name).unwrap_or_default()
 }
 
-fn user(name: &str, status: &str) -> String {
+pub(super) fn user(name: &str, status: &str) -> String {
     format!(
         "<user entity='sip:{name}@x'><display-text>{name}</display-text><endpoint entity='e'>\
          <status>{status}</status></endpoint></user>"
     )
 }
 
-fn document(version: u32, state: &str, users: &str) -> String {
+pub(super) fn document(version: u32, state: &str, users: &str) -> String {
     let list = if state == "full" { "full" } else { "partial" };
     format!(
         "<?xml version='1.0'?><conference-info xmlns='urn:ietf:params:xml:ns:conference-info' entity='sip:c@x' \

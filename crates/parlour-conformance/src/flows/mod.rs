@@ -25,5 +25,6 @@ pub(crate) mod rejections;
 pub(crate) mod remote;
 pub(crate) mod renegotiate;
 pub(crate) mod replaces;
+pub(crate) mod rooms;
 pub(crate) mod session_timer;
 pub(crate) mod stir;

@@ -4,6 +4,7 @@
 #![expect(unreachable_pub, reason = "nothing uses a test binary")]
 
 mod binding;
+mod nickname;
 mod pair;
 mod receiving;
 mod relaying;

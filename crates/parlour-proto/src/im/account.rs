@@ -134,7 +134,7 @@ impl Account {
 }
 
 /// RFC 3323 4.1.1.3.
-const ANONYMOUS: &str = "sip:anonymous@anonymous.invalid";
+pub(crate) const ANONYMOUS: &str = "sip:anonymous@anonymous.invalid";
 
 /// RFC 3261 25.1: a quoted-string escapes its quotes and backslashes.
 fn quoted(name: &str) -> String {

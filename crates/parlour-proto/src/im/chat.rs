@@ -7,6 +7,7 @@ use crate::event::{Ended, Incoming, Progress, What};
 use crate::im::Core;
 use crate::im::imdn::Pending;
 use crate::im::recover::Lost;
+use crate::im::room::not_named;
 use crate::im::session::{Phase, Session};
 use crate::io::{FlowId, Output, Receipt, SessionId, SpoolId};
 use crate::mime::composing;
@@ -86,8 +87,12 @@ impl Core {
             E::Acknowledged { session, message_id } | E::Reported { session, message_id } => {
                 (session, What::Progress { message_id, progress: Progress::Acknowledged })
             }
+            E::Named { session, nickname } => (session, What::Nickname { nickname }),
+            E::NotNamed { session, nickname, why } => (session, not_named(nickname, &why)),
             E::Failed { session, message_id, why } => {
-                let progress = Progress::Failed { why: crate::text::neutral(&why.to_string()) };
+                let words = self.in_words(session, &why);
+                let why = words.unwrap_or_else(|| crate::text::neutral(&why.to_string()));
+                let progress = Progress::Failed { why };
                 (session, What::Progress { message_id, progress })
             }
             E::Succeeded { session, by: _ } => return self.media_moved(session),
@@ -146,8 +151,10 @@ impl Core {
             body,
             body_offset: 0,
             renderable: false,
+            room: None,
         };
         let mut asked = None;
+        let (mut author, mut to) = (None, Vec::new());
         if cpim::is_cpim(&incoming.content_type) {
             let unwrapped = unwrap(&mut incoming).and_then(|wrapped| {
                 // RFC 5438 8.3: several notifications come as a multipart body.
@@ -158,7 +165,7 @@ impl Core {
             });
             match unwrapped {
                 Ok(wrapped) if wrapped.notifies => return self.notification_came(id, incoming),
-                Ok(wrapped) => asked = wrapped.asked,
+                Ok(wrapped) => (asked, author, to) = (wrapped.asked, wrapped.from, wrapped.to),
                 Err((status, why)) => {
                     let decision = format!("a message was refused with {status}");
                     self.explain(account, Some(id), "M-30", decision, &why);
@@ -166,8 +173,17 @@ impl Core {
                 }
             }
         }
+        let session = self.sessions.get(id);
+        if let Some(room) = session.and_then(|session| self.in_room(session, author.as_ref(), &to)) {
+            (incoming.claimed_from, incoming.room) = (None, Some(Box::new(room)));
+        }
         if composing::is_composing(&incoming.content_type) {
             return self.state_came(id, incoming);
+        }
+        if self.is_echo(id, &incoming) {
+            let decision = "a message is not shown: it is one of ours, which the conference has sent back";
+            self.explain(account, Some(id), "M-60", decision, "");
+            return self.msrp.settle(self.now.instant, parlour_msrp::Receipt(receipt.0), Verdict::Accepted);
         }
         incoming.renderable = is_text(&incoming.content_type);
         let writer = self.sessions.get(id).filter(|session| session.writing.has_others());
@@ -282,6 +298,7 @@ impl Core {
     }
 
     fn say_now(&mut self, id: SessionId, message: Say) -> Result<(), Misuse> {
+        self.sessions.get_mut(id).ok_or(Misuse::NoSession)?.note_said(&message);
         let session = self.sessions.get(id).ok_or(Misuse::NoSession)?;
         let (msrp, outgoing) = self.outgoing(session, message)?;
         let sent = self.msrp.send(self.now.instant, msrp, outgoing);
@@ -290,8 +307,9 @@ impl Core {
     }
 
     /// The same for a session that was taken out: what MSRP makes of it is heard when it is back.
-    pub(crate) fn say_in(&mut self, session: &Session, message: Say) {
+    pub(crate) fn say_in(&mut self, session: &mut Session, message: Say) {
         let message_id = message.message_id.clone();
+        session.note_said(&message);
         let sent = self.outgoing(session, message).and_then(|(msrp, outgoing)| {
             let sent = self.msrp.send(self.now.instant, msrp, outgoing);
             sent.map_err(|fault| Misuse::Unsendable(fault.to_string()))
@@ -311,14 +329,19 @@ impl Core {
         let Some(agreed) = session.phase.talk().and_then(|talk| talk.agreed.as_ref()) else {
             return Err(Misuse::WrongState { state: session.phase.name(), verb: "say" });
         };
-        let Say { message_id, content_type, body } = message;
+        let Say { message_id, content_type, body, to } = message;
+        let (from, to) = self.correspondents(session, to.as_deref())?;
         // A message that goes again is wrapped as it was.
         let is_plain = !cpim::is_cpim(&content_type) && !composing::is_composing(&content_type);
         let asking = if is_plain { self.asking(session, &message_id) } else { None };
         let takes_cpim = || agreed.stream.accepted.accepts_inside(cpim::MEDIA_TYPE, &content_type);
         let asking = asking.filter(|_| takes_cpim());
+        //= IM M-60
+        // RFC 7701 6.3: a room takes nothing that is not wrapped, as it could not tell from whom it is.
+        let in_room = session.is_room() && !cpim::is_cpim(&content_type) && takes_cpim();
         let wrapping = match &asking {
             Some(_) => Some(Wrapping::Cpim),
+            None if in_room => Some(Wrapping::Cpim),
             None => agreed.stream.wrapping(&content_type),
         };
         //= IM M-32
@@ -326,9 +349,6 @@ impl Core {
         let (content_type, body) = match (wrapping, body) {
             (Some(Wrapping::Bare), body) => (content_type, body),
             (Some(Wrapping::Cpim), body) => {
-                let own = self.own_identity(session);
-                let mailbox = |uri: &str| Mailbox { name: None, uri: uri.to_owned() };
-                let (from, to) = (mailbox(&own), mailbox(&session.peer.address));
                 let rows = asking.unwrap_or_default();
                 let mut wrapped = cpim::head_with(&from, &to, self.now.unix, &content_type, &rows);
                 let wrapped = match body {
@@ -426,6 +446,10 @@ pub(crate) struct Wrapped {
     pub(crate) asked: Option<Asked>,
     /// Whether it is a notification of what became of a message of ours.
     pub(crate) notifies: bool,
+    /// Who wrote it, as it says itself.
+    pub(crate) from: Option<Mailbox>,
+    /// To whom.
+    pub(crate) to: Vec<Mailbox>,
 }
 
 /// Takes a message out of its message/cpim wrapping.
@@ -441,7 +465,7 @@ pub(crate) fn unwrap(incoming: &mut Incoming) -> Result<Wrapped, (u16, String)> 
         // RFC 3862 4.6: what requires something that we do not know must not be shown.
         return Err((415, format!("Require: {unknown}")));
     }
-    let wrapped = Wrapped { asked: imdn::asked(&wrapping), notifies: imdn::is_notification(&wrapping) };
+    let (asked, notifies) = (imdn::asked(&wrapping), imdn::is_notification(&wrapping));
     match &mut incoming.body {
         Body::Inline(octets) => {
             octets.drain(..wrapping.body_offset.min(octets.len()));
@@ -449,12 +473,16 @@ pub(crate) fn unwrap(incoming: &mut Incoming) -> Result<Wrapped, (u16, String)> 
         Body::Spooled { .. } => incoming.body_offset = wrapping.body_offset as u64,
     }
     //= IM M-33
-    incoming.claimed_from =
-        wrapping.from.map(|from| from.uri).filter(|uri| is_other_author(uri, &incoming.from.address));
+    incoming.claimed_from = wrapping
+        .from
+        .as_ref()
+        .map(|from| &from.uri)
+        .filter(|uri| is_other_author(uri, &incoming.from.address))
+        .cloned();
     incoming.sent_at = wrapping.date_time;
     incoming.subject = wrapping.subject;
     incoming.content_type = wrapping.content_type;
-    Ok(wrapped)
+    Ok(Wrapped { asked, notifies, from: wrapping.from, to: wrapping.to })
 }
 
 /// Whether this type can be shown.

@@ -106,6 +106,7 @@ impl Core {
             message_id: self.random.ident(20),
             content_type: composing::MEDIA_TYPE.into(),
             body: Source::Inline(composing::write(&state)),
+            to: None,
         };
         let Ok((msrp, outgoing)) = self.outgoing(session, message) else { return false };
         // M-41: nobody waits for an answer.
@@ -137,6 +138,10 @@ impl Core {
         };
         self.msrp.settle(self.now.instant, parlour_msrp::Receipt(incoming.receipt.0), verdict);
         let Ok(state) = read else { return };
+        // What another device of ours does is no news.
+        if incoming.room.as_ref().is_some_and(|room| room.own) {
+            return;
+        }
         let Some(session) = self.sessions.get(id).filter(|_| self.config.show_composing) else { return };
         // Of who only rings, the user hears what he has to say once he has accepted.
         if session.phase.talk().is_none() {
@@ -204,13 +209,9 @@ impl Core {
 }
 
 impl Session {
-    /// Who has sent this: in a conference the one whom it names (M-33), for whom nobody vouches.
+    /// Who has sent this: in a conference the one whom it names (M-33).
     pub(crate) fn speaker(&self, incoming: &Incoming) -> Peer {
-        match &incoming.claimed_from {
-            Some(address) if self.is_room() => {
-                Peer { address: address.clone(), display_name: None, verified: false }
-            }
-            Some(_) | None => self.peer.clone(),
-        }
+        let author = incoming.room.as_ref().and_then(|room| room.author.clone());
+        author.unwrap_or_else(|| self.peer.clone())
     }
 }

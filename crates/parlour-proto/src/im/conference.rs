@@ -276,6 +276,7 @@ fn participant(entity: &str, user: &User) -> Participant {
     Participant {
         address: entity.to_owned(),
         display_name: user.display_text.clone(),
+        nickname: user.nickname.clone(),
         roles: user.roles.clone().unwrap_or_default(),
         status: foremost.and_then(|endpoint| endpoint.status),
         joining_method: foremost.and_then(|endpoint| endpoint.joining_method),

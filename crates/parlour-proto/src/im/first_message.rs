@@ -34,7 +34,9 @@ impl Core {
     /// Tells of the first message that an invitation brings.
     //= IM S-1b
     pub(crate) fn bring(&mut self, session: &mut Session, invite: &Message<'_>, octets: &[u8]) {
-        let Phase::Invited(invited) = &mut session.phase else { return };
+        if !matches!(session.phase, Phase::Invited(_)) {
+            return;
+        }
         let parsed = cpim::parse(octets, true).ok();
         let imdn =
             parsed.as_ref().and_then(|message| message.header(imdn::HEADERS, "Message-ID")).map(str::trim);
@@ -52,6 +54,7 @@ impl Core {
             body: Body::Inline(octets.to_vec()),
             body_offset: 0,
             renderable: false,
+            room: None,
         };
         // M-42, M-51: a typing state is no message, wherever it stands, nor is a notification.
         let Ok(wrapped) = chat::unwrap(&mut incoming) else { return };
@@ -62,8 +65,13 @@ impl Core {
             let pending = Pending { session: session.id, message_id: incoming.message_id.clone(), asked };
             self.asked.insert(incoming.receipt, pending);
         }
+        if let Some(room) = self.in_room(session, wrapped.from.as_ref(), &wrapped.to) {
+            (incoming.claimed_from, incoming.room) = (None, Some(Box::new(room)));
+        }
         incoming.renderable = chat::is_text(&incoming.content_type);
-        if self.config.ack == Ack::Stored {
+        if let Phase::Invited(invited) = &mut session.phase
+            && self.config.ack == Ack::Stored
+        {
             invited.first = First::Unsaved;
         }
         self.tell(session.account, Some(session.id), What::Message(incoming));

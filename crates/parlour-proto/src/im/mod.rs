@@ -31,6 +31,7 @@ mod register;
 mod reliable;
 mod renegotiate;
 mod replaces;
+mod room;
 mod screen;
 pub(crate) mod session;
 mod session_timer;

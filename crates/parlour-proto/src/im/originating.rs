@@ -14,6 +14,7 @@ use crate::im::leaving::NextHop;
 use crate::im::media::OwnOffer;
 use crate::im::prack::{Provisional, dialog_of};
 use crate::im::replaces::conversation;
+use crate::im::room::Room;
 use crate::im::session::{Call, Inviting, Live, Phase, Remote, Sent, Session, Talk, Ties, uri_of};
 use crate::im::session_timer::SessionTimer;
 use crate::im::stamp::Draft;
@@ -100,6 +101,7 @@ impl Core {
             queue: Vec::new(),
             writing: Writing::default(),
             owed: Owed::default(),
+            room: Room::default(),
             ties: Ties::default(),
         };
         self.sessions.put(session);

@@ -190,7 +190,7 @@ impl Core {
                     return self.recovery_failed(session, "the new connection broke before its answer came");
                 }
                 while let Some(message) = session.next_queued() {
-                    self.say_in(&session, message);
+                    self.say_in(&mut session, message);
                 }
                 self.sessions.put(session);
                 self.pump_msrp();

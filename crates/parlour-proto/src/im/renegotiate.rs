@@ -405,5 +405,7 @@ fn readable_target(request: &Message<'_>) -> Result<(), PeerFault> {
 }
 
 pub(crate) fn say_again(message: Outgoing) -> Say {
-    Say { message_id: message.message_id, content_type: message.content_type, body: message.body }
+    let Outgoing { message_id, content_type, body, .. } = message;
+    // It is wrapped already, and to whom it goes stands in there.
+    Say { message_id, content_type, body, to: None }
 }

@@ -307,7 +307,12 @@ impl Core {
             None => Vec::new(),
         };
         let waiting = std::mem::take(&mut session.queue);
-        sent.into_iter().map(said).chain(waiting).collect()
+        let sent = sent.into_iter().map(|message| {
+            let (message, to) = said(message);
+            // What was said to one alone must not be said to all elsewhere.
+            Say { to: to.filter(|to| self.is_private_to(session, to)), ..message }
+        });
+        sent.chain(waiting).collect()
     }
 
     /// A message goes on in another session: at once, or as soon as that one stands.
@@ -384,18 +389,20 @@ pub(crate) fn conversation(message: &Message<'_>) -> Option<Box<str>> {
     message.maybe::<ContributionId<'_>>().ok().flatten().map(|ContributionId(name)| name.into())
 }
 
-/// A message as it was before it was wrapped: its next peer may want another wrapping, and is another one.
-fn said(message: Outgoing) -> Say {
+/// A message as it was before it was wrapped, and to whom: its next peer may want another wrapping, and is another one.
+fn said(message: Outgoing) -> (Say, Option<String>) {
     let Outgoing { message_id, mut content_type, mut body, .. } = message;
+    let mut to = None;
     if let Source::Inline(octets) = &mut body
         && cpim::is_cpim(&content_type)
         && let Ok(wrapping) = cpim::parse(octets, true)
     {
         let start = wrapping.body_offset.min(octets.len());
         content_type = wrapping.content_type;
+        to = wrapping.to.into_iter().next().map(|to| to.uri);
         octets.drain(..start);
     }
-    Say { message_id, content_type, body }
+    (Say { message_id, content_type, body, to: None }, to)
 }
 
 /// Whether a dialog is confirmed and stays so.

@@ -21,6 +21,7 @@ use crate::im::recover::Lost;
 use crate::im::refresh::Renewal;
 use crate::im::reliable::{Awaited, Early, Media};
 use crate::im::replaces::Replacement;
+use crate::im::room::Room;
 use crate::im::session_timer::SessionTimer;
 use crate::im::tombstones::Tombstones;
 use crate::im::trust::Asserted;
@@ -53,6 +54,7 @@ pub(crate) struct Session {
     pub(crate) queue: Vec<Say>,
     pub(crate) writing: Writing,
     pub(crate) owed: Owed,
+    pub(crate) room: Room,
     pub(crate) ties: Ties,
 }
 

@@ -174,6 +174,10 @@ impl Subscriptions {
         self.map.len()
     }
 
+    pub(crate) fn get(&self, session: SessionId) -> Option<&Subscription> {
+        self.map.get(&session)
+    }
+
     /// Takes a subscription out to change it.
     pub(crate) fn take(&mut self, session: SessionId) -> Option<Subscription> {
         let subscription = self.map.remove(&session)?;

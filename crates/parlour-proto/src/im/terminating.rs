@@ -12,6 +12,7 @@ use crate::im::first_message::First;
 use crate::im::imdn::Owed;
 use crate::im::media::{Agreed, OwnOffer};
 use crate::im::reliable::{Action, Early, Event, Media, Reliability};
+use crate::im::room::Room;
 use crate::im::screen;
 use crate::im::session::{Answered, Invited, Phase, Remote, Session, Talk, Unacked};
 use crate::im::session_timer::SessionTimer;
@@ -101,6 +102,7 @@ impl Core {
             queue: Vec::new(),
             writing: Writing::default(),
             owed: Owed::default(),
+            room: Room::default(),
             ties,
         };
         self.begin(session);

@@ -25,6 +25,10 @@ fn accept(lines: &mut Lines, media: &Media, judged: &Judged, local: &Local, ours
     let stream = &judged.stream;
     lines.stream(&media.media, &media.protocol, local.path(stream.role), Setup::from(stream.role), ours);
     lines.types(&stream.listed, ours);
+    // RFC 7701 8: it is no negotiation; who does not speak of rooms need not hear of them.
+    if stream.chatroom.is_some() {
+        lines.chatroom();
+    }
     lines.direction(stream.direction);
     //= IM D-35
     // Of grouping only the name is mirrored; BUNDLE and ICE mean nothing for MSRP over TCP.

@@ -92,6 +92,8 @@ pub fn offer_again(before: &Session, line: usize, local: &Local, ours: &Capabili
         if at == line {
             lines.stream(&media.media, &media.protocol, &path, setup, ours);
             lines.types(&ours.receivable, ours);
+            // RFC 7701 8: without it, rooms take it that we no longer know them.
+            lines.chatroom();
         } else {
             reject(&mut lines, media);
         }

@@ -7,7 +7,7 @@ use parlour_msrp::uri::MsrpPath;
 
 use super::setup::answer_role;
 use super::unfit::quote;
-use super::{Capabilities, Connection, Direction, Media, Refusal, Role, Session, Setup, Unfit};
+use super::{Capabilities, Chatroom, Connection, Direction, Media, Refusal, Role, Session, Setup, Unfit};
 
 /// The one container that we make.
 const CPIM: &str = "message/cpim";
@@ -42,6 +42,8 @@ pub struct Stream {
     pub tls: bool,
     /// `a=mid`, mirrored in our answer.
     pub mid: Option<String>,
+    /// `a=chatroom`: what the peer says of chat rooms, if it is one or knows them.
+    pub chatroom: Option<Chatroom>,
     /// `a=label`, else `i=`, for display: neutralise it first.
     pub label: Option<String>,
 }
@@ -144,7 +146,8 @@ pub(super) fn examine(
     let max_size = media.attribute("max-size").and_then(|value| value.trim().parse().ok());
     let mid = media.attribute("mid").map(str::to_owned);
     let label = media.attribute("label").map(str::to_owned).or_else(|| media.title.clone());
-    Ok(Stream { line, path, accepted, listed, max_size, role, direction, tls, mid, label })
+    let chatroom = Chatroom::of(media);
+    Ok(Stream { line, path, accepted, listed, max_size, role, direction, tls, mid, chatroom, label })
 }
 
 //= IM D-1

@@ -3,6 +3,7 @@
 
 mod answer;
 mod change;
+mod chatroom;
 mod judge;
 mod offer;
 mod parse;
@@ -16,6 +17,7 @@ pub mod fuzzing;
 
 pub use answer::answer;
 pub use change::{answer_disabled, judge_again, offer_again, read_answer_again, same_path};
+pub use chatroom::Chatroom;
 pub use judge::{Judged, Stream, Wrapping, judge};
 pub use offer::{Offered, capabilities, offer, offer_under, read_answer};
 pub use parse::{SdpFault, parse};

@@ -42,6 +42,7 @@ pub fn offer_under(local: &Local, ours: &Capabilities, preconditions: &Precondit
     let mut lines = Lines::new(local.address, local.session_id, local.version, std::iter::empty());
     lines.stream("message", "TCP/MSRP", &path, setup, ours);
     lines.types(&ours.receivable, ours);
+    lines.chatroom();
     preconditions.write(&mut lines);
     Offered { octets: lines.finish(), setup, path, listed: ours.receivable.clone() }
 }
@@ -68,5 +69,6 @@ pub fn capabilities(address: IpAddr, session_id: u64, ours: &Capabilities) -> Ve
     // RFC 3264 9: the port is 0, as nothing is set up.
     lines.media("message", 0, "TCP/MSRP", "*");
     lines.types(&ours.receivable, ours);
+    lines.chatroom();
     lines.finish()
 }

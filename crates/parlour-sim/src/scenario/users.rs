@@ -60,6 +60,7 @@ impl Play<'_> {
             message_id: message_id.clone(),
             content_type: "text/plain".to_owned(),
             body: Source::Inline(octets),
+            to: None,
         };
         self.model_of(node, |model| model.said.insert(message_id.clone(), false));
         if self.world.act(node, |client, now| client.say(now, session, say)).is_err() {

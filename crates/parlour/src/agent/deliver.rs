@@ -139,6 +139,7 @@ impl Agent {
                     message_id: self.ident(),
                     content_type: message.content_type.clone(),
                     body,
+                    to: None,
                 };
                 self.prepare_to_say(By::Echo, message);
             }
@@ -162,8 +163,8 @@ impl Agent {
             OwnBody::Inline(octets) => Source::Inline(octets.clone()),
             OwnBody::Kept(source, size) => Source::Fetched { source: *source, size: *size, head: Vec::new() },
         };
-        let say =
-            Say { message_id: message.message_id.clone(), content_type: message.content_type.clone(), body };
+        let (message_id, content_type) = (message.message_id.clone(), message.content_type.clone());
+        let say = Say { message_id, content_type, body, to: message.to.clone() };
         let said = self.client.say(self.clock.now(), session.session, say);
         self.drain();
         let message_id = message.message_id.clone();

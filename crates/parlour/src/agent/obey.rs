@@ -16,12 +16,13 @@ impl Agent {
         let Asked { id, command } = asked;
         let now = self.clock.now();
         let what = match command {
-            Command::Say { session, message_id, content_type, body } => {
-                match self.which(session, &[Stage::Connected, Stage::Established, Stage::Inviting]) {
-                    Ok(session) => {
+            Command::Say { session, to, message_id, content_type, body } => {
+                let stages = [Stage::Connected, Stage::Established, Stage::Inviting];
+                match self.which(session, &stages).and_then(|session| Ok((session, self.to(session, to)?))) {
+                    Ok((session, to)) => {
                         let message_id = message_id.unwrap_or_else(|| self.ident());
                         let body = OwnBody::Inline(body);
-                        let message = NewMessage { session, message_id, content_type, body };
+                        let message = NewMessage { session, message_id, content_type, body, to };
                         return self.prepare_to_say(By::Front(id), message);
                     }
                     Err(why) => Err(why),
@@ -55,6 +56,11 @@ impl Agent {
             Command::Add { session, address } => {
                 self.which(session, &[Stage::Connected, Stage::Established]).and_then(|session| {
                     self.client.add(now, session, &address).map(|()| session).map_err(|why| why.to_string())
+                })
+            }
+            Command::Nick { session, nickname } => {
+                self.which(session, &[Stage::Connected, Stage::Established]).and_then(|session| {
+                    self.client.nick(now, session, &nickname).map(|()| session).map_err(|why| why.to_string())
                 })
             }
             Command::Who { session } => {
@@ -137,6 +143,12 @@ impl Agent {
         let present = present.ok_or("this session does not tell who is in it")?;
         let users = Some(present.values().cloned().collect());
         Ok(Achieved { session: Some(self.name(session)), users, ..Achieved::default() })
+    }
+
+    /// The address of the participant to whom something is to be said.
+    fn to(&self, session: SessionId, who: Option<String>) -> Result<Option<String>, String> {
+        let talk = self.model.talks.get(&session).ok_or("the session has ended")?;
+        who.map(|who| talk.participant(&who)).transpose()
     }
 
     pub(super) fn prepare_to_say(&mut self, by: By, mut message: NewMessage) {

@@ -62,7 +62,7 @@ pub(crate) fn command(line: &str) -> Result<Asked, (Option<String>, String)> {
         Line::Composing { session: text } => Command::Composing { session: session(text)? },
         Line::Read { session: text, message_id } => Command::Read { session: session(text)?, message_id },
         Line::Leave { session: text } => Command::Leave { session: session(text)? },
-        Line::Say { session: text, message_id, content_type, text: words, base64 } => {
+        Line::Say { session: text, to, message_id, content_type, text: words, base64 } => {
             let body = match (words, base64) {
                 (Some(words), None) => words.into_bytes(),
                 (None, Some(base64)) => BASE64
@@ -73,13 +73,14 @@ pub(crate) fn command(line: &str) -> Result<Asked, (Option<String>, String)> {
                 }
             };
             let content_type = content_type.unwrap_or_else(|| "text/plain".into());
-            Command::Say { session: session(text)?, message_id, content_type, body }
+            Command::Say { session: session(text)?, to, message_id, content_type, body }
         }
         Line::Invite { account, to, via } => {
             let via = via.map(|via| config::proxy(&via).map_err(fault)).transpose()?;
             Command::Invite { account, to, via }
         }
         Line::Add { session: text, address } => Command::Add { session: session(text)?, address },
+        Line::Nick { session: text, nickname } => Command::Nick { session: session(text)?, nickname },
         Line::Who { session: text } => Command::Who { session: session(text)? },
         Line::Quit {} => Command::Quit,
     };
@@ -103,6 +104,7 @@ enum Line {
     },
     Say {
         session: Option<String>,
+        to: Option<String>,
         message_id: Option<String>,
         content_type: Option<String>,
         text: Option<String>,
@@ -122,6 +124,10 @@ enum Line {
         account: Option<String>,
         to: String,
         via: Option<String>,
+    },
+    Nick {
+        session: Option<String>,
+        nickname: String,
     },
     Who {
         session: Option<String>,
@@ -163,7 +169,7 @@ mod tests {
         assert_eq!(asked.id.as_deref(), Some("5"));
         let session = Some(SessionName { run: 3, session: SessionId(17) });
         let (content_type, body) = ("text/plain".to_owned(), b"hi".to_vec());
-        assert_eq!(asked.command, Command::Say { session, message_id: None, content_type, body });
+        assert_eq!(asked.command, Command::Say { session, to: None, message_id: None, content_type, body });
         assert_eq!(command(r#"{"do":"quit"}"#), Ok(Asked { id: None, command: Command::Quit }));
         let busy = command(r#"{"do":"decline","how":"busy"}"#).unwrap().command;
         assert_eq!(busy, Command::Decline { session: None, how: Decline::Busy });
@@ -171,6 +177,10 @@ mod tests {
         assert_eq!(composing, Command::Composing { session });
         let read = command(r#"{"do":"read","message_id":"m1"}"#).unwrap().command;
         assert_eq!(read, Command::Read { session: None, message_id: "m1".into() });
+        let private = command(r#"{"do":"say","to":"sip:c@x","text":"hi"}"#).unwrap().command;
+        assert!(matches!(private, Command::Say { to: Some(to), .. } if to == "sip:c@x"));
+        let nick = command(r#"{"do":"nick","nickname":"Bob"}"#).unwrap().command;
+        assert_eq!(nick, Command::Nick { session: None, nickname: "Bob".into() });
         let add = command(r#"{"do":"add","address":"sip:c@x"}"#).unwrap().command;
         assert_eq!(add, Command::Add { session: None, address: "sip:c@x".into() });
     }

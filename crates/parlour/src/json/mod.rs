@@ -252,6 +252,7 @@ mod tests {
             body: Body::Inline(body.to_vec()),
             body_offset: 0,
             renderable: true,
+            room: None,
         })
     }
 
@@ -307,6 +308,27 @@ mod tests {
         assert_eq!((&told["type"], &told["state"]), (&"receipt".into(), &"displayed".into()));
         assert_eq!((&told["message_id"], &told["recipient"]), (&"m1".into(), &"sip:c@x".into()));
         assert_eq!(told["from"]["verified"], true);
+    }
+
+    //= IM M-60 test
+    //= IM M-61 test
+    #[test]
+    fn a_conference_tells_who_wrote_what_to_whom() {
+        let What::Message(mut told) = message("text/plain", b"hi") else { unreachable!("it is a message") };
+        let author = Peer { address: "sip:c@x".into(), display_name: Some("Carol".into()), verified: true };
+        let room = parlour_proto::event::InRoom { author: Some(author), private: true, ..Default::default() };
+        told.room = Some(Box::new(room));
+        let json = line(&What::Message(told));
+        let author = serde_json::json!({"address": "sip:c@x", "display_name": "Carol", "verified": true});
+        assert_eq!((&json["author"], &json["private"]), (&author, &true.into()));
+        assert!(json.get("own").is_none() && json.get("private_to").is_none());
+        let plain = line(&message("text/plain", b"hi"));
+        assert!(plain.get("author").is_none() && plain.get("private").is_none());
+        let named = line(&What::Nickname { nickname: "Bob".into() });
+        assert_eq!((&named["type"], &named["nickname"]), (&"nickname".into(), &"Bob".into()));
+        let (status, why) = (Some(425), "taken".into());
+        let refused = line(&What::NicknameRefused { nickname: "Bob".into(), status, why });
+        assert_eq!((&refused["type"], &refused["status"]), (&"nickname_refused".into(), &425.into()));
     }
 
     #[test]

@@ -38,6 +38,8 @@ pub(crate) fn kind(what: &What) -> &'static str {
         What::RosterEnded { .. } => "roster_ended",
         What::AddAccepted { .. } => "add_accepted",
         What::AddRefused { .. } => "add_refused",
+        What::Nickname { .. } => "nickname",
+        What::NicknameRefused { .. } => "nickname_refused",
         What::Ended(_) => "ended",
         What::Explain(_) => "explain",
     }
@@ -112,6 +114,10 @@ pub(crate) fn payload(what: &What, run: u64) -> String {
         What::AddRefused { address, status, reason } => {
             Payload::AddRefused { address, status: *status, reason }
         }
+        What::Nickname { nickname } => Payload::Nickname { nickname },
+        What::NicknameRefused { nickname, status, why } => {
+            Payload::NicknameRefused { nickname, status: *status, why }
+        }
         What::Ended(why) => Payload::Ended { end: end(why, name) },
         What::Explain(explain) => {
             let call_id = explain.invitation.as_ref().map(|invitation| invitation.call_id.as_str());
@@ -137,10 +143,17 @@ pub(crate) fn saying(peer: &str, message: &NewMessage) -> String {
         direction: "out",
         message_id: &message.message_id,
         to: peer,
+        private_to: message.to.as_deref(),
         content_type: &message.content_type,
         size: message.body.size(),
     };
     serde_json::to_string(&payload).unwrap_or_else(|_| "{}".into())
+}
+
+/// What is not so is not written.
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
+fn is_not(flag: &bool) -> bool {
+    !flag
 }
 
 #[derive(Serialize)]
@@ -202,6 +215,14 @@ enum Payload<'a> {
         message_id: &'a str,
         from: Party<'a>,
         #[serde(skip_serializing_if = "Option::is_none")]
+        author: Option<Party<'a>>,
+        #[serde(skip_serializing_if = "is_not")]
+        private: bool,
+        #[serde(skip_serializing_if = "is_not")]
+        own: bool,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        private_to: Option<&'a str>,
+        #[serde(skip_serializing_if = "Option::is_none")]
         claimed_from: Option<&'a str>,
         #[serde(skip_serializing_if = "Option::is_none")]
         sent_at: Option<&'a str>,
@@ -217,6 +238,8 @@ enum Payload<'a> {
         direction: &'static str,
         message_id: &'a str,
         to: &'a str,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        private_to: Option<&'a str>,
         content_type: &'a str,
         size: u64,
     },
@@ -272,6 +295,14 @@ enum Payload<'a> {
         status: u16,
         reason: &'a str,
     },
+    Nickname {
+        nickname: &'a str,
+    },
+    NicknameRefused {
+        nickname: &'a str,
+        status: Option<u16>,
+        why: &'a str,
+    },
     Ended {
         end: End<'a>,
     },
@@ -290,10 +321,15 @@ impl<'a> From<&'a Incoming> for Payload<'a> {
             Body::Inline(octets) => u64::try_from(octets.len()).unwrap_or(u64::MAX),
             Body::Spooled { size, .. } => *size,
         };
+        let room = message.room.as_deref();
         Payload::Message {
             direction: "in",
             message_id: &message.message_id,
             from: (&message.from).into(),
+            author: room.and_then(|room| room.author.as_ref()).map(Into::into),
+            private: room.is_some_and(|room| room.private),
+            own: room.is_some_and(|room| room.own),
+            private_to: room.and_then(|room| room.to.as_deref()),
             claimed_from: message.claimed_from.as_deref(),
             sent_at: message.sent_at.as_deref(),
             subject: message.subject.as_deref(),
@@ -332,6 +368,8 @@ pub(crate) struct User<'a> {
     address: &'a str,
     #[serde(skip_serializing_if = "Option::is_none")]
     display_name: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    nickname: Option<&'a str>,
     #[serde(skip_serializing_if = "<[String]>::is_empty")]
     roles: &'a [String],
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -348,6 +386,7 @@ impl<'a> From<&'a Participant> for User<'a> {
         User {
             address: &user.address,
             display_name: user.display_name.as_deref(),
+            nickname: user.nickname.as_deref(),
             roles: &user.roles,
             status: user.status.and_then(|status| word(status, &Status::WORDS)),
             joining_method: user.joining_method.and_then(|how| word(how, &Joining::WORDS)),

@@ -61,6 +61,8 @@ pub(crate) struct NewMessage {
     pub(crate) message_id: String,
     pub(crate) content_type: String,
     pub(crate) body: OwnBody,
+    /// The one participant of the conference who gets it.
+    pub(crate) to: Option<String>,
 }
 
 /// The octets of a message of ours.

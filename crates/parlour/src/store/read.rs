@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use parlour_proto::event::Peer;
+use parlour_proto::text;
 use rusqlite::{Connection, OpenFlags, params};
 
 use super::{OpenFault, database_file};
@@ -92,13 +93,30 @@ impl Row {
 
     /// Who called, for an invitation that was missed.
     pub(crate) fn peer(&self) -> Peer {
+        party_of(&serde_json::from_str::<serde_json::Value>(&self.json).unwrap_or_default()["peer"])
+    }
+
+    /// Of a message of a conference: who wrote it, and to whom alone; made harmless.
+    pub(crate) fn in_room(&self) -> Option<String> {
         let json: serde_json::Value = serde_json::from_str(&self.json).unwrap_or_default();
-        let text = |name: &str| json["peer"][name].as_str().map(str::to_owned);
-        Peer {
-            address: text("address").unwrap_or_default(),
-            display_name: text("display_name"),
-            verified: json["peer"]["verified"].as_bool().unwrap_or(false),
-        }
+        let to = json["private_to"].as_str().map(|to| format!("to {} alone", text::neutral_within(to, 200)));
+        let to = to.or_else(|| (json["private"] == true).then(|| "to you alone".to_owned()));
+        let author = json["author"].is_object().then(|| {
+            let Peer { address, display_name, verified } = party_of(&json["author"]);
+            text::shown(display_name.as_deref(), &address, verified)
+        });
+        let words: Vec<String> = author.into_iter().chain(to).collect();
+        (!words.is_empty()).then(|| format!("({})", words.join(", ")))
+    }
+}
+
+/// An object such as `peer` or `author`.
+fn party_of(json: &serde_json::Value) -> Peer {
+    let text = |name: &str| json[name].as_str().map(str::to_owned);
+    Peer {
+        address: text("address").unwrap_or_default(),
+        display_name: text("display_name"),
+        verified: json["verified"].as_bool().unwrap_or(false),
     }
 }
 

@@ -20,6 +20,7 @@ pub(super) fn received(id: &str, from: &str, body: Body) -> Job {
         body,
         body_offset: 0,
         renderable: true,
+        room: None,
     };
     event(What::Message(message))
 }
@@ -45,6 +46,7 @@ fn say_this(id: &str, body: OwnBody) -> Job {
         message_id: id.into(),
         content_type: "text/plain".into(),
         body,
+        to: None,
     };
     let time = Duration::from_secs(1);
     Job::Say { by: By::Echo, time, account: "sip:us@x".into(), session, peer: "sip:a@x".into(), message }

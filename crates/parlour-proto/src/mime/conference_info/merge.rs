@@ -12,6 +12,8 @@ const HEAVIEST: usize = 4 * 1024 * 1024;
 pub struct Conference {
     /// The version of the last document that was merged; none before the first full one.
     version: Option<u32>,
+    /// The conference URI, by which it calls itself.
+    pub entity: Option<String>,
     /// The conference as a whole.
     pub description: Description,
     /// How the conference is.
@@ -74,6 +76,7 @@ impl Conference {
 
     fn apply(&mut self, document: Document) {
         self.version = Some(document.version);
+        self.entity = Some(document.entity).filter(|entity| !entity.is_empty());
         // RFC 4575 4.4: these two have no state; they are replaced as a whole.
         if let Some(description) = document.description {
             self.description = description;
@@ -98,7 +101,8 @@ impl Conference {
         for (entity, user) in &self.users {
             let roles = user.roles.iter().flatten().map(String::len).sum::<usize>();
             weight = weight.saturating_add(PART + entity.len() + roles);
-            weight = weight.saturating_add(text(&user.display_text) + text(&user.cascaded_focus));
+            weight = weight
+                .saturating_add(text(&user.display_text) + text(&user.nickname) + text(&user.cascaded_focus));
             for (entity, endpoint) in &user.endpoints {
                 let texts = text(&endpoint.display_text) + text(&endpoint.disconnection_reason);
                 weight = weight.saturating_add(PART + entity.len() + texts);
@@ -158,11 +162,14 @@ impl Keyed for User {
     }
 
     fn settled(self) -> Self {
-        User { state: State::Full, endpoints: settled(self.endpoints), ..self }
+        let nickname = self.nickname.filter(|name| !name.is_empty());
+        User { state: State::Full, endpoints: settled(self.endpoints), nickname, ..self }
     }
 
     fn amend(&mut self, news: Self) {
         replace(&mut self.display_text, news.display_text);
+        replace(&mut self.nickname, news.nickname);
+        self.nickname.take_if(|name| name.is_empty());
         replace(&mut self.roles, news.roles);
         replace(&mut self.cascaded_focus, news.cascaded_focus);
         merge(&mut self.endpoints, news.endpoints);

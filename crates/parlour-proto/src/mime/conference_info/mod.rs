@@ -127,6 +127,8 @@ pub struct User {
     pub state: State,
     /// Its name for people.
     pub display_text: Option<String>,
+    /// Its nickname, unique in the conference (RFC 6501, RFC 7701 7.4); empty in a change that takes it away.
+    pub nickname: Option<String>,
     /// Its roles, for people.
     pub roles: Option<Vec<String>>,
     /// Where it is a conference of its own (RFC 4575 5.6.5).

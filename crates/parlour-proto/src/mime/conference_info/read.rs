@@ -124,7 +124,11 @@ fn users(xml: &mut Xml<'_>, start: &Element<'_>) -> Result<Users, Fault> {
 }
 
 fn user(xml: &mut Xml<'_>, start: &Element<'_>) -> Result<User, Fault> {
-    let mut user = User { state: state(start)?, ..User::default() };
+    let nickname = start.foreign_attribute("nickname")?;
+    if nickname.as_ref().is_some_and(|name| name.len() > LONGEST_TEXT) {
+        return Err(Fault::Key);
+    }
+    let mut user = User { state: state(start)?, nickname, ..User::default() };
     xml.children::<Fault>(|xml, child| {
         match child.name() {
             "display-text" => user.display_text = text(xml)?,
