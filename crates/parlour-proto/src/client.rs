@@ -45,6 +45,8 @@ pub struct Load {
     pub msrp_messages: usize,
     /// MSRP messages that the store has not judged.
     pub msrp_receipts: usize,
+    /// Messages of pager mode that the store has not judged.
+    pub pages: usize,
     /// Subscriptions to conference state.
     pub subscriptions: usize,
     /// REFERs without a final response, or of which the focus still tells.
@@ -283,6 +285,7 @@ impl Client {
             msrp_connections: msrp.connections,
             msrp_messages: msrp.incoming.saturating_add(msrp.outgoing),
             msrp_receipts: msrp.receipts,
+            pages: self.core.pages.unstored(),
             subscriptions: self.core.subscriptions.len(),
             referrals: self.core.referrals.len(),
             flows: self.core.flows.len(),

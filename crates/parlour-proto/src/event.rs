@@ -232,7 +232,7 @@ pub enum What {
         /// What is being made, as received: a media type, or the first half of one.
         content_type: Option<String>,
     },
-    /// A message came. It is acknowledged only after
+    /// A message came: in a session, or without one in pager mode. It is acknowledged only after
     /// [`Client::stored`](crate::client::Client::stored) has said that it is durable.
     Message(Incoming),
     /// Part of a large message came.
@@ -246,7 +246,7 @@ pub enum What {
     Receipt {
         /// The name that we gave the message: its Message-ID.
         message_id: String,
-        /// The peer of the session in which it is told.
+        /// The peer of the session in which it is told; without a session, who sent the MESSAGE.
         from: Peer,
         /// Who tells it, where others stand behind the peer: a URI, as received.
         recipient: Option<String>,
@@ -298,7 +298,8 @@ pub struct Thread {
 pub struct Incoming {
     /// Give it back to [`Client::stored`](crate::client::Client::stored).
     pub receipt: Receipt,
-    /// The key against duplicates, unique for (account, peer): the MSRP Message-ID, or the IMDN one if there is one.
+    /// The key against duplicates, unique for (account, peer): the IMDN Message-ID if there is one, else that of MSRP, else
+    /// what is the same when a MESSAGE request comes again.
     pub message_id: String,
     /// Who wrote it: the session's peer in a 1-1 session.
     pub from: Peer,
@@ -308,6 +309,8 @@ pub struct Incoming {
     pub sent_at: Option<String>,
     /// CPIM Subject.
     pub subject: Option<String>,
+    /// When it loses its meaning, since 1970 (RFC 3428 7): whoever shows it then says so.
+    pub expires: Option<Duration>,
     /// The media type of the innermost body, with parameters.
     pub content_type: String,
     /// The innermost body; for spooled ones the whole message as received.

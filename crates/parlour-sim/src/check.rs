@@ -64,6 +64,8 @@ pub struct Checker {
     stored: BTreeSet<String>,
     /// What the client has said in message/cpim: a conference may send it back, and it is durable already.
     said: BTreeSet<String>,
+    /// The names that messages bear inside, by the MSRP Message-ID.
+    names: BTreeMap<String, String>,
     spools: BTreeMap<SpoolId, (u64, u64)>,
     limits: Bounds,
 }
@@ -126,6 +128,7 @@ impl Checker {
             messages: BTreeMap::new(),
             stored: BTreeSet::new(),
             said: BTreeSet::new(),
+            names: BTreeMap::new(),
             spools: BTreeMap::new(),
             limits: Bounds {
                 transactions: config.limits.transactions,
@@ -352,6 +355,10 @@ impl Checker {
         if text::method(frame).as_deref() != Some("SEND") {
             return;
         }
+        if let Some((_, rest)) = text::lossy(frame).split_once("\nimdn.Message-ID: ") {
+            let name = rest.lines().next().unwrap_or("").to_owned();
+            self.names.insert(message_id.clone(), name);
+        }
         let key = (text::header(frame, "To-Path").unwrap_or_default(), message_id);
         // A chunk may be refused by its head alone, before the last octet of it is here.
         let refused = self.flows.get_mut(&id).is_some_and(|flow| flow.refused.remove(&tid));
@@ -393,7 +400,8 @@ impl Checker {
             (..) if report => text::header(frame, "Message-ID"),
             (..) => None,
         };
-        let unstored = |id: &String| self.limits.stored_before_ack && !self.stored.contains(id);
+        let known = |id: &String| self.stored.contains(self.names.get(id).unwrap_or(id));
+        let unstored = |id: &String| self.limits.stored_before_ack && !known(id);
         if let Some(message_id) = acknowledged.filter(unstored) {
             let (label, at) = (text::label(frame), now.as_millis());
             self.broken(

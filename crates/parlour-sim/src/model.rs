@@ -56,6 +56,8 @@ impl Model {
             // Refused before anybody was troubled: no session began.
             What::Missed { .. } if event.session.is_none() => Ok(()),
             What::Explain(_) => Ok(()),
+            // Pager mode knows no session.
+            What::Message(_) | What::Receipt { .. } if event.session.is_none() => Ok(()),
             What::Invited { .. } => self.begin(event, Stage::Invited),
             What::Inviting { .. } => self.begin(event, Stage::Inviting),
             What::Ringing => self.advance(event, &[Stage::Inviting, Stage::Ringing], Stage::Ringing),

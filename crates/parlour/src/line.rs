@@ -334,7 +334,11 @@ fn event(happening: &Happening) -> Option<String> {
         What::Resumed => format!("{session}off hold: what waited is sent"),
         What::Message(message) => {
             let at = json::seconds(happening.time);
-            format!("{session}{at} {}: {}", author(message), shown(message, happening.file.as_deref()))
+            // RFC 3428 7: what is shown too late is shown as such.
+            let late = message.expires.is_some_and(|expires| expires <= happening.time);
+            let late = if late { " (it has expired)" } else { "" };
+            let shown = shown(message, happening.file.as_deref());
+            format!("{session}{at} {}: {shown}{late}", author(message))
         }
         What::Composing { by, active: true, content_type } => {
             let voice = content_type.as_deref().is_some_and(|kind| kind.starts_with("audio"));

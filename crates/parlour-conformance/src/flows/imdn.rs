@@ -138,8 +138,8 @@ pub(crate) fn one_of_a_kind_for_each_message_and_only_what_is_asked_for() {
             asks(&call, "tid1", wanted).replace("tid1 SEND", "tid2 SEND").replace("---tid1", "---tid2");
         call.world.send(media, again);
         call.world.run(100);
-        read(&mut call, "id-tid1");
-        read(&mut call, "id-tid1");
+        read(&mut call, "imdn-tid1");
+        read(&mut call, "imdn-tid1");
         read(&mut call, "id-other");
         let came = notifications(&mut call);
         let found = came.iter().map(|octets| {
@@ -175,7 +175,7 @@ pub(crate) fn none_for_a_notification_none_in_a_room_and_none_to_who_takes_none(
         let (mut call, media) = connected(with(shown), wrapped, contact);
         call.world.send(media, asks(&call, "tid1", ALL));
         call.status(200);
-        read(&mut call, "id-tid1");
+        read(&mut call, "imdn-tid1");
         assert_eq!(notifications(&mut call), Vec::<String>::new(), "{wrapped} {contact}");
         call.over();
     }
@@ -185,7 +185,7 @@ pub(crate) fn none_for_a_notification_none_in_a_room_and_none_to_who_takes_none(
     let greedy = format!("imdn.Disposition-Notification: {ALL}\r\n");
     call.world.send(media, send(&call, "tid1", &greedy, &content));
     call.status(200);
-    read(&mut call, "id-tid1");
+    read(&mut call, "imdn-tid1");
     assert_eq!(notifications(&mut call), Vec::<String>::new());
     assert_eq!(call.at_bob().stored_texts(), Vec::<String>::new(), "it is no message");
     call.over();

@@ -16,6 +16,7 @@ pub(crate) mod inside;
 pub(crate) mod media;
 pub(crate) mod offers;
 pub(crate) mod originating;
+pub(crate) mod pager;
 pub(crate) mod policy;
 pub(crate) mod recover;
 pub(crate) mod refer;

@@ -105,7 +105,7 @@ pub(crate) fn challenged_answered_registered_and_removed() {
     let mut home = Home::new();
     let first = home.register();
     let contact = text::header(first.message(), "Contact").unwrap_or_default();
-    let features = ";+g.oma.sip-im;+sip.instance=\"<urn:uuid:1>\";methods=\"INVITE,ACK,CANCEL,BYE,OPTIONS,PRACK,UPDATE,NOTIFY\"";
+    let features = ";+g.oma.sip-im;+sip.instance=\"<urn:uuid:1>\";methods=\"INVITE,ACK,CANCEL,BYE,OPTIONS,PRACK,UPDATE,NOTIFY,MESSAGE\"";
     assert!(contact.ends_with(features), "{contact}");
     assert_eq!(text::start_line(first.message()), "REGISTER sip:example.net SIP/2.0");
     home.answer(&first, "401 Unauthorized", CHALLENGE);

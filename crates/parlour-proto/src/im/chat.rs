@@ -147,6 +147,7 @@ impl Core {
             claimed_from: None,
             sent_at: None,
             subject: None,
+            expires: None,
             content_type,
             body,
             body_offset: 0,
@@ -236,6 +237,7 @@ impl Core {
         self.store_failed = failed;
         let asked = self.asked.remove(&receipt);
         match Core::first_of(receipt) {
+            _ if Core::is_page(receipt) => self.page_stored(receipt, outcome),
             Some(id) => self.first_stored(id, outcome),
             None => self.msrp.settle(self.now.instant, parlour_msrp::Receipt(receipt.0), verdict),
         }
@@ -464,6 +466,10 @@ pub(crate) fn unwrap(incoming: &mut Incoming) -> Result<Wrapped, (u16, String)> 
     if let Some(unknown) = wrapping.required_unknown.first() {
         // RFC 3862 4.6: what requires something that we do not know must not be shown.
         return Err((415, format!("Require: {unknown}")));
+    }
+    // P-10: the same message, whatever carries it, has one name.
+    if let Some(id) = imdn::message_id(&wrapping) {
+        incoming.message_id = id.to_owned();
     }
     let (asked, notifies) = (imdn::asked(&wrapping), imdn::is_notification(&wrapping));
     match &mut incoming.body {

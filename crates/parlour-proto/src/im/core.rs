@@ -16,6 +16,7 @@ use crate::im::flows::{Flows, Source, Stream, TrustedCore, literal};
 use crate::im::gate::Gate;
 use crate::im::imdn::Pending;
 use crate::im::media::receivable;
+use crate::im::pager::Pages;
 use crate::im::policy::{BlockList, Notices};
 use crate::im::prack::Fork;
 use crate::im::refer::Referrals;
@@ -75,6 +76,8 @@ pub(crate) struct Core {
     pub(crate) stateless_keys: HashKeys,
     /// Received messages whose authors ask what became of them, until the store has spoken.
     pub(crate) asked: BTreeMap<Receipt, Pending>,
+    /// Messages of pager mode that the store has not judged.
+    pub(crate) pages: Pages,
     /// What every description of ours lists, at most.
     pub(crate) receivable: AcceptTypes,
 }
@@ -202,6 +205,7 @@ impl Core {
             heard: 0,
             stateless_keys,
             asked: BTreeMap::new(),
+            pages: Pages::default(),
             receivable,
         }
     }

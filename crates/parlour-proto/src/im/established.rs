@@ -67,6 +67,7 @@ impl Core {
             Some(Method::Bye) => Ok(self.bye_came(flow, server, request, session)),
             Some(Method::Invite) => self.reinvited(flow, server, request, session).map(|()| None),
             Some(Method::Prack) => self.prack_came(flow, server, request, session).map(|()| None),
+            Some(Method::Message) => self.paged_inside(flow, server, request, session).map(|()| None),
             Some(Method::Update) => self.updated(flow, server, request, session).map(|()| None),
             _ => {
                 self.options(flow, server, request, session.account, true);

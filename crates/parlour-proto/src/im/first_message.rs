@@ -10,7 +10,7 @@ use crate::im::chat;
 use crate::im::imdn::Pending;
 use crate::im::session::{Phase, Session};
 use crate::io::{Receipt, SessionId, Why};
-use crate::mime::{composing, cpim, imdn};
+use crate::mime::{composing, cpim};
 use crate::sip::message::Message;
 use crate::sip::name::Name;
 use crate::verb::{StoreFault, Stored};
@@ -37,19 +37,16 @@ impl Core {
         if !matches!(session.phase, Phase::Invited(_)) {
             return;
         }
-        let parsed = cpim::parse(octets, true).ok();
-        let imdn =
-            parsed.as_ref().and_then(|message| message.header(imdn::HEADERS, "Message-ID")).map(str::trim);
-        // Without one, the invitation is the only thing that is the same when it comes again.
-        let call_id = || String::from_utf8_lossy(invite.rows(Name::CallId).next().unwrap_or_default());
-        let message_id = imdn.map_or_else(|| call_id().into_owned(), str::to_owned);
+        // Without a name of its own, the invitation is the only thing that is the same when it comes again.
+        let call_id = String::from_utf8_lossy(invite.rows(Name::CallId).next().unwrap_or_default());
         let mut incoming = Incoming {
             receipt: Receipt(MARK | session.id.0),
-            message_id,
+            message_id: call_id.into_owned(),
             from: session.peer.clone(),
             claimed_from: None,
             sent_at: None,
             subject: None,
+            expires: None,
             content_type: cpim::MEDIA_TYPE.to_owned(),
             body: Body::Inline(octets.to_vec()),
             body_offset: 0,

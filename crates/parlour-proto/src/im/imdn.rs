@@ -5,10 +5,10 @@ use std::collections::VecDeque;
 
 use parlour_msrp::{Body, FailureReport, Outgoing, Source, Verdict};
 
-use crate::event::{Fate, Incoming, What};
+use crate::event::{Fate, Incoming, Peer, What};
 use crate::im::Core;
 use crate::im::session::{Phase, Session};
-use crate::io::{Output, SessionId};
+use crate::io::{AccountId, Output, SessionId};
 use crate::mime::cpim::{self, Mailbox, Rows};
 use crate::mime::imdn::{self, Asked, Kind, Notification, Status};
 use crate::verb::{Misuse, StoreFault, Stored};
@@ -197,7 +197,20 @@ impl Core {
             }
         };
         self.msrp.settle(self.now.instant, parlour_msrp::Receipt(incoming.receipt.0), verdict);
-        for told in read.unwrap_or_default().into_iter().filter(|_| stands) {
+        if stands {
+            self.fates_came(account, Some(id), &from, read.unwrap_or_default());
+        }
+    }
+
+    /// Passes on what was told of messages of ours.
+    pub(crate) fn fates_came(
+        &mut self,
+        account: AccountId,
+        session: Option<SessionId>,
+        from: &Peer,
+        told: Vec<Notification>,
+    ) {
+        for told in told {
             let fate = match (told.kind, told.status) {
                 (Kind::Delivery, Status::Delivered) => Fate::Delivered,
                 (Kind::Delivery, Status::Failed | Status::Forbidden | Status::Error) => Fate::Failed,
@@ -207,7 +220,7 @@ impl Core {
             };
             let Notification { message_id, recipient, .. } = told;
             let what = What::Receipt { message_id, from: from.clone(), recipient, fate };
-            self.tell(account, Some(id), what);
+            self.tell(account, session, what);
         }
     }
 

@@ -22,6 +22,7 @@ mod inbound;
 mod leaving;
 mod media;
 mod originating;
+mod pager;
 mod policy;
 mod prack;
 mod recover;

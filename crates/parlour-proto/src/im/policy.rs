@@ -59,9 +59,9 @@ impl Core {
         }
     }
 
-    /// Blocked, anonymous, or any caller while nobody may disturb (catalogue 1.3 rows 6 to 8).
+    /// Blocked or anonymous (catalogue 1.3 rows 6 and 7), or of no name that is proven where one has to be.
     //= IM G-1c
-    pub(crate) fn is_wanted(&self, peer: &Peer, signature: &Finding) -> Result<(), PeerFault> {
+    pub(crate) fn is_welcome(&self, peer: &Peer, signature: &Finding) -> Result<(), PeerFault> {
         if !self.config.im_service {
             return Err(PeerFault::ServiceOff);
         }
@@ -76,6 +76,13 @@ impl Core {
         if !peer.verified {
             self.is_signed_enough(signature)?;
         }
+        Ok(())
+    }
+
+    /// The same, or any caller while nobody may disturb (catalogue 1.3 row 8).
+    //= IM G-1c
+    pub(crate) fn is_wanted(&self, peer: &Peer, signature: &Finding) -> Result<(), PeerFault> {
+        self.is_welcome(peer, signature)?;
         if let Some(to) = &self.config.redirect {
             return Err(PeerFault::Redirected(to.clone()));
         }

@@ -331,10 +331,9 @@ impl Core {
             None => String::new(),
         };
         // RFC 3840 10.2.7: callers may choose a device by what it takes.
-        let methods = ALLOW.replace(", ", ",");
         let mut all = vec![
             //= IM R-40
-            (Name::Contact, format!("<{contact}>;{FEATURE}{instance};methods=\"{methods}\"")),
+            (Name::Contact, format!("<{contact}>;{FEATURE}{instance};methods=\"{ALLOW}\"")),
             (Name::Expires, expires.as_secs().to_string()),
             // RFC 3327 5.1: proxies may put themselves on the way to us; that is all that concerns us.
             //= IM R-52

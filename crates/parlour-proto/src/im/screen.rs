@@ -4,6 +4,7 @@ use crate::event::Invitation;
 use crate::fault::{NotReplaced, PeerFault};
 use crate::im::Core;
 use crate::im::bodies;
+use crate::im::pager;
 use crate::im::stamp::{ALLOWED, FEATURE, OPTIONS, Reply};
 use crate::io::{AccountId, FlowId};
 use crate::mime::conference_info;
@@ -83,7 +84,10 @@ impl Core {
             if request.method() != Some(Method::Notify) {
                 fits(request.body().len(), self.config.limits.body)?;
             }
-            if matches!(request.method(), Some(Method::Invite | Method::Prack | Method::Update)) {
+            if matches!(
+                request.method(),
+                Some(Method::Invite | Method::Prack | Method::Update | Method::Message)
+            ) {
                 door::content(request, &can)?;
             }
             if request.method() == Some(Method::Notify) {
@@ -100,6 +104,7 @@ impl Core {
         //= IM G-2
         match request.method() {
             Some(Method::Invite) => self.invited(flow, server, request, account),
+            Some(Method::Message) => self.paged(flow, server, request, account),
             Some(Method::Options) => {
                 self.options(flow, server, request, account, false);
                 Ok(())
@@ -282,10 +287,11 @@ pub(crate) fn fits(octets: usize, most: usize) -> Result<(), PeerFault> {
 }
 
 /// What we take: few extensions, and no body but session descriptions and what may come with them; in a NOTIFY,
-/// conference state.
+/// conference state, in a MESSAGE the message.
 pub(crate) fn abilities(method: Option<Method>) -> Abilities<'static> {
     let media_types: &[&str] = match method {
         Some(Method::Notify) => &[conference_info::MEDIA_TYPE],
+        Some(Method::Message) => pager::PAGED,
         _ => bodies::media_types(method),
     };
     Abilities { methods: MethodSet::of(ALLOWED), options: OPTIONS, media_types }

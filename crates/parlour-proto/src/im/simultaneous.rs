@@ -13,10 +13,10 @@ use crate::verb::Shortage;
 const STORE_PAUSE: Duration = Duration::from_secs(30);
 
 impl Core {
-    /// Whether there is the means to keep what a new session would bring, and the time. After a failure of the store, invitations
-    /// are refused for a while, then tried again: only a session shows whether it works.
+    /// Whether there is the means to keep what a new session, or a message, would bring, and the time. After a failure of the
+    /// store they are refused for a while, then tried again: only a message shows whether it works.
     //= IM G-1b
-    fn resources(&self) -> Result<(), PeerFault> {
+    pub(crate) fn resources(&self) -> Result<(), PeerFault> {
         let failed = self.store_failed.is_some_and(|at| self.now.instant - at < STORE_PAUSE);
         let short = match self.shortage {
             _ if self.leaving => Some(Shortage::Ending),

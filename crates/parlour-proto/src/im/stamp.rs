@@ -13,11 +13,11 @@ use crate::sip::name::Name;
 use crate::sip::tx::{cancel_for, reply_via};
 use crate::sip::write::Writer;
 
-/// The methods that we really take (G-7).
-pub(crate) const ALLOW: &str = "INVITE, ACK, CANCEL, BYE, OPTIONS, PRACK, UPDATE, NOTIFY";
+/// The methods that we really take (G-7). Without blanks: an answer to a stranger may not be long.
+pub(crate) const ALLOW: &str = "INVITE,ACK,CANCEL,BYE,OPTIONS,PRACK,UPDATE,NOTIFY,MESSAGE";
 
 /// The methods that [`ALLOW`] lists.
-pub(crate) const ALLOWED: [Method; 8] = [
+pub(crate) const ALLOWED: [Method; 9] = [
     Method::Invite,
     Method::Ack,
     Method::Cancel,
@@ -26,6 +26,7 @@ pub(crate) const ALLOWED: [Method; 8] = [
     Method::Prack,
     Method::Update,
     Method::Notify,
+    Method::Message,
 ];
 
 /// The extensions that we know, and tell as Supported.

@@ -142,6 +142,15 @@ pub fn is_notification(cpim: &Cpim) -> bool {
     kind.eq_ignore_ascii_case(MEDIA_TYPE) || (marked && kind.eq_ignore_ascii_case("multipart/mixed"))
 }
 
+/// The name of a message, if it has one that is of use.
+pub fn message_id(cpim: &Cpim) -> Option<&str> {
+    cpim.header(HEADERS, "Message-ID").map(str::trim).filter(is_short)
+}
+
+fn is_short(text: &&str) -> bool {
+    !text.is_empty() && text.chars().count() <= LONGEST_TEXT
+}
+
 /// What the author of a message asks for, if anything. Of notifications nobody asks (RFC 5438 7.2.1).
 //= IM M-50
 //= IM M-51
@@ -150,8 +159,7 @@ pub fn asked(cpim: &Cpim) -> Option<Asked> {
         return None;
     }
     let value = |name: &str| cpim.header(HEADERS, name).map(str::trim);
-    let short = |text: &&str| !text.is_empty() && text.chars().count() <= LONGEST_TEXT;
-    let wanted = value("Disposition-Notification").filter(short)?;
+    let wanted = value("Disposition-Notification").filter(is_short)?;
     let wants = |word: &str| {
         let mut words = wanted.split(',').map(|word| word.split(';').next().unwrap_or_default().trim());
         words.any(|wanted| wanted == word)
@@ -162,10 +170,10 @@ pub fn asked(cpim: &Cpim) -> Option<Asked> {
     let uri = |value: &str| value.rsplit_once('<').map(|(_, uri)| uri.trim_end_matches('>').to_owned());
     let asked = Asked {
         // RFC 5438 7.1.1.1: who asks names the message.
-        message_id: value("Message-ID").filter(short)?.to_owned(),
+        message_id: message_id(cpim)?.to_owned(),
         date_time: cpim.date_time.clone(),
         author: cpim.from.as_ref().map(|from| from.uri.clone()),
-        original_to: value("Original-To").filter(short).and_then(uri),
+        original_to: value("Original-To").filter(is_short).and_then(uri),
         routes,
         delivered: wants("positive-delivery"),
         failed: wants("negative-delivery"),

@@ -248,6 +248,7 @@ mod tests {
             claimed_from: None,
             sent_at: None,
             subject: None,
+            expires: None,
             content_type: content_type.into(),
             body: Body::Inline(body.to_vec()),
             body_offset: 0,

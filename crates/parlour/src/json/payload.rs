@@ -228,6 +228,8 @@ enum Payload<'a> {
         sent_at: Option<&'a str>,
         #[serde(skip_serializing_if = "Option::is_none")]
         subject: Option<&'a str>,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        expires: Option<String>,
         content_type: &'a str,
         renderable: bool,
         size: u64,
@@ -333,6 +335,7 @@ impl<'a> From<&'a Incoming> for Payload<'a> {
             claimed_from: message.claimed_from.as_deref(),
             sent_at: message.sent_at.as_deref(),
             subject: message.subject.as_deref(),
+            expires: message.expires.map(super::seconds),
             content_type: &message.content_type,
             renderable: message.renderable,
             size,

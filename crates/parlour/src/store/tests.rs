@@ -16,6 +16,7 @@ pub(super) fn received(id: &str, from: &str, body: Body) -> Job {
         claimed_from: None,
         sent_at: None,
         subject: None,
+        expires: None,
         content_type: "text/plain".into(),
         body,
         body_offset: 0,
