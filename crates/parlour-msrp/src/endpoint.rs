@@ -81,6 +81,7 @@ pub(crate) enum Deadline {
 #[derive(Debug)]
 pub(crate) struct Spooling {
     pub(crate) connection: ConnectionId,
+    pub(crate) session: SessionId,
     pub(crate) handed: u64,
     pub(crate) spooled: u64,
     /// Whether no more will be handed out.
@@ -259,6 +260,11 @@ impl Endpoint {
             };
             self.pump(connection);
         }
+    }
+
+    /// The session whose message a spool is of, until all of its octets are taken care of.
+    pub fn session_of(&self, spool: SpoolId) -> Option<SessionId> {
+        self.spools.get(&spool).map(|state| state.session)
     }
 
     /// How many sessions are open.

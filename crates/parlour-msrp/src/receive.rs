@@ -145,7 +145,7 @@ impl Endpoint {
             self.refuse_chunk(id, chunk, 413, &text);
             return Current::Ignored { left: u64::MAX };
         }
-        self.keep(id, partial, chunk.offset, octets);
+        self.keep(id, chunk.session, partial, chunk.offset, octets);
         partial.ranges.add(chunk.offset, end);
         chunk.offset = end;
         let received = partial.ranges.octets();
@@ -160,7 +160,14 @@ impl Endpoint {
 
     /// Puts octets into memory, or hands them out once there are too many.
     //= IM M-6
-    fn keep(&mut self, id: ConnectionId, partial: &mut Partial, offset: u64, octets: &[u8]) {
+    fn keep(
+        &mut self,
+        id: ConnectionId,
+        session: SessionId,
+        partial: &mut Partial,
+        offset: u64,
+        octets: &[u8],
+    ) {
         let end = offset.saturating_add(count(octets));
         if let Store::Memory(memory) = &mut partial.store {
             match (usize::try_from(offset), usize::try_from(end)) {
@@ -174,7 +181,8 @@ impl Endpoint {
             let spool = SpoolId(self.number());
             let head = memory.get(..HEAD).unwrap_or(&memory).to_vec();
             partial.store = Store::Spool { spool, head };
-            self.spools.insert(spool, Spooling { connection: id, handed: 0, spooled: 0, finished: false });
+            let state = Spooling { connection: id, session, handed: 0, spooled: 0, finished: false };
+            self.spools.insert(spool, state);
             if !memory.is_empty() {
                 self.hand_out(spool, 0, &memory);
             }

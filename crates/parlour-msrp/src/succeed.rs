@@ -119,6 +119,13 @@ impl Endpoint {
         self.sessions.contains_key(&id)
     }
 
+    /// Takes no message of more octets from now on: one that is on its way, and larger, is refused with 413.
+    pub fn limit(&mut self, id: SessionId, max_size: u64) {
+        if let Some(session) = self.sessions.get_mut(&id) {
+            session.max_size = max_size;
+        }
+    }
+
     /// Whether a session has its connection.
     pub fn is_bound(&self, id: SessionId) -> bool {
         self.sessions.get(&id).is_some_and(|session| matches!(session.bind, Bind::Bound(_)))

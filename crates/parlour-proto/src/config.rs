@@ -91,6 +91,10 @@ pub struct Config {
     pub bandwidth: Option<u32>,
     /// The largest message that we take, octets (D-7).
     pub max_size: u64,
+    /// The largest file that we take, octets; 0 takes none.
+    pub max_file: u64,
+    /// The largest file that is accepted without asking, octets, from whoever is accepted without asking.
+    pub auto_accept_file: u64,
     /// The largest SEND body that leaves in one piece, octets (interop: 12 KiB).
     pub chunk_size: usize,
     /// Whether the last response to a message waits until it is stored.
@@ -442,6 +446,8 @@ impl Default for Config {
             advertised_address: None,
             bandwidth: None,
             max_size: 1024 * 1024,
+            max_file: 1024 * 1024 * 1024,
+            auto_accept_file: 1024 * 1024,
             chunk_size: 12 * 1024,
             ack: Ack::default(),
             preferred_identity: PreferredIdentity::default(),

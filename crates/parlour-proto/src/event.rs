@@ -9,10 +9,11 @@ use std::time::Duration;
 
 use parlour_msrp::Body;
 
-use crate::io::{AccountId, Receipt, SessionId};
+use crate::io::{AccountId, FileId, Receipt, SessionId};
 pub use crate::mime::conference_info::{Disconnection, Joining, Status};
 use crate::mime::resource_list;
 pub use crate::mime::resource_list::CopyControl;
+use crate::sdp::FileAttributes;
 
 /// Something happened to one of our IM Addresses.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -109,6 +110,8 @@ pub enum Kind {
     Chat,
     /// A conversation with a group: the caller is its focus (RFC 4579 4).
     Group,
+    /// Files alone.
+    Files,
     /// One large message.
     LargeMessage,
     /// What was sent while we were away: the caller is a store-and-forward server of the core.
@@ -186,6 +189,8 @@ pub enum What {
         /// Who else is invited, as far as the caller tells (RFC 5366). A first message that it brings follows as a
         /// [`What::Message`] of the session.
         invited_with: Vec<Invitee>,
+        /// The files that it offers, or asks for.
+        files: Vec<FileInfo>,
     },
     /// Somebody wanted to take this session over and may not. It goes on as before (S-6f).
     TakeoverRefused { by: Peer, why: String },
@@ -241,6 +246,8 @@ pub enum What {
     Incomplete { message_id: String, received: u64, why: String },
     /// One of our messages got further.
     Progress { message_id: String, progress: Progress },
+    /// A file of the session, and what is new of it.
+    File { file: FileId, news: FileNews },
     /// The recipient of a message tells what became of it. Whether there was such a message, to him, is for whoever keeps
     /// them to see; it may be long ago, and told in another session.
     Receipt {
@@ -260,6 +267,54 @@ pub enum What {
     Ended(Ended),
     /// Why something was decided: rule, decision and the input that decided.
     Explain(Explain),
+}
+
+/// A file of a session. The strings are as received.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FileInfo {
+    pub file: FileId,
+    /// Whether we send it.
+    pub sends: bool,
+    pub about: FileAttributes,
+}
+
+/// What is new of a file.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum FileNews {
+    /// We offer it, or ask for it, or the other side does so in a session that stands.
+    Offered(Box<FileInfo>),
+    /// It is agreed on: octets may flow.
+    Begun(Box<FileInfo>),
+    /// So many octets of the whole file are at the receiver, or have left for it. It is of the moment.
+    Moved { octets: u64, size: Option<u64> },
+    /// All octets that were agreed on are here. Check and keep the file, then call
+    /// [`Client::file_kept`](crate::client::Client::file_kept).
+    Whole {
+        /// The MSRP Message-ID under which it came.
+        message_id: String,
+        body: Body,
+    },
+    /// The receiver has it.
+    Done,
+    /// It will not be whole in this transfer.
+    Stopped(FileStop),
+}
+
+/// Why the transfer of a file is over before it is whole.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum FileStop {
+    /// The other side does not want it, or does not give it.
+    Declined,
+    /// We gave it up.
+    Cancelled,
+    /// The other side gave it up.
+    Aborted,
+    /// The connection, or the session, is gone: the rest can be had in another transfer.
+    Interrupted { why: String },
+    /// The octets are not those that the sender has named.
+    Corrupt,
+    /// Anything else.
+    Failed { why: String },
 }
 
 /// Somebody else who is invited. The strings are as received, and nobody vouches for them.

@@ -90,6 +90,10 @@ pub struct AccountId(pub u32);
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct SessionId(pub u64);
 
+/// One transfer of a file. Numbers are never used twice.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct FileId(pub u64);
+
 /// A received message that waits for [`Client::stored`](crate::client::Client::stored).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Receipt(pub u64);
@@ -152,6 +156,9 @@ pub enum Output {
     Close { flow: FlowId },
     /// Write these octets of a received message at `offset` into a spool; the first one makes it.
     Spool { spool: SpoolId, offset: u64, bytes: Vec<u8> },
+    /// What comes for this spool are octets of this file, after those that the transfer leaves out. It is told before the
+    /// first of them. Keep what is there, durably, when the spool is discarded: the rest may follow in another transfer.
+    Keep { spool: SpoolId, file: FileId },
     /// The spool is not wanted any more.
     Discard { spool: SpoolId },
     /// Read octets of a body to be sent.
@@ -219,6 +226,8 @@ pub enum Why {
     Composing,
     /// A peer said that it is writing, and has not said so again.
     Writers,
+    /// Files of a session are over, and something follows from that.
+    Files,
     /// Another deadline of an established session.
     Session,
 }

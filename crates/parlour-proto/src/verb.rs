@@ -2,7 +2,10 @@
 
 use std::time::Duration;
 
-use parlour_msrp::Source;
+use parlour_msrp::{Source, SourceId};
+
+use crate::io::FileId;
+use crate::sdp::FileSelector;
 
 /// A message that we want to send.
 #[derive(Debug, Clone)]
@@ -15,6 +18,40 @@ pub struct Say {
     pub body: Source,
     /// In a conference, the participant who alone gets it (RFC 7701 6.2): a URI of the roster. All get it if absent.
     pub to: Option<String>,
+}
+
+/// A file that we offer, or ask for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FileOffer {
+    /// Which file: all of it for one that we send, what is known for one that we ask for.
+    pub selector: FileSelector,
+    /// Where the octets are, from `skip` on; `None` asks the other side for them.
+    pub source: Option<SourceId>,
+    /// Octets at the beginning that the other side, or for a file that we ask for we, have already.
+    pub skip: u64,
+    /// When it was changed last (RFC 5322), if others may know.
+    pub modified: Option<String>,
+}
+
+/// A file of an invitation that is accepted.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FileAnswer {
+    /// Which one.
+    pub file: FileId,
+    /// For a file that the other side wants of us: which one it is, and where its octets are, after those that the
+    /// other side has.
+    pub serve: Option<(FileSelector, SourceId)>,
+}
+
+/// A file that is here as a whole cannot be taken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, thiserror::Error)]
+pub enum FileFault {
+    /// Its octets are not those that its sender has named.
+    #[error("its octets are not those that the sender has named")]
+    Corrupt,
+    /// It cannot be kept.
+    #[error("it cannot be kept: {0}")]
+    Store(StoreFault),
 }
 
 /// How an invitation is declined.
@@ -95,6 +132,9 @@ pub enum Misuse {
         /// What was asked for.
         verb: &'static str,
     },
+    /// There is no such file in the session.
+    #[error("no such file: its transfer is over, or never was")]
+    NoFile,
     /// There is no account of that number.
     #[error("no such account")]
     NoAccount,

@@ -47,6 +47,7 @@ fn answers(security: Security, messages: &[(u64, String)]) -> (Client, Vec<Strin
                 | Output::Resume { .. }
                 | Output::Close { .. }
                 | Output::Spool { .. }
+                | Output::Keep { .. }
                 | Output::Discard { .. }
                 | Output::Fetch { .. } => {}
             }

@@ -3,9 +3,9 @@
 use parlour_msrp::accept::AcceptTypes;
 use parlour_proto::config::ActpassAnswer;
 use parlour_proto::sdp::{
-    Capabilities, Direction, Local, Refusal, Role, Session, Setup, Stream, Unfit, Wrapping, answer,
-    answer_disabled, capabilities, fuzzing, judge, judge_again, offer, offer_again, parse, read_answer,
-    read_answer_again, same_path,
+    Capabilities, Direction, Ends, Local, Refusal, Role, Session, Setup, Standing, Stream, Unfit, Wrapping,
+    answer, answer_disabled, capabilities, fuzzing, judge, judge_again, offer, offer_again, parse,
+    read_answer, read_answer_again, same_path,
 };
 use proptest::prelude::*;
 
@@ -14,6 +14,7 @@ fn ours() -> Capabilities {
         receivable: AcceptTypes::parse("message/cpim text/plain", Some("image/* application/*")),
         sendable: vec!["text/plain".to_owned()],
         max_size: 1_048_576,
+        max_file: 1_000_000_000,
         ipv4: true,
         ipv6: true,
         tls: false,
@@ -63,13 +64,24 @@ fn offer_of(local: &Local, ours: &Capabilities) -> Vec<u8> {
     parlour_proto::sdp::offer(local, ours).octets
 }
 
+/// An acceptable line for a file.
+fn file(port: u16, more: &str) -> String {
+    format!(
+        "m=message {port} TCP/MSRP *\na=accept-types:*\na=path:msrp://192.0.2.1:7395/f{port};tcp\na=setup:actpass\n\
+         a=file-selector:name:\"a %22b%22.png\" type:image/png size:7 hash:sha-1:{HASH}\n\
+         a=file-transfer-id:id{port}\n{more}"
+    )
+}
+
+const HASH: &str = "72:24:5F:E8:65:3D:DA:F3:71:36:2F:86:D4:71:91:3E:E4:A2:CE:2E";
+
 /// An acceptable message line with more attributes.
 fn chat(more: &str) -> String {
     format!("m=message 7394 TCP/MSRP *\n{TYPES}{PATH}{more}")
 }
 
 fn stream(lines: &str) -> Stream {
-    judge(&with(lines), &ours()).unwrap().stream
+    judge(&with(lines), &ours()).unwrap().chat.unwrap()
 }
 
 fn refusal(lines: &str) -> Refusal {
@@ -221,7 +233,7 @@ fn what_is_acceptable() {
 #[test]
 fn what_we_lack_decides_too() {
     let judge_with =
-        |lines: &str, ours: Capabilities| judge(&with(lines), &ours).map(|judged| judged.stream.role);
+        |lines: &str, ours: Capabilities| judge(&with(lines), &ours).map(|judged| judged.chat.unwrap().role);
     let warning = |result: Result<Role, Refusal>| result.unwrap_err().warning;
     assert_eq!(warning(judge_with(&chat(""), Capabilities { ipv4: false, ..ours() })), 301);
     let six = chat("c=IN IP6 2001:db8::1\n");
@@ -251,7 +263,10 @@ fn every_line_is_answered_in_its_place() {
     );
     let offer = with(&lines);
     let judged = judge(&offer, &ours()).unwrap();
-    assert_eq!(judged.lines, [Some(Unfit::NotMessage), Some(Unfit::File), None, Some(Unfit::Surplus)]);
+    assert_eq!(
+        judged.lines,
+        [Some(Unfit::NotMessage), Some(Unfit::FileDirection), None, Some(Unfit::Surplus)]
+    );
     let text = answered(&offer, &ours());
     let media = text.split_once("m=").unwrap().1;
     assert_eq!(
@@ -414,9 +429,10 @@ fn two_of_us_agree() {
         let judged = judge(&invitation, &ours()).unwrap();
         let reply = parse(&answer(&invitation, &judged, &local("192.0.2.8"), &ours())).unwrap();
         let agreed = read_answer(&caller, &reply, &ours()).unwrap();
-        assert_ne!(agreed.role, judged.stream.role);
-        assert_eq!(agreed.path.rightmost(), local("192.0.2.8").path(judged.stream.role));
-        assert_eq!(&caller.path, judged.stream.path.rightmost());
+        let chat = judged.chat.unwrap();
+        assert_ne!(agreed.role, chat.role);
+        assert_eq!(agreed.path.rightmost(), local("192.0.2.8").path(chat.role));
+        assert_eq!(&caller.path, chat.path.rightmost());
         assert_eq!(agreed.max_size, Some(1_048_576));
     }
 }
@@ -449,10 +465,11 @@ fn a_warning_can_stand_between_quotation_marks() {
 #[test]
 fn what_a_later_offer_makes_of_the_lines() {
     let standing = stream(&chat("a=setup:active\n"));
-    let again = |lines: &str, before| judge_again(&with(lines), before, Some(&standing), &ours());
+    let on = Standing { chat: Some(&standing), files: &[] };
+    let again = |lines: &str, before| judge_again(&with(lines), before, on, &ours());
     let verdicts = |lines: &str, before| {
         let judged = again(lines, before).unwrap().unwrap();
-        (judged.stream.line, judged.lines.iter().map(Option::is_none).collect::<Vec<_>>())
+        (judged.chat.unwrap().line, judged.lines.iter().map(Option::is_none).collect::<Vec<_>>())
     };
     let (chat, audio) = (chat(""), "m=audio 7000 RTP/AVP 0\n");
     let off = "m=message 0 TCP/MSRP *\n";
@@ -468,9 +485,10 @@ fn what_a_later_offer_makes_of_the_lines() {
     assert_eq!(again(&chat, 2).unwrap_err().text, "The offer has 1 m= lines, and there were 2");
     assert_eq!(again(&format!("{audio}{chat}"), 1).unwrap_err().warning, 304);
     // Without a stream any line may become one.
-    let fresh = judge_again(&with(&format!("{off}{chat}")), 1, None, &ours()).unwrap().unwrap();
-    assert_eq!(fresh.stream.line, 1);
-    assert_eq!(judge_again(&with(audio), 1, None, &ours()), Ok(None));
+    let nothing = Standing::default();
+    let fresh = judge_again(&with(&format!("{off}{chat}")), 1, nothing, &ours()).unwrap().unwrap();
+    assert_eq!(fresh.chat.unwrap().line, 1);
+    assert_eq!(judge_again(&with(audio), 1, nothing, &ours()), Ok(None));
 }
 
 //= IM D-51 test
@@ -479,7 +497,8 @@ fn a_standing_connection_keeps_its_direction_and_another_path_may_turn_it() {
     let ours = Capabilities { actpass_answer: ActpassAnswer::Passive, ..ours() };
     let standing = Stream { role: Role::Active, ..stream(&chat("a=setup:passive\n")) };
     let role = |lines: &str| {
-        judge_again(&with(lines), 1, Some(&standing), &ours).unwrap().map(|judged| judged.stream.role)
+        let on = Standing { chat: Some(&standing), files: &[] };
+        judge_again(&with(lines), 1, on, &ours).unwrap().map(|judged| judged.chat.unwrap().role)
     };
     assert_eq!(role(&chat("a=setup:actpass\n")), Some(Role::Active));
     assert_eq!(role(&chat("a=setup:active\n")), Some(Role::Passive));
@@ -510,7 +529,7 @@ fn our_later_offer_keeps_lines_and_path() {
     let path = local("192.0.2.7").path(Role::Passive).clone();
     let settled = local("192.0.2.7").settled(path.clone());
     let before = parse(&answer(&offer, &judged, &settled, &ours())).unwrap();
-    let own = offer_again(&before, 1, &settled.clone().revised(), &ours());
+    let own = offer_again(&before, Some(1), &[], &settled.clone().revised(), &ours());
     let text = String::from_utf8(own.octets.clone()).unwrap();
     assert!(text.contains(" 2 IN IP4 192.0.2.7") && text.contains("m=audio 0 RTP/AVP 0"), "{text}");
     assert!(text.contains(&format!("a=path:{path}")) && text.contains("a=setup:actpass"), "{text}");
@@ -523,7 +542,7 @@ fn our_later_offer_keeps_lines_and_path() {
     assert!(read(&chat("")).is_err() && read(&format!("{audio}{audio}")).is_ok_and(|none| none.is_none()));
     // Where nobody can connect to us, we connect.
     let active = local("192.0.2.7").settled(local("192.0.2.7").path(Role::Active).clone());
-    let text = String::from_utf8(offer_again(&before, 1, &active, &ours()).octets).unwrap();
+    let text = String::from_utf8(offer_again(&before, Some(1), &[], &active, &ours()).octets).unwrap();
     assert!(text.contains("m=message 9 ") && text.contains("a=setup:active"), "{text}");
 }
 
@@ -538,7 +557,7 @@ fn any_offer() -> impl Strategy<Value = String> {
         Just("a=accept-types:*".to_owned()),
         Just("a=accept-wrapped-types:text/* image/png".to_owned()),
         "a=setup:(active|passive|actpass|holdconn|x)",
-        "a=(sendonly|recvonly|inactive|mid:[a-z\"\u{1}-\u{ff}]{0,4}|file-selector:x|file-transfer-id:y|max-size:[0-9]{0,30})",
+        "a=(sendonly|recvonly|inactive|mid:[a-z\"\u{1}-\u{ff}]{0,4}|file-selector(:x|:name:\"a%20b\" size:7|:type:a/b hash:sha-1:00)?|file-transfer-id:y|file-range:[0-9]-[0-9*]|max-size:[0-9]{0,30})",
         "c=IN IP[46] [0-9a-f:./]{1,15}",
         "t=[ -~]{0,12}",
         "[a-z]=[ -~\u{0}-\u{ff}]{0,20}",
@@ -560,4 +579,103 @@ proptest! {
     fn our_answers_can_be_read_and_have_as_many_lines(offer in any_offer()) {
         fuzzing::sdp(offer.as_bytes());
     }
+}
+
+//= IM D-41 test
+//= IM D-42 test
+#[test]
+fn files_are_accepted_and_refused_line_by_line() {
+    let push = "a=sendonly\na=file-icon:cid:x@y\na=file-disposition:render\na=file-date:creation:\"now\"\n";
+    let offer = with(&format!(
+        "{}{}{}{}",
+        file(1, push),
+        file(2, "a=sendonly\n"),
+        file(3, "a=sendonly\na=file-range:3-*\n"),
+        chat("")
+    ));
+    let mut judged = judge(&offer, &ours()).unwrap();
+    assert_eq!(judged.lines, [None, None, None, None]);
+    assert!(judged.chat.as_ref().is_some_and(|chat| chat.line == 3));
+    assert!(judged.files.iter().all(|file| file.direction == Direction::RecvOnly));
+    judged.refuse(1, Unfit::FileRefused("the user declined"));
+    let locals = [local("192.0.2.7"), local("192.0.2.7")];
+    let ends = Ends { session: &local("192.0.2.7"), files: &[&locals[0], &locals[1]] };
+    let text = String::from_utf8(answer(&offer, &judged, ends, &ours())).unwrap();
+    let lines: Vec<&str> = text.split("m=").skip(1).collect();
+    let selector = "a=file-selector:name:\"a %22b%22.png\" type:image/png size:7";
+    // The receiver adds nothing of its own, and leaves the hash to whoever has the file.
+    assert_eq!(
+        lines[0],
+        format!(
+            "message 2855 TCP/MSRP *\r\na=path:msrp://192.0.2.7:2855/9Yb3kQ0fT2mXw7Vd;tcp\r\na=setup:passive\r\n\
+             a=accept-types:image/png\r\na=max-size:1000000000\r\na=recvonly\r\n{selector}\r\n\
+             a=file-transfer-id:id1\r\n"
+        )
+    );
+    // Who refuses one says which, hash and all.
+    let whole = format!("message 0 TCP/MSRP *\r\n{selector} hash:sha-1:{HASH}\r\na=file-transfer-id:id2\r\n");
+    assert_eq!(lines[1], whole);
+    assert!(lines[2].contains("a=file-range:3-*\r\n") && lines[2].contains("id3"), "{text}");
+    assert!(
+        lines[3].starts_with("message 2855 ") && lines[3].contains("accept-types:message/cpim"),
+        "{text}"
+    );
+}
+
+//= IM D-40 test
+#[test]
+fn a_pull_is_answered_with_the_hash_by_whoever_has_the_file() {
+    let offer = with(&file(1, "a=recvonly\n"));
+    let judged = judge(&offer, &ours()).unwrap();
+    assert_eq!(judged.files[0].direction, Direction::SendOnly);
+    let end = local("192.0.2.7");
+    let text =
+        String::from_utf8(answer(&offer, &judged, Ends { session: &end, files: &[&end] }, &ours())).unwrap();
+    assert!(text.contains("a=sendonly\r\n") && text.contains(&format!("hash:sha-1:{HASH}\r\n")), "{text}");
+}
+
+//= IM X-30 test
+#[test]
+fn x_30_what_no_session_carries_of_files() {
+    let refused = |lines: &str, ours: Capabilities| judge(&with(lines), &ours).unwrap_err().text;
+    let small = Capabilities { max_file: 6, ..ours() };
+    assert_eq!(
+        refused(&file(1, "a=sendonly\n"), small.clone()),
+        "The file has 7 octets, and at most 6 are taken"
+    );
+    assert!(judge(&with(&file(1, "a=recvonly\n")), &small).is_ok(), "the bound is on what we receive");
+    assert_eq!(
+        refused(&file(1, "a=sendonly\n"), Capabilities { max_file: 0, ..ours() }),
+        "File transfer not available"
+    );
+    assert!(refused(&file(1, ""), ours()).contains("one way"));
+    let many: String = (1..=9).map(|port| file(port, "a=sendonly\n")).collect();
+    let judged = judge(&with(&many), &ours()).unwrap();
+    assert_eq!((judged.files.len(), judged.lines[8].clone()), (8, Some(Unfit::Files(8))));
+}
+
+//= IM D-42 test
+//= IM D-55 test
+#[test]
+fn what_a_later_offer_makes_of_files() {
+    let first = with(&format!("{}{}", chat(""), file(1, "a=sendonly\n")));
+    let judged = judge(&first, &ours()).unwrap();
+    let files: Vec<&Stream> = judged.files.iter().collect();
+    let on = Standing { chat: judged.chat.as_ref(), files: &files };
+    let again = |lines: &str| judge_again(&with(lines), 2, on, &ours()).unwrap();
+    let chat = chat("");
+    // It goes on, and one more is offered.
+    let more = again(&format!("{chat}{}{}", file(1, "a=sendonly\n"), file(2, "a=sendonly\n"))).unwrap();
+    let ids: Vec<_> =
+        more.files.iter().map(|it| (it.line, it.file.as_ref().unwrap().transfer_id.as_str())).collect();
+    assert_eq!(ids, [(1, "id1"), (2, "id2")]);
+    // It is over, and the chat goes on.
+    let over = again(&format!("{chat}m=message 0 TCP/MSRP *\n")).unwrap();
+    assert!(over.chat.is_some() && over.files.is_empty());
+    // The chat is over, and the file goes on.
+    let file_only = again(&format!("m=message 0 TCP/MSRP *\n{}", file(1, "a=sendonly\n"))).unwrap();
+    assert!(file_only.chat.is_none() && file_only.files.len() == 1);
+    assert_eq!(again("m=message 0 TCP/MSRP *\nm=message 0 TCP/MSRP *\n"), None);
+    let moved = again(&format!("{chat}{}", file(1, "a=sendonly\n").replace("/f1;", "/f9;"))).unwrap();
+    assert!(matches!(moved.lines[1], Some(Unfit::FileRefused(_))), "{:?}", moved.lines);
 }

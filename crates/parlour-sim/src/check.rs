@@ -202,7 +202,11 @@ impl Checker {
             Output::Discard { spool } => {
                 self.spools.remove(spool);
             }
-            Output::Resolve { .. } | Output::Fetch { .. } | Output::Event(_) | Output::Idle(_) => {}
+            Output::Resolve { .. }
+            | Output::Fetch { .. }
+            | Output::Keep { .. }
+            | Output::Event(_)
+            | Output::Idle(_) => {}
         }
     }
 
@@ -217,7 +221,8 @@ impl Checker {
             self.broken(Rule::Limits, format!("{load:?} at {} ms", now.as_millis()));
         }
         // A changed path keeps the old MSRP session until the new one is bound.
-        if load.msrp_sessions > (load.sessions + load.suspended).saturating_mul(2) {
+        // Each file has one of its own.
+        if load.msrp_sessions > (load.sessions + load.suspended).saturating_mul(2) + load.files {
             self.broken(
                 Rule::Empty,
                 format!("an MSRP session outlives its session: {load:?} at {} ms", now.as_millis()),

@@ -5,12 +5,12 @@ use std::fmt;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use parlour_proto::client::{Client, Misuse, StoreFault, Stored};
+use parlour_proto::client::{Client, FileFault, Misuse, StoreFault, Stored};
 use parlour_proto::config::Config;
-use parlour_proto::event::{Event, Incoming, What};
+use parlour_proto::event::{Event, FileNews, Incoming, What};
 use parlour_proto::io::{
-    AccountId, Body, FlowId, Input, Instant, Now, Output, Receipt, Security, Service, SessionId, SourceId,
-    SpoolId, Transport, Why,
+    AccountId, Body, FileId, FlowId, Input, Instant, Now, Output, Receipt, Security, Service, SessionId,
+    SourceId, SpoolId, Transport, Why,
 };
 
 use crate::check::{Checker, Violation};
@@ -40,6 +40,9 @@ pub struct ClientNode {
     pub tamper: Option<Tamper>,
     pub(crate) checker: Checker,
     pub(crate) flows: BTreeMap<FlowId, (StreamId, Side)>,
+    /// What is here of each file that we receive.
+    pub files: BTreeMap<FileId, Vec<u8>>,
+    kept: BTreeMap<SpoolId, FileId>,
     spools: BTreeMap<SpoolId, Spool>,
     deadline: Option<(Instant, Why)>,
     stuck: usize,
@@ -52,6 +55,8 @@ pub struct Store {
     pub delay: Duration,
     /// How the store fails, if it does.
     pub fault: Option<StoreFault>,
+    /// How files that are here as a whole cannot be kept, if so.
+    pub file_fault: Option<FileFault>,
     /// What is durable, under the store's unique key: account, peer, Message-ID.
     pub messages: BTreeMap<(AccountId, String, String), Kept>,
     pending: BTreeMap<Receipt, (AccountId, Incoming)>,
@@ -85,6 +90,8 @@ impl ClientNode {
             sources: BTreeMap::new(),
             tamper: None,
             flows: BTreeMap::new(),
+            files: BTreeMap::new(),
+            kept: BTreeMap::new(),
             spools: BTreeMap::new(),
             deadline: None,
             stuck: 0,
@@ -217,6 +224,19 @@ impl World {
         self.drain(node);
     }
 
+    /// A file that is here as a whole was looked at.
+    pub(crate) fn look_at(&mut self, node: NodeId, file: FileId, message_id: &str) {
+        let now = self.now();
+        let Some(at) = self.client_at_mut(node) else { return };
+        let outcome = at.store.file_fault.map_or(Ok(()), Err);
+        if outcome.is_ok() {
+            at.checker.stored(message_id);
+        }
+        // Its transfer may be over.
+        let _ = at.client.file_kept(now, file, outcome);
+        self.drain(node);
+    }
+
     fn drain(&mut self, node: NodeId) {
         for _ in 0..MOST_OUTPUTS {
             let now = self.now;
@@ -278,7 +298,15 @@ impl World {
                 }
             }
             Output::Spool { spool, offset, bytes } => self.spool(node, spool, offset, &bytes),
-            Output::Discard { spool } => self.with_client(node, |at| at.spools.remove(&spool)),
+            Output::Keep { spool, file } => self.with_client(node, |at| {
+                at.kept.insert(spool, file);
+            }),
+            Output::Discard { spool } => self.with_client(node, |at| {
+                let octets = at.spools.remove(&spool).map(|spool| spool.octets).unwrap_or_default();
+                if let Some(file) = at.kept.remove(&spool) {
+                    at.files.insert(file, octets);
+                }
+            }),
             Output::Fetch { source, offset, length } => self.fetch(node, source, offset, length),
             Output::Event(event) => self.event(node, event),
             Output::Idle(_) => {}
@@ -314,7 +342,7 @@ impl World {
 
     fn event(&mut self, node: NodeId, event: Event) {
         let now = self.now;
-        let mut commit = None;
+        let (mut commit, mut whole) = (None, None);
         self.with_client(node, |at| {
             if let Err(wrong) = at.model.fold(&event) {
                 at.checker.out_of_order(wrong);
@@ -323,8 +351,22 @@ impl World {
                 at.store.pending.insert(message.receipt, (event.account, message.clone()));
                 commit = Some((message.receipt, at.store.delay));
             }
+            if let What::File { file, news: FileNews::Whole { message_id, body } } = &event.what {
+                let octets = match body {
+                    Body::Inline(octets) => octets.clone(),
+                    Body::Spooled { spool, .. } => {
+                        at.kept.remove(spool);
+                        at.spools.remove(spool).map(|spool| spool.octets).unwrap_or_default()
+                    }
+                };
+                at.files.insert(*file, octets);
+                whole = Some((*file, message_id.clone(), at.store.delay));
+            }
             at.events.push((now, event));
         });
+        if let Some((file, message_id, delay)) = whole {
+            self.queue.arm(now + delay, Arrival::File { node, file, message_id });
+        }
         if let Some((receipt, delay)) = commit {
             self.queue.arm(now + delay, Arrival::Store { node, receipt });
         }

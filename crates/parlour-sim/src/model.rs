@@ -83,6 +83,7 @@ impl Model {
             | What::Composing { .. }
             | What::Receipt { .. }
             | What::Incomplete { .. }
+            | What::File { .. }
             | What::Roster(_)
             | What::RosterEnded { .. }
             | What::AddAccepted { .. }

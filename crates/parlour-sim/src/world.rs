@@ -10,7 +10,7 @@ use parlour_msrp::random::Random;
 use parlour_msrp::timer::Timers;
 use parlour_proto::config::Config;
 use parlour_proto::io::{
-    CloseReason, FlowId, Input, Instant, Now, QueryId, Receipt, Service, SourceId, SpoolId, Transport,
+    CloseReason, FileId, FlowId, Input, Instant, Now, QueryId, Receipt, Service, SourceId, SpoolId, Transport,
 };
 
 use crate::client_node::ClientNode;
@@ -134,6 +134,11 @@ pub(crate) enum Arrival {
     Store {
         node: NodeId,
         receipt: Receipt,
+    },
+    File {
+        node: NodeId,
+        file: FileId,
+        message_id: String,
     },
 }
 
@@ -476,6 +481,7 @@ impl World {
             }
             Arrival::Spooled { node, spool, upto } => self.tell(node, Input::Spooled { spool, upto }),
             Arrival::Store { node, receipt } => self.store(node, receipt),
+            Arrival::File { node, file, message_id } => self.look_at(node, file, &message_id),
         }
     }
 

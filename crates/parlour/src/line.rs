@@ -6,8 +6,11 @@ use std::time::Duration;
 
 use parlour_msrp::Body;
 use parlour_proto::client::Decline;
-use parlour_proto::event::{Ended, Fate, Identity, Incoming, Invitee, Kind, Peer, Progress, Thread, What};
-use parlour_proto::io::SessionId;
+use parlour_proto::event::{
+    Ended, Fate, FileInfo, FileNews, FileStop, Identity, Incoming, Invitee, Kind, Peer, Progress, Thread,
+    What,
+};
+use parlour_proto::io::{FileId, SessionId};
 use parlour_proto::text;
 use tokio::sync::mpsc::Sender;
 
@@ -303,10 +306,11 @@ fn event(happening: &Happening) -> Option<String> {
             let next = if *asked { "accept or decline?" } else { "accepted" };
             format!("{session}{}{on_behalf} takes the chat of session {} on: {next}", who(peer), old.0)
         }
-        What::Invited { peer, kind, subject, asked, identity, thread: _, invited_with } => {
+        What::Invited { peer, kind, subject, asked, identity, thread: _, invited_with, files } => {
             let to = match kind {
                 Kind::Chat => "",
                 Kind::Group => " to a group",
+                Kind::Files => "",
                 Kind::LargeMessage => " to take a large message",
                 Kind::Deferred => " to take what was sent while you were away",
             };
@@ -315,7 +319,8 @@ fn event(happening: &Happening) -> Option<String> {
             let with = invited_too(invited_with);
             let next = if *asked { "accept or decline?" } else { "accepted" };
             let signed = forged(identity.as_deref());
-            format!("{session}{}{signed} invites you{to}{with}{subject}: {next}", who(peer))
+            let about = offered_files(files);
+            format!("{session}{}{signed} invites you{to}{with}{subject}{about}: {next}", who(peer))
         }
         What::Missed { peer, why } => format!("{session}{} called: {}", who(peer), end(why)),
         What::Inviting { to } => format!("{session}inviting {}", text::neutral(to)),
@@ -354,6 +359,7 @@ fn event(happening: &Happening) -> Option<String> {
             }
         }
         What::Composing { active: false, .. } | What::Receiving { .. } => return None,
+        What::File { file, news } => format!("{session}{}", file_news(*file, news)?),
         What::Incomplete { received, why, .. } => {
             format!("{session}! a message broke off after {received} octets: {}", text::neutral(why))
         }
@@ -483,6 +489,55 @@ fn charset(content_type: &str) -> Option<&str> {
     pairs
         .find(|(name, _)| name.trim().eq_ignore_ascii_case("charset"))
         .map(|(_, value)| value.trim().trim_matches('"'))
+}
+
+/// The files of an invitation.
+fn offered_files(files: &[FileInfo]) -> String {
+    let each = |info: &FileInfo| format!("{} as file {}", about_file(info), info.file.0);
+    let list = |sends: bool| {
+        let these: Vec<String> = files.iter().filter(|info| info.sends == sends).map(each).collect();
+        these.join(", ")
+    };
+    let (given, wanted) = (list(false), list(true));
+    let given = if given.is_empty() { given } else { format!(" to take {given}") };
+    if wanted.is_empty() { given } else { format!("{given} to give {wanted}") }
+}
+
+/// A file, for people: nothing of its name does harm on a screen.
+pub(crate) fn about_file(info: &FileInfo) -> String {
+    let selector = &info.about.selector;
+    let name = text::neutral_within(selector.name.as_deref().unwrap_or("a file"), 60);
+    match selector.size {
+        Some(size) => format!("{name:?} ({size} octets)"),
+        None => format!("{name:?}"),
+    }
+}
+
+fn file_news(file: FileId, news: &FileNews) -> Option<String> {
+    let file = file.0;
+    Some(match news {
+        FileNews::Offered(info) if info.sends => format!("file {file}: offering {}", about_file(info)),
+        FileNews::Offered(info) => format!("file {file}: {} is to come", about_file(info)),
+        FileNews::Begun(info) if info.sends => format!("file {file}: sending {}", about_file(info)),
+        FileNews::Begun(info) => format!("file {file}: receiving {}", about_file(info)),
+        FileNews::Moved { .. } | FileNews::Whole { .. } => return None,
+        FileNews::Done => format!("file {file}: done"),
+        FileNews::Stopped(stop) => format!("! file {file}: {}", stopped(stop)),
+    })
+}
+
+/// Why a transfer is over.
+pub(crate) fn stopped(stop: &FileStop) -> String {
+    match stop {
+        FileStop::Declined => "it was declined".to_owned(),
+        FileStop::Cancelled => "you have given it up".to_owned(),
+        FileStop::Aborted => "the other side has given it up".to_owned(),
+        FileStop::Interrupted { why } => format!("interrupted: {}", text::neutral(why)),
+        FileStop::Corrupt => {
+            "what came is not what the sender has announced: it is kept apart as damaged".to_owned()
+        }
+        FileStop::Failed { why } => text::neutral(why),
+    }
 }
 
 #[cfg(test)]

@@ -123,6 +123,7 @@ impl Model {
             | What::Composing { .. }
             | What::Receipt { .. }
             | What::Incomplete { .. }
+            | What::File { .. }
             | What::Progress { .. }
             | What::Roster(_)
             | What::RosterEnded { .. }
@@ -204,6 +205,7 @@ impl Model {
             | What::Composing { .. }
             | What::Receipt { .. }
             | What::Incomplete { .. }
+            | What::File { .. }
             | What::Progress { progress: Progress::Sent, .. }
             | What::Explain(_) => {}
         }
@@ -253,6 +255,7 @@ mod tests {
                 identity: None,
                 thread: Thread::default(),
                 invited_with: Vec::new(),
+                files: Vec::new(),
             },
         ));
         assert_eq!(model.only(&[Stage::Invited]), Ok(SessionId(1)));
@@ -279,6 +282,7 @@ mod tests {
                 identity: None,
                 thread: Thread::default(),
                 invited_with: Vec::new(),
+                files: Vec::new(),
             },
         ));
         model.fold(&event(1, What::Connected));

@@ -125,6 +125,7 @@ async fn tell(controls: Controls, flags: Send) -> (u8, String) {
                 | What::Composing { .. }
                 | What::Receipt { .. }
                 | What::Incomplete { .. }
+                | What::File { .. }
                 | What::Roster(_)
                 | What::RosterEnded { .. }
                 | What::Nickname { .. }

@@ -99,6 +99,7 @@ pub(crate) fn what_is_spooled_of_a_refused_message_goes() {
                 | Output::Resume { .. }
                 | Output::Close { .. }
                 | Output::Spool { .. }
+                | Output::Keep { .. }
                 | Output::Fetch { .. }
                 | Output::Resolve { .. }
                 | Output::Event(_)

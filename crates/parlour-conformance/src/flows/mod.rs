@@ -9,6 +9,7 @@ pub(crate) mod composing;
 pub(crate) mod conference;
 pub(crate) mod early;
 pub(crate) mod faults;
+pub(crate) mod files;
 pub(crate) mod hostile;
 pub(crate) mod imdn;
 pub(crate) mod ims;

@@ -373,7 +373,7 @@ pub(crate) fn a_file_is_refused_by_its_line_and_the_chat_beside_it_taken() {
             offer.split_once("m=message").map(|(_, line)| format!("m=message{line}")).unwrap_or_default();
         format!("{file}a=file-selector:name:\"a.txt\" type:text/plain size:5\r\na=file-transfer-id:abc\r\n")
     };
-    let mut call = Call::new(accepting(Accept::All));
+    let mut call = Call::new(Config { max_file: 0, ..accepting(Accept::All) });
     let offer = call.script.offer();
     let head = offer.split_once("m=message").map(|(head, _)| head.to_owned()).unwrap_or_default();
     call.send(call.script.invite_with("", &format!("{head}{}", with_file(&offer))));

@@ -39,6 +39,7 @@ impl Core {
                 }
                 parlour_msrp::Output::Close { connection } => self.disconnect(connection),
                 parlour_msrp::Output::Spool { spool, offset, bytes } => {
+                    self.claim(spool);
                     self.outputs.push_back(Output::Spool { spool, offset, bytes });
                 }
                 parlour_msrp::Output::Discard { spool } => self.outputs.push_back(Output::Discard { spool }),
@@ -58,6 +59,7 @@ impl Core {
 
     fn msrp_event(&mut self, event: parlour_msrp::Event) {
         use parlour_msrp::Event as E;
+        let Some(event) = self.file_event(event) else { return };
         let (msrp, what) = match event {
             E::Bound { session } => return self.connected(session),
             E::Message {
@@ -135,11 +137,7 @@ impl Core {
             return self.refuse_message(receipt, spool, 481);
         };
         let (account, id) = (session.account, session.id);
-        let listed = session
-            .phase
-            .talk()
-            .and_then(|talk| talk.agreed.as_ref())
-            .map(|agreed| agreed.stream.listed.clone());
+        let listed = session.phase.chat().map(|chat| chat.stream.listed.clone());
         let mut incoming = Incoming {
             receipt,
             message_id,
@@ -258,11 +256,14 @@ impl Core {
             self.say_on(new, message);
             return Ok(());
         }
+        if self.files.are_all(session) {
+            return Err(Misuse::Unsendable("the session is for files".into()));
+        }
         let queue = match &mut session.phase {
             Phase::Inviting(inviting) if inviting.cancelled.is_none() => &mut session.queue,
             Phase::Answered(answered) if answered.leave.is_none() => &mut session.queue,
             Phase::Live(live)
-                if live.talk.agreed.as_ref().is_some_and(|agreed| agreed.disabled)
+                if live.talk.agreed.as_ref().is_some_and(|agreed| agreed.chat.is_none())
                     || live.talk.lost.as_ref().is_some_and(Lost::is_gone) =>
             {
                 &mut session.queue
@@ -328,7 +329,7 @@ impl Core {
         session: &Session,
         message: Say,
     ) -> Result<(parlour_msrp::SessionId, Outgoing), Misuse> {
-        let Some(agreed) = session.phase.talk().and_then(|talk| talk.agreed.as_ref()) else {
+        let Some(chat) = session.phase.chat() else {
             return Err(Misuse::WrongState { state: session.phase.name(), verb: "say" });
         };
         let Say { message_id, content_type, body, to } = message;
@@ -336,7 +337,7 @@ impl Core {
         // A message that goes again is wrapped as it was.
         let is_plain = !cpim::is_cpim(&content_type) && !composing::is_composing(&content_type);
         let asking = if is_plain { self.asking(session, &message_id) } else { None };
-        let takes_cpim = || agreed.stream.accepted.accepts_inside(cpim::MEDIA_TYPE, &content_type);
+        let takes_cpim = || chat.stream.accepted.accepts_inside(cpim::MEDIA_TYPE, &content_type);
         let asking = asking.filter(|_| takes_cpim());
         //= IM M-60
         // RFC 7701 6.3: a room takes nothing that is not wrapped, as it could not tell from whom it is.
@@ -344,7 +345,7 @@ impl Core {
         let wrapping = match &asking {
             Some(_) => Some(Wrapping::Cpim),
             None if in_room => Some(Wrapping::Cpim),
-            None => agreed.stream.wrapping(&content_type),
+            None => chat.stream.wrapping(&content_type),
         };
         //= IM M-32
         //= IM D-33
@@ -370,10 +371,10 @@ impl Core {
             }
         };
         // Through relays a 200 is the next hop's: only a REPORT is the peer's own word.
-        let relayed = agreed.stream.path.uris().len() > 1;
+        let relayed = chat.stream.path.uris().len() > 1;
         let outgoing =
             Outgoing::new(message_id, content_type, body).with(|message| message.success_report = relayed);
-        Ok((agreed.msrp, outgoing))
+        Ok((chat.msrp, outgoing))
     }
 
     /// Messages that nobody has acknowledged and nobody sends again.

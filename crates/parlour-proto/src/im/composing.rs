@@ -62,9 +62,9 @@ impl Core {
         if !self.config.send_composing {
             return Err(Misuse::Unsendable("send_composing is off".into()));
         }
-        let Some(agreed) = talk.agreed.as_ref().filter(|agreed| !agreed.disabled) else { return Ok(()) };
+        let Some(chat) = talk.chat() else { return Ok(()) };
         // M-40: a peer that says `*` may still show it as a message.
-        if !agreed.stream.names(composing::MEDIA_TYPE) {
+        if !chat.stream.names(composing::MEDIA_TYPE) {
             let why = format!("the peer does not take {}", composing::MEDIA_TYPE);
             return Err(Misuse::Unsendable(why));
         }

@@ -12,6 +12,7 @@ use parlour_msrp::timer::{TimerId, Timers};
 use crate::config::{Config, Proxy};
 use crate::event::{Ended, Event, Explain, Invitation, What};
 use crate::im::account::Account;
+use crate::im::files::Files;
 use crate::im::flows::{Flows, Source, Stream, TrustedCore, literal};
 use crate::im::gate::Gate;
 use crate::im::imdn::Pending;
@@ -51,6 +52,7 @@ pub(crate) struct Core {
     pub(crate) sessions: Sessions,
     pub(crate) subscriptions: Subscriptions,
     pub(crate) referrals: Referrals,
+    pub(crate) files: Files,
     pub(crate) timers: Timers<Deadline>,
     pub(crate) requests: BTreeMap<ClientId, Purpose>,
     pub(crate) lookups: BTreeMap<QueryId, (Errand, Proxy)>,
@@ -182,6 +184,7 @@ impl Core {
             sessions: Sessions::new(&mut random),
             subscriptions: Subscriptions::default(),
             referrals: Referrals::default(),
+            files: Files::default(),
             now: Now { instant: Instant::ZERO, unix: std::time::Duration::ZERO },
             config,
             random,
@@ -312,6 +315,7 @@ impl Core {
         self.fail_queue(&mut session);
         self.drop_renewal(&mut session);
         self.refuse_held(&mut session);
+        self.drop_files(session.id);
         self.drop_media(&session);
         if let Some(dialog) = session.phase.dialog() {
             self.sessions.forget_dialog(dialog);

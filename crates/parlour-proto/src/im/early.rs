@@ -97,13 +97,13 @@ impl Core {
         match &invited.offer {
             Some((offer, judged)) if judged.preconditions(offer).are_demanded() => {
                 let local = self.local_media(session.flow)?;
-                let stream = judged.stream.clone();
+                let stream = judged.chat.clone()?;
                 let local = local.clone().settled(local.path(stream.role).clone());
                 let description = sdp::answer(offer, judged, &local, &self.capabilities(session.flow));
                 let origin = offer.origin.clone();
                 // RFC 3262 5: the peer may connect as soon as it has the answer.
                 let msrp = self.expect_media(owner, local.path(stream.role), &stream);
-                let agreed = Agreed::new(msrp, stream, origin, &description, local);
+                let agreed = Agreed::new(Some((msrp, stream)), origin, &description, local);
                 invited.early.media = Media::Settled(Box::new(agreed));
                 Some(description)
             }
@@ -167,8 +167,7 @@ impl Core {
         match std::mem::take(&mut invited.early.media) {
             Media::Offered(own) => {
                 if let Err(why) = self.answered_early(session, &own, said) {
-                    self.msrp.close(self.now.instant, own.msrp);
-                    self.sessions.forget_msrp(own.msrp);
+                    self.drop_offer(&own);
                     self.refuse_answer(session, why);
                 }
                 Ok(None)
@@ -197,9 +196,11 @@ impl Core {
         let answer = sdp::parse(body).map_err(|fault| fault.to_string())?;
         let Phase::Invited(invited) = &mut session.phase else { return Ok(()) };
         let local = own.local.clone();
-        let agreed = Agreed::new(own.msrp, stream.clone(), origin, &own.offered.octets, local);
+        let chat = own.msrp.map(|msrp| (msrp, stream.clone()));
+        let agreed = Agreed::new(chat, origin, &own.offered.octets, local);
         invited.early.media = Media::Settled(Box::new(agreed));
-        invited.offer = Some((answer, sdp::Judged { lines: vec![None], stream }));
+        let judged = sdp::Judged { lines: vec![None], chat: Some(stream), files: Vec::new() };
+        invited.offer = Some((answer, judged));
         invited.met();
         Ok(())
     }
@@ -232,29 +233,34 @@ impl Core {
         }
         let ours = self.capabilities(flow);
         let before = sdp::parse(&agreed.description).map_or(0, |own| own.media.len());
-        let judged = sdp::judge_again(&offer, before, Some(&agreed.stream), &ours);
-        let Some(judged) = judged.map_err(PeerFault::NotAcceptable)? else {
+        let standing = sdp::Standing { chat: agreed.chat.as_ref().map(|chat| &chat.stream), files: &[] };
+        let judged = sdp::judge_again(&offer, before, standing, &ours).map_err(PeerFault::NotAcceptable)?;
+        let parts = judged.and_then(|mut judged| {
+            // Files are asked for in the INVITE, or once the session stands.
+            judged.refuse_files("it is offered before the session stands");
+            judged.chat.clone().map(|stream| (judged, stream))
+        });
+        let (Some((judged, stream)), Some(chat)) = (parts, &mut agreed.chat) else {
             // What the user is asked about cannot be taken away before he has answered.
             let text = "the offer leaves no message stream".to_owned();
             return Err(PeerFault::NotAcceptable(sdp::Refusal { warning: 304, text, clause: "S-1" }));
         };
-        if let Some(why) = self.aims_badly(flow, &judged.stream) {
+        if let Some(why) = self.aims_badly(flow, &stream) {
             let text = format!("we would not connect to the path: {why}");
             return Err(PeerFault::NotAcceptable(sdp::Refusal { warning: 399, text, clause: "X-22" }));
         }
         if !judged.preconditions(&offer).can_be_met() {
             return Err(self.precondition_failure(flow, &offer, &judged));
         }
-        let stream = judged.stream.clone();
         let mut local = agreed.local.clone().revised();
-        if !sdp::same_path(&agreed.stream.path, &stream.path) {
+        if !sdp::same_path(&chat.stream.path, &stream.path) {
             local = self.other_end(flow, &local, stream.role).ok_or(PeerFault::NoResources)?;
-            self.msrp.close(self.now.instant, agreed.msrp);
-            self.sessions.forget_msrp(agreed.msrp);
-            agreed.msrp = self.expect_media(owner, local.path(stream.role), &stream);
+            self.msrp.close(self.now.instant, chat.msrp);
+            self.sessions.forget_msrp(chat.msrp);
+            chat.msrp = self.expect_media(owner, local.path(stream.role), &stream);
         }
         let description = sdp::answer(&offer, &judged, &local, &ours);
-        agreed.stream = stream;
+        chat.stream = stream;
         agreed.said(offer.origin.clone(), &description, local);
         invited.offer = Some((offer, judged));
         invited.met();

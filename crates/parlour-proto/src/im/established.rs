@@ -167,8 +167,7 @@ impl Core {
                 Err(why) => broken = Some(why),
             }
             if talk.agreed.is_none() {
-                self.msrp.close(self.now.instant, own.msrp);
-                self.sessions.forget_msrp(own.msrp);
+                self.drop_offer(&own);
             }
         }
         session.phase = Phase::Live(Box::new(Live::of(talk)));
@@ -195,7 +194,7 @@ impl Core {
         let id = session.id;
         self.follow_conference(&mut session);
         // An UPDATE may have come before the ACK.
-        if session.phase.agreed_mut().is_some_and(|agreed| agreed.disabled) {
+        if session.phase.chat().is_none() && !self.files.are_on(id) {
             return self.await_stream(session);
         }
         self.sessions.put(session);
@@ -216,8 +215,7 @@ impl Core {
             conference: remote.is_some_and(|remote| remote.focus().is_some()),
         };
         self.tell(session.account, Some(session.id), what);
-        let agreed = session.phase.talk().and_then(|talk| talk.agreed.as_ref());
-        if agreed.is_some_and(|agreed| !agreed.stream.direction.sends()) {
+        if session.phase.chat().is_some_and(|chat| !chat.stream.direction.sends()) {
             self.tell(session.account, Some(session.id), What::Held);
         }
     }

@@ -130,8 +130,8 @@ impl Core {
         notice: &Notice,
         message_id: &str,
     ) -> Option<(parlour_msrp::SessionId, Vec<u8>)> {
-        let agreed = session.phase.talk()?.agreed.as_ref().filter(|agreed| !agreed.disabled)?;
-        if !agreed.stream.accepted.accepts_inside(cpim::MEDIA_TYPE, imdn::MEDIA_TYPE) {
+        let chat = session.phase.chat()?;
+        if !chat.stream.accepted.accepts_inside(cpim::MEDIA_TYPE, imdn::MEDIA_TYPE) {
             return None;
         }
         let asked = &notice.asked;
@@ -153,7 +153,7 @@ impl Core {
         let (from, to) = (mailbox(&own), mailbox(author));
         let mut body = cpim::head_with(&from, &to, self.now.unix, imdn::MEDIA_TYPE, &rows);
         body.extend_from_slice(&imdn::write(&told));
-        Some((agreed.msrp, body))
+        Some((chat.msrp, body))
     }
 
     /// The headers that ask for notifications of a message of ours, if the account wants them.

@@ -171,6 +171,7 @@ impl Core {
             Why::NoStream => self.nothing_left(id),
             Why::Composing => self.composing_due(id),
             Why::Writers => self.writers_due(id),
+            Why::Files => self.files_due(id),
             Why::Trying
             | Why::Retransmit
             | Why::TransactionTimeout

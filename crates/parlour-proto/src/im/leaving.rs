@@ -66,6 +66,7 @@ impl Core {
 
     /// The session is over for the user; only its BYE goes on.
     fn part(&mut self, session: &mut Session) {
+        self.drop_files(session.id);
         self.drop_media(session);
         let Phase::Leaving(leaving) = &mut session.phase else { return };
         leaving.msrp = None;

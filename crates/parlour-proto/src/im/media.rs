@@ -34,49 +34,48 @@ pub(crate) fn receivable(config: &Config) -> AcceptTypes {
     types
 }
 
-/// An offer of ours: the MSRP session is ready for a peer that comes before its answer does.
+/// An offer of ours: the MSRP sessions are ready for a peer that comes before its answer does. Those of files are in
+/// [`Core::files`].
 #[derive(Debug)]
 pub(crate) struct OwnOffer {
     pub(crate) offered: Offered,
-    pub(crate) msrp: parlour_msrp::SessionId,
+    /// The chat's; None if only files are offered.
+    pub(crate) msrp: Option<parlour_msrp::SessionId>,
     /// Our end, as the offer tells it.
     pub(crate) local: Local,
 }
 
-/// An agreed MSRP session.
+/// What is agreed on, but for files: these are in [`Core::files`].
 #[derive(Debug)]
 pub(crate) struct Agreed {
-    pub(crate) msrp: parlour_msrp::SessionId,
-    pub(crate) stream: sdp::Stream,
+    /// None if the session is for files alone, or while the stream is disabled (D-55).
+    pub(crate) chat: Option<Chat>,
     /// The origin of the peer's last description, to tell a refresh from a change (D-50).
     pub(crate) origin: sdp::Origin,
     /// Our last description.
     pub(crate) description: Box<[u8]>,
-    /// Our end, as it tells it.
+    /// Our end, as it tells it: of the chat, and what stands in `o=`.
     pub(crate) local: Local,
     /// Whether the first offer of the session was ours.
     pub(crate) offerer: bool,
-    /// Whether the stream was disabled and its MSRP session closed (D-55).
-    pub(crate) disabled: bool,
+}
+
+/// The stream for messages.
+#[derive(Debug)]
+pub(crate) struct Chat {
+    pub(crate) msrp: parlour_msrp::SessionId,
+    pub(crate) stream: sdp::Stream,
 }
 
 impl Agreed {
     pub(crate) fn new(
-        msrp: parlour_msrp::SessionId,
-        stream: sdp::Stream,
+        chat: Option<(parlour_msrp::SessionId, sdp::Stream)>,
         origin: sdp::Origin,
         description: &[u8],
         local: Local,
     ) -> Self {
-        Agreed {
-            msrp,
-            stream,
-            origin,
-            description: description.into(),
-            local,
-            offerer: false,
-            disabled: false,
-        }
+        let chat = chat.map(|(msrp, stream)| Chat { msrp, stream });
+        Agreed { chat, origin, description: description.into(), local, offerer: false }
     }
 }
 
@@ -89,6 +88,7 @@ impl Core {
             receivable: self.receivable.clone(),
             sendable: vec!["text/plain".to_owned()],
             max_size: self.config.max_size,
+            max_file: self.config.max_file,
             ipv4: address.is_none_or(|address| address.is_ipv4()),
             ipv6: address.is_none_or(|address| address.is_ipv6()),
             tls: false,
@@ -134,6 +134,7 @@ impl Core {
         let spec = self.spec(local, &stream.listed, stream.path.clone()).with(|spec| {
             spec.role = role(stream);
             spec.peer_max_size = stream.max_size;
+            spec.max_size = self.largest(stream);
         });
         let msrp = self.msrp.open(self.now.instant, spec);
         self.msrp.pause(self.now.instant, msrp, !stream.direction.sends());
@@ -155,9 +156,17 @@ impl Core {
         msrp
     }
 
+    /// The largest message that we take on a stream: a file comes as one.
+    fn largest(&self, stream: &sdp::Stream) -> u64 {
+        match &stream.file {
+            Some(file) => file.length().unwrap_or(u64::MAX).min(self.config.max_file),
+            None => self.config.max_size,
+        }
+    }
+
     /// A session that was settled before it was accepted begins.
     pub(crate) fn start_media(&mut self, agreed: &Agreed) {
-        let Agreed { msrp, stream, .. } = agreed;
+        let Some(Chat { msrp, stream }) = &agreed.chat else { return };
         self.msrp.agree(self.now.instant, *msrp, stream.path.clone(), role(stream), stream.max_size);
     }
 
@@ -190,25 +199,30 @@ impl Core {
         let msrp = self.msrp.expect(self.now.instant, spec);
         self.sessions.index_msrp(msrp, owner);
         let local = local.settled(offered.path.clone());
-        Some(OwnOffer { offered, msrp, local })
+        Some(OwnOffer { offered, msrp: Some(msrp), local })
     }
 
     /// Nothing comes of an offer of ours.
     pub(crate) fn drop_offer(&mut self, own: &OwnOffer) {
-        self.msrp.close(self.now.instant, own.msrp);
-        self.sessions.forget_msrp(own.msrp);
+        if let Some(msrp) = own.msrp {
+            self.msrp.close(self.now.instant, msrp);
+            self.sessions.forget_msrp(msrp);
+        }
     }
 
     /// The answer to an offer of ours is here.
     pub(crate) fn agree(&mut self, own: &OwnOffer, stream: sdp::Stream, origin: sdp::Origin) -> Agreed {
         let (peer, largest) = (stream.path.clone(), stream.max_size);
-        self.msrp.agree(self.now.instant, own.msrp, peer, role(&stream), largest);
-        self.msrp.pause(self.now.instant, own.msrp, !stream.direction.sends());
-        let agreed = Agreed::new(own.msrp, stream, origin, &own.offered.octets, own.local.clone());
+        let chat = own.msrp.map(|msrp| {
+            self.msrp.agree(self.now.instant, msrp, peer, role(&stream), largest);
+            self.msrp.pause(self.now.instant, msrp, !stream.direction.sends());
+            (msrp, stream)
+        });
+        let agreed = Agreed::new(chat, origin, &own.offered.octets, own.local.clone());
         Agreed { offerer: true, ..agreed }
     }
 
-    fn spec(&self, local: &MsrpUri, listed: &AcceptTypes, peer: MsrpPath) -> SessionSpec {
+    pub(crate) fn spec(&self, local: &MsrpUri, listed: &AcceptTypes, peer: MsrpPath) -> SessionSpec {
         let role = parlour_msrp::Role::Passive;
         SessionSpec::new(local.clone(), peer, role, listed.clone()).with(|spec| {
             spec.matching = self.config.sessmatch;
@@ -331,10 +345,12 @@ impl Core {
 
     /// The same for the answer to a later offer: it may also name the host where the media of the session was.
     pub(crate) fn may_aim_again(&self, session: &Session, stream: &sdp::Stream) -> bool {
-        let agreed = session.phase.talk().and_then(|talk| talk.agreed.as_ref());
         let host = stream.path.leftmost().host();
         self.may_aim(session.source, stream)
-            || agreed.is_some_and(|agreed| agreed.stream.path.leftmost().host().eq_ignore_ascii_case(host))
+            || session
+                .phase
+                .chat()
+                .is_some_and(|chat| chat.stream.path.leftmost().host().eq_ignore_ascii_case(host))
     }
 }
 

@@ -19,7 +19,7 @@ use crate::im::session::{Call, Inviting, Live, Phase, Remote, Sent, Session, Tal
 use crate::im::session_timer::SessionTimer;
 use crate::im::stamp::Draft;
 use crate::im::trust;
-use crate::io::{AccountId, FlowId, SessionId, Transport, Why};
+use crate::io::{AccountId, FileId, FlowId, SessionId, Transport, Why};
 use crate::sdp;
 use crate::sip::dialog::{Dialog, DialogKey};
 use crate::sip::digest::Chain;
@@ -29,7 +29,7 @@ use crate::sip::method::Method;
 use crate::sip::name::Name;
 use crate::sip::tx::ClientId;
 use crate::sip::uri::{Scheme, Uri};
-use crate::verb::Misuse;
+use crate::verb::{FileOffer, Misuse};
 
 /// The flow of a session whose next hop is not known yet. The shell gives no stream this number.
 const NOWHERE: FlowId = FlowId::Stream(0);
@@ -44,13 +44,24 @@ const CORRECTIONS: u32 = 4;
 const FORKS: usize = 16;
 
 impl Core {
-    /// Invites `to`, through `via`, else the account's proxy, else straight to its host.
+    /// Invites `to` to a chat, through `via`, else the account's proxy, else straight to its host.
     pub(crate) fn invite(
         &mut self,
         account: AccountId,
         to: &str,
         via: Option<Proxy>,
     ) -> Result<SessionId, Misuse> {
+        self.invite_for(account, to, via, Vec::new()).map(|(id, _)| id)
+    }
+
+    /// The same for files, if there are any.
+    pub(crate) fn invite_for(
+        &mut self,
+        account: AccountId,
+        to: &str,
+        via: Option<Proxy>,
+        files: Vec<FileOffer>,
+    ) -> Result<(SessionId, Vec<FileId>), Misuse> {
         //= IM G-4u
         // An IM Session Identity is taken as it was told: a Contact.
         let to =
@@ -106,15 +117,17 @@ impl Core {
         };
         self.sessions.put(session);
         self.tell(account, Some(id), What::Inviting { to: to.to_owned() });
+        let files = self.own_files((account, id), files);
         match self.reach(Errand::Invite(id), &hop) {
             Some(Ok(flow)) => self.invite_over(id, Ok(flow)),
             Some(Err(why)) => {
                 self.sessions.take(id);
+                self.files.forget(id);
                 return Err(Misuse::NoRoute(why));
             }
             None => {}
         }
-        Ok(id)
+        Ok((id, files))
     }
 
     /// The next hop is known, or cannot be.
@@ -137,7 +150,11 @@ impl Core {
         }
         // The offer names our own address, which a stream has only once it stands: `flow_stands` comes back here.
         let owner = (session.account, session.id);
-        let Some(own) = self.make_offer(owner, session.flow) else { return self.sessions.put(session) };
+        let own = match self.files.of(session.id).is_empty() {
+            true => self.make_offer(owner, session.flow),
+            false => self.offer_files(owner, session.flow),
+        };
+        let Some(own) = own else { return self.sessions.put(session) };
         inviting.own = Some(own);
         self.send_invite(session, &[]);
     }
@@ -306,6 +323,13 @@ impl Core {
             // RFC 3261 9.1: the CANCEL came too late, and nobody wants the media any more.
             Some(_) | None if cancelled.is_some() => (None, None),
             // RFC 3261 13.2.1: after the first description of a reliable response all others are passed over.
+            Some(own) if own.msrp.is_none() => {
+                let body = bodies::description_or_none(response);
+                match self.files_taken(session.id, session.flow, own, body) {
+                    Ok(agreed) => (Some(agreed), None),
+                    Err(why) => (None, Some(why)),
+                }
+            }
             Some(own) => {
                 match answer.map_or_else(
                     || self.read_answer(session.flow, own, bodies::description_or_none(response)),
@@ -318,8 +342,7 @@ impl Core {
             None => (None, Some("we made no offer".to_owned())),
         };
         if let (None, Some(own)) = (&agreed, &own) {
-            self.msrp.close(self.now.instant, own.msrp);
-            self.sessions.forget_msrp(own.msrp);
+            self.drop_offer(own);
         }
         let talk = Talk { dialog, remote, agreed, lost: None, unpracked: None };
         session.phase = Phase::Live(Box::new(Live::of(talk)));

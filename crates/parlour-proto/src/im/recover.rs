@@ -70,7 +70,7 @@ impl Core {
     ) {
         let now = self.now.instant;
         let Phase::Live(live) = &mut session.phase else { return self.sessions.put(session) };
-        let current = live.talk.agreed.as_ref().filter(|agreed| agreed.msrp == msrp);
+        let current = live.talk.chat().filter(|chat| chat.msrp == msrp);
         if current.is_none() {
             // One that we have offered, and nobody has answered.
             self.sessions.forget_msrp(msrp);
@@ -178,15 +178,15 @@ impl Core {
         };
         match read {
             Ok((Some(stream), origin)) => {
-                let agreed = self.agree(&own, stream.clone(), origin);
-                let gone = std::mem::replace(
-                    old,
-                    Agreed { stream: old.stream.clone(), offerer: old.offerer, ..agreed },
-                );
+                let sent = old.chat.as_ref().is_none_or(|chat| chat.stream.direction.sends());
+                let agreed = self.agree(&own, stream, origin);
+                let gone = std::mem::replace(old, Agreed { offerer: old.offerer, ..agreed });
                 lost.stage = Stage::Agreed(self.now.instant);
-                self.sessions.forget_msrp(gone.msrp);
-                self.agree_again(&mut session, stream);
-                if !self.msrp.is_open(own.msrp) {
+                if let Some(chat) = gone.chat {
+                    self.sessions.forget_msrp(chat.msrp);
+                }
+                self.tell_of_hold(&mut session, sent);
+                if own.msrp.is_none_or(|msrp| !self.msrp.is_open(msrp)) {
                     return self.recovery_failed(session, "the new connection broke before its answer came");
                 }
                 while let Some(message) = session.next_queued() {
@@ -266,7 +266,10 @@ impl Core {
         let next = agreed.local.clone().revised();
         (local.session_id, local.version) = (next.session_id, next.version);
         let before = sdp::parse(&agreed.description).ok()?;
-        let offered = sdp::offer_again(&before, agreed.stream.line, &local, &self.capabilities(session.flow));
+        let line = agreed.chat.as_ref()?.stream.line;
+        let files = self.files.lines_on(session.id);
+        let ours = self.capabilities(session.flow);
+        let offered = sdp::offer_again(&before, Some(line), &files, &local, &ours);
         self.expect((session.account, session.id), local, offered)
     }
 
@@ -277,8 +280,7 @@ impl Core {
         answer: &[u8],
     ) -> Result<(Option<sdp::Stream>, sdp::Origin), String> {
         let answer = sdp::parse(answer).map_err(|fault| fault.to_string())?;
-        let line =
-            session.phase.talk().and_then(|talk| talk.agreed.as_ref()).map_or(0, |old| old.stream.line);
+        let line = session.phase.chat().map_or(0, |chat| chat.stream.line);
         let lines = sdp::parse(&own.offered.octets).map_or(1, |own| own.media.len());
         let ours = self.capabilities(session.flow);
         let stream = sdp::read_answer_again(&own.offered, line, lines, &answer, &ours)

@@ -53,20 +53,22 @@ enum Asks {
     TheSame,
     /// INVITE with an offer of a new MSRP session, which is made when the way is known.
     Media(Option<Box<OwnOffer>>),
+    /// INVITE with an offer that disables the lines of files that are over; it is made when the way is known.
+    Lines(Option<Box<Offered>>),
 }
 
 impl Asks {
     fn method(&self) -> Method {
         match self {
             Asks::Nothing => Method::Update,
-            Asks::TheSame | Asks::Media(_) => Method::Invite,
+            Asks::TheSame | Asks::Media(_) | Asks::Lines(_) => Method::Invite,
         }
     }
 
     fn offer(&self) -> Option<&OwnOffer> {
         match self {
             Asks::Media(own) => own.as_deref(),
-            Asks::Nothing | Asks::TheSame => None,
+            Asks::Nothing | Asks::TheSame | Asks::Lines(_) => None,
         }
     }
 }
@@ -87,6 +89,11 @@ impl Renewal {
     /// One that is to mend the media.
     pub(crate) fn mending() -> Renewal {
         Renewal::new(Asks::Media(None))
+    }
+
+    /// One that is to disable the lines of files.
+    pub(crate) fn lines() -> Renewal {
+        Renewal::new(Asks::Lines(None))
     }
 
     /// Whether it leaves as soon as this flow stands.
@@ -169,6 +176,14 @@ impl Core {
                 renewal.asks = Asks::Media(Some(Box::new(own)));
             }
         }
+        if session.renewal_mut().is_some_and(|renewal| matches!(renewal.asks, Asks::Lines(None))) {
+            let Ok(offered) = self.offer_again(flow, &mut session) else {
+                return self.renewal_failed(session, "there is nothing left to offer");
+            };
+            if let Some(renewal) = session.renewal_mut() {
+                renewal.asks = Asks::Lines(Some(Box::new(offered)));
+            }
+        }
         let Phase::Live(live) = &mut session.phase else { return self.sessions.put(session) };
         let Live { talk, renewal: Some(renewal), .. } = &mut **live else {
             return self.sessions.put(session);
@@ -181,6 +196,7 @@ impl Core {
             Asks::Nothing => None,
             Asks::TheSame => talk.agreed.as_ref().map(|agreed| &*agreed.description),
             Asks::Media(own) => own.as_ref().map(|own| own.offered.octets.as_slice()),
+            Asks::Lines(offered) => offered.as_ref().map(|offered| offered.octets.as_slice()),
         }
         .map(|body| ("application/sdp", body));
         let method = renewal.asks.method();
@@ -255,8 +271,13 @@ impl Core {
         match renewal.asks {
             Asks::Media(Some(own)) => self.recovered(session, *own, bodies::description_or_none(response)),
             Asks::TheSame => self.answered_otherwise(session, bodies::description_or_none(response)),
+            Asks::Lines(Some(offered)) => {
+                let id = session.id;
+                self.reanswered(session, &offered, bodies::description_or_none(response));
+                self.later(id, self.now.instant);
+            }
             // RFC 3311 5.1: without an offer there is no answer.
-            Asks::Nothing | Asks::Media(None) => self.sessions.put(session),
+            Asks::Nothing | Asks::Media(None) | Asks::Lines(None) => self.sessions.put(session),
         }
     }
 
@@ -266,15 +287,16 @@ impl Core {
         let agreed = session.phase.talk().and_then(|talk| talk.agreed.as_ref());
         let changed =
             |agreed: &&Agreed| sdp::parse(answer).is_ok_and(|answer| answer.origin != agreed.origin);
-        let Some(agreed) = agreed.filter(|agreed| !agreed.disabled).filter(changed) else {
+        let changed = agreed.filter(changed).and_then(|agreed| Some((agreed, agreed.chat.as_ref()?)));
+        let Some((agreed, chat)) = changed else {
             return self.sessions.put(session);
         };
         let offered = Offered {
             octets: agreed.description.to_vec(),
             // Who connects is open again, whatever our description says.
             setup: Setup::Actpass,
-            path: agreed.local.path(agreed.stream.role).clone(),
-            listed: agreed.stream.listed.clone(),
+            path: agreed.local.path(chat.stream.role).clone(),
+            listed: chat.stream.listed.clone(),
         };
         self.reanswered(session, &offered, answer);
     }
@@ -363,7 +385,7 @@ impl Core {
                 own.iter().for_each(|own| self.drop_offer(own));
                 self.recovery_failed(session, why);
             }
-            Some(Asks::Nothing | Asks::TheSame) | None => self.not_refreshed(session, why),
+            Some(Asks::Nothing | Asks::TheSame | Asks::Lines(_)) | None => self.not_refreshed(session, why),
         }
     }
 

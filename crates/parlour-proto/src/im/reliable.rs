@@ -250,8 +250,8 @@ impl Media {
     pub(crate) fn msrp(&self) -> Option<parlour_msrp::SessionId> {
         match self {
             Media::Fresh => None,
-            Media::Offered(own) => Some(own.msrp),
-            Media::Settled(agreed) => Some(agreed.msrp),
+            Media::Offered(own) => own.msrp,
+            Media::Settled(agreed) => agreed.chat.as_ref().map(|chat| chat.msrp),
         }
     }
 }

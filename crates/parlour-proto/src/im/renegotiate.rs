@@ -10,7 +10,7 @@ use crate::event::{Ended, What};
 use crate::fault::PeerFault;
 use crate::im::Core;
 use crate::im::bodies;
-use crate::im::media::{Agreed, role};
+use crate::im::media::{Agreed, Chat, role};
 use crate::im::session::{Phase, Session, Unacked};
 use crate::im::stamp::Reply;
 use crate::io::{FlowId, SessionId, Why};
@@ -162,59 +162,82 @@ impl Core {
         let offer = sdp::parse(offer).map_err(|fault| PeerFault::Sdp(fault.to_string()))?;
         let ours = self.capabilities(flow);
         let agreed = session.phase.agreed_mut().ok_or(PeerFault::Renegotiation)?;
-        let stands = !agreed.disabled && self.msrp.is_open(agreed.msrp);
+        let stands = agreed.chat.as_ref().is_some_and(|chat| self.msrp.is_open(chat.msrp));
         // RFC 4975 8.4: who changes nothing says the same o= line.
-        if offer.origin == agreed.origin && (stands || agreed.disabled) {
+        if offer.origin == agreed.origin && (stands || agreed.chat.is_none()) {
             return Ok(agreed.description.clone());
         }
         let before = sdp::parse(&agreed.description).map_or(0, |own| own.media.len());
-        let standing = Some(&agreed.stream).filter(|_| !agreed.disabled);
+        let files = self.files.streams_on(session.id);
+        let standing = sdp::Standing { chat: agreed.chat.as_ref().map(|chat| &chat.stream), files: &files };
         let judged = sdp::judge_again(&offer, before, standing, &ours).map_err(PeerFault::NotAcceptable)?;
-        let Some(judged) = judged else {
+        let judged = judged.map(|judged| self.screen_new_files(flow, session, judged));
+        let Some(judged) = judged.filter(|judged| judged.streams().next().is_some()) else {
+            let Some(agreed) = session.phase.agreed_mut() else { return Err(PeerFault::Renegotiation) };
             let local = agreed.local.clone().revised();
             let description = sdp::answer_disabled(&offer, &local);
             agreed.said(offer.origin, &description, local);
+            self.files_closed(session.id, &[]);
             self.disable(session);
             return Ok(description.into());
         };
+        let Some(agreed) = session.phase.agreed_mut() else { return Err(PeerFault::Renegotiation) };
+        let next = agreed.local.clone().revised();
         //= IM D-51
-        let same = stands && sdp::same_path(&agreed.stream.path, &judged.stream.path);
-        // While nobody has connected yet, it matters who is to.
-        let same = same && (agreed.stream.role == judged.stream.role || self.msrp.is_bound(agreed.msrp));
-        let local = if same {
-            agreed.local.clone().revised()
-        } else {
-            let next = agreed.local.clone().revised();
-            //= IM X-22
-            if let Some(why) = self.aims_badly(flow, &judged.stream) {
-                let text = format!("we would not connect to the path: {why}");
-                return Err(PeerFault::NotAcceptable(sdp::Refusal { warning: 399, text, clause: "X-22" }));
+        let same = match (&judged.chat, &agreed.chat) {
+            (None, _) => true,
+            (Some(_), None) => false,
+            // While nobody has connected yet, it matters who is to.
+            (Some(stream), Some(chat)) => {
+                stands
+                    && sdp::same_path(&chat.stream.path, &stream.path)
+                    && (chat.stream.role == stream.role || self.msrp.is_bound(chat.msrp))
             }
-            self.other_end(flow, &next, judged.stream.role).ok_or(PeerFault::NoResources)?
         };
-        let description = sdp::answer(&offer, &judged, &local, &ours);
+        let local = match &judged.chat {
+            Some(stream) if !same => {
+                //= IM X-22
+                if let Some(why) = self.aims_badly(flow, stream) {
+                    let text = format!("we would not connect to the path: {why}");
+                    return Err(PeerFault::NotAcceptable(sdp::Refusal {
+                        warning: 399,
+                        text,
+                        clause: "X-22",
+                    }));
+                }
+                self.other_end(flow, &next, stream.role).ok_or(PeerFault::NoResources)?
+            }
+            Some(_) | None => next,
+        };
+        let begun = self.adopt_files(flow, session, &judged.files);
+        let description = self.describe(session.id, &offer, &judged, &local, &ours);
         if let Some(agreed) = session.phase.agreed_mut() {
             agreed.said(offer.origin, &description, local);
         }
-        if same {
-            self.revise(session, judged.stream);
-        } else {
-            self.move_media(session, judged.stream);
+        self.files_closed(session.id, &judged.files);
+        match judged.chat {
+            None => self.disable(session),
+            Some(stream) if same => self.revise(session, stream),
+            Some(stream) => self.move_media(session, stream),
         }
+        self.begin_files((session.account, session.id), begun);
         Ok(description.into())
     }
 
-    /// Our offer for an INVITE without one: all as it is, and the peer free to choose again.
+    /// Our offer inside a session: all as it is, but for files that are over, and the peer free to choose again.
     //= IM S-1a
-    fn offer_again(&mut self, flow: FlowId, session: &mut Session) -> Result<Offered, PeerFault> {
+    pub(crate) fn offer_again(&mut self, flow: FlowId, session: &mut Session) -> Result<Offered, PeerFault> {
         let ours = self.capabilities(flow);
+        let files = self.files.lines_on(session.id);
         let agreed = session.phase.agreed_mut().ok_or(PeerFault::Renegotiation)?;
-        if agreed.disabled || !self.msrp.is_open(agreed.msrp) {
+        let chat = agreed.chat.as_ref();
+        if chat.map_or(files.is_empty(), |chat| !self.msrp.is_open(chat.msrp)) {
             return Err(PeerFault::Renegotiation);
         }
         let before = sdp::parse(&agreed.description).map_err(|_| PeerFault::Renegotiation)?;
+        let line = chat.map(|chat| chat.stream.line);
         agreed.local = agreed.local.clone().revised();
-        let offered = sdp::offer_again(&before, agreed.stream.line, &agreed.local, &ours);
+        let offered = sdp::offer_again(&before, line, &files, &agreed.local, &ours);
         agreed.description = offered.octets.clone().into();
         Ok(offered)
     }
@@ -228,10 +251,12 @@ impl Core {
             self.explain(account, id, "RFC 6141 3.3", decision, "");
             return self.sessions.put(session);
         }
+        let had_chat = session.phase.chat().is_some();
         match self.read_again(&mut session, offered, answer) {
-            Ok(Some(stream)) if self.stays(&mut session, &stream) => self.revise(&mut session, stream),
+            Ok(Some(stream)) if self.stays(&session, &stream) => self.revise(&mut session, stream),
             Ok(Some(stream)) if self.may_aim_again(&session, &stream) => self.rejoin(&mut session, stream),
-            Ok(None) => self.disable(&mut session),
+            Ok(None) if had_chat => self.disable(&mut session),
+            Ok(None) => {}
             Ok(Some(_)) => {
                 let why = "the answer makes us connect to where its sender is not";
                 return self.unanswerable(session, why.to_owned());
@@ -249,11 +274,16 @@ impl Core {
     ) -> Result<Option<sdp::Stream>, String> {
         let ours = self.capabilities(session.flow);
         let answer = sdp::parse(answer).map_err(|fault| fault.to_string())?;
+        let id = session.id;
         let agreed = session.phase.agreed_mut().ok_or("nothing was agreed on")?;
         let lines = sdp::parse(&agreed.description).map_or(1, |own| own.media.len());
-        let stream = sdp::read_answer_again(offered, agreed.stream.line, lines, &answer, &ours)
-            .map_err(|refusal| refusal.text)?;
-        agreed.origin = answer.origin;
+        let stream = match &agreed.chat {
+            Some(chat) => sdp::read_answer_again(offered, chat.stream.line, lines, &answer, &ours)
+                .map_err(|refusal| refusal.text)?,
+            None => None,
+        };
+        agreed.origin = answer.origin.clone();
+        self.files_answered(id, &answer);
         Ok(stream)
     }
 
@@ -263,16 +293,16 @@ impl Core {
         self.bye(session, Ended::MediaFailed { why });
     }
 
-    fn stays(&self, session: &mut Session, stream: &sdp::Stream) -> bool {
-        session.phase.agreed_mut().is_some_and(|agreed| {
-            self.msrp.is_open(agreed.msrp) && sdp::same_path(&agreed.stream.path, &stream.path)
+    fn stays(&self, session: &Session, stream: &sdp::Stream) -> bool {
+        session.phase.chat().is_some_and(|chat| {
+            self.msrp.is_open(chat.msrp) && sdp::same_path(&chat.stream.path, &stream.path)
         })
     }
 
     /// The same path: the connection stays, whatever else has changed.
     fn revise(&mut self, session: &mut Session, stream: sdp::Stream) {
-        let Some(agreed) = session.phase.agreed_mut() else { return };
-        self.msrp.revise(agreed.msrp, &stream.listed, stream.max_size);
+        let Some(chat) = session.phase.chat() else { return };
+        self.msrp.revise(chat.msrp, &stream.listed, stream.max_size);
         self.agree_again(session, stream);
     }
 
@@ -281,22 +311,29 @@ impl Core {
     fn move_media(&mut self, session: &mut Session, stream: sdp::Stream) {
         let owner = (session.account, session.id);
         let Some(agreed) = session.phase.agreed_mut() else { return };
-        let (old, path) = (agreed.msrp, agreed.local.path(stream.role).clone());
+        let path = agreed.local.path(stream.role).clone();
+        let old = agreed.chat.take();
         let new = self.open_media(owner, &path, &stream);
-        agreed.msrp = new;
-        let revived = std::mem::replace(&mut agreed.disabled, false) || !self.msrp.is_open(old);
-        if revived {
-            self.sessions.forget_msrp(old);
-        } else {
-            // What is left of the old one does not bring what the new one may not.
-            if !stream.direction.sends() {
-                self.msrp.pause(self.now.instant, old, true);
+        // A stream that was disabled, or lost, begins anew: nobody was told that it is on hold.
+        let sent = old.as_ref().is_none_or(|chat| chat.stream.direction.sends());
+        let old = old.map(|chat| chat.msrp);
+        let sends = stream.direction.sends();
+        agreed.chat = Some(Chat { msrp: new, stream });
+        let revived = old.is_none_or(|old| !self.msrp.is_open(old));
+        match old {
+            Some(old) if revived => self.sessions.forget_msrp(old),
+            Some(old) => {
+                // What is left of the old one does not bring what the new one may not.
+                if !sends {
+                    self.msrp.pause(self.now.instant, old, true);
+                }
+                self.msrp.succeed(self.now.instant, old, new);
             }
-            self.msrp.succeed(self.now.instant, old, new);
+            None => {}
         }
         self.disarm(session, Why::NoStream);
         self.recovered_by_peer(session);
-        self.agree_again(session, stream);
+        self.tell_of_hold(session, sent);
         // What waited for a stream goes into the new MSRP session, which keeps it until it is bound.
         if revived && matches!(session.phase, Phase::Live(_)) {
             while let Some(message) = session.next_queued() {
@@ -307,9 +344,9 @@ impl Core {
 
     /// Another peer at our own path.
     fn rejoin(&mut self, session: &mut Session, stream: sdp::Stream) {
-        let Some(agreed) = session.phase.agreed_mut() else { return };
+        let Some(chat) = session.phase.chat() else { return };
         let (peer, now) = (stream.path.clone(), self.now.instant);
-        self.msrp.rejoin(now, agreed.msrp, peer, role(&stream), stream.max_size);
+        self.msrp.rejoin(now, chat.msrp, peer, role(&stream), stream.max_size);
         self.revise(session, stream);
     }
 
@@ -325,15 +362,22 @@ impl Core {
     /// Notes what is agreed on now, and tells of hold.
     //= IM D-54
     pub(crate) fn agree_again(&mut self, session: &mut Session, stream: sdp::Stream) {
+        let Some(chat) = session.phase.chat_mut() else { return };
+        let sent = chat.stream.direction.sends();
+        chat.stream = stream;
+        self.tell_of_hold(session, sent);
+    }
+
+    /// Follows the direction of the stream; `sent` says whether messages could leave before.
+    pub(crate) fn tell_of_hold(&mut self, session: &mut Session, sent: bool) {
         let (account, id) = (session.account, session.id);
         let confirmed = matches!(session.phase, Phase::Live(_));
-        let Some(agreed) = session.phase.agreed_mut() else { return };
-        let (was, is) = (agreed.stream.direction.sends(), stream.direction.sends());
-        agreed.stream = stream;
+        let Some(chat) = session.phase.chat() else { return };
+        let sends = chat.stream.direction.sends();
         //= IM D-34
         // RFC 4975 8.9: only content stops; responses, REPORTs and SENDs without a body go on.
-        self.msrp.pause(self.now.instant, agreed.msrp, !is);
-        match (was, is) {
+        self.msrp.pause(self.now.instant, chat.msrp, !sends);
+        match (sent, sends) {
             // Before the ACK nobody was told of a session; then hold is told with it.
             (_, _) if !confirmed => {}
             (true, false) => self.tell(account, Some(id), What::Held),
@@ -342,14 +386,12 @@ impl Core {
         }
     }
 
-    /// The last stream is disabled: what was not acknowledged waits for another one, for a short while.
+    /// The stream for messages is disabled. What was not acknowledged waits for another one, for a short while if nothing
+    /// else is on.
     //= IM D-55
     pub(crate) fn disable(&mut self, session: &mut Session) {
         let now = self.now.instant;
-        if let Some(agreed) = session.phase.agreed_mut()
-            && !std::mem::replace(&mut agreed.disabled, true)
-        {
-            let msrp = agreed.msrp;
+        if let Some(Chat { msrp, .. }) = session.phase.agreed_mut().and_then(|agreed| agreed.chat.take()) {
             let unsent = self.msrp.withdraw(now, msrp);
             session.queue.extend(unsent.into_iter().map(say_again));
             self.msrp.close(now, msrp);
@@ -359,7 +401,9 @@ impl Core {
             self.explain(session.account, Some(session.id), "D-55", decision, "");
         }
         self.forget_loss(session);
-        self.arm(session, Why::NoStream, now + NO_STREAM);
+        if !self.files.are_on(session.id) {
+            self.arm(session, Why::NoStream, now + NO_STREAM);
+        }
     }
 
     /// The session stands, and has no stream.

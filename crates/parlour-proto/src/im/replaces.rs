@@ -255,7 +255,8 @@ impl Core {
             let is_peer = session.ties.asserted.as_ref().is_some_and(|other| other.is_same(peer));
             let identity = session.phase.talk().map(|talk| &*talk.remote.session_identity);
             let one_to_one = identity.is_some_and(|identity| !says_focus(identity.as_bytes()));
-            session.account == account && stands(session) && is_peer && one_to_one
+            let chats = !self.files.are_all(session);
+            session.account == account && stands(session) && is_peer && one_to_one && chats
         };
         let sessions = self.sessions.by_peer(address).iter().filter_map(|id| self.sessions.get(*id));
         sessions.filter(same).map(|session| session.id).max()

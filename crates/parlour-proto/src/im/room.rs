@@ -168,8 +168,8 @@ impl Core {
     //= IM M-61
     pub(crate) fn nick(&mut self, id: SessionId, name: &str) -> Result<(), Misuse> {
         let session = self.sessions.get(id).ok_or(Misuse::NoSession)?;
-        let agreed = match &session.phase {
-            Phase::Live(live) => live.talk.agreed.as_ref().filter(|agreed| !agreed.disabled),
+        let chat = match &session.phase {
+            Phase::Live(live) => live.talk.chat(),
             other @ (Phase::Inviting(_) | Phase::Invited(_) | Phase::Answered(_) | Phase::Leaving(_)) => {
                 return Err(Misuse::WrongState { state: other.name(), verb: "a nickname" });
             }
@@ -179,7 +179,7 @@ impl Core {
             return none("the session is no conference");
         }
         // RFC 7701 7.1: it may be sent where the room says so.
-        match agreed.map(|agreed| agreed.stream.chatroom.as_ref()) {
+        match chat.map(|chat| chat.stream.chatroom.as_ref()) {
             Some(Some(chatroom)) if chatroom.nickname => {}
             Some(Some(_)) => return none("the conference does not allow any"),
             Some(None) => return none("the conference does not know any"),
@@ -191,7 +191,7 @@ impl Core {
             nickname::prepare(name)
                 .map_err(|why| Misuse::NoNickname(format!("it is not one by RFC 8266: {why}")))?
         };
-        let Some(msrp) = agreed.map(|agreed| agreed.msrp) else { return Err(Misuse::NoSession) };
+        let Some(msrp) = chat.map(|chat| chat.msrp) else { return Err(Misuse::NoSession) };
         let asked = self.msrp.nickname(self.now.instant, msrp, &name);
         self.pump_msrp();
         asked.map_err(|fault| Misuse::NoNickname(fault.to_string()))
@@ -281,9 +281,9 @@ impl Session {
     /// What the room says of itself, in its last description.
     fn chatroom(&self) -> Option<&Chatroom> {
         match &self.phase {
-            Phase::Invited(invited) => invited.offer.as_ref()?.1.stream.chatroom.as_ref(),
+            Phase::Invited(invited) => invited.offer.as_ref()?.1.chat.as_ref()?.chatroom.as_ref(),
             other @ (Phase::Inviting(_) | Phase::Answered(_) | Phase::Live(_) | Phase::Leaving(_)) => {
-                other.talk()?.agreed.as_ref()?.stream.chatroom.as_ref()
+                other.chat()?.stream.chatroom.as_ref()
             }
         }
     }

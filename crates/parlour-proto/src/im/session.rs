@@ -15,7 +15,7 @@ use crate::im::first_message::First;
 use crate::im::flows::Source;
 use crate::im::groups::Groups;
 use crate::im::imdn::Owed;
-use crate::im::media::{Agreed, OwnOffer};
+use crate::im::media::{Agreed, Chat, OwnOffer};
 use crate::im::prack::Fork;
 use crate::im::recover::Lost;
 use crate::im::refresh::Renewal;
@@ -313,6 +313,11 @@ impl Session {
 }
 
 impl Talk {
+    /// The stream for messages that is on.
+    pub(crate) fn chat(&self) -> Option<&Chat> {
+        self.agreed.as_ref()?.chat.as_ref()
+    }
+
     /// The PRACK for a response that our 200 has overtaken (RFC 3262 3).
     pub(crate) fn late_prack(&mut self, rack: &RAck) -> Result<(), PeerFault> {
         let acknowledged = self.unpracked.take_if(|awaited| awaited.is_meant_by(rack));
@@ -378,6 +383,16 @@ impl Phase {
         self.talk_mut()?.agreed.as_mut()
     }
 
+    /// The stream for messages that is on.
+    pub(crate) fn chat(&self) -> Option<&Chat> {
+        self.talk()?.chat()
+    }
+
+    /// The same, to change it.
+    pub(crate) fn chat_mut(&mut self) -> Option<&mut Chat> {
+        self.agreed_mut()?.chat.as_mut()
+    }
+
     pub(crate) fn talk(&self) -> Option<&Talk> {
         match self {
             Phase::Answered(answered) => Some(&answered.talk),
@@ -394,7 +409,7 @@ impl Phase {
         }
     }
 
-    /// The MSRP session, agreed or offered.
+    /// The MSRP session of the chat, agreed or offered.
     pub(crate) fn msrp(&self) -> Option<parlour_msrp::SessionId> {
         let own = match self {
             Phase::Inviting(inviting) => inviting.own.as_ref(),
@@ -403,8 +418,7 @@ impl Phase {
             Phase::Invited(invited) => return invited.early.media.msrp(),
             Phase::Live(_) => None,
         };
-        let agreed = self.talk().and_then(|talk| talk.agreed.as_ref());
-        own.map(|own| own.msrp).or(agreed.map(|agreed| agreed.msrp))
+        own.and_then(|own| own.msrp).or(self.chat().map(|chat| chat.msrp))
     }
 
     /// Over for the user: only its BYE goes on.

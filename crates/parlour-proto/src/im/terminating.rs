@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::config::{Accept, DeclineScope};
-use crate::event::{Ended, What};
+use crate::event::{Ended, Kind, What};
 use crate::fault::{PeerFault, later};
 use crate::im::Core;
 use crate::im::bodies;
@@ -79,7 +79,12 @@ impl Core {
             self.missed(account, &peer, request, &fault);
             return Err(fault);
         }
-        let ties = self.ties(flow, account, request, &peer, replacement.as_ref());
+        let mut ties = self.ties(flow, account, request, &peer, replacement.as_ref());
+        let files = offer.as_ref().map(|(_, judged)| judged.files.clone()).unwrap_or_default();
+        if offer.as_ref().is_some_and(|(_, judged)| judged.chat.is_none()) {
+            // R-5 is about chats: a file ends none.
+            ties.supersedes = None;
+        }
 
         let tag = self.tag();
         let dialog = Dialog::uas(request, &tag)?;
@@ -87,6 +92,7 @@ impl Core {
         let id = self.sessions.fresh_id();
         self.sessions.index_dialog(&dialog, id);
         self.sessions.index_invite(server, id);
+        self.files.offered((account, id), files);
         let first = First::default();
         let identity = signature.told;
         let invited = Invited { invite: server, dialog, offer, remote, identity, first, replacement, early };
@@ -123,9 +129,12 @@ impl Core {
         }
         //= IM S-1
         let offer = sdp::parse(description).map_err(|fault| PeerFault::Sdp(fault.to_string()))?;
-        let judged = sdp::judge(&offer, &ours).map_err(PeerFault::NotAcceptable)?;
+        let mut judged = sdp::judge(&offer, &ours).map_err(PeerFault::NotAcceptable)?;
+        self.screen_files(flow, &offer, &mut judged);
         //= IM X-22
-        if let Some(why) = self.aims_badly(flow, &judged.stream) {
+        let aims_badly =
+            judged.streams().next().map_or(Some("no line is left"), |stream| self.aims_badly(flow, stream));
+        if let Some(why) = aims_badly {
             // RFC 3261 20.43: 399, as no code is for addresses that must not be reached.
             let text = format!("we would not connect to the path: {why}");
             return Err(PeerFault::NotAcceptable(sdp::Refusal { warning: 399, text, clause: "X-22" }));
@@ -142,7 +151,9 @@ impl Core {
         let request = kept.message();
         let (id, account, peer) = (session.id, session.account, session.peer.clone());
         let subject = request.rows(Name::Subject).next().map(|row| String::from_utf8_lossy(row).into_owned());
-        let kind = self.kind(session.flow, &request, &peer);
+        let files = self.files.of(id);
+        let chats = invited.offer.as_ref().is_none_or(|(_, judged)| judged.chat.is_some());
+        let kind = if chats { self.kind(session.flow, &request, &peer) } else { Kind::Files };
         let thread = self.thread(&session, &request);
         let by_config = match self.config.accept {
             Accept::Ask => false,
@@ -151,6 +162,7 @@ impl Core {
             Accept::Auto => peer.verified,
             Accept::All => true,
         };
+        let by_config = by_config && self.files_need_no_word(id);
         let goes_on = self.goes_on(&session);
         let answers_itself = by_config || goes_on;
         // It was read before, or nobody would be alerted.
@@ -159,7 +171,7 @@ impl Core {
         self.tell(
             account,
             Some(id),
-            What::Invited { peer, kind, subject, asked, identity, thread, invited_with },
+            What::Invited { peer, kind, subject, asked, identity, thread, invited_with, files },
         );
         self.explain_called_party(&session, &request);
         let decision = "the offer is acceptable: the user is asked, or policy answers";
@@ -336,8 +348,14 @@ impl Core {
         );
     }
 
-    /// The user, or policy, says yes.
+    /// The user, or policy, says yes: to everything, but for files that the caller wants of us.
     pub(crate) fn accept(&mut self, id: SessionId) -> Result<(), Misuse> {
+        self.files.take_all(id);
+        self.accepted(id)
+    }
+
+    /// The same, when it is said which files.
+    pub(crate) fn accepted(&mut self, id: SessionId) -> Result<(), Misuse> {
         let mut session = self.take_invited(id, "accept")?;
         let Phase::Invited(invited) = &mut session.phase else { return Err(Misuse::NoSession) };
         if invited.early.step(Event::Accepted) == Some(Action::Answer) {
@@ -385,6 +403,16 @@ impl Core {
             self.reject(session, 480, "Resource limit", Ended::Declined { status: 480 }, "G-1b", input);
             return Err(Misuse::NoRoute("the flow of the invitation is gone".into()));
         };
+        if let Phase::Invited(invited) = &mut session.phase
+            && let Some((_, judged)) = &mut invited.offer
+        {
+            self.files.choose(id, judged);
+            if judged.streams().next().is_none() {
+                let input = "of all that was offered, nothing was taken";
+                self.reject(session, 603, "Decline", Ended::Declined { status: 603 }, "D-42", input);
+                return Ok(());
+            }
+        }
         self.disarm_all(&mut session);
         let Phase::Invited(invited) = session.phase else { return Err(Misuse::NoSession) };
         let Invited { invite, mut dialog, offer, remote, early, .. } = *invited;
@@ -442,13 +470,18 @@ impl Core {
         match offer {
             //= IM S-7
             Some((offer, judged)) => {
-                let description = sdp::answer(&offer, &judged, local, &self.capabilities(flow));
-                let stream = judged.stream;
+                let files = self.prepare_files(flow, owner.1, &judged.files);
+                let ours = self.capabilities(flow);
+                let description = self.describe(owner.1, &offer, &judged, local, &ours);
+                let mut local = local.clone();
                 // S-8: the passive side listens before its 200 leaves.
-                let path = local.path(stream.role).clone();
-                let msrp = self.open_media(owner, &path, &stream);
-                let local = local.clone().settled(path);
-                let agreed = Agreed::new(msrp, stream, offer.origin, &description, local);
+                let chat = judged.chat.map(|stream| {
+                    let path = local.path(stream.role).clone();
+                    local = local.clone().settled(path.clone());
+                    (self.open_media(owner, &path, &stream), stream)
+                });
+                self.begin_files(owner, files);
+                let agreed = Agreed::new(chat, offer.origin, &description, local);
                 Answer { agreed: Some(agreed), own: None, description: Some(description) }
             }
             //= IM D-13

@@ -4,46 +4,76 @@ use super::answer::reject;
 use super::judge::examine;
 use super::setup::{answer_role, offerer_role};
 use super::write::Lines;
-use super::{Capabilities, Judged, Local, Offered, Refusal, Role, Session, Setup, Stream, Unfit};
+use super::{Capabilities, Judged, Local, Media, Offered, Refusal, Role, Session, Setup, Stream, Unfit};
 use parlour_msrp::uri::MsrpPath;
 
-/// Judges a later offer. `before` counts the lines of our last description, `standing` is the stream that is on, if one
-/// is. `None` means that the offer leaves no stream on: answer it with [`answer_disabled`].
+/// What is on in a session before a later offer.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Standing<'s> {
+    /// The stream for messages.
+    pub chat: Option<&'s Stream>,
+    /// The files that are being transferred.
+    pub files: &'s [&'s Stream],
+}
+
+/// Judges a later offer. `before` counts the lines of our last description, `standing` is what is on. Files that are new
+/// are in [`Judged::files`] together with those that stand. `None` means that the offer leaves no stream on: answer it
+/// with [`answer_disabled`].
 ///
 /// # Errors
-/// It has fewer lines than before, or what it makes of the standing stream is not acceptable: all stays as it is.
+/// It has fewer lines than before, or what it makes of the standing chat is not acceptable: all stays as it is.
 //= IM D-55
 pub fn judge_again(
     offer: &Session,
     before: usize,
-    standing: Option<&Stream>,
+    standing: Standing<'_>,
     ours: &Capabilities,
 ) -> Result<Option<Judged>, Refusal> {
     // RFC 3264 8: a line is never taken away, only disabled.
     if offer.media.len() < before {
         return Err(Refusal::from(&Unfit::Fewer(offer.media.len(), before)));
     }
-    let mut chosen = match standing {
+    let chat = match standing.chat {
         Some(stream) => stand(offer, stream, ours)?,
         None => None,
     };
-    let standing = standing.map(|stream| stream.line);
-    let mut lines = Vec::with_capacity(offer.media.len());
+    let kept = chat.as_ref().map(|stream| stream.line);
+    let mut judged = Judged { lines: Vec::with_capacity(offer.media.len()), chat, files: Vec::new() };
     for (line, media) in offer.media.iter().enumerate() {
         let role = |said| answer_role(said, ours);
-        let verdict = match (&chosen, examine(offer, line, media, ours, role)) {
-            (Some(stream), _) if stream.line == line => None,
-            (_, _) if standing == Some(line) => Some(Unfit::Disabled),
+        let file = standing.files.iter().find(|stream| stream.line == line);
+        let verdict = match (file, examine(offer, line, media, ours, role)) {
+            _ if kept == Some(line) => None,
+            _ if standing.chat.is_some_and(|stream| stream.line == line) => Some(Unfit::Disabled),
             (_, Err(unfit)) => Some(unfit),
-            (Some(_), Ok(_)) => Some(Unfit::Surplus),
-            (None, Ok(stream)) => {
-                chosen = Some(stream);
-                None
+            // A transfer that goes on stays as it was agreed on; RFC 5547 8.1: another id is another transfer.
+            (Some(file), Ok(again)) if is_same_transfer(file, &again) => {
+                //= IM D-41
+                // RFC 5547 8.1: one name does not mean two files.
+                let selector = |stream: &Stream| stream.file.as_ref().map(|file| file.selector.clone());
+                let same = selector(file).zip(selector(&again)).is_some_and(|(one, other)| one.fits(&other));
+                if !same {
+                    Some(Unfit::FileRefused("its file-transfer-id is another file's"))
+                } else if same_path(&file.path, &again.path) {
+                    judged.take((*file).clone())
+                } else {
+                    Some(Unfit::FileRefused("its transfer has begun on another path"))
+                }
             }
+            (_, Ok(stream)) => judged.take(stream),
         };
-        lines.push(verdict);
+        judged.lines.push(verdict);
     }
-    Ok(chosen.map(|stream| Judged { lines, stream }))
+    let is_on = judged.streams().next().is_some();
+    Ok(is_on.then_some(judged))
+}
+
+/// Whether two streams are for one transfer of one file.
+pub fn is_same_transfer(one: &Stream, other: &Stream) -> bool {
+    match (&one.file, &other.file) {
+        (Some(one), Some(other)) => one.transfer_id == other.transfer_id,
+        (_, _) => false,
+    }
 }
 
 /// What the offer makes of the stream that is on; `None` if it disables it.
@@ -79,9 +109,16 @@ pub fn answer_disabled(offer: &Session, local: &Local) -> Vec<u8> {
     lines.finish()
 }
 
-/// Our own offer in a session whose stream is on (RFC 3261 14.2): the lines of our last description, in their places,
-/// and our end as it is.
-pub fn offer_again(before: &Session, line: usize, local: &Local, ours: &Capabilities) -> Offered {
+/// Our own offer in a session whose streams are on (RFC 3261 14.2): the lines of our last description, in their places.
+/// `chat` is the line of the chat and `files` those of the files that are on: our ends are as they were. The others have
+/// port 0.
+pub fn offer_again(
+    before: &Session,
+    chat: Option<usize>,
+    files: &[usize],
+    local: &Local,
+    ours: &Capabilities,
+) -> Offered {
     let path = local.path(Role::Passive).clone();
     // RFC 6135 4.2.2: an offer is never passive, and actpass needs a port that listens.
     let setup =
@@ -89,16 +126,30 @@ pub fn offer_again(before: &Session, line: usize, local: &Local, ours: &Capabili
     let times = before.times.iter().map(String::as_str);
     let mut lines = Lines::new(local.address, local.session_id, local.version, times);
     for (at, media) in before.media.iter().enumerate() {
-        if at == line {
+        if chat == Some(at) {
             lines.stream(&media.media, &media.protocol, &path, setup, ours);
-            lines.types(&ours.receivable, ours);
+            lines.types(&ours.receivable, ours.max_size);
             // RFC 7701 8: without it, rooms take it that we no longer know them.
             lines.chatroom();
+        } else if files.contains(&at) {
+            repeat(&mut lines, media, setup);
         } else {
             reject(&mut lines, media);
         }
     }
     Offered { octets: lines.finish(), setup, path, listed: ours.receivable.clone() }
+}
+
+/// A line that stands, once more: who connects is the one thing that an offer says differently from an answer.
+fn repeat(lines: &mut Lines, media: &Media, setup: Setup) {
+    lines.media(&media.media, media.port, &media.protocol, &media.formats);
+    for attribute in &media.attributes {
+        match &attribute.value {
+            Some(_) if attribute.name.eq_ignore_ascii_case("setup") => lines.attribute("setup", setup.text()),
+            Some(value) => lines.attribute(&attribute.name, value),
+            None => lines.flag(&attribute.name),
+        }
+    }
 }
 
 /// Reads the answer to [`offer_again`]; `lines` counts those of the offer. `None` means that the peer disabled the

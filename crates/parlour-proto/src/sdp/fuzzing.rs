@@ -5,8 +5,8 @@ use std::net::{IpAddr, Ipv6Addr};
 use parlour_msrp::accept::AcceptTypes;
 
 use super::{
-    Capabilities, Local, answer, answer_disabled, judge, judge_again, offer, offer_again, parse, read_answer,
-    read_answer_again,
+    Capabilities, Ends, FileSelector, Local, Standing, Stream, answer, answer_disabled, judge, judge_again,
+    offer, offer_again, parse, read_answer, read_answer_again,
 };
 use crate::config::ActpassAnswer;
 
@@ -22,21 +22,40 @@ pub fn sdp(data: &[u8]) {
     let local = Local::new(IpAddr::V6(Ipv6Addr::LOCALHOST), 2855, "fuzz", 1, 1)
         .expect("invariant: a port and a plain session-id make a URI");
     if let Ok(judged) = judge(&session, &ours) {
-        let octets = answer(&session, &judged, &local, &ours);
+        let locals = vec![&local; judged.files.len()];
+        let ends = Ends { session: &local, files: &locals };
+        let octets = answer(&session, &judged, ends, &ours);
         let again = parse(&octets).expect("invariant: our answer can be read");
         assert_eq!(again.media.len(), session.media.len());
-        assert_eq!(again.media.iter().filter(|media| media.port != 0).count(), 1);
         let own = offer(&local, &ours);
         let _ = read_answer(&own, &session, &ours);
+        let chat = judged.chat.as_ref();
+        let files: Vec<&Stream> = judged.files.iter().collect();
+        let on = usize::from(chat.is_some()) + files.len();
+        assert_eq!(again.media.iter().filter(|media| media.port != 0).count(), on);
+        for stream in &files {
+            let said =
+                again.media[stream.line].attribute("file-selector").expect("invariant: a file is named");
+            let said = FileSelector::parse(said).expect("invariant: our selector can be read");
+            let file = stream.file.as_ref().expect("invariant: it is a file");
+            assert!(said.fits(&file.selector), "{said:?} {file:?}");
+        }
         // The same description as a later offer: whatever is on stays on, in its place.
-        let later = judge_again(&session, again.media.len(), Some(&judged.stream), &ours)
+        let later = judge_again(&session, again.media.len(), Standing { chat, files: &files }, &ours)
             .expect("invariant: what was acceptable still is")
             .expect("invariant: nothing was disabled");
-        assert_eq!((later.stream.line, &later.stream.path), (judged.stream.line, &judged.stream.path));
-        let own = offer_again(&again, judged.stream.line, &local, &ours);
+        assert_eq!(
+            later.chat.as_ref().map(|stream| (stream.line, &stream.path)),
+            chat.map(|it| (it.line, &it.path))
+        );
+        assert_eq!(later.files, judged.files);
+        let standing: Vec<usize> = files.iter().map(|stream| stream.line).collect();
+        let own = offer_again(&again, chat.map(|stream| stream.line), &standing, &local, &ours);
         let lines = parse(&own.octets).expect("invariant: our offer can be read").media.len();
         assert_eq!(lines, session.media.len());
-        let _ = read_answer_again(&own, judged.stream.line, lines, &session, &ours);
+        for stream in judged.streams() {
+            let _ = read_answer_again(&own, stream.line, lines, &session, &ours);
+        }
     }
     let none = parse(&answer_disabled(&session, &local)).expect("invariant: our answer can be read");
     assert!(none.media.len() == session.media.len() && none.media.iter().all(|media| media.port == 0));
@@ -48,6 +67,7 @@ pub(super) fn everything() -> Capabilities {
         receivable: AcceptTypes::parse("message/cpim text/plain", Some("image/*")),
         sendable: vec!["text/plain".to_owned()],
         max_size: 1024 * 1024,
+        max_file: 1 << 40,
         ipv4: true,
         ipv6: true,
         tls: false,

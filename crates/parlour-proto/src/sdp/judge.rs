@@ -2,23 +2,31 @@
 
 use std::net::{IpAddr, Ipv4Addr};
 
-use parlour_msrp::accept::AcceptTypes;
+use parlour_msrp::accept::{AcceptTypes, essence};
 use parlour_msrp::uri::MsrpPath;
 
 use super::setup::answer_role;
 use super::unfit::quote;
-use super::{Capabilities, Chatroom, Connection, Direction, Media, Refusal, Role, Session, Setup, Unfit};
+use super::{
+    Capabilities, Chatroom, Connection, Direction, FileAttributes, Media, Refusal, Role, Session, Setup,
+    Unfit,
+};
 
 /// The one container that we make.
 const CPIM: &str = "message/cpim";
 
-/// An acceptable offer: one verdict for each line, and the one stream that we take.
+/// The most files that one session carries.
+pub(super) const MOST_FILES: usize = 8;
+
+/// An acceptable offer: one verdict for each line, and the streams that we take: at least one.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Judged {
-    /// For each `m=` line in order: why it is refused, or `None` for the one that is accepted.
+    /// For each `m=` line in order: why it is refused, or `None` for one that is accepted.
     pub lines: Vec<Option<Unfit>>,
-    /// The stream that is accepted.
-    pub stream: Stream,
+    /// The stream for messages that is accepted, if one is.
+    pub chat: Option<Stream>,
+    /// The files that are accepted, in the order of their lines: each has [`Stream::file`].
+    pub files: Vec<Stream>,
 }
 
 /// One agreed MSRP stream, seen from our side.
@@ -46,6 +54,8 @@ pub struct Stream {
     pub chatroom: Option<Chatroom>,
     /// `a=label`, else `i=`, for display: neutralise it first.
     pub label: Option<String>,
+    /// The file that it is for; `None` for messages.
+    pub file: Option<Box<FileAttributes>>,
 }
 
 /// How a body leaves.
@@ -78,31 +88,61 @@ impl Stream {
     }
 }
 
+impl Judged {
+    /// Refuses a line that was acceptable.
+    pub fn refuse(&mut self, line: usize, why: Unfit) {
+        self.chat.take_if(|stream| stream.line == line);
+        self.files.retain(|stream| stream.line != line);
+        if let Some(verdict) = self.lines.get_mut(line) {
+            *verdict = Some(why);
+        }
+    }
+
+    /// Refuses all files.
+    pub fn refuse_files(&mut self, why: &'static str) {
+        while let Some(stream) = self.files.first() {
+            self.refuse(stream.line, Unfit::FileRefused(why));
+        }
+    }
+
+    /// The streams that are accepted.
+    pub fn streams(&self) -> impl Iterator<Item = &Stream> {
+        self.chat.iter().chain(&self.files)
+    }
+
+    /// Takes a line in that was found acceptable, if there is room for one of its kind.
+    pub(super) fn take(&mut self, stream: Stream) -> Option<Unfit> {
+        match &stream.file {
+            Some(_) if self.files.len() >= MOST_FILES => return Some(Unfit::Files(MOST_FILES)),
+            Some(_) => self.files.push(stream),
+            None if self.chat.is_some() => return Some(Unfit::Surplus),
+            None => self.chat = Some(stream),
+        }
+        None
+    }
+}
+
 //= IM S-1
 //= IM S-1c
-/// Judges an offer against what we can do.
+//= IM D-42
+/// Judges an offer against what we can do: each line for itself.
 ///
 /// # Errors
 /// No line is acceptable: the reason of the line that came closest.
 pub fn judge(offer: &Session, ours: &Capabilities) -> Result<Judged, Refusal> {
-    let mut lines = Vec::with_capacity(offer.media.len());
-    let mut chosen = None;
+    let mut judged = Judged { lines: Vec::with_capacity(offer.media.len()), chat: None, files: Vec::new() };
     for (line, media) in offer.media.iter().enumerate() {
         let role = |said| answer_role(said, ours);
         let verdict = match examine(offer, line, media, ours, role) {
             Err(unfit) => Some(unfit),
-            Ok(_) if chosen.is_some() => Some(Unfit::Surplus),
-            Ok(stream) => {
-                chosen = Some(stream);
-                None
-            }
+            Ok(stream) => judged.take(stream),
         };
-        lines.push(verdict);
+        judged.lines.push(verdict);
     }
-    match chosen {
-        Some(stream) => Ok(Judged { lines, stream }),
-        None => Err(closest(&lines)),
+    if judged.streams().next().is_none() {
+        return Err(closest(&judged.lines));
     }
+    Ok(judged)
 }
 
 /// What to tell of lines none of which is acceptable.
@@ -133,21 +173,22 @@ pub(super) fn examine(
     // RFC 3264 8.4: this address was how RFC 2543 put a peer on hold.
     let held = connection(session, media).is_some_and(|connection| connection.address == "0.0.0.0");
     let direction = if held { direction.without_sending() } else { direction };
-    let (accepted, listed) = types(media, ours, direction)?;
+    let file = file(media, ours, direction)?;
+    let (accepted, listed) = match &file {
+        Some(file) => file_types(media, file)?,
+        None => types(media, ours, direction)?,
+    };
     let role = match Setup::of(session, media) {
         Err(value) => return Err(Unfit::Setup(quote(value))),
         Ok(said) => role(said).ok_or_else(|| Unfit::Setup(said.map_or("absent", Setup::text).to_owned()))?,
     };
-    if media.attribute("file-selector").is_some() {
-        return Err(Unfit::File);
-    }
     //= IM D-7
     // RFC 4975 8.6: max-size is a hint, so one that cannot be read says nothing.
     let max_size = media.attribute("max-size").and_then(|value| value.trim().parse().ok());
     let mid = media.attribute("mid").map(str::to_owned);
     let label = media.attribute("label").map(str::to_owned).or_else(|| media.title.clone());
     let chatroom = Chatroom::of(media);
-    Ok(Stream { line, path, accepted, listed, max_size, role, direction, tls, mid, chatroom, label })
+    Ok(Stream { line, path, accepted, listed, max_size, role, direction, tls, mid, chatroom, label, file })
 }
 
 //= IM D-1
@@ -250,4 +291,33 @@ fn types(
     // RFC 4975 8.6: accept-types may not be missing, also where only the peer's list matters.
     let listed = if listed.is_empty() { ours.receivable.clone() } else { listed };
     Ok((accepted, listed))
+}
+
+//= IM D-40
+/// What file the line is for, if it is for one that can be transferred in our `direction`.
+fn file(
+    media: &Media,
+    ours: &Capabilities,
+    direction: Direction,
+) -> Result<Option<Box<FileAttributes>>, Unfit> {
+    let Some(file) = FileAttributes::of(media)? else { return Ok(None) };
+    // RFC 5547 8.2: sendonly pushes a file, recvonly pulls one.
+    match (direction, file.selector.size) {
+        _ if ours.max_file == 0 => Err(Unfit::File),
+        (Direction::RecvOnly, Some(size)) if size > ours.max_file => {
+            Err(Unfit::FileTooLarge(size, ours.max_file))
+        }
+        (Direction::RecvOnly | Direction::SendOnly, _) => Ok(Some(Box::new(file))),
+        (Direction::SendRecv | Direction::Inactive, _) => Err(Unfit::FileDirection),
+    }
+}
+
+/// What the peer takes, and what we list: the type of the file, if it is told.
+fn file_types(media: &Media, file: &FileAttributes) -> Result<(AcceptTypes, AcceptTypes), Unfit> {
+    media.attribute("accept-types").ok_or(Unfit::NoTypes)?;
+    let mut accepted = AcceptTypes::default();
+    media.all("accept-types").for_each(|value| accepted.add_types(value));
+    media.all("accept-wrapped-types").for_each(|value| accepted.add_wrapped_types(value));
+    let kind = file.selector.media_type.as_deref().map_or("*", essence);
+    Ok((accepted, AcceptTypes::parse(kind, None)))
 }

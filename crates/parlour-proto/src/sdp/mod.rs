@@ -4,6 +4,7 @@
 mod answer;
 mod change;
 mod chatroom;
+mod file;
 mod judge;
 mod offer;
 mod parse;
@@ -15,11 +16,14 @@ mod write;
 #[doc(hidden)]
 pub mod fuzzing;
 
-pub use answer::answer;
-pub use change::{answer_disabled, judge_again, offer_again, read_answer_again, same_path};
+pub use answer::{Ends, answer};
+pub use change::{
+    Standing, answer_disabled, is_same_transfer, judge_again, offer_again, read_answer_again, same_path,
+};
 pub use chatroom::Chatroom;
+pub use file::{FileAttributes, FileHash, FileRange, FileSelector};
 pub use judge::{Judged, Stream, Wrapping, judge};
-pub use offer::{Offered, capabilities, offer, offer_under, read_answer};
+pub use offer::{FileEnd, Offered, capabilities, offer, offer_files, offer_under, read_answer};
 pub use parse::{SdpFault, parse};
 pub use precondition::{Preconditions, precondition_failure};
 pub use setup::{Direction, Role, Setup};
@@ -112,6 +116,8 @@ pub struct Capabilities {
     pub sendable: Vec<String>,
     /// The largest message that we take, octets (D-7).
     pub max_size: u64,
+    /// The largest file that we take, octets; 0 takes none.
+    pub max_file: u64,
     /// Whether we have an IPv4 address.
     pub ipv4: bool,
     /// Whether we have an IPv6 address.

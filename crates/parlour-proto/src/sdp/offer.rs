@@ -2,13 +2,17 @@
 
 use std::net::IpAddr;
 
-use parlour_msrp::accept::AcceptTypes;
+use parlour_msrp::accept::{AcceptTypes, essence};
 use parlour_msrp::uri::MsrpUri;
 
+use super::file::Part;
 use super::judge::examine;
 use super::setup::offerer_role;
 use super::write::Lines;
-use super::{Capabilities, Local, Preconditions, Refusal, Role, Session, Setup, Stream, Unfit};
+use super::{
+    Capabilities, Direction, FileAttributes, Local, Preconditions, Refusal, Role, Session, Setup, Stream,
+    Unfit,
+};
 
 /// An offer of ours: keep it until the answer comes.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -32,22 +36,56 @@ pub fn offer(local: &Local, ours: &Capabilities) -> Offered {
 
 /// An offer under preconditions (RFC 3312 5.1).
 pub fn offer_under(local: &Local, ours: &Capabilities, preconditions: &Preconditions) -> Offered {
-    // RFC 6135 4.2.2: actpass if we can be reached, else active; an offer is never passive.
-    let (setup, role) = if ours.listens && ours.reachable {
-        (Setup::Actpass, Role::Passive)
-    } else {
-        (Setup::Active, Role::Active)
-    };
+    let (setup, role) = ours.offered_setup();
     let path = local.path(role).clone();
     let mut lines = Lines::new(local.address, local.session_id, local.version, std::iter::empty());
     lines.stream("message", "TCP/MSRP", &path, setup, ours);
-    lines.types(&ours.receivable, ours);
+    lines.types(&ours.receivable, ours.max_size);
     lines.chatroom();
     preconditions.write(&mut lines);
     Offered { octets: lines.finish(), setup, path, listed: ours.receivable.clone() }
 }
 
-/// Reads the answer to an offer of ours.
+/// Our end of a file in an offer of ours.
+#[derive(Debug, Clone, Copy)]
+pub struct FileEnd<'f> {
+    /// The file.
+    pub file: &'f FileAttributes,
+    /// Whether we send it, or ask for it.
+    pub sends: bool,
+    /// Our end.
+    pub local: &'f Local,
+}
+
+//= IM D-40
+//= IM D-42
+/// An offer of files, a line for each, in a session without chat. `local` says what its `o=` line is.
+pub fn offer_files(local: &Local, files: &[FileEnd<'_>], ours: &Capabilities) -> Offered {
+    let (setup, role) = ours.offered_setup();
+    let mut lines = Lines::new(local.address, local.session_id, local.version, std::iter::empty());
+    for FileEnd { file, sends, local } in files {
+        lines.stream("message", "TCP/MSRP", local.path(role), setup, ours);
+        // RFC 4975 8.6: accept-types may not be missing, also where only the peer's list matters.
+        let kind = file.selector.media_type.as_deref().map_or("*", essence);
+        lines.types(&AcceptTypes::parse(kind, None), ours.max_file);
+        lines.direction(if *sends { Direction::SendOnly } else { Direction::RecvOnly });
+        file.write(&mut lines, Part::Offers);
+    }
+    Offered { octets: lines.finish(), setup, path: local.path(role).clone(), listed: AcceptTypes::default() }
+}
+
+impl Capabilities {
+    /// RFC 6135 4.2.2: actpass if we can be reached, else active; an offer is never passive.
+    pub(super) fn offered_setup(&self) -> (Setup, Role) {
+        if self.listens && self.reachable {
+            (Setup::Actpass, Role::Passive)
+        } else {
+            (Setup::Active, Role::Active)
+        }
+    }
+}
+
+/// Reads the answer to an offer of one message stream.
 ///
 /// # Errors
 /// The peer refused the stream, or answers what we cannot take.
@@ -68,7 +106,7 @@ pub fn capabilities(address: IpAddr, session_id: u64, ours: &Capabilities) -> Ve
     let mut lines = Lines::new(address.to_canonical(), session_id, 0, std::iter::empty());
     // RFC 3264 9: the port is 0, as nothing is set up.
     lines.media("message", 0, "TCP/MSRP", "*");
-    lines.types(&ours.receivable, ours);
+    lines.types(&ours.receivable, ours.max_size);
     lines.chatroom();
     lines.finish()
 }

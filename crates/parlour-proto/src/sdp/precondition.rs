@@ -153,7 +153,7 @@ pub fn precondition_failure(description: &Session, judged: &Judged, local: &Loca
     for (at, media) in description.media.iter().enumerate() {
         // RFC 3312 8: a line for each of its lines, all with port 0.
         lines.media(&media.media, 0, &media.protocol, &media.formats);
-        if at != judged.stream.line {
+        if judged.guarded() != Some(at) {
             continue;
         }
         for table in Preconditions::of(media).tables {
@@ -171,9 +171,15 @@ pub fn precondition_failure(description: &Session, judged: &Judged, local: &Loca
 }
 
 impl Judged {
-    /// The preconditions of the accepted stream of a description.
+    /// The preconditions of the chat of a description, or of its first file.
     pub fn preconditions(&self, description: &Session) -> Preconditions {
-        description.media.get(self.stream.line).map(Preconditions::of).unwrap_or_default()
+        let media = self.guarded().and_then(|line| description.media.get(line));
+        media.map(Preconditions::of).unwrap_or_default()
+    }
+
+    /// The line whose preconditions count: the others have the same way to go.
+    fn guarded(&self) -> Option<usize> {
+        self.streams().next().map(|stream| stream.line)
     }
 }
 

@@ -49,9 +49,24 @@ pub enum Unfit {
     /// The role that it leaves to us is impossible, or its value is unknown.
     #[error("Attribute setup is not usable: {0}")]
     Setup(String),
-    /// It offers a file, which we cannot take yet.
+    /// It is about a file, and we take part in no file transfers.
     #[error("File transfer not available")]
     File,
+    /// An attribute that describes its file cannot be read, or is missing.
+    #[error("Attribute {0}")]
+    FileAttribute(&'static str),
+    /// It neither only sends nor only receives its file.
+    #[error("A file goes one way: sendonly or recvonly")]
+    FileDirection,
+    /// Its file is larger than we take: its size, and ours.
+    #[error("The file has {0} octets, and at most {1} are taken")]
+    FileTooLarge(u64, u64),
+    /// Its file is one more than a session may carry.
+    #[error("Only {0} files a session")]
+    Files(usize),
+    /// Its file is not wanted, or not to be had.
+    #[error("The file is refused: {0}")]
+    FileRefused(&'static str),
     /// It is acceptable, but one more than we take.
     #[error("Only one message stream a session")]
     Surplus,
@@ -107,7 +122,9 @@ impl Unfit {
             Unfit::NoTypes => (6, 306, "D-3"),
             Unfit::Types(_) => (6, 305, "S-1"),
             Unfit::Setup(_) => (7, 306, "D-10"),
-            Unfit::File => (8, 399, "D-40"),
+            Unfit::File | Unfit::FileAttribute(_) | Unfit::FileDirection => (8, 399, "D-40"),
+            Unfit::FileTooLarge(..) | Unfit::Files(_) => (8, 399, "X-30"),
+            Unfit::FileRefused(_) => (8, 399, "D-41"),
             Unfit::Surplus => (9, 399, "S-1c"),
         }
     }

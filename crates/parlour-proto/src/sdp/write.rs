@@ -129,13 +129,13 @@ impl Lines {
         self.attribute("setup", setup.text());
     }
 
-    /// What we take.
-    pub(super) fn types(&mut self, types: &AcceptTypes, ours: &Capabilities) {
+    /// What we take, and the size of the largest message.
+    pub(super) fn types(&mut self, types: &AcceptTypes, max_size: u64) {
         self.attribute("accept-types", &types.types_attribute());
         if let Some(wrapped) = types.wrapped_types_attribute() {
             self.attribute("accept-wrapped-types", &wrapped);
         }
-        self.put(format_args!("a=max-size:{}", ours.max_size));
+        self.put(format_args!("a=max-size:{max_size}"));
     }
 
     /// Which way messages flow. Both ways is not said: it is the default (RFC 4566 6), and some peers stumble over it.
@@ -148,6 +148,11 @@ impl Lines {
     /// An attribute with a value.
     pub(super) fn attribute(&mut self, name: &str, value: &str) {
         self.put(format_args!("a={name}:{value}"));
+    }
+
+    /// An attribute without a value.
+    pub(super) fn flag(&mut self, name: &str) {
+        self.put(format_args!("a={name}"));
     }
 
     /// The octets.

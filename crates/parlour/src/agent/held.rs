@@ -35,6 +35,7 @@ fn line(load: &Load, shell: &[(&str, usize)]) -> String {
         pages,
         subscriptions,
         referrals,
+        files,
         flows,
         timers,
     } = load;
@@ -54,6 +55,7 @@ fn line(load: &Load, shell: &[(&str, usize)]) -> String {
         ("pages", pages),
         ("subscriptions", subscriptions),
         ("referrals", referrals),
+        ("files", files),
         ("flows", flows),
         ("timers", timers),
     ];

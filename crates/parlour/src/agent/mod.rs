@@ -400,6 +400,7 @@ impl Agent {
                 Output::Discard { spool } => {
                     self.store.spool(SpoolJob::Discard { bulk: Bulk::Received(spool) })
                 }
+                Output::Keep { .. } => {}
                 Output::Fetch { source, offset, length } => self.store.fetch(source, offset, length),
                 Output::Resolve { query, name } => {
                     let answer = self.resolver.clone();

@@ -1,6 +1,7 @@
 //! JSON lines: events out, commands in. The format is written down in docs/json.md; [`VERSION`] counts its breaks.
 
 mod command;
+pub(crate) mod file;
 mod payload;
 
 use std::borrow::Cow;
@@ -351,9 +352,9 @@ mod tests {
         let (info, why) = (Some("https://x".to_owned()), "ok".to_owned());
         let identity = parlour_proto::event::Identity { proof: Proof::UnknownSigner, info, why };
         let identity = Some(Box::new(identity));
-        let subject = None;
+        let (subject, asked, files) = (None, false, Vec::new());
         let invited =
-            line(&What::Invited { peer, kind, subject, asked: false, identity, thread, invited_with });
+            line(&What::Invited { peer, kind, subject, asked, identity, thread, invited_with, files });
         let identity = serde_json::json!({"proof": "unknown_signer", "info": "https://x", "why": "ok"});
         assert_eq!(invited["identity"], identity);
         assert_eq!(invited["replaces"], "3-16");

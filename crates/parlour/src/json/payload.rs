@@ -8,6 +8,7 @@ use parlour_proto::event::{
 use parlour_proto::io::SessionId;
 use serde::Serialize;
 
+use super::file::{self, About, News};
 use crate::model::SessionName;
 use crate::store::NewMessage;
 
@@ -33,6 +34,7 @@ pub(crate) fn kind(what: &What) -> &'static str {
         What::Receipt { .. } => "receipt",
         What::Receiving { .. } => "receiving",
         What::Incomplete { .. } => "incomplete",
+        What::File { .. } => "file",
         What::Progress { .. } => "progress",
         What::Roster(_) => "roster",
         What::RosterEnded { .. } => "roster_ended",
@@ -58,13 +60,14 @@ pub(crate) fn payload(what: &What, run: u64) -> String {
         What::Unregistered | What::Ringing | What::Connected | What::Held | What::Resumed => {
             Payload::Nothing {}
         }
-        What::Invited { peer, kind, subject, asked, identity, thread, invited_with } => {
+        What::Invited { peer, kind, subject, asked, identity, thread, invited_with, files } => {
             let Thread { replaces, referred_by, conversation, continues } = thread;
             Payload::Invited {
                 peer: peer.into(),
                 kind: match kind {
                     Kind::Chat => "chat",
                     Kind::Group => "group",
+                    Kind::Files => "files",
                     Kind::LargeMessage => "large_message",
                     Kind::Deferred => "deferred",
                 },
@@ -76,6 +79,7 @@ pub(crate) fn payload(what: &What, run: u64) -> String {
                 conversation: conversation.as_deref(),
                 continues: continues.as_deref(),
                 invited_with: invited_with.iter().map(Into::into).collect(),
+                files: files.iter().map(|info| About::of(info, run)).collect(),
             }
         }
         What::TakeoverRefused { by, why } => Payload::TakeoverRefused { by: by.into(), why },
@@ -100,6 +104,7 @@ pub(crate) fn payload(what: &What, run: u64) -> String {
         What::Incomplete { message_id, received, why } => {
             Payload::Incomplete { message_id, received: *received, why }
         }
+        What::File { file, news } => Payload::File(file::news(*file, news, run)),
         What::Progress { message_id, progress } => {
             let (state, why) = match progress {
                 Progress::Sent => ("sent", None),
@@ -186,7 +191,10 @@ enum Payload<'a> {
         continues: Option<&'a str>,
         #[serde(skip_serializing_if = "Vec::is_empty")]
         invited_with: Vec<AlsoInvited<'a>>,
+        #[serde(skip_serializing_if = "Vec::is_empty")]
+        files: Vec<About<'a>>,
     },
+    File(News<'a>),
     TakeoverRefused {
         by: Party<'a>,
         why: &'a str,

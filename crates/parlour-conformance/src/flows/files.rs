@@ -1,0 +1,450 @@
+//! Files (RFC 5547; catalogue 3.6).
+
+use parlour_proto::client::{FileAnswer, FileFault, FileOffer};
+use parlour_proto::config::{Accept, Config};
+use parlour_proto::event::{Ended, FileInfo, FileNews, FileStop, Kind, What};
+use parlour_proto::io::{AccountId, FileId, SessionId, SourceId};
+use parlour_proto::sdp::{FileHash, FileSelector};
+use parlour_sim::client_node::ClientNode;
+use parlour_sim::{Link, NodeId, World, text};
+
+use crate::common::{BOB, Call, accepting, config, finish};
+
+const ANN: &str = "sip:ann@192.0.2.1";
+
+/// Ann at 192.0.2.1 and Bob at 192.0.2.2 are two clients.
+struct Two {
+    world: World,
+    ann: NodeId,
+    bob: NodeId,
+}
+
+impl Two {
+    fn new(bob: Config) -> Two {
+        let mut world = crate::stage::world(3);
+        let (ann, bob) = (world.client("ann", config(ANN)), world.client("bob", bob));
+        Two { world, ann, bob }
+    }
+
+    fn at(&self, node: NodeId) -> &ClientNode {
+        self.world.client_at(node).expect("a client")
+    }
+
+    /// Ann has a file, and offers it from there on.
+    fn push(&mut self, files: &[(&str, &[u8], u64)]) -> (SessionId, Vec<FileId>) {
+        let mut offers = Vec::new();
+        for (number, (name, octets, skip)) in (1..).zip(files) {
+            let rest = octets.get(usize::try_from(*skip).unwrap()..).unwrap_or_default();
+            let source = SourceId(number);
+            let at = self.world.client_at_mut(self.ann).expect("a client");
+            at.sources.insert(source, rest.to_vec());
+            offers.push(FileOffer {
+                selector: selector(name, octets),
+                source: Some(source),
+                skip: *skip,
+                modified: None,
+            });
+        }
+        let offer =
+            self.world.act(self.ann, |ann, now| ann.offer_files(now, AccountId(0), BOB, None, offers));
+        offer.expect("an offer")
+    }
+
+    /// What Bob was invited to.
+    #[track_caller]
+    fn invitation(&self) -> (SessionId, Vec<FileInfo>) {
+        let events = &self.at(self.bob).events;
+        let invited = events.iter().rev().find_map(|(_, event)| {
+            let What::Invited { files, .. } = &event.what else { return None };
+            Some((event.session.expect("a session"), files.clone()))
+        });
+        invited.expect("an invitation")
+    }
+
+    fn accept(&mut self, session: SessionId, files: &[FileId]) {
+        let files = files.iter().map(|file| FileAnswer { file: *file, serve: None }).collect();
+        self.world.act(self.bob, |bob, now| bob.accept_files(now, session, files)).expect("accepted");
+    }
+
+    fn run(&mut self, millis: u64) {
+        let until = self.world.millis() + millis;
+        self.world.run_to(until);
+    }
+
+    /// What a client was told of a file, in order, but for octets on their way.
+    fn news(&self, node: NodeId, file: FileId) -> Vec<FileNews> {
+        let news = self.at(node).told().filter_map(|what| {
+            let What::File { file: of, news } = what else { return None };
+            (*of == file).then(|| news.clone())
+        });
+        news.filter(|news| !matches!(news, FileNews::Moved { .. })).collect()
+    }
+
+    #[track_caller]
+    fn last(&self, node: NodeId, file: FileId) -> FileNews {
+        self.news(node, file).pop().expect("news of the file")
+    }
+
+    fn ended(&self, node: NodeId) -> Option<Ended> {
+        self.at(node)
+            .told()
+            .find_map(|what| if let What::Ended(why) = what { Some(why.clone()) } else { None })
+    }
+
+    fn over(mut self) -> World {
+        finish(&mut self.world);
+        self.world
+    }
+}
+
+fn selector(name: &str, octets: &[u8]) -> FileSelector {
+    FileSelector {
+        name: Some(name.to_owned()),
+        media_type: Some("application/x-thing".to_owned()),
+        size: Some(octets.len() as u64),
+        hashes: vec![FileHash::Sha1([7; 20])],
+    }
+}
+
+fn octets(count: usize) -> Vec<u8> {
+    (0..count).map(|at| u8::try_from(at % 251).unwrap_or(0)).collect()
+}
+
+//= IM D-40 test
+//= IM R-42 test
+#[cfg_attr(test, test)]
+pub(crate) fn a_file_is_pushed_and_the_session_ends_with_it() {
+    let mut two = Two::new(config(BOB));
+    let file = octets(300_000);
+    let (_, sent) = two.push(&[("a \"b\".bin", &file, 0)]);
+    two.run(100);
+    let (session, files) = two.invitation();
+    let kind = |what: &What| matches!(what, What::Invited { kind: Kind::Files, asked: true, .. });
+    assert!(two.at(two.bob).told().any(kind));
+    assert_eq!(files[0].about.selector, selector("a \"b\".bin", &file));
+    assert!(!files[0].sends);
+    two.world.act(two.bob, |bob, now| bob.accept(now, session)).expect("accepted");
+    two.run(1000);
+    assert_eq!(two.at(two.bob).files[&files[0].file], file);
+    assert_eq!(
+        (two.last(two.ann, sent[0]), two.last(two.bob, files[0].file)),
+        (FileNews::Done, FileNews::Done)
+    );
+    assert_eq!((two.ended(two.ann), two.ended(two.bob)), (Some(Ended::Left), Some(Ended::PeerLeft)));
+    two.over();
+}
+
+//= IM D-42 test
+#[cfg_attr(test, test)]
+pub(crate) fn of_several_files_each_is_taken_or_not() {
+    let mut two = Two::new(config(BOB));
+    let (one, two_, three) = (octets(5), octets(70_000), octets(200));
+    let (_, sent) = two.push(&[("one", &one, 0), ("two", &two_, 0), ("three", &three, 0)]);
+    two.run(100);
+    let (session, files) = two.invitation();
+    let ids: Vec<FileId> = files.iter().map(|info| info.file).collect();
+    two.accept(session, &[ids[1], ids[2]]);
+    two.run(1000);
+    assert_eq!(two.last(two.ann, sent[0]), FileNews::Stopped(FileStop::Declined));
+    assert_eq!((two.last(two.ann, sent[1]), two.last(two.ann, sent[2])), (FileNews::Done, FileNews::Done));
+    let here = &two.at(two.bob).files;
+    assert_eq!((here.get(&ids[0]), &here[&ids[1]], &here[&ids[2]]), (None, &two_, &three));
+    assert_eq!(two.ended(two.ann), Some(Ended::Left));
+    two.over();
+}
+
+//= IM D-42 test
+#[cfg_attr(test, test)]
+pub(crate) fn files_that_are_all_declined_are_an_invitation_that_is_declined() {
+    let mut two = Two::new(config(BOB));
+    let (_, sent) = two.push(&[("one", &octets(5), 0), ("two", &octets(6), 0)]);
+    two.run(100);
+    let (_, files) = two.invitation();
+    for info in files {
+        two.world.act(two.bob, |bob, now| bob.cancel_file(now, info.file)).expect("declined");
+    }
+    two.run(100);
+    assert_eq!(two.ended(two.ann), Some(Ended::Refused { status: 603, reason: "Decline".into() }));
+    assert_eq!(two.last(two.ann, sent[0]), FileNews::Stopped(FileStop::Declined));
+    two.over();
+}
+
+//= IM D-40 test
+//= IM D-43 test
+#[cfg_attr(test, test)]
+pub(crate) fn a_file_is_pulled_from_whoever_shares_it_and_from_nobody_else() {
+    let file = octets(150_000);
+    for shared in [true, false] {
+        let mut two = Two::new(accepting(Accept::All));
+        let wanted =
+            FileSelector { name: None, hashes: vec![FileHash::Sha1([7; 20])], ..FileSelector::default() };
+        let offers = vec![FileOffer { selector: wanted, source: None, skip: 0, modified: None }];
+        let offer = two.world.act(two.ann, |ann, now| ann.offer_files(now, AccountId(0), BOB, None, offers));
+        let (_, asked) = offer.expect("an offer");
+        two.run(100);
+        let (session, files) = two.invitation();
+        // Even who is accepted unasked gets nothing unasked.
+        assert!(
+            files[0].sends
+                && two.at(two.bob).told().any(|what| matches!(what, What::Invited { asked: true, .. }))
+        );
+        let id = files[0].file;
+        if shared {
+            let source = SourceId(9);
+            two.world.client_at_mut(two.bob).expect("a client").sources.insert(source, file.clone());
+            let serve = Some((selector("x.bin", &file), source));
+            let answers = vec![FileAnswer { file: id, serve }];
+            two.world.act(two.bob, |bob, now| bob.accept_files(now, session, answers)).expect("accepted");
+            two.run(1000);
+            assert_eq!(two.at(two.ann).files[&asked[0]], file);
+            let news = two.news(two.ann, asked[0]);
+            let begun = news.iter().find_map(|news| {
+                let FileNews::Begun(info) = news else { return None };
+                Some(info.about.selector.clone())
+            });
+            assert_eq!(begun, Some(selector("x.bin", &file)), "the answer completes what is known");
+            assert_eq!(two.last(two.ann, asked[0]), FileNews::Done);
+        } else {
+            two.world.act(two.bob, |bob, now| bob.accept(now, session)).expect("accepted, with nothing left");
+            two.run(1000);
+            assert!(matches!(two.ended(two.ann), Some(Ended::Refused { status: 603, .. })));
+        }
+        two.over();
+    }
+}
+
+//= IM D-43 test
+#[cfg_attr(test, test)]
+pub(crate) fn the_rest_of_a_file_is_a_transfer_of_its_own() {
+    let mut two = Two::new(config(BOB));
+    let file = octets(200_000);
+    let (_, sent) = two.push(&[("a", &file, 70_000)]);
+    two.run(100);
+    let (session, files) = two.invitation();
+    assert_eq!((files[0].about.skipped(), files[0].about.length()), (70_000, Some(130_000)));
+    two.world.act(two.bob, |bob, now| bob.accept(now, session)).expect("accepted");
+    two.run(1000);
+    assert_eq!(two.at(two.bob).files[&files[0].file], file[70_000..]);
+    let last_octets = two.at(two.ann).told().filter_map(|what| {
+        let What::File { news: FileNews::Moved { octets, .. }, .. } = what else { return None };
+        Some(*octets)
+    });
+    assert!(last_octets.max().is_none_or(|octets| octets > 70_000));
+    assert_eq!(two.last(two.ann, sent[0]), FileNews::Done);
+    two.over();
+}
+
+/// Bob receives a large file over a slow link, and part of it is there.
+fn under_way() -> (Two, FileId, FileId) {
+    let mut two = Two::new(config(BOB));
+    let (ann, bob) = (two.ann, two.bob);
+    two.world.link(ann, bob, Link::delayed(50));
+    let (_, sent) = two.push(&[("large", &octets(20_000_000), 0)]);
+    two.run(300);
+    let (session, files) = two.invitation();
+    two.world.act(two.bob, |bob, now| bob.accept(now, session)).expect("accepted");
+    two.run(1500);
+    assert!(matches!(two.last(two.bob, files[0].file), FileNews::Begun(_)));
+    let moved = |what: &What| matches!(what, What::File { news: FileNews::Moved { .. }, .. });
+    assert!(two.at(two.bob).told().any(moved), "{:?}", two.news(two.bob, files[0].file));
+    (two, sent[0], files[0].file)
+}
+
+//= IM D-42 test
+#[cfg_attr(test, test)]
+pub(crate) fn a_sender_that_gives_up_says_so_and_leaves() {
+    let (mut two, sent, received) = under_way();
+    two.world.act(two.ann, |ann, now| ann.cancel_file(now, sent)).expect("cancelled");
+    two.run(2000);
+    assert_eq!(two.last(two.ann, sent), FileNews::Stopped(FileStop::Cancelled));
+    assert_eq!(two.last(two.bob, received), FileNews::Stopped(FileStop::Aborted));
+    assert_eq!((two.ended(two.ann), two.ended(two.bob)), (Some(Ended::Left), Some(Ended::PeerLeft)));
+    assert!(!two.at(two.bob).files[&received].is_empty(), "what is here is kept");
+    two.over();
+}
+
+//= IM D-42 test
+#[cfg_attr(test, test)]
+pub(crate) fn a_receiver_that_gives_up_refuses_the_running_send() {
+    let (mut two, sent, received) = under_way();
+    two.world.act(two.bob, |bob, now| bob.cancel_file(now, received)).expect("cancelled");
+    two.run(3000);
+    assert_eq!(two.last(two.bob, received), FileNews::Stopped(FileStop::Cancelled));
+    assert_eq!(two.last(two.ann, sent), FileNews::Stopped(FileStop::Aborted), "413");
+    assert_eq!(two.ended(two.ann), Some(Ended::Left));
+    two.over();
+}
+
+//= IM D-42 test
+#[cfg_attr(test, test)]
+pub(crate) fn who_gives_one_of_two_files_up_offers_port_0_and_the_other_goes_on() {
+    for by_sender in [true, false] {
+        let mut two = Two::new(config(BOB));
+        let (ann, bob) = (two.ann, two.bob);
+        two.world.link(ann, bob, Link::delayed(50));
+        let (_, sent) = two.push(&[("one", &octets(3_000_000), 0), ("two", &octets(3_000_000), 0)]);
+        two.run(300);
+        let (session, files) = two.invitation();
+        two.world.act(bob, |bob, now| bob.accept(now, session)).expect("accepted");
+        two.run(700);
+        let before = two.world.rows().iter().filter(|row| row.label == "INVITE").count();
+        match by_sender {
+            true => two.world.act(ann, |ann, now| ann.cancel_file(now, sent[0])),
+            false => two.world.act(bob, |bob, now| bob.cancel_file(now, files[0].file)),
+        }
+        .expect("cancelled");
+        two.run(20_000);
+        let after = two.world.rows().iter().filter(|row| row.label == "INVITE").count();
+        assert_eq!(after, before + 1, "{by_sender}: {}", two.world.ladder());
+        let given_up = if by_sender { two.last(ann, sent[0]) } else { two.last(bob, files[0].file) };
+        assert_eq!(given_up, FileNews::Stopped(FileStop::Cancelled));
+        let other = if by_sender { two.last(bob, files[0].file) } else { two.last(ann, sent[0]) };
+        assert_eq!(other, FileNews::Stopped(FileStop::Aborted));
+        assert_eq!((two.last(ann, sent[1]), two.last(bob, files[1].file)), (FileNews::Done, FileNews::Done));
+        assert_eq!(two.at(bob).files[&files[1].file], octets(3_000_000));
+        assert_eq!(two.ended(ann), Some(Ended::Left));
+        two.over();
+    }
+}
+
+//= IM D-43 test
+#[cfg_attr(test, test)]
+pub(crate) fn a_file_that_is_not_what_was_announced_fails_on_both_sides() {
+    let mut two = Two::new(config(BOB));
+    two.world.client_at_mut(two.bob).expect("a client").store.file_fault = Some(FileFault::Corrupt);
+    let (_, sent) = two.push(&[("a", &octets(100), 0)]);
+    two.run(100);
+    let (session, files) = two.invitation();
+    two.world.act(two.bob, |bob, now| bob.accept(now, session)).expect("accepted");
+    two.run(1000);
+    assert_eq!(two.last(two.bob, files[0].file), FileNews::Stopped(FileStop::Corrupt));
+    assert_eq!(two.last(two.ann, sent[0]), FileNews::Stopped(FileStop::Aborted));
+    two.over();
+}
+
+//= IM X-30 test
+#[cfg_attr(test, test)]
+pub(crate) fn x_30_a_large_file_is_asked_about_whoever_sends_it() {
+    for (size, asked) in [(1000, false), (1001, true)] {
+        let bob = Config { auto_accept_file: 1000, ..accepting(Accept::All) };
+        let mut two = Two::new(bob);
+        let (_, sent) = two.push(&[("a", &octets(size), 0)]);
+        two.run(1000);
+        let is_asked = two.at(two.bob).told().any(|what| matches!(what, What::Invited { asked: true, .. }));
+        assert_eq!(is_asked, asked);
+        assert_eq!(two.last(two.ann, sent[0]) == FileNews::Done, !asked);
+        two.over();
+    }
+}
+
+//= IM X-30 test
+#[cfg_attr(test, test)]
+pub(crate) fn x_30_a_file_that_is_too_large_is_refused_before_anybody_is_troubled() {
+    let mut two = Two::new(Config { max_file: 999, ..config(BOB) });
+    two.push(&[("a", &octets(1000), 0)]);
+    two.run(100);
+    assert!(matches!(two.ended(two.ann), Some(Ended::Refused { status: 488, .. })));
+    assert_eq!(two.at(two.bob).told().count(), 0);
+    two.over();
+}
+
+/// The line of a file that Alice, a script, offers.
+fn line(call: &Call, port: u16, id: &str, size: usize, more: &str) -> String {
+    let path = format!("msrp://192.0.2.1:2855/file{id};tcp");
+    assert!(call.script.offer().contains("m=message"));
+    format!(
+        "m=message {port} TCP/MSRP *\r\na=accept-types:*\r\na=path:{path}\r\na=setup:active\r\na=sendonly\r\n\
+         a=file-selector:name:\"f\" type:text/plain size:{size}\r\na=file-transfer-id:{id}\r\n{more}"
+    )
+}
+
+/// An offer of another version with lines after those that stand.
+fn offer_with(call: &Call, version: u32, lines: &str) -> String {
+    let offer = call.script.offer();
+    let mut rows: Vec<String> = offer.split("\r\n").map(str::to_owned).collect();
+    for row in &mut rows {
+        if row.starts_with("o=") {
+            let words: Vec<&str> = row.split(' ').collect();
+            *row = [words[0], words[1], &version.to_string(), words[3], words[4], words[5]].join(" ");
+        }
+    }
+    format!("{}{lines}", rows.join("\r\n"))
+}
+
+fn path_of(lines: &str) -> String {
+    lines.lines().find_map(|row| row.strip_prefix("a=path:")).expect("a path").to_owned()
+}
+
+fn answer_of(mail: &parlour_sim::Mail) -> String {
+    text::lossy(text::body(mail.message()))
+}
+
+//= IM D-42 test
+//= IM D-55 test
+#[cfg_attr(test, test)]
+pub(crate) fn a_file_joins_a_chat_and_leaves_it_again() {
+    let mut call = Call::new(accepting(Accept::All));
+    call.send(call.script.invite());
+    let answer = call.status(200);
+    call.script.learn(answer.message());
+    call.ack(&answer);
+    let media = call.connect();
+    call.world.send(media, call.script.msrp_empty("bind1"));
+    call.status(200);
+    let lines = line(&call, 2855, "one", 5, "");
+    let offer = offer_with(&call, 90, &lines);
+    let invite = call.script.next(&mut call.world, "INVITE", "", &offer);
+    call.send(invite);
+    let answer = call.status(200);
+    call.ack(&answer);
+    let said = answer_of(&answer);
+    let added = said.split("m=").nth(2).expect("a second line");
+    assert!(added.starts_with("message 2855 ") && added.contains("a=recvonly"), "{said}");
+    assert!(added.contains("a=file-transfer-id:one\r\n") && !added.contains("hash"), "{said}");
+    let to = path_of(added);
+    // The file comes on a connection of its own, and the chat goes on.
+    let other = call.connect();
+    let send = call.script.msrp_send("tid1", "file1", "01234");
+    let own = path_of(&lines);
+    let send = rerouted(&send, &to, &own);
+    call.world.send(other, send);
+    call.status(200);
+    call.world.send(media, call.script.msrp_send("tid2", "m2", "still here"));
+    call.status(200);
+    let done = |what: &What| matches!(what, What::File { news: FileNews::Done, .. });
+    assert!(call.at_bob().told().any(done));
+    assert_eq!(call.at_bob().files.values().next().map(Vec::as_slice), Some(&b"01234"[..]));
+    // The same name again begins nothing.
+    let again = offer_with(&call, 91, &format!("{lines}{}", line(&call, 2856, "one", 5, "")));
+    let invite = call.script.next(&mut call.world, "INVITE", "", &again);
+    call.send(invite);
+    let answer = call.status(200);
+    call.ack(&answer);
+    let said = answer_of(&answer);
+    let ports: Vec<&str> =
+        said.split("m=message ").skip(1).filter_map(|part| part.split(' ').next()).collect();
+    assert_eq!(ports, ["2855", "2855", "0"], "{said}");
+    // It is over, and the chat stays.
+    let over =
+        offer_with(&call, 92, &format!("{}{}", line(&call, 0, "one", 5, ""), line(&call, 0, "one", 5, "")));
+    let invite = call.script.next(&mut call.world, "INVITE", "", &over);
+    call.send(invite);
+    let answer = call.status(200);
+    call.ack(&answer);
+    assert_eq!(answer_of(&answer).matches("m=message 0 ").count(), 2);
+    call.world.send(media, call.script.msrp_send("tid3", "m3", "and still"));
+    call.status(200);
+    call.bye();
+    call.status(200);
+    call.over();
+}
+
+/// The same request between other ends.
+fn rerouted(send: &str, to: &str, from: &str) -> String {
+    let rows = send.split("\r\n").map(|row| match row.split_once(": ") {
+        Some(("To-Path", _)) => format!("To-Path: {to}"),
+        Some(("From-Path", _)) => format!("From-Path: {from}"),
+        Some(_) | None => row.to_owned(),
+    });
+    rows.collect::<Vec<_>>().join("\r\n")
+}

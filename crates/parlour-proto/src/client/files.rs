@@ -1,0 +1,66 @@
+//! The verbs for files.
+
+use super::Client;
+use crate::config::Proxy;
+use crate::io::{AccountId, FileId, Now, SessionId};
+use crate::verb::{FileAnswer, FileFault, FileOffer, Misuse};
+
+impl Client {
+    /// Invites `to` to a session for files, as [`invite`](Self::invite) does: those that we send, and those that we ask
+    /// for. They are told of in the order in which they stand here.
+    ///
+    /// # Errors
+    /// As for [`invite`](Self::invite); or there are no files, or more than eight.
+    pub fn offer_files(
+        &mut self,
+        now: Now,
+        account: AccountId,
+        to: &str,
+        via: Option<Proxy>,
+        files: Vec<FileOffer>,
+    ) -> Result<(SessionId, Vec<FileId>), Misuse> {
+        self.core.now = now;
+        if files.is_empty() || files.len() > 8 {
+            return Err(Misuse::Unsendable("a session is for one to eight files".into()));
+        }
+        self.core.invite_for(account, to, via, files)
+    }
+
+    /// Accepts these files of an invitation, and the chat that it may offer besides. A file that is not named is refused.
+    ///
+    /// # Errors
+    /// As for [`accept`](Self::accept); or a file is none of the invitation's, or not the one that is asked for.
+    pub fn accept_files(
+        &mut self,
+        now: Now,
+        session: SessionId,
+        files: Vec<FileAnswer>,
+    ) -> Result<(), Misuse> {
+        self.core.now = now;
+        self.core.accept_files(session, files)
+    }
+
+    /// Declines a file, or gives its transfer up, in either direction. The last file of an invitation takes it along.
+    ///
+    /// # Errors
+    /// Its transfer is over, or never was.
+    pub fn cancel_file(&mut self, now: Now, file: FileId) -> Result<(), Misuse> {
+        self.core.now = now;
+        self.core.cancel_file(file)
+    }
+
+    /// Says what became of a file that is here as a whole ([`FileNews::Whole`](crate::event::FileNews::Whole)): only now
+    /// its last response leaves.
+    ///
+    /// # Errors
+    /// Its transfer is over meanwhile.
+    pub fn file_kept(
+        &mut self,
+        now: Now,
+        file: FileId,
+        outcome: Result<(), FileFault>,
+    ) -> Result<(), Misuse> {
+        self.core.now = now;
+        self.core.file_kept(file, outcome)
+    }
+}

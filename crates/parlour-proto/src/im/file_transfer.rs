@@ -1,0 +1,311 @@
+//! The octets of files: what MSRP says of each, how it ends, and what becomes of its line then (RFC 5547 8.4).
+
+use std::time::Duration;
+
+use parlour_msrp::{Body, Outgoing, Source, SpoolId, Verdict};
+
+use crate::event::{Ended, FileNews, FileStop, What};
+use crate::im::Core;
+use crate::im::files::Stage;
+use crate::im::refresh::{Renewal, takes_invite};
+use crate::im::session::Phase;
+use crate::io::{FileId, Output, SessionId, Why};
+use crate::mime::cpim::{self, Mailbox};
+use crate::sdp::Wrapping;
+use crate::verb::{FileFault, Misuse};
+
+/// How long a receiver who gives up waits for a SEND that it can refuse before it offers port 0.
+pub(crate) const REFUSAL: Duration = Duration::from_secs(1);
+
+/// How long who did not make the session waits for the other side's BYE when all files are over.
+const LINGER: Duration = Duration::from_secs(10);
+
+impl Core {
+    /// What a file is agreed on for begins: whoever has it sends it, as one message.
+    pub(crate) fn begin_file(&mut self, file: FileId) {
+        let Some(transfer) = self.files.get_mut(file) else { return };
+        transfer.stage = Stage::Running;
+        let (account, session) = (transfer.account, transfer.session);
+        let news = FileNews::Begun(Box::new(transfer.info(file)));
+        self.tell(account, Some(session), What::File { file, news });
+        let Some(transfer) = self.files.get(file) else { return };
+        let (Some(msrp), Some(source), Some(stream)) = (transfer.msrp, transfer.source, &transfer.stream)
+        else {
+            return;
+        };
+        let kind = transfer.about.selector.media_type.clone();
+        let kind = kind.unwrap_or_else(|| "application/octet-stream".to_owned());
+        let size = transfer.about.length().unwrap_or(0);
+        let success_report = stream.path.uris().len() > 1;
+        let message_id = transfer.message_id.clone();
+        //= IM M-32
+        let wrapping = stream.wrapping(&kind);
+        let (content_type, head) = match wrapping {
+            Some(Wrapping::Bare) => (kind, Vec::new()),
+            Some(Wrapping::Cpim) => {
+                let peer = self.sessions.get(session).map(|session| session.peer.address.clone());
+                let own = self.account(account).map(|account| account.address.clone());
+                let mailbox = |uri: Option<String>| Mailbox {
+                    name: None,
+                    uri: uri.unwrap_or_else(|| "sip:anonymous@anonymous.invalid".to_owned()),
+                };
+                let head = cpim::head(&mailbox(own), &mailbox(peer), self.now.unix, &kind);
+                (cpim::MEDIA_TYPE.to_owned(), head)
+            }
+            None => {
+                let why = format!("the other side does not take {kind}");
+                return self.stop_file(file, FileStop::Failed { why });
+            }
+        };
+        let wrapped = u64::try_from(head.len()).unwrap_or(u64::MAX);
+        let body = match size {
+            0 => Source::Inline(head),
+            size => Source::Fetched { source, size, head },
+        };
+        let outgoing = Outgoing::new(message_id, content_type, body)
+            .with(|message| message.success_report = success_report);
+        if let Some(transfer) = self.files.get_mut(file) {
+            transfer.wrapping = wrapped;
+        }
+        if let Err(fault) = self.msrp.send(self.now.instant, msrp, outgoing) {
+            self.stop_file(file, FileStop::Failed { why: fault.to_string() });
+        }
+    }
+
+    /// Tells the shell, once, that a spool is a file's.
+    pub(crate) fn claim(&mut self, spool: SpoolId) {
+        let Some(file) = self.msrp.session_of(spool).and_then(|msrp| self.files.by_msrp(msrp)) else {
+            return;
+        };
+        let Some(transfer) = self.files.get_mut(file) else { return };
+        if !std::mem::replace(&mut transfer.claimed, true) {
+            self.outputs.push_back(Output::Keep { spool, file });
+        }
+    }
+
+    /// Takes what MSRP says of files; what is of a chat is given back.
+    pub(crate) fn file_event(&mut self, event: parlour_msrp::Event) -> Option<parlour_msrp::Event> {
+        use parlour_msrp::Event as E;
+        let msrp = match &event {
+            E::Bound { session }
+            | E::Message { session, .. }
+            | E::Receiving { session, .. }
+            | E::Incomplete { session, .. }
+            | E::Progress { session, .. }
+            | E::Sent { session, .. }
+            | E::Acknowledged { session, .. }
+            | E::Reported { session, .. }
+            | E::Failed { session, .. }
+            | E::Succeeded { session, .. }
+            | E::SessionFailed { session, .. } => *session,
+            E::Leased { .. } | E::LeaseEnding { .. } | E::LeaseLost { .. } | E::Explain { .. } | _ => {
+                return Some(event);
+            }
+        };
+        let Some(file) = self.files.by_msrp(msrp) else { return Some(event) };
+        match event {
+            E::Message { receipt, message_id, content_type, body, .. } => {
+                self.file_came(file, receipt, (message_id, &content_type), body)
+            }
+            E::Receiving { received, .. } => self.file_moved(file, received),
+            E::Progress { sent, .. } => self.file_moved(file, sent),
+            E::Acknowledged { .. } | E::Reported { .. } => self.file_done(file),
+            E::Failed { why, .. } => {
+                use parlour_msrp::SendFailure as F;
+                let stop = match &why {
+                    F::Refused { status: 413, .. } => FileStop::Aborted,
+                    F::Aborted => FileStop::Cancelled,
+                    F::SessionEnded | F::NoResponse => FileStop::Interrupted { why: why.to_string() },
+                    F::Refused { .. } | F::Unreadable | _ => FileStop::Failed { why: why.to_string() },
+                };
+                self.stop_file(file, stop);
+            }
+            E::Incomplete { why, .. } => {
+                use parlour_msrp::Incomplete as I;
+                let stop = match why {
+                    I::Aborted => FileStop::Aborted,
+                    I::Disconnected | I::Idle => FileStop::Interrupted { why: why.to_string() },
+                    I::Refused | _ => FileStop::Failed { why: why.to_string() },
+                };
+                self.stop_file(file, stop);
+                self.files_over(file);
+            }
+            E::SessionFailed { why, .. } => {
+                self.stop_file(file, FileStop::Interrupted { why: why.to_string() });
+            }
+            E::Bound { .. }
+            | E::Sent { .. }
+            | E::Succeeded { .. }
+            | E::Leased { .. }
+            | E::LeaseEnding { .. }
+            | E::LeaseLost { .. }
+            | E::Explain { .. }
+            | _ => {}
+        }
+        None
+    }
+
+    fn file_moved(&mut self, file: FileId, octets: u64) {
+        let Some(transfer) = self.files.get(file).filter(|transfer| transfer.stage == Stage::Running) else {
+            return;
+        };
+        let octets = transfer.about.skipped().saturating_add(octets.saturating_sub(transfer.wrapping));
+        let news = FileNews::Moved { octets, size: transfer.about.selector.size };
+        self.tell(transfer.account, Some(transfer.session), What::File { file, news });
+    }
+
+    /// All octets are here.
+    //= IM D-43
+    fn file_came(
+        &mut self,
+        file: FileId,
+        receipt: parlour_msrp::Receipt,
+        (message_id, content_type): (String, &str),
+        body: Body,
+    ) {
+        let now = self.now.instant;
+        let transfer = self.files.get_mut(file).filter(|transfer| transfer.stage == Stage::Running);
+        let Some(transfer) = transfer.filter(|transfer| !transfer.sends) else {
+            // RFC 4975 7.3.1: nothing is wanted here, or not any more.
+            self.outputs.extend(spool_of(&body).map(|spool| Output::Discard { spool }));
+            return self.msrp.settle(now, receipt, Verdict::Refused(413));
+        };
+        let came = match &body {
+            Body::Inline(octets) => u64::try_from(octets.len()).unwrap_or(u64::MAX),
+            Body::Spooled { size, .. } => *size,
+        };
+        let wrapped = cpim::is_cpim(content_type)
+            && !transfer.about.selector.media_type.as_deref().is_some_and(cpim::is_cpim);
+        let why = match transfer.about.length() {
+            // A wrapping would lie in the file.
+            _ if wrapped => Some((415, "it came wrapped in message/cpim, which was not listed".to_owned())),
+            Some(length) if length != came => {
+                Some((413, format!("it has {came} octets, and {length} were announced")))
+            }
+            Some(_) | None => None,
+        };
+        if let Some((status, why)) = why {
+            self.outputs.extend(spool_of(&body).map(|spool| Output::Discard { spool }));
+            self.msrp.settle(now, receipt, Verdict::Refused(status));
+            return self.stop_file(file, FileStop::Failed { why });
+        }
+        transfer.stage = Stage::Whole(receipt);
+        let (account, session) = (transfer.account, transfer.session);
+        self.tell(account, Some(session), What::File { file, news: FileNews::Whole { message_id, body } });
+    }
+
+    /// The shell has looked at a file that came, and keeps it or not: only now its last response leaves.
+    //= IM D-43
+    pub(crate) fn file_kept(&mut self, file: FileId, outcome: Result<(), FileFault>) -> Result<(), Misuse> {
+        let transfer = self.files.get(file).ok_or(Misuse::NoFile)?;
+        let Stage::Whole(receipt) = transfer.stage else { return Err(Misuse::NoFile) };
+        let now = self.now.instant;
+        match outcome {
+            Ok(()) => {
+                self.msrp.settle(now, receipt, Verdict::Accepted);
+                self.file_done(file);
+            }
+            // RFC 4975 10.5: the one status that says that the receiver does not want this message.
+            Err(fault) => {
+                self.msrp.settle(now, receipt, Verdict::Refused(413));
+                let stop = match fault {
+                    FileFault::Corrupt => FileStop::Corrupt,
+                    FileFault::Store(_) => FileStop::Failed { why: fault.to_string() },
+                };
+                self.stop_file(file, stop);
+            }
+        }
+        self.pump_msrp();
+        Ok(())
+    }
+
+    fn file_done(&mut self, file: FileId) {
+        let Some(transfer) = self.files.get_mut(file).filter(|transfer| transfer.is_on()) else { return };
+        transfer.stage = Stage::Over;
+        let (account, session) = (transfer.account, transfer.session);
+        self.tell(account, Some(session), What::File { file, news: FileNews::Done });
+        self.files_over(file);
+    }
+
+    /// Ends a transfer before its file is whole; one that is over stays as it is.
+    pub(crate) fn stop_file(&mut self, file: FileId, stop: FileStop) {
+        let Some(transfer) = self.files.get_mut(file).filter(|transfer| transfer.stage != Stage::Over) else {
+            return;
+        };
+        let was = std::mem::replace(&mut transfer.stage, Stage::Over);
+        transfer.given_up = !matches!(stop, FileStop::Aborted | FileStop::Declined);
+        let (account, session, msrp) = (transfer.account, transfer.session, transfer.msrp);
+        let (sends, message_id) = (transfer.sends, transfer.message_id.clone());
+        if let (Stage::Whole(receipt), Some(_)) = (was, msrp) {
+            self.msrp.settle(self.now.instant, receipt, Verdict::Refused(413));
+        }
+        //= IM D-42
+        // RFC 5547 8.4: a sender that gives up ends its message with `#`.
+        if let Some(msrp) = msrp.filter(|_| sends) {
+            self.msrp.abort(self.now.instant, msrp, &message_id);
+        }
+        let declined = stop == FileStop::Cancelled && was == Stage::Offered;
+        self.tell(account, Some(session), What::File { file, news: FileNews::Stopped(stop) });
+        if !declined && (sends || was != Stage::Running || msrp.is_none()) {
+            self.files_over(file);
+        }
+        if !declined && !sends && was == Stage::Running {
+            self.later(session, self.now.instant + REFUSAL);
+        }
+    }
+
+    /// Something follows for the session, once whoever holds it has put it back.
+    fn files_over(&mut self, file: FileId) {
+        if let Some(session) = self.files.get(file).map(|transfer| transfer.session) {
+            self.later(session, self.now.instant);
+        }
+    }
+
+    /// Files of a session are over: the lines that are left say so, or the session ends.
+    //= IM D-42
+    pub(crate) fn files_due(&mut self, id: SessionId) {
+        let Some(mut session) = self.sessions.take(id) else { return };
+        let Phase::Live(live) = &session.phase else { return self.sessions.put(session) };
+        let Some(agreed) = &live.talk.agreed else { return self.sessions.put(session) };
+        let (offerer, chats) = (agreed.offerer, agreed.chat.is_some());
+        let busy = live.renewal.is_some() || live.reanswered.is_some();
+        if !chats && !self.files.are_on(id) && self.files.are_all(&session) {
+            if offerer {
+                self.explain(session.account, Some(id), "D-42", "left: all files are over", "");
+                return self.bye(session, Ended::Left);
+            }
+            if !session.is_armed(Why::NoStream) {
+                self.arm(&mut session, Why::NoStream, self.now.instant + LINGER);
+            }
+            return self.sessions.put(session);
+        }
+        // RFC 5547 8.4: the session goes on, and an offer has port 0 for what was given up.
+        if self.files.owe_an_offer(id) && !busy && takes_invite(&live.talk.remote.allow) {
+            return self.renew(session, Renewal::lines());
+        }
+        self.sessions.put(session);
+    }
+
+    /// The session of files ends.
+    pub(crate) fn drop_files(&mut self, session: SessionId) {
+        for file in self.files.ids(session).to_vec() {
+            let offered = self.files.get(file).is_some_and(|transfer| transfer.stage == Stage::Offered);
+            let why = || "the session is over".to_owned();
+            let stop = if offered { FileStop::Declined } else { FileStop::Interrupted { why: why() } };
+            self.stop_file(file, stop);
+        }
+        for (_, transfer) in self.files.forget(session) {
+            if let Some(msrp) = transfer.msrp {
+                self.msrp.close(self.now.instant, msrp);
+                self.sessions.forget_msrp(msrp);
+            }
+        }
+    }
+}
+
+fn spool_of(body: &Body) -> Option<SpoolId> {
+    match body {
+        Body::Spooled { spool, .. } => Some(*spool),
+        Body::Inline(_) => None,
+    }
+}

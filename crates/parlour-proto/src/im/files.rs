@@ -1,0 +1,278 @@
+//! The files of sessions (RFC 5547): which there are, and how far each is.
+//!
+//! ```text
+//!  Offered --agreed--> Running --all octets here--> Whole --kept--> Over
+//!     |                   |                           |
+//!     +--declined---------+--gave up, lost------------+--cannot be kept--> Over
+//! ```
+//! Each file has a line of its own and an MSRP session of its own, so nothing that becomes of one touches another, or the
+//! chat. A transfer that is over is remembered until its session ends: its line stands until an offer says port 0, and its
+//! id starts nothing a second time.
+
+use std::collections::BTreeMap;
+
+use parlour_msrp::SourceId;
+
+use crate::event::FileInfo;
+use crate::io::{AccountId, FileId, SessionId};
+use crate::sdp::{self, FileAttributes, FileSelector, Local, Unfit};
+use crate::verb::FileAnswer;
+
+/// Transfers that one session remembers. Who wants more makes another session.
+const MOST: usize = 64;
+
+/// All files of all sessions.
+#[derive(Debug, Default)]
+pub(crate) struct Files {
+    map: BTreeMap<FileId, FileTransfer>,
+    by_session: BTreeMap<SessionId, Vec<FileId>>,
+    by_msrp: BTreeMap<parlour_msrp::SessionId, FileId>,
+    given: u64,
+}
+
+/// One file on its way.
+#[derive(Debug)]
+pub(crate) struct FileTransfer {
+    pub(crate) account: AccountId,
+    pub(crate) session: SessionId,
+    /// The position of its line.
+    pub(crate) line: usize,
+    /// Whether we send it.
+    pub(crate) sends: bool,
+    pub(crate) about: FileAttributes,
+    /// Our end, once there is one.
+    pub(crate) local: Option<Local>,
+    pub(crate) msrp: Option<parlour_msrp::SessionId>,
+    /// What was agreed on, as long as the line stands.
+    pub(crate) stream: Option<sdp::Stream>,
+    /// Where the octets are that we send.
+    pub(crate) source: Option<SourceId>,
+    /// The Message-ID under which we send it.
+    pub(crate) message_id: String,
+    /// Octets of the message before those of the file, for one that is wrapped.
+    pub(crate) wrapping: u64,
+    /// Whether the user has accepted it.
+    pub(crate) taken: bool,
+    /// Whether the shell knows which spool it comes through.
+    pub(crate) claimed: bool,
+    /// Whether it is we who gave it up.
+    pub(crate) given_up: bool,
+    pub(crate) stage: Stage,
+}
+
+/// How far a file is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Stage {
+    /// Somebody has to say yes.
+    Offered,
+    /// Octets flow, or may.
+    Running,
+    /// It is here, and the shell looks at it.
+    Whole(parlour_msrp::Receipt),
+    /// It is over, one way or another.
+    Over,
+}
+
+impl FileTransfer {
+    /// Whether something is still to come of it.
+    pub(crate) fn is_on(&self) -> bool {
+        matches!(self.stage, Stage::Running | Stage::Whole(_))
+    }
+
+    pub(crate) fn info(&self, file: FileId) -> FileInfo {
+        FileInfo { file, sends: self.sends, about: self.about.clone() }
+    }
+}
+
+impl Files {
+    /// Remembers a file; None if the session has too many.
+    pub(crate) fn add(&mut self, transfer: FileTransfer) -> Option<FileId> {
+        let ids = self.by_session.entry(transfer.session).or_default();
+        if ids.len() >= MOST {
+            return None;
+        }
+        self.given = self.given.saturating_add(1);
+        let id = FileId(self.given);
+        ids.push(id);
+        self.map.insert(id, transfer);
+        Some(id)
+    }
+
+    /// The id that the next file gets.
+    pub(crate) fn next_id(&self) -> FileId {
+        FileId(self.given.saturating_add(1))
+    }
+
+    /// Remembers what an invitation offers.
+    pub(crate) fn offered(&mut self, owner: (AccountId, SessionId), streams: Vec<sdp::Stream>) {
+        for stream in streams {
+            self.add(transfer_of(owner, &stream));
+        }
+    }
+
+    pub(crate) fn get(&self, id: FileId) -> Option<&FileTransfer> {
+        self.map.get(&id)
+    }
+
+    pub(crate) fn get_mut(&mut self, id: FileId) -> Option<&mut FileTransfer> {
+        self.map.get_mut(&id)
+    }
+
+    /// The files of a session, in the order in which they came up.
+    pub(crate) fn ids(&self, session: SessionId) -> &[FileId] {
+        self.by_session.get(&session).map(Vec::as_slice).unwrap_or_default()
+    }
+
+    fn all(&self, session: SessionId) -> impl Iterator<Item = (FileId, &FileTransfer)> {
+        self.ids(session).iter().filter_map(|id| Some((*id, self.map.get(id)?)))
+    }
+
+    /// The same, as they are told.
+    pub(crate) fn of(&self, session: SessionId) -> Vec<FileInfo> {
+        self.all(session).map(|(id, transfer)| transfer.info(id)).collect()
+    }
+
+    /// Whether something is still to come of one of them.
+    pub(crate) fn are_on(&self, session: SessionId) -> bool {
+        self.all(session).any(|(_, transfer)| transfer.is_on())
+    }
+
+    /// Whether the session was made for files alone.
+    pub(crate) fn are_all(&self, session: &crate::im::session::Session) -> bool {
+        session.phase.msrp().is_none() && self.by_session.contains_key(&session.id)
+    }
+
+    /// The lines of those that an offer of ours lets stand.
+    pub(crate) fn lines_on(&self, session: SessionId) -> Vec<usize> {
+        self.all(session)
+            .filter(|(_, transfer)| transfer.is_on())
+            .map(|(_, transfer)| transfer.line)
+            .collect()
+    }
+
+    /// What was agreed on for those whose lines stand.
+    pub(crate) fn streams_on(&self, session: SessionId) -> Vec<&sdp::Stream> {
+        self.all(session).filter_map(|(_, transfer)| transfer.stream.as_ref()).collect()
+    }
+
+    /// Whether an offer of ours is due for one that we have given up (RFC 5547 8.4). What is done may wait for the next one.
+    pub(crate) fn owe_an_offer(&self, session: SessionId) -> bool {
+        self.all(session).any(|(_, transfer)| transfer.given_up && transfer.stream.is_some())
+    }
+
+    /// Whether the session has had a transfer of that name.
+    pub(crate) fn knows(&self, session: SessionId, transfer_id: &str) -> bool {
+        self.all(session).any(|(_, transfer)| transfer.about.transfer_id == transfer_id)
+    }
+
+    /// The file whose line stands there, or is about to.
+    pub(crate) fn at(&self, session: SessionId, line: usize) -> Option<FileId> {
+        let mut all = self.all(session);
+        all.find(|(_, transfer)| transfer.line == line && transfer.stage != Stage::Over)
+            .or_else(|| {
+                self.all(session).find(|(_, transfer)| transfer.line == line && transfer.stream.is_some())
+            })
+            .map(|(id, _)| id)
+    }
+
+    pub(crate) fn by_msrp(&self, msrp: parlour_msrp::SessionId) -> Option<FileId> {
+        self.by_msrp.get(&msrp).copied()
+    }
+
+    pub(crate) fn index_msrp(&mut self, msrp: parlour_msrp::SessionId, file: FileId) {
+        self.by_msrp.insert(msrp, file);
+    }
+
+    /// Forgets all files of a session.
+    pub(crate) fn forget(&mut self, session: SessionId) -> Vec<(FileId, FileTransfer)> {
+        let ids = self.by_session.remove(&session).unwrap_or_default();
+        let gone = ids.into_iter().filter_map(|id| Some((id, self.map.remove(&id)?)));
+        let gone: Vec<_> = gone.collect();
+        for msrp in gone.iter().filter_map(|(_, transfer)| transfer.msrp) {
+            self.by_msrp.remove(&msrp);
+        }
+        gone
+    }
+
+    /// How many there are.
+    pub(crate) fn len(&self) -> usize {
+        self.map.len()
+    }
+
+    /// The user takes all that he is given.
+    pub(crate) fn take_all(&mut self, session: SessionId) {
+        for id in self.ids(session).to_vec() {
+            if let Some(transfer) = self.map.get_mut(&id) {
+                transfer.taken = !transfer.sends;
+            }
+        }
+    }
+
+    /// The user takes, and serves, these alone. Returns the first that cannot be.
+    pub(crate) fn take(&mut self, session: SessionId, answers: Vec<FileAnswer>) -> Result<(), FileId> {
+        for id in self.ids(session).to_vec() {
+            if let Some(transfer) = self.map.get_mut(&id) {
+                transfer.taken = false;
+            }
+        }
+        for FileAnswer { file, serve } in answers {
+            let transfer = self.map.get_mut(&file).filter(|transfer| {
+                transfer.session == session
+                    && transfer.stage == Stage::Offered
+                    && transfer.sends == serve.is_some()
+            });
+            let Some(transfer) = transfer else { return Err(file) };
+            if let Some((selector, source)) = serve {
+                if !serves(&transfer.about, &selector) {
+                    return Err(file);
+                }
+                (transfer.about.selector, transfer.source) = (selector, Some(source));
+            }
+            transfer.taken = true;
+        }
+        Ok(())
+    }
+
+    /// Refuses the lines of those that the user did not take, and completes those that he serves.
+    pub(crate) fn choose(&mut self, session: SessionId, judged: &mut sdp::Judged) {
+        for id in self.ids(session).to_vec() {
+            let Some(transfer) = self.map.get_mut(&id) else { continue };
+            if transfer.taken {
+                let streams = judged.files.iter_mut().filter(|stream| stream.line == transfer.line);
+                for file in streams.filter_map(|stream| stream.file.as_mut()) {
+                    file.selector.clone_from(&transfer.about.selector);
+                }
+            } else {
+                transfer.stage = Stage::Over;
+                judged.refuse(transfer.line, Unfit::FileRefused("the user has not taken it"));
+            }
+        }
+    }
+}
+
+/// Whether a file of ours is what is asked for.
+fn serves(asked: &FileAttributes, ours: &FileSelector) -> bool {
+    let begins_inside = ours.size.is_none_or(|size| asked.skipped() <= size);
+    asked.selector.fits(ours) && begins_inside
+}
+
+/// A file that somebody offers, or wants, in a line.
+pub(crate) fn transfer_of((account, session): (AccountId, SessionId), stream: &sdp::Stream) -> FileTransfer {
+    FileTransfer {
+        account,
+        session,
+        line: stream.line,
+        sends: stream.direction.sends(),
+        about: stream.file.as_deref().cloned().unwrap_or_default(),
+        local: None,
+        msrp: None,
+        stream: None,
+        source: None,
+        message_id: String::new(),
+        wrapping: 0,
+        taken: false,
+        claimed: false,
+        given_up: false,
+        stage: Stage::Offered,
+    }
+}

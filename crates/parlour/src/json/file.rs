@@ -1,0 +1,113 @@
+//! Files, as JSON.
+
+use parlour_proto::event::{FileInfo, FileNews, FileStop};
+use parlour_proto::io::{FileId, SessionId};
+use serde::Serialize;
+
+use crate::model::SessionName;
+
+/// What names a file across restarts: written like the name of a session.
+pub(crate) fn file_name(run: u64, file: FileId) -> String {
+    SessionName { run, session: SessionId(file.0) }.to_string()
+}
+
+/// A file, as it is offered or agreed on.
+#[derive(Serialize)]
+pub(super) struct About<'a> {
+    file: String,
+    /// `in` or `out`.
+    direction: &'static str,
+    name: Option<&'a str>,
+    content_type: Option<&'a str>,
+    /// Octets of the whole file.
+    size: Option<u64>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    hashes: Vec<String>,
+    /// Octets at the beginning that are not transferred.
+    #[serde(skip_serializing_if = "is_zero")]
+    skip: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    modified: Option<&'a str>,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde gives references")]
+fn is_zero(number: &u64) -> bool {
+    *number == 0
+}
+
+impl<'a> About<'a> {
+    pub(super) fn of(info: &'a FileInfo, run: u64) -> Self {
+        let selector = &info.about.selector;
+        About {
+            file: file_name(run, info.file),
+            direction: if info.sends { "out" } else { "in" },
+            name: selector.name.as_deref(),
+            content_type: selector.media_type.as_deref(),
+            size: selector.size,
+            hashes: selector
+                .hashes
+                .iter()
+                .map(|hash| format!("{}:{}", hash.algorithm(), hash.text()))
+                .collect(),
+            skip: info.about.skipped(),
+            modified: info.about.modified.as_deref(),
+        }
+    }
+}
+
+/// What is new of a file.
+#[derive(Serialize)]
+pub(super) struct News<'a> {
+    file: String,
+    state: &'static str,
+    #[serde(flatten)]
+    rest: Rest<'a>,
+}
+
+#[derive(Serialize)]
+#[serde(untagged)]
+enum Rest<'a> {
+    Nothing {},
+    About(Box<Details<'a>>),
+    Moved { octets: u64, size: Option<u64> },
+    Stopped { stop: &'static str, why: Option<&'a str> },
+}
+
+/// As [`About`], without the name of the transfer.
+#[derive(Serialize)]
+struct Details<'a> {
+    about: About<'a>,
+}
+
+pub(super) fn news(file: FileId, news: &FileNews, run: u64) -> News<'_> {
+    let about = |info| Rest::About(Box::new(Details { about: About::of(info, run) }));
+    let (state, rest) = match news {
+        FileNews::Offered(info) => ("offered", about(info)),
+        FileNews::Begun(info) => ("begun", about(info)),
+        FileNews::Moved { octets, size } => ("moved", Rest::Moved { octets: *octets, size: *size }),
+        FileNews::Whole { .. } => ("whole", Rest::Nothing {}),
+        FileNews::Done => ("done", Rest::Nothing {}),
+        FileNews::Stopped(stop) => ("stopped", stopped(stop)),
+    };
+    News { file: file_name(run, file), state, rest }
+}
+
+fn stopped(stop: &FileStop) -> Rest<'_> {
+    let why = match stop {
+        FileStop::Interrupted { why } | FileStop::Failed { why } => Some(why.as_str()),
+        FileStop::Declined | FileStop::Cancelled | FileStop::Aborted | FileStop::Corrupt => None,
+    };
+    Rest::Stopped { stop: stop_word(stop), why }
+}
+
+/// Why a transfer is over, in a word.
+pub(crate) fn stop_word(stop: &FileStop) -> &'static str {
+    match stop {
+        FileStop::Declined => "declined",
+        FileStop::Cancelled => "cancelled",
+        FileStop::Aborted => "aborted",
+        FileStop::Interrupted { .. } => "interrupted",
+        FileStop::Corrupt => "corrupt",
+        FileStop::Failed { .. } => "failed",
+    }
+}
