@@ -96,6 +96,8 @@ pub mod table;
 pub mod time;
 #[doc(hidden)]
 pub mod timer;
+#[cfg(feature = "tokio")]
+pub mod tokio;
 pub mod uri;
 pub mod write;
 

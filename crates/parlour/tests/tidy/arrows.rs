@@ -21,6 +21,9 @@ const PURE: [&str; 4] = ["parlour-msrp", "parlour-proto", "parlour-sim", "parlou
 const EFFECTS: [&str; 9] =
     ["tokio", "mio", "socket2", "getrandom", "rusqlite", "rustls", "tokio-rustls", "tracing", "rand"];
 
+/// The one driver that a pure crate brings: its module is behind the feature of this name, which nobody gets unasked.
+const DRIVER: (&str, &str) = ("parlour-msrp", "tokio");
+
 /// What each module of parlour-proto may not name.
 const MODULES: [(&str, &[&str]); 4] = [
     ("sip", &["sdp", "mime", "im", "client"]),
@@ -69,8 +72,25 @@ fn pure_crates_depend_on_no_effects() {
         let wrong: Vec<_> = dependencies(name)
             .into_iter()
             .filter(|dependency| EFFECTS.contains(&dependency.as_str()))
+            .filter(|dependency| (name, dependency.as_str()) != DRIVER)
             .collect();
         assert!(wrong.is_empty(), "{name} is pure and must not depend on {wrong:?}");
+    }
+}
+
+#[test]
+fn the_driver_of_a_pure_crate_is_behind_its_feature() {
+    let (name, feature) = DRIVER;
+    let table = manifest(name);
+    assert_eq!(table["dependencies"][feature]["optional"].as_bool(), Some(true));
+    assert_eq!(table["features"][feature].as_array().map(Vec::len), Some(1), "it brings nothing else");
+    assert!(table["features"].get("default").is_none(), "{name} has no features unless asked");
+    let lib = fs::read_to_string(repo::root().join(format!("crates/{name}/src/lib.rs"))).expect("lib.rs");
+    let gate = format!("#[cfg(feature = \"{feature}\")]\npub mod {feature};\n");
+    assert_eq!(lib.matches(&gate).count(), 1, "the module is behind the feature");
+    assert_eq!(lib.matches(&format!("mod {feature};")).count(), 1);
+    for file in repo::rust(&format!("crates/{name}/src")).into_iter().filter(|file| !is_driver(&file.path)) {
+        assert!(!file.text.contains("crate::tokio"), "{}: nothing else may need the driver", file.path);
     }
 }
 
@@ -78,7 +98,9 @@ fn pure_crates_depend_on_no_effects() {
 fn pure_crates_name_no_effects() {
     let mut faults = Vec::new();
     for name in PURE {
-        for file in repo::rust(&format!("crates/{name}/src")) {
+        for file in
+            repo::rust(&format!("crates/{name}/src")).into_iter().filter(|file| !is_driver(&file.path))
+        {
             for (number, line) in repo::code_lines(&file.text) {
                 // Who watches a flow is no argument of it.
                 let watcher = |word: &str| {
@@ -138,6 +160,13 @@ fn every_crate_keeps_the_lints_of_the_house() {
     }
 }
 
+/// Whether a file belongs to [`DRIVER`].
+fn is_driver(path: &str) -> bool {
+    let (name, feature) = DRIVER;
+    let module = format!("crates/{name}/src/{feature}");
+    path == format!("{module}.rs") || path.starts_with(&format!("{module}/"))
+}
+
 /// Whether a line of code contains a word that does not go on.
 fn says(line: &str, word: &str) -> bool {
     line.match_indices(word).any(|(at, _)| {
@@ -147,10 +176,14 @@ fn says(line: &str, word: &str) -> bool {
 
 /// The names under `[dependencies]` of a crate, without those for its tests.
 fn dependencies(name: &str) -> Vec<String> {
-    let path = repo::root().join(format!("crates/{name}/Cargo.toml"));
-    let table: toml::Table = fs::read_to_string(path).expect("a manifest").parse().expect("a manifest");
+    let table = manifest(name);
     let Some(toml::Value::Table(dependencies)) = table.get("dependencies") else { return Vec::new() };
     dependencies.keys().cloned().collect()
+}
+
+fn manifest(name: &str) -> toml::Table {
+    let path = repo::root().join(format!("crates/{name}/Cargo.toml"));
+    fs::read_to_string(path).expect("a manifest").parse().expect("a manifest")
 }
 
 /// The top-level modules of its crate that a text of code names, groups in braces included.

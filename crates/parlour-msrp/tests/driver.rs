@@ -1,0 +1,281 @@
+//! The driver on tokio, over pipes in paused time where that will do.
+
+#![expect(clippy::wildcard_enum_match_arm, reason = "tests pick what they look at")]
+#![expect(clippy::disallowed_methods, reason = "tests look into files")]
+
+use std::io;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use parlour_msrp::accept::AcceptTypes;
+use parlour_msrp::tokio::{Connecting, Driver, Files, Storage, Stream};
+use parlour_msrp::{
+    Body, Event, Incomplete, Limits, Outgoing, Role, SendFailure, SessionFailure, SessionId, SessionSpec,
+    Source, SourceId, SpoolId, Verdict,
+};
+use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream};
+use tokio::time::timeout;
+
+const ALICE: &str = "msrp://192.0.2.1:7777/iau39soe2843z;tcp";
+const BOB: &str = "msrp://192.0.2.2:8888/9di4eae923wzd;tcp";
+
+fn spec(role: Role) -> SessionSpec {
+    let (local, peer) = match role {
+        Role::Active => (ALICE, BOB),
+        Role::Passive => (BOB, ALICE),
+    };
+    let listed = AcceptTypes::parse("text/plain", None);
+    SessionSpec::new(local.parse().expect("a URI"), peer.parse().expect("a path"), role, listed)
+}
+
+fn place() -> SocketAddr {
+    "192.0.2.1:7777".parse().expect("an address")
+}
+
+/// Connects to the other end of one pipe, once.
+fn by_pipe(pipe: DuplexStream) -> impl FnMut(parlour_msrp::uri::MsrpUri) -> Connecting + Send {
+    let mut pipe = Some(pipe);
+    move |_| {
+        let pipe = pipe.take();
+        Box::pin(async move {
+            let stream: Box<dyn Stream> = Box::new(pipe.ok_or(io::ErrorKind::ConnectionRefused)?);
+            Ok((stream, place()))
+        })
+    }
+}
+
+/// Two drivers with a pipe of that many octets between them.
+fn pair(pipe: usize, bob: Driver) -> (Driver, SessionId, Driver) {
+    let (one, two) = tokio::io::duplex(pipe);
+    let mut alice = Driver::new(Limits::default(), [1; 32]).connector(by_pipe(one));
+    let session = alice.open(spec(Role::Active));
+    let mut bob = bob;
+    bob.open(spec(Role::Passive));
+    bob.attach(two, place());
+    (alice, session, bob)
+}
+
+/// The next event but progress and explanations.
+async fn news(driver: &mut Driver) -> Event {
+    loop {
+        match driver.next().await {
+            Event::Explain { .. } | Event::Progress { .. } | Event::Receiving { .. } => {}
+            event => return event,
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_peer_is_not_read_while_nobody_asks_for_events() {
+    let (mut alice, session, mut bob) = pair(1024, Driver::new(Limits::default(), [2; 32]));
+    assert_eq!(news(&mut alice).await, Event::Bound { session });
+    for number in 0..1000 {
+        let message = Outgoing::new(format!("text{number}"), "text/plain", "x".repeat(10_000).as_str());
+        alice
+            .send(session, message.with(|message| message.failure_report = parlour_msrp::FailureReport::No))
+            .expect("it is taken");
+    }
+    let mut sent = 0;
+    // Bob does nothing, so what leaves is what fits the pipe and the room.
+    while let Ok(event) = timeout(Duration::from_secs(5), alice.next()).await {
+        sent += usize::from(matches!(event, Event::Sent { .. }));
+    }
+    assert!((1..40).contains(&sent), "{sent} messages left");
+    // Then he listens, and all come, in order.
+    let bob = tokio::spawn(async move {
+        let mut next = 0;
+        while next < 1000 {
+            if let Event::Message { receipt, message_id, .. } = news(&mut bob).await {
+                assert_eq!(message_id, format!("text{next}"));
+                bob.settle(receipt, Verdict::Accepted);
+                next += 1;
+            }
+        }
+    });
+    while sent < 1000 {
+        sent += usize::from(matches!(alice.next().await, Event::Sent { .. }));
+    }
+    // What was given to the line is written before the driver ends.
+    alice.shutdown().await;
+    bob.await.expect("Bob hears all");
+}
+
+#[tokio::test(start_paused = true)]
+async fn without_storage_a_large_message_is_refused_and_a_small_one_is_not() {
+    let (mut alice, session, mut bob) = pair(1 << 20, Driver::new(Limits::default(), [2; 32]));
+    let bob = tokio::spawn(async move {
+        loop {
+            if let Event::Message { receipt, .. } = news(&mut bob).await {
+                bob.settle(receipt, Verdict::Accepted);
+            }
+        }
+    });
+    assert_eq!(news(&mut alice).await, Event::Bound { session });
+    alice
+        .send(session, Outgoing::new("large", "text/plain", "x".repeat(65_537).as_str()))
+        .expect("it is taken");
+    alice
+        .send(session, Outgoing::new("small", "text/plain", "x".repeat(65_536).as_str()))
+        .expect("it is taken");
+    let mut ends = Vec::new();
+    while ends.len() < 2 {
+        match news(&mut alice).await {
+            Event::Failed { message_id, why: SendFailure::Refused { status, .. }, .. } => {
+                ends.push((message_id, status))
+            }
+            Event::Acknowledged { message_id, .. } => ends.push((message_id, 200)),
+            _ => {}
+        }
+    }
+    assert_eq!(ends, [("large".to_owned(), 413), ("small".to_owned(), 200)]);
+    bob.abort();
+}
+
+/// Storage whose disk is full after so many octets.
+struct Full(u64);
+
+impl Storage for Full {
+    fn write(&mut self, _: SpoolId, offset: u64, octets: &[u8]) -> io::Result<()> {
+        if offset + octets.len() as u64 > self.0 { Err(io::ErrorKind::StorageFull.into()) } else { Ok(()) }
+    }
+    fn discard(&mut self, _: SpoolId) {}
+    fn read(&mut self, _: SourceId, _: u64, _: usize) -> io::Result<Vec<u8>> {
+        Err(io::ErrorKind::NotFound.into())
+    }
+}
+
+#[tokio::test]
+async fn a_message_that_cannot_be_written_is_refused_and_never_shown() {
+    let bob = Driver::with_storage(Limits::default(), [2; 32], Full(100_000));
+    let (mut alice, session, mut bob) = pair(1 << 16, bob);
+    let bob = tokio::spawn(async move {
+        loop {
+            match news(&mut bob).await {
+                Event::Message { message_id, receipt, .. } if message_id == "good" => {
+                    bob.settle(receipt, Verdict::Accepted);
+                }
+                Event::Message { message_id, .. } => panic!("{message_id} is shown"),
+                _ => {}
+            }
+        }
+    });
+    assert_eq!(news(&mut alice).await, Event::Bound { session });
+    for (id, size) in [("much", 200_000), ("good", 90_000)] {
+        let octets = vec![b'x'; size];
+        alice.send(session, Outgoing::new(id, "text/plain", octets)).expect("it is taken");
+    }
+    let mut ends = Vec::new();
+    while ends.len() < 2 {
+        match news(&mut alice).await {
+            Event::Failed { message_id, why: SendFailure::Refused { status: 413, .. }, .. } => {
+                ends.push(message_id)
+            }
+            Event::Acknowledged { message_id, .. } => ends.push(message_id),
+            _ => {}
+        }
+    }
+    assert_eq!(ends, ["much", "good"]);
+    bob.abort();
+}
+
+#[tokio::test]
+async fn a_source_that_cannot_be_read_fails_its_message_alone() {
+    let (mut alice, session, mut bob) = pair(1 << 16, Driver::new(Limits::default(), [2; 32]));
+    let bob = tokio::spawn(async move {
+        loop {
+            if let Event::Message { receipt, .. } = news(&mut bob).await {
+                bob.settle(receipt, Verdict::Accepted);
+            }
+        }
+    });
+    assert_eq!(news(&mut alice).await, Event::Bound { session });
+    let nothing = Source::Fetched { source: SourceId(7), size: 50_000, head: Vec::new() };
+    alice.send(session, Outgoing::new("none", "text/plain", nothing)).expect("it is taken");
+    alice.send(session, Outgoing::new("some", "text/plain", "Hi")).expect("it is taken");
+    let why = SendFailure::Unreadable;
+    assert_eq!(news(&mut alice).await, Event::Failed { session, message_id: "none".into(), why });
+    assert_eq!(news(&mut alice).await, Event::Sent { session, message_id: "some".into() });
+    assert_eq!(news(&mut alice).await, Event::Acknowledged { session, message_id: "some".into() });
+    bob.abort();
+}
+
+#[tokio::test(start_paused = true)]
+async fn failures_of_connections_end_sessions() {
+    // Nobody answers for ten seconds.
+    let mut alice = Driver::new(Limits::default(), [1; 32]).connector(|_| Box::pin(std::future::pending()));
+    let session = alice.open(spec(Role::Active));
+    let failed = |why| Event::SessionFailed { session, why, unsent: Vec::new() };
+    assert_eq!(news(&mut alice).await, failed(SessionFailure::ConnectFailed));
+    // TLS is not made up for.
+    let mut alice = Driver::new(Limits::default(), [1; 32]);
+    let secure = BOB.replace("msrp:", "msrps:").parse().expect("a path");
+    let session = alice.open(spec(Role::Active).with(|spec| spec.peer = secure));
+    assert_eq!(news(&mut alice).await, failed(SessionFailure::ConnectFailed));
+    assert_eq!(alice.endpoint().sessions(), 0);
+    drop(alice);
+    // The peer goes away.
+    let (one, two) = tokio::io::duplex(1024);
+    let mut alice = Driver::new(Limits::default(), [1; 32]).connector(by_pipe(one));
+    assert_eq!(alice.open(spec(Role::Active)), session);
+    assert_eq!(news(&mut alice).await, Event::Bound { session });
+    drop(two);
+    assert_eq!(news(&mut alice).await, failed(SessionFailure::Disconnected));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_stranger_is_shown_the_door_in_time() {
+    let mut bob = Driver::new(Limits::default(), [2; 32]);
+    let (mut stranger, pipe) = tokio::io::duplex(1024);
+    bob.attach(pipe, place());
+    let bob = tokio::spawn(async move { bob.next().await });
+    let mut octets = Vec::new();
+    let read = timeout(Duration::from_secs(11), stranger.read_to_end(&mut octets)).await;
+    assert_eq!((read.expect("the connection is closed").ok(), octets.len()), (Some(0), 0));
+    assert!(matches!(bob.await.expect("an event"), Event::Explain { clause: "X-21", .. }));
+}
+
+#[tokio::test]
+async fn an_abandoned_spool_leaves_no_file() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let mut bob = Driver::with_storage(Limits::default(), [2; 32], Files::new(folder.path()));
+    bob.open(spec(Role::Passive));
+    let (mut alice, pipe) = tokio::io::duplex(1 << 20);
+    bob.attach(pipe, place());
+    let rows = format!("To-Path: {BOB}\r\nFrom-Path: {ALICE}\r\nMessage-ID: m1m1\r\nByte-Range: 1-*/*\r\n");
+    let text = format!(
+        "MSRP abcd SEND\r\n{rows}Content-Type: text/plain\r\n\r\n{}\r\n-------abcd#\r\n",
+        "x".repeat(90_000)
+    );
+    alice.write_all(text.as_bytes()).await.expect("it is written");
+    loop {
+        match news(&mut bob).await {
+            Event::Bound { .. } => {}
+            Event::Incomplete { received: 90_000, why: Incomplete::Aborted, .. } => break,
+            other => panic!("{other:?}"),
+        }
+    }
+    bob.shutdown().await;
+    assert_eq!(folder.path().read_dir().expect("a folder").count(), 0);
+}
+
+#[tokio::test]
+async fn what_lies_in_a_spool_is_the_message() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let bob = Driver::with_storage(Limits::default(), [2; 32], Files::new(folder.path()));
+    let (mut alice, session, mut bob) = pair(1 << 14, bob);
+    let octets: Vec<u8> = (0..300_000_u32).map(|number| (number % 251) as u8).collect();
+    alice.send(session, Outgoing::new("large", "text/plain", octets.clone())).expect("it is taken");
+    let alice =
+        tokio::spawn(async move { while !matches!(alice.next().await, Event::Acknowledged { .. }) {} });
+    let (receipt, spool) = loop {
+        if let Event::Message { receipt, body: Body::Spooled { spool, size: 300_000, .. }, .. } =
+            news(&mut bob).await
+        {
+            break (receipt, spool);
+        }
+    };
+    bob.settle(receipt, Verdict::Accepted);
+    assert!(std::fs::read(Files::path(folder.path(), spool)).expect("a file") == octets);
+    bob.shutdown().await;
+    alice.await.expect("it is acknowledged");
+}
