@@ -331,6 +331,10 @@ impl Endpoint {
         self.replace_now(id);
         let Some(session) = self.sessions.get_mut(&id) else { return };
         let unsent = session.withdraw();
+        let control: Vec<u64> = session.messages.keys().copied().collect();
+        for key in control {
+            self.abandon(id, key, SendFailure::SessionEnded);
+        }
         self.forget_session(id, Incomplete::Disconnected);
         self.out.push_back(Output::Event(Event::SessionFailed { session: id, why, unsent }));
     }

@@ -104,7 +104,9 @@ impl Endpoint {
             408 => SendFailure::NoResponse,
             _ => SendFailure::Refused { status, comment: comment.to_owned() },
         };
-        if status == 415 {
+        // A control message is no content: what becomes of it says nothing of content in the same wrapping.
+        let control = self.sessions.get(&id).and_then(|session| session.messages.get(&key));
+        if status == 415 && control.is_some_and(|message| !message.control) {
             self.refused_type(id, key, &why);
         }
         self.abandon(id, key, why);

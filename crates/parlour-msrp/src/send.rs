@@ -46,8 +46,8 @@ impl Endpoint {
     }
 
     /// Queues a control message, such as a typing state: it is of the moment. It leaves on a paused session too
-    /// (RFC 4975 8.9) and between the chunks of a message that takes several, it is never handed back to be sent again,
-    /// and [`Event::Sent`] is not told of it.
+    /// (RFC 4975 8.9) and between the chunks of a message that takes several, it is never handed back to be sent again
+    /// (who asks for responses is told that it failed), and [`Event::Sent`] is not told of it.
     ///
     /// # Errors
     /// As [`send`](Self::send); also if its body is no [`Source::Inline`] that fits one chunk.

@@ -152,9 +152,12 @@ impl Session {
         Some(message)
     }
 
-    /// Takes out our messages that nobody has acknowledged, in order.
+    /// Takes out our messages that nobody has acknowledged, in order; control messages stay.
     pub(crate) fn withdraw(&mut self) -> Vec<Outgoing> {
-        self.take_messages().into_values().filter_map(Sending::back).collect()
+        self.queue.clear();
+        let content = self.messages.iter().filter(|(_, message)| !message.control);
+        let content: Vec<u64> = content.map(|(key, _)| *key).collect();
+        content.into_iter().filter_map(|key| self.remove_message(key)?.back()).collect()
     }
 
     /// The message of ours with this Message-ID.
@@ -245,10 +248,10 @@ pub(crate) struct Sending {
 }
 
 impl Sending {
-    /// The message as it was given to us, unless it was acknowledged or is a control message.
+    /// The message as it was given to us, unless it was acknowledged.
     fn back(self) -> Option<Outgoing> {
         let Sending { message_id, content_type, source, success_report, failure_report, .. } = self;
-        (!self.acknowledged && !self.control).then(|| Outgoing {
+        (!self.acknowledged).then(|| Outgoing {
             message_id: message_id.into(),
             content_type: content_type.into(),
             body: source,

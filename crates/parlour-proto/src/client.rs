@@ -7,6 +7,7 @@ use std::net::IpAddr;
 use parlour_msrp::ConnectionId;
 
 use crate::config::{Config, Proxy};
+pub use crate::event::Notice;
 use crate::im::Core;
 use crate::im::core::{Deadline, Errand};
 use crate::im::flows::{Progress, Stream};
@@ -19,7 +20,7 @@ use crate::sip::frame::{Frame, FrameLimits, Framer};
 use crate::sip::message::Message;
 use crate::sip::tx::{Incoming, TxOutput};
 pub use crate::verb::{
-    Blocked, Decline, FileAnswer, FileFault, FileOffer, Misuse, Say, Shortage, StoreFault, Stored,
+    Blocked, Decline, FileAnswer, FileFault, FileOffer, Misuse, Page, Say, Shortage, StoreFault, Stored,
 };
 
 /// How much the client holds: all zero when nothing goes on.
@@ -51,6 +52,8 @@ pub struct Load {
     pub msrp_receipts: usize,
     /// Messages of pager mode that the store has not judged.
     pub pages: usize,
+    /// Addresses to which messages of pager mode, or notifications, are on their way.
+    pub paging: usize,
     /// Subscriptions to conference state.
     pub subscriptions: usize,
     /// REFERs without a final response, or of which the focus still tells.
@@ -195,14 +198,37 @@ impl Client {
         self.core.composing(session)
     }
 
-    /// The user was shown a message of a session, known by [`Incoming::message_id`](crate::event::Incoming::message_id): its
-    /// author is told, once, if he asked for it and the account allows it.
+    /// Sends a message of pager mode (RFC 3428) to `to`, through `via`, else the account's proxy, else straight to its host.
+    /// One at a time leaves to each address. What becomes of it is told by [`What::Progress`](crate::event::What::Progress)
+    /// without a session: acknowledged means that the next hop has it.
     ///
     /// # Errors
-    /// The session has ended.
-    pub fn displayed(&mut self, now: Now, session: SessionId, message_id: &str) -> Result<(), Misuse> {
+    /// `to` is no SIP address, or the message is too large, or too many wait for this address.
+    pub fn page(
+        &mut self,
+        now: Now,
+        account: AccountId,
+        to: &str,
+        via: Option<Proxy>,
+        page: Page,
+    ) -> Result<(), Misuse> {
         self.core.now = now;
-        self.core.displayed(session, message_id)
+        self.core.page(account, to, via, page)
+    }
+
+    /// Sends notifications that authors are owed, and that were told with their messages
+    /// ([`Incoming::notices`](crate::event::Incoming::notices)): those that [wait](crate::event::Notice::waits) when the user
+    /// was shown the message; and at start all that were due when the program ended and are not
+    /// [settled](Output::Settled). They leave in a session with the author if one stands, else in a MESSAGE, several
+    /// together where that is possible, and again until somebody takes them.
+    ///
+    /// # Errors
+    /// There is no such account.
+    pub fn owe(&mut self, now: Now, account: AccountId, notices: Vec<Notice>) -> Result<(), Misuse> {
+        self.core.now = now;
+        self.core.account(account).ok_or(Misuse::NoAccount)?;
+        self.core.owe(account, notices);
+        Ok(())
     }
 
     /// Leaves a session, or takes an invitation back.
@@ -292,6 +318,7 @@ impl Client {
             msrp_messages: msrp.incoming.saturating_add(msrp.outgoing),
             msrp_receipts: msrp.receipts,
             pages: self.core.pages.unstored(),
+            paging: self.core.lanes.busy(),
             subscriptions: self.core.subscriptions.len(),
             referrals: self.core.referrals.len(),
             files: self.core.files.len(),
@@ -533,6 +560,10 @@ impl Client {
                 let flow = self.core.reach_at(&hop, addresses);
                 self.core.register_over(account, flow);
             }
+            Errand::Page(lane) => {
+                let flow = self.core.reach_at(&hop, addresses);
+                self.core.page_over(lane, flow);
+            }
             Errand::Subscribe(session) => self.core.subscribe_resolved(session, &hop, addresses),
             Errand::Bye(session) => self.core.bye_resolved(session, &hop, addresses),
             Errand::Renew(session) => self.core.renewal_resolved(session, &hop, addresses),
@@ -552,6 +583,7 @@ impl Client {
                 Deadline::Account(id, why) => self.core.account_due(id, why),
                 Deadline::Subscription(id, why) => self.core.subscription_due(id, why),
                 Deadline::Referral(number) => self.core.referral_due(number),
+                Deadline::Page(lane) => self.core.page_due(lane),
                 Deadline::Flow(flow) => self.flow_due(flow),
                 Deadline::Tombstones => self.core.tombstones_due(),
                 Deadline::Accepted(client) => {
@@ -608,6 +640,7 @@ impl Deadline {
     fn why(&self) -> Why {
         match self {
             Deadline::Session(_, why) | Deadline::Account(_, why) | Deadline::Subscription(_, why) => *why,
+            Deadline::Page(_) => Why::Notify,
             Deadline::Flow(_) => Why::FlowIdle,
             Deadline::Accepted(_) | Deadline::Tombstones | Deadline::Referral(_) => Why::TransactionLinger,
         }

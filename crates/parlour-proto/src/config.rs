@@ -95,6 +95,10 @@ pub struct Config {
     pub max_file: u64,
     /// The largest file that is accepted without asking, octets, from whoever is accepted without asking.
     pub auto_accept_file: u64,
+    /// The largest MESSAGE request that we send, octets: above 1,300 only where no hop to any recipient uses UDP (RFC 3428 8).
+    pub page_size: usize,
+    /// Whom something else holds for than for others.
+    pub contacts: Vec<Contact>,
     /// The largest SEND body that leaves in one piece, octets (interop: 12 KiB).
     pub chunk_size: usize,
     /// Whether the last response to a message waits until it is stored.
@@ -155,11 +159,56 @@ pub struct Imdn {
     pub tell_delivered: bool,
     /// Whether they are told when the user was shown them.
     pub tell_displayed: bool,
+    /// Whether those are told for whom nobody vouches.
+    pub tell_unverified: bool,
+    /// Whether who asks for what is not told hears that it is forbidden, rather than nothing.
+    pub tell_forbidden: bool,
+}
+
+/// Somebody for whom something else holds than for others.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Contact {
+    /// A SIP or tel URI.
+    pub address: String,
+    pub imdn: ContactImdn,
+}
+
+/// As [`Imdn`]; what is `None` is as for others.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct ContactImdn {
+    pub ask_delivered: Option<bool>,
+    pub ask_displayed: Option<bool>,
+    pub tell_delivered: Option<bool>,
+    pub tell_displayed: Option<bool>,
+    pub tell_unverified: Option<bool>,
+    pub tell_forbidden: Option<bool>,
+}
+
+impl Imdn {
+    /// What holds for a contact.
+    #[must_use]
+    pub fn with(self, contact: &ContactImdn) -> Imdn {
+        Imdn {
+            ask_delivered: contact.ask_delivered.unwrap_or(self.ask_delivered),
+            ask_displayed: contact.ask_displayed.unwrap_or(self.ask_displayed),
+            tell_delivered: contact.tell_delivered.unwrap_or(self.tell_delivered),
+            tell_displayed: contact.tell_displayed.unwrap_or(self.tell_displayed),
+            tell_unverified: contact.tell_unverified.unwrap_or(self.tell_unverified),
+            tell_forbidden: contact.tell_forbidden.unwrap_or(self.tell_forbidden),
+        }
+    }
 }
 
 impl Default for Imdn {
     fn default() -> Self {
-        Imdn { ask_delivered: false, ask_displayed: false, tell_delivered: true, tell_displayed: false }
+        Imdn {
+            ask_delivered: false,
+            ask_displayed: false,
+            tell_delivered: true,
+            tell_displayed: false,
+            tell_unverified: false,
+            tell_forbidden: false,
+        }
     }
 }
 
@@ -448,6 +497,8 @@ impl Default for Config {
             max_size: 1024 * 1024,
             max_file: 1024 * 1024 * 1024,
             auto_accept_file: 1024 * 1024,
+            page_size: 1300,
+            contacts: Vec::new(),
             chunk_size: 12 * 1024,
             ack: Ack::default(),
             preferred_identity: PreferredIdentity::default(),

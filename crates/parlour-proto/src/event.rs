@@ -11,6 +11,7 @@ use parlour_msrp::Body;
 
 use crate::io::{AccountId, FileId, Receipt, SessionId};
 pub use crate::mime::conference_info::{Disconnection, Joining, Status};
+pub use crate::mime::imdn::{Kind as NoticeKind, Status as NoticeStatus};
 use crate::mime::resource_list;
 pub use crate::mime::resource_list::CopyControl;
 use crate::sdp::FileAttributes;
@@ -364,6 +365,9 @@ pub struct Incoming {
     pub sent_at: Option<String>,
     /// CPIM Subject.
     pub subject: Option<String>,
+    /// What its author is to hear of it, as far as he asks and the user wants: to be kept with the message until it is
+    /// [settled](crate::io::Output::Settled).
+    pub notices: Vec<Notice>,
     /// When it loses its meaning, since 1970 (RFC 3428 7): whoever shows it then says so.
     pub expires: Option<Duration>,
     /// The media type of the innermost body, with parameters.
@@ -390,6 +394,43 @@ pub struct InRoom {
     pub own: bool,
     /// To whom, where that is not us.
     pub to: Option<String>,
+}
+
+/// A notification that the author of a message is owed (RFC 5438): all that it takes to send it, in this run of the
+/// program or in a later one. The strings are as received where they are not ours.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Notice {
+    /// Its own Message-ID, the same however often and whichever way it goes: it names the notification.
+    pub id: String,
+    /// Who sent the message, as [`Peer::address`].
+    pub to: String,
+    /// Whether somebody vouches for that.
+    pub verified: bool,
+    /// The identity of ours that the message was for.
+    pub recipient: String,
+    /// The name that the author gave the message.
+    pub message_id: String,
+    /// When it was sent (CPIM DateTime).
+    pub date_time: Option<String>,
+    /// Whom the message itself names as its author (CPIM From).
+    pub author: Option<String>,
+    /// Whom it was for before a server sent it on (Original-To).
+    pub original_to: Option<String>,
+    /// The way of notifications: the values of IMDN-Record-Route in order.
+    pub routes: Vec<String>,
+    /// Whether a trusted core brought the message: only then a MESSAGE goes where `routes` lead.
+    pub routed: bool,
+    /// What it tells.
+    pub kind: NoticeKind,
+    /// What became of the message.
+    pub status: NoticeStatus,
+}
+
+impl Notice {
+    /// Whether it is due only when the user was shown the message; else as soon as the message is durable.
+    pub fn waits(&self) -> bool {
+        self.status == NoticeStatus::Displayed
+    }
 }
 
 /// What a conference tells of itself (RFC 4575), and who has come and gone since the last such event of the session;

@@ -139,6 +139,10 @@ pub enum CloseReason {
 
 /// What the client asks of the shell.
 #[derive(Debug, PartialEq, Eq)]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "each is taken at once, and a box for each event costs more than room"
+)]
 pub enum Output {
     /// Look up the A and AAAA records of a name.
     Resolve { query: QueryId, name: String },
@@ -161,6 +165,8 @@ pub enum Output {
     Keep { spool: SpoolId, file: FileId },
     /// The spool is not wanted any more.
     Discard { spool: SpoolId },
+    /// A notification ([`Notice::id`](crate::event::Notice::id)) is told, or never will be: it is not owed any more.
+    Settled { notice: String },
     /// Read octets of a body to be sent.
     Fetch { source: SourceId, offset: u64, length: usize },
     /// Something that a user interface may be told.
@@ -204,6 +210,8 @@ pub enum Why {
     KeepAlive,
     /// A stream that says nothing is closed.
     FlowIdle,
+    /// Notifications leave, or are tried again.
+    Notify,
     /// An MSRP session or connection has a deadline.
     Msrp,
     /// No NOTIFY came for a SUBSCRIBE (RFC 6665 4.1.2.4, N).

@@ -54,6 +54,18 @@ pub enum FileFault {
     Store(StoreFault),
 }
 
+/// A message of ours in pager mode.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Page {
+    /// Names it in what is told of it: in the message itself, too, if notifications are asked for.
+    pub message_id: String,
+    /// The media type with parameters: `text/plain` for text (UTF-8).
+    pub content_type: String,
+    /// The octets; with all that stands around them there may be
+    /// [`Config::page_size`](crate::config::Config::page_size).
+    pub body: Vec<u8>,
+}
+
 /// How an invitation is declined.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 pub enum Decline {

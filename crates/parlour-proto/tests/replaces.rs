@@ -49,6 +49,7 @@ fn answers(security: Security, messages: &[(u64, String)]) -> (Client, Vec<Strin
                 | Output::Spool { .. }
                 | Output::Keep { .. }
                 | Output::Discard { .. }
+                | Output::Settled { .. }
                 | Output::Fetch { .. } => {}
             }
         }

@@ -205,6 +205,7 @@ impl Checker {
             Output::Resolve { .. }
             | Output::Fetch { .. }
             | Output::Keep { .. }
+            | Output::Settled { .. }
             | Output::Event(_)
             | Output::Idle(_) => {}
         }

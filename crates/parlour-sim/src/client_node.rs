@@ -5,7 +5,7 @@ use std::fmt;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use parlour_proto::client::{Client, FileFault, Misuse, StoreFault, Stored};
+use parlour_proto::client::{Client, FileFault, Misuse, Notice, StoreFault, Stored};
 use parlour_proto::config::Config;
 use parlour_proto::event::{Event, FileNews, Incoming, What};
 use parlour_proto::io::{
@@ -59,7 +59,22 @@ pub struct Store {
     pub file_fault: Option<FileFault>,
     /// What is durable, under the store's unique key: account, peer, Message-ID.
     pub messages: BTreeMap<(AccountId, String, String), Kept>,
+    /// Notifications that authors are owed, by name: whose they are, for which message, and whether they are due.
+    pub notices: BTreeMap<String, Owed>,
     pending: BTreeMap<Receipt, (AccountId, Incoming)>,
+}
+
+/// A notification in the store.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Owed {
+    /// Whose it is.
+    pub account: AccountId,
+    /// The message that it is about, by our name for it.
+    pub message_id: String,
+    /// What the client needs to send it.
+    pub notice: Notice,
+    /// Whether it may be sent: the user was shown the message, or need not be.
+    pub due: bool,
 }
 
 /// A message in the store.
@@ -160,6 +175,50 @@ impl World {
         result
     }
 
+    /// The user was shown these messages: what their authors are owed for that is due now.
+    pub fn shown(&mut self, node: NodeId, message_ids: &[&str]) {
+        let now = self.now();
+        let Some(at) = self.client_at_mut(node) else { return };
+        let mut due: BTreeMap<AccountId, Vec<Notice>> = BTreeMap::new();
+        let waits = |owed: &&mut Owed| !owed.due && message_ids.contains(&owed.message_id.as_str());
+        for owed in at.store.notices.values_mut().filter(waits) {
+            owed.due = true;
+            due.entry(owed.account).or_default().push(owed.notice.clone());
+        }
+        for (account, notices) in due {
+            // It is an account of this client.
+            let _ = at.client.owe(now, account, notices);
+        }
+        self.drain(node);
+    }
+
+    /// The program of a client is killed and started again, with what its store has: its connections break.
+    pub fn restart(&mut self, node: NodeId, config: Config) {
+        let seed = self.random.fork();
+        let now = self.now();
+        let streams = self.client_at(node).map(|at| at.flows.values().map(|(stream, _)| *stream).collect());
+        for stream in Option::unwrap_or_else(streams, Vec::new) {
+            self.reset(stream);
+        }
+        let Some(at) = self.client_at_mut(node) else { return };
+        let mut fresh = ClientNode::new(config, seed);
+        fresh.events = std::mem::take(&mut at.events);
+        fresh.store = std::mem::take(&mut at.store);
+        fresh.store.pending.clear();
+        let mut due: BTreeMap<AccountId, Vec<Notice>> = BTreeMap::new();
+        for owed in fresh.store.notices.values().filter(|owed| owed.due) {
+            due.entry(owed.account).or_default().push(owed.notice.clone());
+        }
+        *at = fresh;
+        self.listen(node);
+        if let Some(at) = self.client_at_mut(node) {
+            for (account, notices) in due {
+                let _ = at.client.owe(now, account, notices);
+            }
+        }
+        self.drain(node);
+    }
+
     /// The world is over: judges every client by what is left of it. What it did against the rules, then and before,
     /// stands in [`ClientNode::violations`].
     pub fn judge(&mut self) {
@@ -210,6 +269,11 @@ impl World {
             Some(fault) => Err(fault),
             None if at.store.messages.contains_key(&key) => Ok(Stored::Duplicate),
             None => {
+                for notice in message.notices.clone() {
+                    let (message_id, due) = (message.message_id.clone(), !notice.waits());
+                    let owed = Owed { account, message_id, due, notice };
+                    at.store.notices.insert(owed.notice.id.clone(), owed);
+                }
                 let body = at.body(&message);
                 at.store
                     .messages
@@ -308,6 +372,7 @@ impl World {
                 }
             }),
             Output::Fetch { source, offset, length } => self.fetch(node, source, offset, length),
+            Output::Settled { notice } => self.with_client(node, |at| at.store.notices.remove(&notice)),
             Output::Event(event) => self.event(node, event),
             Output::Idle(_) => {}
         }

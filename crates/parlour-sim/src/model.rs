@@ -58,6 +58,9 @@ impl Model {
             What::Explain(_) => Ok(()),
             // Pager mode knows no session.
             What::Message(_) | What::Receipt { .. } if event.session.is_none() => Ok(()),
+            What::Progress { message_id, progress } if event.session.is_none() => {
+                self.progress(message_id, progress)
+            }
             What::Invited { .. } => self.begin(event, Stage::Invited),
             What::Inviting { .. } => self.begin(event, Stage::Inviting),
             What::Ringing => self.advance(event, &[Stage::Inviting, Stage::Ringing], Stage::Ringing),

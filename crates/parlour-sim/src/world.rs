@@ -176,6 +176,12 @@ impl World {
     pub fn client(&mut self, name: &str, config: Config) -> NodeId {
         let client = ClientNode::new(config, self.random.fork());
         let node = self.add(name, Kind::Client(Box::new(client)));
+        self.listen(node);
+        node
+    }
+
+    /// Tells a client where it listens.
+    pub(crate) fn listen(&mut self, node: NodeId) {
         for (service, transport, port) in [
             (Service::Sip, Transport::Udp, 5060),
             (Service::Sip, Transport::Tcp, 5060),
@@ -186,7 +192,6 @@ impl World {
                 .insert((local, transport == Transport::Udp), Port { node, service, transport, socket: 0 });
             self.tell(node, Input::Listening { service, transport, socket: 0, local });
         }
-        node
     }
 
     /// Adds a scripted peer that listens on ports 5060 (SIP over UDP and TCP) and 2855 (MSRP over TCP).

@@ -49,9 +49,10 @@ Exit codes:
     #[command(after_help = "Examples:
   parlour send --to sip:bob@192.0.2.2 \"Dinner at eight?\"
   parlour send --to sip:bob@example.com --via proxy.example.com:5060 \"Dinner at eight?\"
+  parlour send --pager --to sip:bob@example.com \"Running late\"
 
 Exit codes:
-  0  the other side has it
+  0  the other side has it; with --pager, the next hop at least
   1  this machine's fault (configuration, ports, store)
   2  wrong command line
   3  refused or declined
@@ -141,6 +142,9 @@ pub(crate) struct Send {
     /// Who is to have it
     #[arg(long, value_name = "SIP-URI", value_parser = config::address)]
     pub(crate) to: String,
+    /// Without a session, in one SIP MESSAGE (RFC 3428): a short text, and whoever takes it may pass it on later
+    #[arg(long)]
+    pub(crate) pager: bool,
     /// The next hop; udp:, tcp: or tls: may stand before it [default: the address's own host]
     #[arg(long, value_name = "HOST:PORT", value_parser = config::proxy)]
     pub(crate) via: Option<Proxy>,

@@ -31,6 +31,15 @@ pub(crate) enum Command {
         content_type: String,
         body: Vec<u8>,
     },
+    /// A message outside any session.
+    Page {
+        account: Option<String>,
+        to: String,
+        via: Option<Proxy>,
+        message_id: Option<String>,
+        content_type: String,
+        body: Vec<u8>,
+    },
     /// The user is writing.
     Composing {
         session: Option<SessionName>,

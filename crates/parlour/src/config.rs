@@ -14,8 +14,8 @@ use std::time::Duration;
 use parlour_msrp::Matching;
 use parlour_proto::config::{
     Accept, Account, Ack, ActpassAnswer, AnonymousAnswer, BlockedAnswer, ConferenceSubscribe, Config,
-    CoreKind, Credentials, DeclineScope, Hop, Hours, Imdn, MediaSecurity, PreferredIdentity, Proxy,
-    ReplaceAccept, Stir, Unwanted,
+    Contact, ContactImdn, CoreKind, Credentials, DeclineScope, Hop, Hours, Imdn, MediaSecurity,
+    PreferredIdentity, Proxy, ReplaceAccept, Stir, Unwanted,
 };
 use serde::Deserialize;
 use zeroize::Zeroizing;
@@ -25,7 +25,7 @@ use crate::net::tls;
 
 use stir::{FileStir, FileStirKey};
 use value::{
-    Text, addresses, an_address, each, identities, maybe_address, maybe_anonymous_answer,
+    Text, a_caller, addresses, an_address, each, identities, maybe_address, maybe_anonymous_answer,
     maybe_blocked_answer, maybe_line, maybe_min_se, maybe_msrp, maybe_proxy, maybe_stream_message,
     maybe_unwanted,
 };
@@ -125,6 +125,10 @@ struct File {
     trusted_hops: Vec<Text<Hop>>,
     stir: Option<FileStir>,
     #[serde(default)]
+    contacts: Vec<FileContact>,
+    /// Octets.
+    page_size: Option<NonZeroUsize>,
+    #[serde(default)]
     stir_keys: Vec<FileStirKey>,
     /// Seconds.
     stir_freshness: Option<NonZeroU32>,
@@ -219,6 +223,21 @@ struct FileAccount {
     ask_displayed: Option<bool>,
     tell_delivered: Option<bool>,
     tell_displayed: Option<bool>,
+    tell_unverified: Option<bool>,
+    tell_forbidden: Option<bool>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct FileContact {
+    #[serde(deserialize_with = "a_caller")]
+    address: String,
+    ask_delivered: Option<bool>,
+    ask_displayed: Option<bool>,
+    tell_delivered: Option<bool>,
+    tell_displayed: Option<bool>,
+    tell_unverified: Option<bool>,
+    tell_forbidden: Option<bool>,
 }
 
 #[derive(Deserialize)]
@@ -324,6 +343,8 @@ impl File {
         if proto.stir == Stir::Require && proto.stir_keys.is_empty() {
             return Err(ConfigFault::Flag("stir = \"require\" needs stir_keys: nobody could call".into()));
         }
+        proto.contacts = self.contacts.into_iter().map(Into::into).collect();
+        set(&mut proto.page_size, self.page_size.map(NonZeroUsize::get));
         set(&mut proto.stir_freshness, self.stir_freshness.map(seconds));
         set(&mut proto.max_sessions, self.max_sessions);
         set(&mut proto.max_pending_invites, self.max_pending_invites.map(NonZeroU32::get));
@@ -428,6 +449,8 @@ impl FileAccount {
         set(&mut imdn.ask_displayed, self.ask_displayed);
         set(&mut imdn.tell_delivered, self.tell_delivered);
         set(&mut imdn.tell_displayed, self.tell_displayed);
+        set(&mut imdn.tell_unverified, self.tell_unverified);
+        set(&mut imdn.tell_forbidden, self.tell_forbidden);
         Ok(Account {
             address: self.address,
             display_name: self.display_name,
@@ -458,6 +481,20 @@ impl FileLimits {
         set(&mut limits.requests, self.requests.map(NonZeroU32::get));
         set(&mut limits.streams_per_source, self.streams_per_source.map(NonZeroUsize::get));
         set(&mut limits.connects, self.connects.map(NonZeroU32::get));
+    }
+}
+
+impl From<FileContact> for Contact {
+    fn from(contact: FileContact) -> Contact {
+        let imdn = ContactImdn {
+            ask_delivered: contact.ask_delivered,
+            ask_displayed: contact.ask_displayed,
+            tell_delivered: contact.tell_delivered,
+            tell_displayed: contact.tell_displayed,
+            tell_unverified: contact.tell_unverified,
+            tell_forbidden: contact.tell_forbidden,
+        };
+        Contact { address: contact.address, imdn }
     }
 }
 
@@ -599,6 +636,7 @@ mod tests {
             ("", "x = 1"),
             ("[[accounts]]", "[[accounts]]\nx = 1"),
             ("[limits]", "[limits]\nx = 1"),
+            ("[[contacts]]", "[[contacts]]\nx = 1"),
             ("[[stir_keys]]", "[[stir_keys]]\nx = 1"),
         ] {
             let error = Settings::read(&write(dir.path(), "w.toml", 0o644, wrong)).unwrap_err().to_string();

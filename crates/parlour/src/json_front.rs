@@ -131,6 +131,12 @@ impl Front {
                 let file = file.as_deref();
                 writeln!(self.out, "{}", json::said_line(seq, time, &account, session, &peer, &message, file))
             }
+            Told::Paged { seq, time, account, to, page } => {
+                if self.is_old(Some(seq))? {
+                    return Ok(());
+                }
+                writeln!(self.out, "{}", json::paged_line(seq, time, &account, &to, &page))
+            }
             Told::Outcome(outcome) => writeln!(self.out, "{}", json::outcome_line(now, &outcome)),
             Told::Trouble(what) => writeln!(self.out, "{}", json::notice_line(now, "trouble", &what)),
             // Durable events are read from the store when the next one comes.

@@ -36,6 +36,7 @@ missed                               invitations that you missed since you last 
 TEXT, or say TEXT                    say it in the session; with several sessions: @N TEXT
 leave [N]                            leave the session
 invite SIP-URI                       start a session
+page SIP-URI TEXT                    say it outside any session
 who [N]                              who is in the conference
 nick [@N] NAME                       what the conference is to call you; nick alone: by no name
 msg [@N] WHO TEXT                    say it to one of the conference alone: an address or a nickname, with blanks in \"..\"
@@ -145,6 +146,18 @@ fn command(line: &str, run: u64) -> Option<Result<Command, String>> {
                 Err(why) => return Some(Err(format!("! {why}"))),
             },
             _ => return Some(Err("write: unblock SIP-URI".into())),
+        },
+        "page" => match rest.split_once(char::is_whitespace) {
+            // Without the scheme it is a sentence.
+            Some((to, text)) if to.contains(':') => Some(Command::Page {
+                account: None,
+                to: to.to_owned(),
+                via: None,
+                message_id: None,
+                content_type: "text/plain".into(),
+                body: text.trim().as_bytes().to_vec(),
+            }),
+            Some(_) | None => None,
         },
         "invite" => match words.as_slice() {
             [to] => Some(Command::Invite { account: None, to: (*to).to_owned(), via: None }),
@@ -261,7 +274,7 @@ pub(crate) fn missed_notice(reader: &Reader) -> Option<String> {
 fn print(out: &mut impl Write, told: &Told) -> io::Result<()> {
     let line = match told {
         Told::Event(happening) => event(happening),
-        Told::Said { .. } => None,
+        Told::Said { .. } | Told::Paged { .. } => None,
         Told::Outcome(outcome) => match &outcome.what {
             Ok(achieved) => achieved.users.as_deref().map(roster::listed),
             Err(why) => Some(format!("! {}", text::neutral(why))),
@@ -349,9 +362,10 @@ fn event(happening: &Happening) -> Option<String> {
             let voice = content_type.as_deref().is_some_and(|kind| kind.starts_with("audio"));
             format!("{session}{} is {}", who(by), if voice { "recording" } else { "typing" })
         }
-        What::Receipt { recipient, fate, .. } => {
-            let by =
-                recipient.as_deref().map(|uri| format!(" by {}", text::neutral(uri))).unwrap_or_default();
+        What::Receipt { recipient, from, fate, .. } => {
+            let outside = Some(from.address.as_str()).filter(|_| happening.event.session.is_none());
+            let by = recipient.as_deref().or(outside);
+            let by = by.map(|uri| format!(" by {}", text::neutral(uri))).unwrap_or_default();
             match fate {
                 Fate::Delivered => format!("{session}received{by}"),
                 Fate::Displayed => format!("{session}read{by}"),
@@ -606,6 +620,11 @@ mod tests {
             assert!(matches!(command(wrong, 3), Some(Err(_))), "{wrong}");
         }
         assert_eq!(command("leave", 3), ok(Command::Leave { session: None }));
+        let (content_type, body) = ("text/plain".to_owned(), b"see you".to_vec());
+        let to = "sip:c@x".to_owned();
+        let paged = Command::Page { account: None, to, via: None, message_id: None, content_type, body };
+        assert_eq!(command("page sip:c@x  see you", 3), ok(paged));
+        assert_eq!(said("page three is missing").as_deref(), Some("page three is missing"));
         assert_eq!(command("", 3), None);
         assert!(matches!(command("help", 3), Some(Err(_))));
         assert_eq!(said("accept my apologies, please").as_deref(), Some("accept my apologies, please"));

@@ -90,6 +90,8 @@ impl Talk {
 pub(crate) struct Model {
     pub(crate) talks: BTreeMap<SessionId, Talk>,
     pub(crate) registered: Vec<AccountId>,
+    /// Message-IDs of ours outside any session whose fate is still open.
+    pub(crate) paged: BTreeSet<String>,
 }
 
 impl Model {
@@ -134,7 +136,14 @@ impl Model {
             | What::Ended(_)
             | What::Explain(_) => {}
         }
-        let Some(session) = event.session else { return };
+        let Some(session) = event.session else {
+            if let What::Progress { message_id, progress: Progress::Acknowledged | Progress::Failed { .. } } =
+                &event.what
+            {
+                self.paged.remove(message_id);
+            }
+            return;
+        };
         match &event.what {
             What::Invited { peer, .. } => {
                 self.talks.insert(session, Talk::new(account, peer.clone(), Stage::Invited));

@@ -72,7 +72,14 @@ async fn tell(controls: Controls, flags: Send) -> (u8, String) {
     let mut outcome = None;
     let mut stood = false;
     let story = async {
-        let _ = ask(Command::Invite { account: None, to: flags.to.clone(), via: flags.via.clone() }).await;
+        let (content_type, body) = ("text/plain".to_owned(), flags.text.clone().into_bytes());
+        let (account, to_whom, via) = (None, flags.to.clone(), flags.via.clone());
+        let begin = if flags.pager {
+            Command::Page { account, to: to_whom, via, message_id: None, content_type, body }
+        } else {
+            Command::Invite { account, to: to_whom, via }
+        };
+        let _ = ask(begin).await;
         while let Some(told) = told.hear().await {
             let happening = match told {
                 Told::Event(happening) => happening,
@@ -83,7 +90,7 @@ async fn tell(controls: Controls, flags: Send) -> (u8, String) {
                     Ok(_) | Err(_) => continue,
                 },
                 Told::Trouble(what) => return outcome = Some((1, format!("Not sent: {what}."))),
-                Told::Said { .. } | Told::Missed(_) => continue,
+                Told::Said { .. } | Told::Paged { .. } | Told::Missed(_) => continue,
             };
             match happening.event.what {
                 What::Established { peer, .. } => {
@@ -93,6 +100,14 @@ async fn tell(controls: Controls, flags: Send) -> (u8, String) {
                     let _ =
                         ask(Command::Say { session: None, to: None, message_id: None, content_type, body })
                             .await;
+                }
+                // Outside a session the next hop has it, and nobody leaves anything.
+                What::Progress { progress: Progress::Acknowledged, .. } if flags.pager => {
+                    return outcome = Some((0, format!("The message to {to} was taken.")));
+                }
+                What::Progress { progress: Progress::Failed { why }, .. } if flags.pager => {
+                    return outcome =
+                        Some((unpaged(&why), format!("Not sent to {to}: {}.", text::neutral(&why))));
                 }
                 What::Progress { progress: Progress::Acknowledged, .. } => {
                     outcome = Some((0, format!("{to} has the message.")));
@@ -144,6 +159,14 @@ async fn tell(controls: Controls, flags: Send) -> (u8, String) {
     outcome.unwrap_or_else(|| (NO_ANSWER, format!("Not sent to {to}: {silence}.")))
 }
 
+/// Why a message outside any session was not taken: it begins with the status if there was an answer.
+fn unpaged(why: &str) -> u8 {
+    match why.get(..3).and_then(|status| status.parse::<u16>().ok()) {
+        Some(408 | 480 | 502..=504) | None => NO_ANSWER,
+        Some(_) => REFUSED,
+    }
+}
+
 /// The session ended before the message was confirmed.
 fn unsent(to: &str, why: &Ended, stood: bool) -> (u8, String) {
     let code = match why {
@@ -177,5 +200,8 @@ mod tests {
         assert_eq!(code(Ended::Lost { why: "no address".into() }, false), NO_ANSWER);
         assert_eq!(code(Ended::Refused { status: 480, reason: String::new() }, false), NO_ANSWER);
         assert_eq!(code(Ended::Refused { status: 603, reason: String::new() }, false), REFUSED);
+        assert_eq!(unpaged("603 Decline"), REFUSED);
+        assert_eq!(unpaged("480 Temporarily Unavailable"), NO_ANSWER);
+        assert_eq!(unpaged("no answer came in time"), NO_ANSWER);
     }
 }

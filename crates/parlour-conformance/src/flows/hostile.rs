@@ -103,6 +103,7 @@ pub(crate) fn what_is_spooled_of_a_refused_message_goes() {
                 | Output::Fetch { .. }
                 | Output::Resolve { .. }
                 | Output::Event(_)
+                | Output::Settled { .. }
                 | Output::Idle(_) => {}
             }
             vec![output]

@@ -2,11 +2,11 @@
 
 use std::time::Duration;
 
-use parlour_proto::client::StoreFault;
-use parlour_proto::config::{Accept, Account, Ack, Config, Limits, Proxy};
-use parlour_proto::event::{Fate, Incoming, What};
-use parlour_proto::io::{Service, Transport};
-use parlour_sim::{Mail, text};
+use parlour_proto::client::{Misuse, Page, StoreFault};
+use parlour_proto::config::{Accept, Account, Ack, Config, Credentials, Imdn, Limits, Proxy};
+use parlour_proto::event::{Fate, Incoming, Progress, What};
+use parlour_proto::io::{AccountId, Service, Transport};
+use parlour_sim::{Mail, Script, text};
 
 use crate::common::{BOB, Call, accepting, config};
 
@@ -377,4 +377,225 @@ pub(crate) fn x_25_an_xml_bomb_and_absurd_headers_in_a_notification_are_refused(
         "an absurd name is none: {names:?}"
     );
     call.over();
+}
+
+const ALICE: &str = "sip:alice@192.0.2.1";
+
+/// Bob's user says something to Alice outside any session.
+fn say(call: &mut Call, message_id: &str, body: &str) -> Result<(), Misuse> {
+    say_to(call, ALICE, message_id, body)
+}
+
+fn say_to(call: &mut Call, to: &str, message_id: &str, body: &str) -> Result<(), Misuse> {
+    let page = Page {
+        message_id: message_id.to_owned(),
+        content_type: "text/plain".to_owned(),
+        body: body.as_bytes().to_vec(),
+    };
+    call.world.act(call.bob, |bob, now| bob.page(now, AccountId(0), to, None, page))
+}
+
+/// Alice answers a request of Bob's.
+fn answer(call: &mut Call, request: &Mail, line: &str, rows: &str) {
+    let script = Script::callee(&mut call.world, call.alice, request.way, request.message());
+    let response = script.respond(request.message(), line, rows, "");
+    call.world.send(request.way, response.replace("Contact: <sip:192.0.2.1:5060>\r\n", ""));
+    call.world.run(0);
+}
+
+/// What Bob's user was told of his messages.
+fn progress(call: &Call) -> Vec<(String, Progress)> {
+    let told = call.at_bob().told().filter_map(|what| {
+        let What::Progress { message_id, progress } = what else { return None };
+        Some((message_id.clone(), progress.clone()))
+    });
+    told.collect()
+}
+
+fn told(message_id: &str, progress: Progress) -> (String, Progress) {
+    (message_id.to_owned(), progress)
+}
+
+//= IM F-5 test
+//= IM R-21 test
+//= IM R-41 test
+#[cfg_attr(test, test)]
+pub(crate) fn messages_of_ours_leave_one_at_a_time_to_each_address() {
+    let mut call = Call::new(config(BOB));
+    let carol = call.world.peer("carol");
+    say(&mut call, "said1", "Dinner at eight?").expect("it can be said");
+    say(&mut call, "said2", "Or at nine?").expect("it can be said");
+    say_to(&mut call, "sip:carol@192.0.2.3", "said3", "Tea?").expect("it can be said");
+    call.world.expect_request(carol, "MESSAGE");
+    let first = call.request("MESSAGE");
+    assert_eq!(text::start_line(first.message()), "MESSAGE sip:alice@192.0.2.1 SIP/2.0");
+    for (name, value) in [
+        ("To", Some("<sip:alice@192.0.2.1>")),
+        ("Contact", None),
+        ("Accept-Contact", Some("*;+g.oma.sip-im")),
+        ("P-Preferred-Identity", Some("<sip:bob@192.0.2.2>")),
+        ("Content-Type", Some("text/plain")),
+    ] {
+        assert_eq!(header(&first, name).as_deref(), value, "{name}");
+    }
+    assert!(header(&first, "User-Agent").is_some_and(|agent| agent.starts_with("IM-client/OMA1.0 ")));
+    assert_eq!(text::body(first.message()), b"Dinner at eight?");
+    // RFC 3428 8: the second waits for the answer to the first.
+    call.nothing_to(400);
+    assert_eq!(progress(&call), [told("said1", Progress::Sent), told("said3", Progress::Sent)]);
+    answer(&mut call, &first, "200 OK", "");
+    let second = call.request("MESSAGE");
+    assert_eq!(text::body(second.message()), b"Or at nine?");
+    assert_ne!(header(&first, "Call-ID"), header(&second, "Call-ID"));
+    // A gateway or a store on the way has it: the next hop, as far as we know.
+    answer(&mut call, &second, "202 Accepted", "");
+    let last = progress(&call).split_off(2);
+    let taken = |id| told(id, Progress::Acknowledged);
+    assert_eq!(last, [taken("said1"), told("said2", Progress::Sent), taken("said2")]);
+    // Carol's never answers.
+    call.world.run(40_000);
+    let silence = Progress::Failed { why: "no answer came in time".into() };
+    assert_eq!(progress(&call).last(), Some(&told("said3", silence)));
+    call.over();
+}
+
+//= IM F-5 test
+#[cfg_attr(test, test)]
+pub(crate) fn what_cannot_be_sent_is_said_at_once_or_told() {
+    let mut call = Call::new(config(BOB));
+    for (to, body) in [("tel:+123", "hi"), ("bob", "hi"), ("sip:a@b?x=y", "hi"), ("sip:a@b>", "hi")] {
+        assert!(matches!(say_to(&mut call, to, "x", body), Err(Misuse::BadAddress(_))), "{to}");
+    }
+    assert!(
+        matches!(say(&mut call, "x", &"x".repeat(1301)), Err(Misuse::Unsendable(why)) if why.contains("1300"))
+    );
+    // With all that stands around it, it may be too large all the same.
+    say(&mut call, "long", &"x".repeat(1290)).expect("who knows");
+    let Some((_, Progress::Failed { why })) = progress(&call).pop() else { panic!("it fails") };
+    assert!(why.contains("too many for a MESSAGE") && why.contains("1300"), "{why}");
+    say_to(&mut call, "sip:a@nowhere.example", "lost", "hi").expect("the name is looked up");
+    call.world.run(100);
+    let Some((id, Progress::Failed { why })) = progress(&call).pop() else { panic!("it fails") };
+    assert!(id == "lost" && why.contains("nowhere.example"), "{why}");
+    say(&mut call, "no", "hi").expect("it can be said");
+    let request = call.request("MESSAGE");
+    answer(&mut call, &request, "603 Decline", "");
+    assert_eq!(progress(&call).pop(), Some(told("no", Progress::Failed { why: "603 Decline".into() })));
+    for number in 0..256 {
+        say(&mut call, &format!("n{number}"), "hi").expect("they may wait");
+    }
+    say(&mut call, "n256", "hi").expect("the first has left");
+    assert!(matches!(say(&mut call, "more", "hi"), Err(Misuse::Unsendable(_))));
+    call.world.mail_of(call.alice);
+}
+
+//= IM F-5 test
+//= IM M-50 test
+#[cfg_attr(test, test)]
+pub(crate) fn who_takes_no_cpim_gets_the_text_alone_from_then_on_at_once() {
+    let mut config = config(BOB);
+    let both = Imdn { ask_delivered: true, ask_displayed: true, ..Imdn::default() };
+    config.accounts.iter_mut().for_each(|account| account.imdn = both);
+    let mut call = Call::new(config);
+    say(&mut call, "said1", "hello").expect("it can be said");
+    let wrapped = call.request("MESSAGE");
+    assert_eq!(header(&wrapped, "Content-Type").as_deref(), Some("message/cpim"));
+    let octets = text::lossy(text::body(wrapped.message()));
+    let rows = "NS: imdn <urn:ietf:params:imdn>\r\nimdn.Message-ID: said1\r\n\
+        imdn.Disposition-Notification: positive-delivery, negative-delivery, display\r\n\r\n\
+        Content-Type: text/plain\r\n\r\nhello";
+    assert!(
+        octets.ends_with(rows)
+            && octets.starts_with("From: <sip:bob@192.0.2.2>\r\nTo: <sip:alice@192.0.2.1>")
+    );
+    answer(&mut call, &wrapped, "415 Unsupported Media Type", "Accept: application/json, text/plain\r\n");
+    let plain = call.request("MESSAGE");
+    assert_eq!(
+        (header(&plain, "Content-Type").as_deref(), text::body(plain.message())),
+        (Some("text/plain"), &b"hello"[..])
+    );
+    assert_eq!(header(&plain, "Call-ID"), header(&wrapped, "Call-ID"));
+    answer(&mut call, &plain, "200 OK", "");
+    assert_eq!(progress(&call), [told("said1", Progress::Sent), told("said1", Progress::Acknowledged)]);
+    say(&mut call, "said2", "again").expect("it can be said");
+    let second = call.request("MESSAGE");
+    assert_eq!(header(&second, "Content-Type").as_deref(), Some("text/plain"));
+    // Once: who takes no text either has said so.
+    answer(&mut call, &second, "415 Unsupported Media Type", "Accept: application/json\r\n");
+    let why = "415 Unsupported Media Type".to_owned();
+    assert_eq!(progress(&call).pop(), Some(told("said2", Progress::Failed { why })));
+    call.over();
+}
+
+//= IM F-5 test
+//= IM R-51 test
+//= IM X-41 test
+#[cfg_attr(test, test)]
+pub(crate) fn a_proxy_gets_its_route_and_its_password_and_nobody_else_does() {
+    let credentials =
+        Credentials { username: "bob".into(), password: "secret".to_owned().into(), realm: None };
+    let account = |proxy| Account {
+        address: BOB.to_owned(),
+        proxy,
+        credentials: Some(credentials.clone()),
+        service_route: vec!["sip:orig@scscf.home;lr".into()],
+        ..Account::default()
+    };
+    let proxy = Proxy { host: "192.0.2.1".into(), port: Some(5060), transport: Transport::Udp };
+    let challenge =
+        "Proxy-Authenticate: Digest realm=\"192.0.2.1\", nonce=\"n1\", algorithm=SHA-256, qop=\"auth\"\r\n";
+    let mut call = Call::new(Config { accounts: vec![account(Some(proxy))], ..Config::default() });
+    say_to(&mut call, "sip:carol@far.example", "said1", "hello").expect("it can be said");
+    let first = call.request("MESSAGE");
+    assert_eq!(text::start_line(first.message()), "MESSAGE sip:carol@far.example SIP/2.0");
+    let routes = text::headers(first.message(), "Route").join(", ");
+    assert_eq!(routes, "<sip:192.0.2.1:5060;lr>, <sip:orig@scscf.home;lr>");
+    answer(&mut call, &first, "407 Proxy Authentication Required", challenge);
+    let second = call.request("MESSAGE");
+    assert_eq!(
+        (header(&second, "Call-ID"), header(&second, "CSeq").as_deref()),
+        (header(&first, "Call-ID"), Some("2 MESSAGE"))
+    );
+    assert!(
+        header(&second, "Proxy-Authorization")
+            .is_some_and(|row| row.contains("uri=\"sip:carol@far.example\""))
+    );
+    // A wrong password is not tried for ever.
+    answer(&mut call, &second, "407 Proxy Authentication Required", challenge);
+    let why = "407 Proxy Authentication Required".to_owned();
+    assert_eq!(progress(&call).pop(), Some(told("said1", Progress::Failed { why })));
+    call.over();
+    // X-41: whom nobody named learns nothing.
+    let mut call = Call::new(Config { accounts: vec![account(None)], ..Config::default() });
+    say(&mut call, "said1", "hello").expect("it can be said");
+    let first = call.request("MESSAGE");
+    answer(&mut call, &first, "407 Proxy Authentication Required", challenge);
+    assert!(matches!(progress(&call).pop(), Some((_, Progress::Failed { .. }))));
+    call.over();
+}
+
+//= IM F-5 test
+#[cfg_attr(test, test)]
+pub(crate) fn two_clients_page_each_other_and_tell_what_became_of_it() {
+    let mut world = crate::stage::world(5);
+    let imdn = Imdn { ask_delivered: true, tell_unverified: true, ..Imdn::default() };
+    let named = |address: &str| {
+        let mut config = config(address);
+        config.accounts.iter_mut().for_each(|account| account.imdn = imdn);
+        config
+    };
+    let alice = world.client("alice", named("sip:alice@192.0.2.1"));
+    let bob = world.client("bob", named(BOB));
+    let page =
+        Page { message_id: "said1".into(), content_type: "text/plain".into(), body: b"hello".to_vec() };
+    world.act(alice, |alice, now| alice.page(now, AccountId(0), BOB, None, page)).expect("it can be said");
+    world.run(2_000);
+    let client = |node| world.client_at(node).expect("a client");
+    assert_eq!(client(bob).stored_texts(), ["hello"]);
+    let receipts: Vec<_> = client(alice).told().filter(|what| matches!(what, What::Receipt { .. })).collect();
+    assert!(
+        matches!(receipts.as_slice(), [What::Receipt { message_id, fate: Fate::Delivered, .. }] if message_id == "said1"),
+        "{receipts:?}"
+    );
+    crate::common::finish(&mut world);
 }

@@ -5,7 +5,7 @@ use parlour_msrp::{Body, Outgoing, Source, Verdict};
 use crate::config::Ack;
 use crate::event::{Ended, Incoming, Progress, What};
 use crate::im::Core;
-use crate::im::imdn::Pending;
+use crate::im::imdn::Origin;
 use crate::im::recover::Lost;
 use crate::im::room::not_named;
 use crate::im::session::{Phase, Session};
@@ -60,6 +60,16 @@ impl Core {
     fn msrp_event(&mut self, event: parlour_msrp::Event) {
         use parlour_msrp::Event as E;
         let Some(event) = self.file_event(event) else { return };
+        let went = if let E::Acknowledged { message_id, .. } = &event {
+            self.notices_went(message_id, None)
+        } else if let E::Failed { message_id, why, .. } = &event {
+            self.notices_went(message_id, Some(why))
+        } else {
+            false
+        };
+        if went {
+            return;
+        }
         let (msrp, what) = match event {
             E::Bound { session } => return self.connected(session),
             E::Message {
@@ -145,6 +155,7 @@ impl Core {
             claimed_from: None,
             sent_at: None,
             subject: None,
+            notices: Vec::new(),
             expires: None,
             content_type,
             body,
@@ -194,8 +205,7 @@ impl Core {
             self.writer_said(id, writer);
         }
         if let Some(asked) = asked {
-            let pending = Pending { session: id, message_id: incoming.message_id.clone(), asked };
-            self.asked.insert(receipt, pending);
+            self.ask(id, &mut incoming, &asked);
         }
         if !self.tell_of_media(account, id, What::Message(incoming)) {
             self.explain(
@@ -206,6 +216,18 @@ impl Core {
                 "",
             );
             self.refuse_message(receipt, spool, 413);
+        }
+    }
+
+    /// The author of a message in a session asks what becomes of it.
+    fn ask(&mut self, id: SessionId, incoming: &mut Incoming, asked: &Asked) {
+        let Some(session) = self.sessions.get(id) else { return };
+        let (peer, recipient) = (&incoming.from.clone(), self.own_identity(session));
+        let (account, routed, is_room) = (session.account, session.source.trusted, session.is_room());
+        let origin = Origin { account, session: Some(id), peer, recipient, routed, is_room };
+        if let Some(pending) = self.promise(&origin, asked) {
+            incoming.notices = pending.notices();
+            self.asked.insert(incoming.receipt, pending);
         }
     }
 

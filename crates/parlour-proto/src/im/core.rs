@@ -9,16 +9,17 @@ use parlour_msrp::random::Random;
 use parlour_msrp::table::HashKeys;
 use parlour_msrp::timer::{TimerId, Timers};
 
-use crate::config::{Config, Proxy};
-use crate::event::{Ended, Event, Explain, Invitation, What};
+use crate::config::{Config, Contact, ContactImdn, Proxy};
+use crate::event::{Ended, Event, Explain, Invitation, Notice, What};
 use crate::im::account::Account;
 use crate::im::files::Files;
 use crate::im::flows::{Flows, Source, Stream, TrustedCore, literal};
 use crate::im::gate::Gate;
 use crate::im::imdn::Pending;
 use crate::im::media::receivable;
+use crate::im::page::Lanes;
 use crate::im::pager::Pages;
-use crate::im::policy::{BlockList, Notices};
+use crate::im::policy::{self, BlockList, Notices};
 use crate::im::prack::Fork;
 use crate::im::refer::Referrals;
 use crate::im::session::{Phase, Session, Sessions};
@@ -80,6 +81,12 @@ pub(crate) struct Core {
     pub(crate) asked: BTreeMap<Receipt, Pending>,
     /// Messages of pager mode that the store has not judged.
     pub(crate) pages: Pages,
+    /// What is to leave in pager mode.
+    pub(crate) lanes: Lanes,
+    /// Notifications that are out in sessions, by the Message-ID of their SEND.
+    pub(crate) told: BTreeMap<String, (AccountId, Vec<Notice>)>,
+    /// Contacts for whom something else holds than for others, by address of record.
+    pub(crate) contacts: BTreeMap<String, ContactImdn>,
     /// What every description of ours lists, at most.
     pub(crate) receivable: AcceptTypes,
 }
@@ -95,6 +102,8 @@ pub(crate) enum Deadline {
     Referral(u64),
     /// Dialogs that ended are forgotten (P-3).
     Tombstones,
+    /// Notifications to one address have gathered, or are tried again.
+    Page(u64),
     /// A peer that does not finish a message.
     Flow(FlowId),
     /// A 2xx to our INVITE comes again no more.
@@ -119,6 +128,8 @@ pub(crate) enum Purpose {
     Register(AccountId),
     Subscribe(SessionId),
     Refer(u64),
+    /// MESSAGE to the address of a lane.
+    Page(u64),
 }
 
 /// What a repeated 2xx to our INVITE is answered with (RFC 3261 13.2.2.4).
@@ -164,6 +175,7 @@ pub(crate) enum Errand {
     Bye(SessionId),
     Renew(SessionId),
     Subscribe(SessionId),
+    Page(u64),
     /// An MSRP connection: the look-up is of the first URI of the peer's path.
     Connect(parlour_msrp::ConnectionId, parlour_msrp::SessionId),
 }
@@ -178,6 +190,8 @@ impl Core {
         let stateless_keys = random.hash_keys();
         let blocked = BlockList::new(&config.blocked);
         let receivable = receivable(&config);
+        let contact = |contact: &Contact| Some((policy::key(&contact.address)?, contact.imdn));
+        let contacts = config.contacts.iter().filter_map(contact).collect();
         Core {
             gate: Gate::new(config.limits.requests_per_source, config.limits.requests, random.hash_keys()),
             connects: Gate::new(config.limits.connects, config.limits.connects, random.hash_keys()),
@@ -209,6 +223,9 @@ impl Core {
             stateless_keys,
             asked: BTreeMap::new(),
             pages: Pages::default(),
+            lanes: Lanes::default(),
+            told: BTreeMap::new(),
+            contacts,
             receivable,
         }
     }

@@ -7,7 +7,7 @@ use crate::config::Ack;
 use crate::event::{Ended, Incoming, What};
 use crate::im::Core;
 use crate::im::chat;
-use crate::im::imdn::Pending;
+use crate::im::imdn::Origin;
 use crate::im::session::{Phase, Session};
 use crate::io::{Receipt, SessionId, Why};
 use crate::mime::{composing, cpim};
@@ -46,6 +46,7 @@ impl Core {
             claimed_from: None,
             sent_at: None,
             subject: None,
+            notices: Vec::new(),
             expires: None,
             content_type: cpim::MEDIA_TYPE.to_owned(),
             body: Body::Inline(octets.to_vec()),
@@ -59,8 +60,13 @@ impl Core {
             return;
         }
         if let Some(asked) = wrapped.asked {
-            let pending = Pending { session: session.id, message_id: incoming.message_id.clone(), asked };
-            self.asked.insert(incoming.receipt, pending);
+            let (account, peer, recipient) = (session.account, &session.peer, self.own_identity(session));
+            let (routed, is_room) = (session.source.trusted, session.is_room());
+            let origin = Origin { account, session: Some(session.id), peer, recipient, routed, is_room };
+            if let Some(pending) = self.promise(&origin, &asked) {
+                incoming.notices = pending.notices();
+                self.asked.insert(incoming.receipt, pending);
+            }
         }
         if let Some(room) = self.in_room(session, wrapped.from.as_ref(), &wrapped.to) {
             (incoming.claimed_from, incoming.room) = (None, Some(Box::new(room)));

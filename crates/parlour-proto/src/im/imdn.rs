@@ -1,177 +1,253 @@
 //! What became of messages (RFC 5438): what we tell of those that came, as far as the user wants it told, what we ask
 //! for ours, and what peers tell of those.
 
-use std::collections::VecDeque;
+use std::fmt::Write as _;
+use std::time::Duration;
 
-use parlour_msrp::{Body, FailureReport, Outgoing, Source, Verdict};
+use parlour_msrp::{Body, Outgoing, SendFailure, Verdict};
 
-use crate::event::{Fate, Incoming, Peer, What};
+use crate::config::{Ack, Imdn};
+use crate::event::{Fate, Incoming, Notice, Peer, What};
 use crate::im::Core;
 use crate::im::session::{Phase, Session};
 use crate::io::{AccountId, Output, SessionId};
 use crate::mime::cpim::{self, Mailbox, Rows};
 use crate::mime::imdn::{self, Asked, Kind, Notification, Status};
-use crate::verb::{Misuse, StoreFault, Stored};
+use crate::sip::uri::{Uri, is_anonymous};
+use crate::verb::{StoreFault, Stored};
 
-/// Messages of a session that may be reported as shown: the last so many.
-const MOST_UNSEEN: usize = 128;
+/// Notifications that leave together at most.
+const MOST_TOGETHER: usize = 16;
 
-/// Notifications that wait until they can leave; of more, the oldest are not sent.
-const MOST_WAITING: usize = 128;
+/// What several notifications in one are (RFC 5438 8.3).
+const SEVERAL: &str = "multipart/mixed";
 
-/// What a session owes to authors.
-#[derive(Debug, Default)]
-pub(crate) struct Owed {
-    /// Messages that were not shown yet, and whose authors want to know when they are: by our name for them.
-    unseen: VecDeque<(String, Asked)>,
-    /// Notifications that wait for a connection.
-    waiting: VecDeque<Notice>,
+/// Where a message came from whose author asks what becomes of it.
+pub(crate) struct Origin<'o> {
+    pub(crate) account: AccountId,
+    pub(crate) session: Option<SessionId>,
+    pub(crate) peer: &'o Peer,
+    /// The identity of ours that it was for.
+    pub(crate) recipient: String,
+    /// Whether a trusted core brought it.
+    pub(crate) routed: bool,
+    /// Whether a notification would go to everybody in a room.
+    pub(crate) is_room: bool,
 }
 
-/// A notification of ours.
-#[derive(Debug)]
-struct Notice {
-    asked: Asked,
-    kind: Kind,
-    status: Status,
-}
-
-/// A message whose author asks, until the store has spoken.
+/// What is owed for a message, until the store has spoken.
 #[derive(Debug)]
 pub(crate) struct Pending {
-    pub(crate) session: SessionId,
-    pub(crate) message_id: String,
-    pub(crate) asked: Asked,
+    account: AccountId,
+    notices: Vec<Notice>,
+    /// For a message that is acknowledged and then not kept.
+    failed: Option<Notice>,
 }
 
 impl Core {
-    /// A message is durable, or will not be: its author is told as far as he asked and the user wants.
+    /// What the author of a message is to hear of it, as far as he asks and the user wants; it is kept with the message.
     //= IM M-51
-    pub(crate) fn kept(&mut self, pending: Pending, outcome: Result<Stored, StoreFault>) {
-        let Pending { session: id, message_id, asked } = pending;
-        let Some(account) = self.sessions.get(id).map(|session| session.account) else { return };
-        let Some(policy) = self.account(account).map(|account| account.imdn) else { return };
-        let Some(session) = self.sessions.get_mut(id) else { return };
-        if session.is_room() {
-            let decision = "no delivery notification: it would go to everybody in the room";
-            return self.explain(account, Some(id), "M-52", decision, "");
-        }
-        let status = match outcome {
-            // RFC 5438 7.2.1: one of a kind for each message. Of one that is here already it was sent.
-            Ok(Stored::Duplicate) => return,
-            Ok(Stored::Fresh) => {
-                if asked.displayed && policy.tell_displayed {
-                    if session.owed.unseen.len() >= MOST_UNSEEN {
-                        session.owed.unseen.pop_front();
-                    }
-                    session.owed.unseen.push_back((message_id, asked.clone()));
-                }
-                asked.delivered.then_some(Status::Delivered)
-            }
-            Err(StoreFault::Full | StoreFault::Broken) => asked.failed.then_some(Status::Failed),
+    //= IM X-44
+    pub(crate) fn promise(&mut self, origin: &Origin<'_>, asked: &Asked) -> Option<Pending> {
+        let Origin { account, session, peer, .. } = *origin;
+        let policy = self.imdn_policy(account, &peer.address)?;
+        let is_nobody = Uri::parse(peer.address.as_bytes()).is_ok_and(|uri| is_anonymous(&uri));
+        let silent = if origin.is_room {
+            Some(("M-52", "no notification: it would go to everybody in the room"))
+        } else if is_nobody {
+            // RFC 5438 12.1.1
+            Some(("X-44", "no notification: the sender is anonymous"))
+        } else if !peer.verified && !policy.tell_unverified {
+            Some(("X-44", "no notification: nobody vouches for the sender, and `tell_unverified` is off"))
+        } else {
+            None
         };
-        if let Some(status) = status.filter(|_| policy.tell_delivered) {
-            self.notify(id, Notice { asked, kind: Kind::Delivery, status });
-        }
-    }
-
-    /// The user was shown a message.
-    //= IM M-50
-    pub(crate) fn displayed(&mut self, id: SessionId, message_id: &str) -> Result<(), Misuse> {
-        let session = self.sessions.get_mut(id).ok_or(Misuse::NoSession)?;
-        let unseen = &mut session.owed.unseen;
-        let at = unseen.iter().position(|(known, _)| known == message_id);
-        if let Some((_, asked)) = at.and_then(|at| unseen.remove(at)) {
-            self.notify(id, Notice { asked, kind: Kind::Display, status: Status::Displayed });
-            self.pump_msrp();
-        }
-        Ok(())
-    }
-
-    /// Sends a notification in the session of its message, or keeps it until there is a way.
-    fn notify(&mut self, id: SessionId, notice: Notice) {
-        let Some(session) = self.sessions.get_mut(id) else { return };
-        let stands = session.phase.talk().is_some_and(|talk| talk.agreed.is_some());
-        if !stands || session.has_lost_media() {
-            if session.owed.waiting.len() >= MOST_WAITING {
-                session.owed.waiting.pop_front();
-            }
-            return session.owed.waiting.push_back(notice);
-        }
-        let account = session.account;
-        // Its identifiers: of the notification, and of the SEND that carries it.
-        let (own, carrier) = (self.random.ident(20), self.random.ident(20));
-        let message = self.sessions.get(id).and_then(|session| self.notification(session, &notice, &own));
-        let sent = message.is_some_and(|(msrp, body)| {
-            let outgoing = Outgoing::new(carrier, cpim::MEDIA_TYPE.to_owned(), Source::Inline(body))
-                .with(|message| message.failure_report = FailureReport::No);
-            self.msrp.send_control(self.now.instant, msrp, outgoing).is_ok()
-        });
-        if !sent {
-            let decision = "a notification was asked for, and the peer does not take it";
-            self.explain(account, Some(id), "M-50", decision, &notice.asked.message_id);
-        }
-    }
-
-    /// Sends the notifications that have waited for a connection.
-    pub(crate) fn notify_late(&mut self, id: SessionId) {
-        let Some(session) = self.sessions.get_mut(id) else { return };
-        for notice in std::mem::take(&mut session.owed.waiting) {
-            self.notify(id, notice);
-        }
-    }
-
-    /// The message that a notification is; None if the peer takes none.
-    //= IM M-50
-    //= IM M-51
-    fn notification(
-        &self,
-        session: &Session,
-        notice: &Notice,
-        message_id: &str,
-    ) -> Option<(parlour_msrp::SessionId, Vec<u8>)> {
-        let chat = session.phase.chat()?;
-        if !chat.stream.accepted.accepts_inside(cpim::MEDIA_TYPE, imdn::MEDIA_TYPE) {
+        if let Some((clause, decision)) = silent {
+            self.explain(account, session, clause, decision, &peer.address);
             return None;
         }
-        let asked = &notice.asked;
-        let own = self.own_identity(session);
-        let told = Notification {
+        let mut notice = |kind, status| self.notice(origin, asked, kind, status);
+        // RFC 5438 7.2.1: one of a kind for each message.
+        let mut told = |wanted, allowed, kind, status| match (wanted, allowed) {
+            (true, true) => Some(notice(kind, status)),
+            // RFC 5438 14.2: that nothing is told may be told.
+            (true, false) if policy.tell_forbidden => Some(notice(kind, Status::Forbidden)),
+            (_, _) => None,
+        };
+        let delivery = told(asked.delivered, policy.tell_delivered, Kind::Delivery, Status::Delivered);
+        let display = told(asked.displayed, policy.tell_displayed, Kind::Display, Status::Displayed);
+        let failed = (asked.failed && policy.tell_delivered).then(|| notice(Kind::Delivery, Status::Failed));
+        Some(Pending { account, notices: delivery.into_iter().chain(display).collect(), failed })
+    }
+
+    fn notice(&mut self, origin: &Origin<'_>, asked: &Asked, kind: Kind, status: Status) -> Notice {
+        Notice {
+            id: self.random.ident(20),
+            to: origin.peer.address.clone(),
+            verified: origin.peer.verified,
+            recipient: origin.recipient.clone(),
             message_id: asked.message_id.clone(),
             date_time: asked.date_time.clone(),
-            recipient: Some(own.clone()),
-            original_recipient: asked.original_to.clone(),
-            kind: notice.kind,
-            status: notice.status,
-        };
-        let mailbox = |uri: &str| Mailbox { name: None, uri: uri.to_owned() };
-        let author = asked.author.as_deref().unwrap_or(&session.peer.address);
-        let mut rows = named(message_id);
-        // RFC 5438 7.2.1: the way of the message, in its order.
-        rows.message.extend(asked.routes.iter().map(|route| ("imdn.IMDN-Route", route.clone())));
-        rows.body.push(("Content-Disposition", "notification".to_owned()));
-        let (from, to) = (mailbox(&own), mailbox(author));
-        let mut body = cpim::head_with(&from, &to, self.now.unix, imdn::MEDIA_TYPE, &rows);
-        body.extend_from_slice(&imdn::write(&told));
-        Some((chat.msrp, body))
+            author: asked.author.clone(),
+            original_to: asked.original_to.clone(),
+            routes: asked.routes.clone(),
+            routed: origin.routed,
+            kind,
+            status,
+        }
     }
 
-    /// The headers that ask for notifications of a message of ours, if the account wants them.
-    //= IM M-50
-    pub(crate) fn asking(&self, session: &Session, message_id: &str) -> Option<Rows> {
-        let policy = self.account(session.account)?.imdn;
-        let wanted: &[&str] = match (policy.ask_delivered, policy.ask_displayed) {
-            (false, false) => return None,
-            (true, true) => &["positive-delivery", "negative-delivery", "display"],
-            (true, false) => &["positive-delivery", "negative-delivery"],
-            (false, true) => &["display"],
+    /// A message is durable, or will not be: its author is told what he was promised.
+    //= IM M-52
+    pub(crate) fn kept(&mut self, pending: Pending, outcome: Result<Stored, StoreFault>) {
+        let Pending { account, notices, failed } = pending;
+        let due = match outcome {
+            // RFC 5438 7.2.1: of one that is here already it was told.
+            Ok(Stored::Duplicate) => return,
+            Ok(Stored::Fresh) => notices.into_iter().filter(|notice| !notice.waits()).collect(),
+            // RFC 5438 12.1.3.1: only of what was acknowledged. Who is refused knows it.
+            Err(StoreFault::Full | StoreFault::Broken) if self.config.ack == Ack::Received => {
+                failed.into_iter().collect()
+            }
+            Err(StoreFault::Full | StoreFault::Broken) => return,
         };
+        self.owe(account, due);
+    }
+
+    /// Authors are to be told: in a session that stands, else by MESSAGE.
+    //= IM M-52
+    pub(crate) fn owe(&mut self, account: AccountId, notices: Vec<Notice>) {
+        let mut rest = notices;
+        while let Some(first) = rest.first() {
+            let to = first.to.clone();
+            let (theirs, others): (Vec<_>, Vec<_>) = rest.into_iter().partition(|notice| notice.to == to);
+            rest = others;
+            let allowed = theirs.into_iter().filter_map(|notice| self.still_told(account, notice)).collect();
+            self.tell_author(account, &to, allowed);
+        }
+        self.pump_msrp();
+    }
+
+    /// The notification, if it may still be told: what was promised in another run may not be wanted any more.
+    fn still_told(&mut self, account: AccountId, notice: Notice) -> Option<Notice> {
+        let peer = Peer { address: notice.to.clone(), display_name: None, verified: notice.verified };
+        let policy = self.imdn_policy(account, &notice.to)?;
+        let allowed = match (notice.kind, notice.status) {
+            (_, Status::Forbidden) => policy.tell_forbidden,
+            (Kind::Display, _) => policy.tell_displayed,
+            (Kind::Delivery | Kind::Processing, _) => policy.tell_delivered,
+        };
+        let is_known = notice.verified || policy.tell_unverified;
+        if allowed && is_known && !self.blocked.has(&peer) {
+            return Some(notice);
+        }
+        let decision = "a notification is not told: the sender is blocked, or `tell_` keys changed";
+        self.explain(account, None, "X-44", decision, &notice.to);
+        self.settle_notice(notice);
+        None
+    }
+
+    fn tell_author(&mut self, account: AccountId, to: &str, notices: Vec<Notice>) {
+        if notices.is_empty() {
+            return;
+        }
+        let takes = |session: &&Session| {
+            let chat = session.phase.chat().filter(|_| !session.has_lost_media() && !session.is_room());
+            session.account == account
+                && chat.is_some_and(|chat| {
+                    chat.stream.accepted.accepts_inside(cpim::MEDIA_TYPE, imdn::MEDIA_TYPE)
+                })
+        };
+        let ids = self.sessions.by_peer(to).iter().rev();
+        let session = ids.filter_map(|id| self.sessions.get(*id)).find(takes).map(|session| session.id);
+        match session {
+            Some(id) => self.tell_in(id, notices),
+            None => self.page_notices(account, notices),
+        }
+    }
+
+    /// Sends notifications in a session.
+    fn tell_in(&mut self, id: SessionId, mut notices: Vec<Notice>) {
+        while !notices.is_empty() {
+            let Some(session) = self.sessions.get(id) else { return };
+            let account = session.account;
+            let Some(chat) = session.phase.chat() else { return self.page_notices(account, notices) };
+            let msrp = chat.msrp;
+            let several = chat.stream.accepted.accepts_inside(cpim::MEDIA_TYPE, SEVERAL);
+            let now = if several { together(&mut notices) } else { notices.drain(..1).collect() };
+            let carrier = self.random.ident(20);
+            // They are owed until the other side has them, so its 200 is waited for.
+            let body = compose(&now, self.now.unix);
+            let outgoing = Outgoing::new(carrier.clone(), cpim::MEDIA_TYPE, body);
+            match self.msrp.send_control(self.now.instant, msrp, outgoing) {
+                Ok(()) => drop(self.told.insert(carrier, (account, now))),
+                Err(_) => self.page_notices(account, now),
+            }
+        }
+    }
+
+    /// What became of a SEND that carried notifications, if it is one.
+    pub(crate) fn notices_went(&mut self, message_id: &str, failure: Option<&SendFailure>) -> bool {
+        let Some((account, notices)) = self.told.remove(message_id) else { return false };
+        match failure {
+            None => notices.into_iter().for_each(|notice| self.settle_notice(notice)),
+            Some(SendFailure::Refused { status: status @ (400 | 403 | 413 | 415 | 501), .. }) => {
+                let decision = "a notification was asked for, and the peer does not take it";
+                self.explain(account, None, "M-50", decision, &status.to_string());
+                notices.into_iter().for_each(|notice| self.settle_notice(notice));
+            }
+            Some(_) => self.page_notices(account, notices),
+        }
+        true
+    }
+
+    /// Messages flow in a session: what is owed to its peer leaves there.
+    pub(crate) fn notify_late(&mut self, id: SessionId) {
+        let Some(session) = self.sessions.get(id) else { return };
+        let (account, to) = (session.account, session.peer.address.clone());
+        let due = self.take_due(account, &to);
+        self.tell_author(account, &to, due);
+    }
+
+    /// What an account asks for and tells, as it holds for this peer.
+    pub(crate) fn imdn_policy(&self, account: AccountId, peer: &str) -> Option<Imdn> {
+        let policy = self.account(account)?.imdn;
+        if self.contacts.is_empty() {
+            return Some(policy);
+        }
+        let contact = crate::im::policy::key(peer).and_then(|key| self.contacts.get(&key));
+        Some(contact.map_or(policy, |contact| policy.with(contact)))
+    }
+
+    /// The notifications that are asked for of messages to this address.
+    pub(crate) fn asked_of(&self, account: AccountId, peer: &str) -> Option<&'static [&'static str]> {
+        // RFC 5438 12.1.1: who stays anonymous asks for none.
+        if self.account(account)?.privacy {
+            return None;
+        }
+        let policy = self.imdn_policy(account, peer)?;
+        match (policy.ask_delivered, policy.ask_displayed) {
+            (false, false) => None,
+            (true, true) => Some(&["positive-delivery", "negative-delivery", "display"]),
+            (true, false) => Some(&["positive-delivery", "negative-delivery"]),
+            (false, true) => Some(&["display"]),
+        }
+    }
+
+    /// The headers that ask for notifications of a message to this address.
+    //= IM M-50
+    pub(crate) fn asking_of(&self, account: AccountId, peer: &str, message_id: &str) -> Option<Rows> {
+        let mut rows = named(message_id);
+        rows.message.push(("imdn.Disposition-Notification", self.asked_of(account, peer)?.join(", ")));
+        Some(rows)
+    }
+
+    /// The same for a message of ours in a session.
+    pub(crate) fn asking(&self, session: &Session, message_id: &str) -> Option<Rows> {
         if session.is_room() {
             return None;
         }
-        let mut rows = named(message_id);
-        rows.message.push(("imdn.Disposition-Notification", wanted.join(", ")));
-        Some(rows)
+        self.asking_of(session.account, &session.peer.address, message_id)
     }
 
     /// A peer tells what became of messages of ours: acknowledged at once, since nobody waits for what is made of it.
@@ -231,10 +307,78 @@ impl Core {
     }
 }
 
+impl Pending {
+    /// What is to be kept with the message.
+    pub(crate) fn notices(&self) -> Vec<Notice> {
+        self.notices.clone()
+    }
+}
+
+/// Takes the first of these notifications, and those that may leave in one message with it (RFC 5438 8.3): they go the same
+/// way to the same author.
+pub(crate) fn together(notices: &mut Vec<Notice>) -> Vec<Notice> {
+    let mut taken: Vec<Notice> = Vec::new();
+    let mut rest = Vec::new();
+    for notice in notices.drain(..) {
+        let fits = taken.first().is_none_or(|first| {
+            (&first.to, &first.author, &first.routes) == (&notice.to, &notice.author, &notice.routes)
+                && first.recipient == notice.recipient
+        });
+        if fits && taken.len() < MOST_TOGETHER { taken.push(notice) } else { rest.push(notice) }
+    }
+    *notices = rest;
+    taken
+}
+
+/// The message/cpim that notifications of one author are.
+//= IM M-50
+//= IM M-51
+pub(crate) fn compose(notices: &[Notice], unix: Duration) -> Vec<u8> {
+    let Some(first) = notices.first() else { return Vec::new() };
+    let documents = notices.iter().map(|notice| imdn::write(&document(notice)));
+    let boundary = format!("imdn-{}", first.id);
+    let (content_type, content) = match notices {
+        [_] => (imdn::MEDIA_TYPE.to_owned(), documents.flatten().collect::<Vec<u8>>()),
+        _ => {
+            let mut parts = String::new();
+            for document in documents {
+                let document = String::from_utf8_lossy(&document).into_owned();
+                // Writing to a String cannot fail.
+                let _ = write!(parts, "--{boundary}\r\nContent-Type: {}\r\n\r\n{document}", imdn::MEDIA_TYPE);
+            }
+            let _ = write!(parts, "--{boundary}--\r\n");
+            (format!("{SEVERAL};boundary=\"{boundary}\""), parts.into_bytes())
+        }
+    };
+    let mailbox = |uri: &str| Mailbox { name: None, uri: uri.to_owned() };
+    let author = first.author.as_deref().unwrap_or(&first.to);
+    let mut rows = named(&first.id);
+    // RFC 5438 7.2.1: the way of the message, in its order.
+    rows.message.extend(first.routes.iter().map(|route| ("imdn.IMDN-Route", route.clone())));
+    rows.body.push(("Content-Disposition", "notification".to_owned()));
+    // RFC 5438 7.1.1 wants a date of those who ask only.
+    rows.undated = true;
+    let (from, to) = (mailbox(&first.recipient), mailbox(author));
+    let mut body = cpim::head_with(&from, &to, unix, &content_type, &rows);
+    body.extend_from_slice(&content);
+    body
+}
+
+fn document(notice: &Notice) -> Notification {
+    Notification {
+        message_id: notice.message_id.clone(),
+        date_time: notice.date_time.clone(),
+        recipient: Some(notice.recipient.clone()),
+        original_recipient: notice.original_to.clone(),
+        kind: notice.kind,
+        status: notice.status,
+    }
+}
+
 /// The headers that give a message its name.
 fn named(message_id: &str) -> Rows {
     let namespace = ("NS", format!("imdn <{}>", imdn::HEADERS));
-    Rows { message: vec![namespace, ("imdn.Message-ID", message_id.to_owned())], body: Vec::new() }
+    Rows { message: vec![namespace, ("imdn.Message-ID", message_id.to_owned())], ..Rows::default() }
 }
 
 impl Session {

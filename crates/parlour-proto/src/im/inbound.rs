@@ -108,6 +108,7 @@ impl Core {
             Purpose::Bye(id) if status >= 200 => self.bye_answered(id, Some(response)),
             Purpose::Register(id) if status >= 200 => self.register_answered(id, flow, response),
             Purpose::Subscribe(id) if status >= 200 => self.subscribe_answered(id, client, Ok(response)),
+            Purpose::Page(number) if status >= 200 => self.page_answered(number, Ok(response)),
             Purpose::Refer(number) if status >= 200 => self.refer_answered(number, Ok(response)),
             Purpose::Prack(id, tag) if status >= 200 => self.prack_answered(id, &tag, client, Some(response)),
             Purpose::Bye(_)
@@ -115,6 +116,7 @@ impl Core {
             | Purpose::Register(_)
             | Purpose::Subscribe(_)
             | Purpose::Refer(_)
+            | Purpose::Page(_)
             | Purpose::Late(_)
             | Purpose::Cancel => {}
         }
@@ -140,6 +142,7 @@ impl Core {
             Some(Purpose::Bye(id)) => self.bye_answered(id, None),
             Some(Purpose::Register(id)) => self.register_unanswered(id, why),
             Some(Purpose::Subscribe(id)) => self.subscribe_answered(id, client, Err(why)),
+            Some(Purpose::Page(number)) => self.page_answered(number, Err(why)),
             Some(Purpose::Refer(number)) => self.refer_answered(number, Err(why)),
             Some(Purpose::Prack(id, tag)) => self.prack_answered(id, &tag, client, None),
             Some(Purpose::Cancel | Purpose::Accepted(_) | Purpose::Late(_)) | None => {}
@@ -183,6 +186,7 @@ impl Core {
             | Why::NoNotify
             | Why::Subscribe
             | Why::FlowIdle
+            | Why::Notify
             | Why::Msrp => {}
         }
     }

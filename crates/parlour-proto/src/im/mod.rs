@@ -25,6 +25,7 @@ mod inbound;
 mod leaving;
 mod media;
 mod originating;
+mod page;
 mod pager;
 mod policy;
 mod prack;

@@ -9,7 +9,6 @@ use crate::im::bodies;
 use crate::im::composing::Writing;
 use crate::im::core::{Accepted, Acknowledged, Deadline, Errand, Purpose};
 use crate::im::flows::Source;
-use crate::im::imdn::Owed;
 use crate::im::leaving::NextHop;
 use crate::im::media::OwnOffer;
 use crate::im::prack::{Provisional, dialog_of};
@@ -111,7 +110,6 @@ impl Core {
             timer: SessionTimer::default(),
             queue: Vec::new(),
             writing: Writing::default(),
-            owed: Owed::default(),
             room: Room::default(),
             ties: Ties::default(),
         };
@@ -510,7 +508,7 @@ pub(crate) fn reason_phrase(response: &Message<'_>) -> String {
 }
 
 /// Where a request goes that no proxy takes (RFC 3263 4, without SRV and NAPTR).
-fn hop_of(uri: &Uri<'_>) -> Proxy {
+pub(crate) fn hop_of(uri: &Uri<'_>) -> Proxy {
     let transport = match uri.param("transport").flatten() {
         Some(name) if name.eq_ignore_ascii_case("tcp") => Transport::Tcp,
         Some(name) if name.eq_ignore_ascii_case("tls") => Transport::Tls,

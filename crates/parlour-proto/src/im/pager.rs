@@ -10,11 +10,13 @@ use crate::event::{Incoming, Peer, What};
 use crate::fault::PeerFault;
 use crate::im::Core;
 use crate::im::chat;
+use crate::im::imdn::Origin;
 use crate::im::screen;
 use crate::im::session::Session;
 use crate::im::stamp::Reply;
 use crate::im::trust;
 use crate::io::{AccountId, FlowId, Receipt, SessionId};
+use crate::mime::imdn::Asked;
 use crate::mime::{composing, cpim, imdn};
 use crate::sip::fault::Fault;
 use crate::sip::header::{CSeq, ContentType, Date, Expires};
@@ -51,6 +53,8 @@ struct Page {
     incoming: Incoming,
     /// Whether it tells what became of messages of ours.
     notifies: bool,
+    /// What its author wants to hear of it.
+    asked: Option<Asked>,
 }
 
 impl Pages {
@@ -107,7 +111,7 @@ impl Core {
         if self.pages.unstored.len() >= MOST_UNSTORED {
             return Err(PeerFault::Overload);
         }
-        let Some(Page { incoming, notifies }) = self.read_page(request, peer)? else {
+        let Some(Page { mut incoming, notifies, asked }) = self.read_page(request, peer)? else {
             let decision = "a message was taken and not shown: there is nothing in it that must be";
             self.explain(account, session, "F-5", decision, "");
             self.take_note(flow, server, request, account);
@@ -125,6 +129,16 @@ impl Core {
             self.take_note(flow, server, request, account);
             self.fates_came(account, session, &incoming.from, told);
             return Ok(());
+        }
+        if let Some(asked) = asked {
+            let called = self.called_as(request, flow, account);
+            let recipient = self.account(account).map_or("", |own| own.public_identity(called)).to_owned();
+            let (peer, routed) = (&incoming.from, self.trust(flow).is_some());
+            let origin = Origin { account, session, peer, recipient, routed, is_room: false };
+            if let Some(pending) = self.promise(&origin, &asked) {
+                incoming.notices = pending.notices();
+                self.asked.insert(incoming.receipt, pending);
+            }
         }
         if self.config.ack == Ack::Received {
             self.take_note(flow, server, request, account);
@@ -190,6 +204,7 @@ impl Core {
             claimed_from: None,
             sent_at: None,
             subject: request.rows(Name::Subject).next().map(|row| String::from_utf8_lossy(row).into_owned()),
+            notices: Vec::new(),
             expires: self.expiry(request)?,
             content_type: row(Name::ContentType),
             body: Body::Inline(body.to_vec()),
@@ -197,13 +212,13 @@ impl Core {
             renderable: false,
             room: None,
         };
-        let mut notifies = kind.is(imdn::MEDIA_TYPE);
+        let (mut notifies, mut asked) = (kind.is(imdn::MEDIA_TYPE), None);
         if kind.is(cpim::MEDIA_TYPE) {
             let wrapped = chat::unwrap(&mut incoming).map_err(|(status, why)| match status {
                 415 => Fault::MediaType.into(),
                 _ => PeerFault::Body(why),
             })?;
-            notifies = wrapped.notifies;
+            (notifies, asked) = (wrapped.notifies, wrapped.asked);
             // What stands inside has to be something that we take at all. Typing states are for sessions.
             let inside = if notifies { imdn::MEDIA_TYPE } else { &incoming.content_type };
             if !self.receivable.accepts_wrapped(inside) || composing::is_composing(inside) {
@@ -211,7 +226,7 @@ impl Core {
             }
         }
         incoming.renderable = chat::is_text(&incoming.content_type);
-        Ok(Some(Page { incoming, notifies }))
+        Ok(Some(Page { incoming, notifies, asked }))
     }
 
     /// When the message loses its meaning, since 1970 (RFC 3428 7): counted from Date, else from now.

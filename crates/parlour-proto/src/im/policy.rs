@@ -185,7 +185,7 @@ impl BlockList {
         }
     }
 
-    fn has(&self, peer: &Peer) -> bool {
+    pub(crate) fn has(&self, peer: &Peer) -> bool {
         if self.all.is_empty() && self.unverified.is_empty() {
             return false;
         }
@@ -195,7 +195,7 @@ impl BlockList {
 }
 
 /// The same for all ways to write an address; none for callers who are nobody.
-fn key(address: &str) -> Option<String> {
+pub(crate) fn key(address: &str) -> Option<String> {
     match Uri::parse(address.as_bytes()) {
         Ok(uri) if is_anonymous(&uri) => None,
         Ok(uri) => Some(aor(&uri)),

@@ -481,6 +481,7 @@ impl Core {
             response.list::<PAssociatedUri<'_>>().flatten().map(|value| plain(value.uri)).collect();
         let identities = account.identities.clone();
         self.tell(id, None, What::Registered { identities, expires: lifetime });
+        self.resume_notices(id);
     }
 
     fn unregistered(&mut self, id: AccountId) {
@@ -562,7 +563,7 @@ impl Core {
             method,
             uri,
             response,
-            matches!(method, Method::Invite | Method::Subscribe | Method::Refer),
+            matches!(method, Method::Invite | Method::Subscribe | Method::Refer | Method::Message),
         )
     }
 

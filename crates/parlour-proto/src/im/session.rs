@@ -14,7 +14,6 @@ use crate::im::composing::Writing;
 use crate::im::first_message::First;
 use crate::im::flows::Source;
 use crate::im::groups::Groups;
-use crate::im::imdn::Owed;
 use crate::im::media::{Agreed, Chat, OwnOffer};
 use crate::im::prack::Fork;
 use crate::im::recover::Lost;
@@ -53,7 +52,6 @@ pub(crate) struct Session {
     /// Messages for as soon as the session stands; empty from then on.
     pub(crate) queue: Vec<Say>,
     pub(crate) writing: Writing,
-    pub(crate) owed: Owed,
     pub(crate) room: Room,
     pub(crate) ties: Ties,
 }

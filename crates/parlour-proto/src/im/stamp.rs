@@ -122,7 +122,7 @@ impl Core {
         if method == Method::Subscribe {
             self.contact(&mut out, flow, Some(account), dialog.is_secure());
         }
-        self.common_rows(&mut out, flow, Some(account), dialog.local_uri());
+        self.common_rows(&mut out, method, flow, Some(account), dialog.local_uri());
         for (name, value) in rows {
             out.row(*name, value);
         }
@@ -144,7 +144,7 @@ impl Core {
         let secure = dialog.is_secure();
         let mut out = dialog.request(method, |out| self.via(out, flow, &branch));
         self.contact(&mut out, flow, Some(account), secure);
-        self.common_rows(&mut out, flow, Some(account), dialog.local_uri());
+        self.common_rows(&mut out, method, flow, Some(account), dialog.local_uri());
         for (name, value) in rows {
             out.row(*name, value);
         }
@@ -191,6 +191,9 @@ impl Core {
         out.fmt(Name::CSeq, format_args!("{} {}", draft.cseq, draft.method.text()));
         if matches!(draft.method, Method::Invite | Method::Subscribe | Method::Refer) {
             self.contact(&mut out, draft.flow, Some(draft.account), draft.uri.starts_with("sips:"));
+        }
+        // RFC 3428 4: a MESSAGE bears no Contact.
+        if matches!(draft.method, Method::Invite | Method::Subscribe | Method::Refer | Method::Message) {
             //= IM R-41
             out.fmt(Name::AcceptContact, format_args!("*;{FEATURE}"));
         }
@@ -199,6 +202,7 @@ impl Core {
         let known = (draft.method != Method::Register || proven).then_some(draft.account);
         self.common_rows(
             &mut out,
+            draft.method,
             draft.flow,
             (draft.method != Method::Register).then_some(draft.account),
             "",
@@ -242,11 +246,21 @@ impl Core {
     }
 
     /// `own` is the URI by which the peer of the dialog knows us; empty outside a dialog.
-    fn common_rows(&self, out: &mut Writer, flow: FlowId, account: Option<AccountId>, own: &str) {
+    fn common_rows(
+        &self,
+        out: &mut Writer,
+        method: Method,
+        flow: FlowId,
+        account: Option<AccountId>,
+        own: &str,
+    ) {
         //= IM R-20
         //= IM R-21
         out.fmt(Name::UserAgent, format_args!("{ENABLER} {}", self.config.vendor));
-        out.row(Name::Allow, ALLOW);
+        // RFC 3428 8: a MESSAGE has no octet to spare.
+        if method != Method::Message {
+            out.row(Name::Allow, ALLOW);
+        }
         // RFC 4028 7.1: in each request but ACK.
         out.row(Name::Supported, OWN_OPTIONS.join(", "));
         let own = account.and_then(|id| self.account(id)?.identity_named(own.as_bytes()));
@@ -329,5 +343,5 @@ pub(crate) struct Draft<'d> {
     pub(crate) call_id: &'d str,
     pub(crate) cseq: u32,
     pub(crate) rows: &'d [(Name, String)],
-    pub(crate) body: Option<(&'static str, &'d [u8])>,
+    pub(crate) body: Option<(&'d str, &'d [u8])>,
 }

@@ -9,7 +9,6 @@ use crate::im::Core;
 use crate::im::bodies;
 use crate::im::composing::Writing;
 use crate::im::first_message::First;
-use crate::im::imdn::Owed;
 use crate::im::media::{Agreed, OwnOffer};
 use crate::im::reliable::{Action, Early, Event, Media, Reliability};
 use crate::im::room::Room;
@@ -107,7 +106,6 @@ impl Core {
             timer: SessionTimer::default(),
             queue: Vec::new(),
             writing: Writing::default(),
-            owed: Owed::default(),
             room: Room::default(),
             ties,
         };

@@ -4,14 +4,16 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use parlour_msrp::{Body, Source};
-use parlour_proto::client::{Say, StoreFault, Stored};
+use parlour_proto::client::{Notice, Page, Say, StoreFault, Stored};
 use parlour_proto::event::{Event, Incoming, Progress, What};
-use parlour_proto::io::{Input, SessionId};
+use parlour_proto::io::{AccountId, Input, SessionId};
 
 use super::{Agent, Happening, STORE_STUCK, Told};
 use crate::command::{Achieved, Outcome};
 use crate::model::SessionName;
-use crate::store::{Answer, Bulk, By, Done, Job, Kept, NewMessage, OwnBody, SpoolJob};
+use crate::store::{
+    Answer, Bulk, By, Done, Due, Job, Kept, NewMessage, NewPage, Note, OwnBody, Seen, SpoolJob,
+};
 
 impl Agent {
     /// Passes an event to the store, or on at once if it is not to be kept.
@@ -57,6 +59,7 @@ impl Agent {
                     self.done(done);
                 }
             }
+            Answer::Due(due) => self.owe(due),
             Answer::Spooled { spool, upto } => self.give(Input::Spooled { spool, upto }),
             Answer::Fetched { source, offset, bytes } => {
                 self.give(Input::Fetched { source, offset, bytes: &bytes });
@@ -77,7 +80,7 @@ impl Agent {
                 }
                 let mut file = None;
                 if let What::Message(message) = &event.what {
-                    self.received(message, event.session, outcome);
+                    self.received(message, event.account, event.session, outcome);
                     match outcome {
                         Ok(Kept { stored: Stored::Fresh, .. }) => file = self.file_of(message),
                         Ok(Kept { stored: Stored::Duplicate, .. }) => return,
@@ -87,19 +90,20 @@ impl Agent {
                     }
                 }
                 let seq = outcome.ok().map(|kept| kept.seq);
-                let shown = match (&event.what, event.session) {
-                    (What::Message(message), Some(id)) if self.shows => {
-                        Some((id, message.message_id.clone()))
-                    }
-                    (_, _) => None,
-                };
+                let waits = matches!(&event.what, What::Message(message) if message.notices.iter().any(Notice::waits));
                 self.tell(Told::Event(Happening { seq, time, account, session, event, file }));
-                if let Some((id, message_id)) = shown {
-                    // A session that has ended meanwhile tells nobody any more.
-                    let _ = self.client.displayed(self.clock.now(), id, &message_id);
-                    self.drain();
+                if let Some(seq) = seq.filter(|_| waits && self.shows) {
+                    self.enqueue(Job::Note { by: None, note: Note::Seen(Seen::Number(seq)) });
                 }
             }
+            Job::Page { by, time, account, message } => match outcome {
+                Ok(Kept { seq, .. }) => self.page(by, seq, time, account, message),
+                Err(fault) => {
+                    self.model.paged.remove(&message.page.message_id);
+                    let what = Err(format!("the message was not sent, since it could not be kept: {fault}"));
+                    self.tell_outcome(by, what);
+                }
+            },
             Job::Note { by, note } => self.noted(by, note, outcome),
             Job::Say { by, time, account, session, peer, message } => match outcome {
                 Ok(Kept { seq, .. }) => self.say(by, seq, time, account, session, peer, message),
@@ -121,6 +125,7 @@ impl Agent {
     pub(super) fn received(
         &mut self,
         message: &Incoming,
+        account: AccountId,
         session: Option<SessionId>,
         outcome: Result<Kept, StoreFault>,
     ) {
@@ -132,7 +137,16 @@ impl Agent {
                 self.store.spool(SpoolJob::Discard { bulk: Bulk::Received(*spool) });
             }
             Body::Inline(octets) if is_fresh && self.echo && message.renderable => {
-                let Some(session) = session else { return };
+                let Some(session) = session else {
+                    let page = Page {
+                        message_id: self.ident(),
+                        content_type: message.content_type.clone(),
+                        body: octets.clone(),
+                    };
+                    let to = message.from.address.clone();
+                    let message = NewPage { from: account, to, via: None, page };
+                    return self.prepare_to_page(By::Echo, message);
+                };
                 let body = OwnBody::Inline(octets.clone());
                 let message = NewMessage {
                     session,
@@ -179,6 +193,38 @@ impl Agent {
         }
         let achieved = Achieved { session: Some(session), message_id: Some(message_id), users: None };
         self.tell_outcome(by, said.map(|()| achieved).map_err(|why| why.to_string()));
+    }
+
+    /// A message of ours outside any session is durable: it may leave.
+    fn page(&mut self, by: By, seq: u64, time: Duration, account: Arc<str>, message: NewPage) {
+        let NewPage { from, to, via, page } = message;
+        let message_id = page.message_id.clone();
+        let paged = self.client.page(self.clock.now(), from, &to, via, page.clone());
+        self.tell(Told::Paged { seq, time, account, to, page });
+        self.drain();
+        if let Err(why) = &paged {
+            let progress = Progress::Failed { why: why.to_string() };
+            let what = What::Progress { message_id: message_id.clone(), progress };
+            self.happened(Event { account: from, session: None, what });
+        }
+        let achieved = Achieved { session: None, message_id: Some(message_id), users: None };
+        self.tell_outcome(by, paged.map(|()| achieved).map_err(|why| why.to_string()));
+    }
+
+    /// Authors of messages are to be told what became of them.
+    pub(super) fn owe(&mut self, due: Vec<Due>) {
+        let mut rest = due;
+        while let Some(first) = rest.first() {
+            let address = first.account.clone();
+            let (theirs, others): (Vec<_>, Vec<_>) = rest.into_iter().partition(|due| due.account == address);
+            rest = others;
+            // An address that is ours no longer tells nobody anything.
+            if let Ok(account) = self.account(Some(&address)) {
+                let notices = theirs.into_iter().map(|due| due.notice).collect();
+                let _ = self.client.owe(self.clock.now(), account, notices);
+                self.drain();
+            }
+        }
     }
 
     pub(super) fn file_of(&self, message: &Incoming) -> Option<String> {

@@ -17,7 +17,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use parlour_msrp::random::Random;
-use parlour_proto::client::{Blocked, Client, Misuse};
+use parlour_proto::client::{Blocked, Client, Misuse, Page};
 use parlour_proto::event::Event;
 use parlour_proto::io::{AccountId, Input, Now, Output, QueryId, Service, SessionId, Why};
 use tokio::sync::Notify;
@@ -91,6 +91,14 @@ pub(crate) enum Told {
         message: NewMessage,
         /// Where the body lies if it is too large for memory.
         file: Option<String>,
+    },
+    /// A message of ours outside any session is durable and on its way.
+    Paged {
+        seq: u64,
+        time: Duration,
+        account: Arc<str>,
+        to: String,
+        page: Page,
     },
     Outcome(Outcome),
     /// The store failed.
@@ -230,6 +238,8 @@ impl Agent {
             let address = agent.address(account).to_string();
             registered.map_err(|why| StartFault::Account { address, why })?;
         }
+        let due = agent.store.take_due();
+        agent.owe(due);
         Ok((agent, Controls { commands: command_sender, told, stop, count, listening }))
     }
 
@@ -401,6 +411,9 @@ impl Agent {
                     self.store.spool(SpoolJob::Discard { bulk: Bulk::Received(spool) })
                 }
                 Output::Keep { .. } => {}
+                Output::Settled { notice } => {
+                    self.enqueue(Job::Note { by: None, note: Note::Settled(notice) });
+                }
                 Output::Fetch { source, offset, length } => self.store.fetch(source, offset, length),
                 Output::Resolve { query, name } => {
                     let answer = self.resolver.clone();

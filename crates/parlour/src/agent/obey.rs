@@ -2,14 +2,14 @@
 
 use std::time::Instant;
 
-use parlour_proto::client::{Blocked, Load, StoreFault};
+use parlour_proto::client::{Blocked, Load, Page, StoreFault};
 use parlour_proto::io::{AccountId, SessionId};
 use parlour_proto::sip::uri::{Uri, is_anonymous};
 
 use super::{Agent, LEAVING, Told};
 use crate::command::{Achieved, Asked, Command, Outcome, Whom};
 use crate::model::{SessionName, Stage};
-use crate::store::{BLOCKED, By, Job, Kept, NewMessage, Note, OwnBody, party};
+use crate::store::{BLOCKED, By, Job, Kept, NewMessage, NewPage, Note, OwnBody, Seen, party};
 
 impl Agent {
     pub(super) fn obey(&mut self, asked: Asked) {
@@ -45,10 +45,18 @@ impl Agent {
                 })
             }
             Command::Read { session, message_id } => {
-                self.which(session, &[Stage::Connected, Stage::Established]).and_then(|session| {
-                    let done = self.client.displayed(now, session, &message_id);
-                    done.map(|()| session).map_err(|why| why.to_string())
-                })
+                let note = Note::Seen(Seen::Named { session, message_id });
+                return self.enqueue(Job::Note { by: Some(By::Front(id)), note });
+            }
+            Command::Page { account, to, via, message_id, content_type, body } => {
+                match self.account(account.as_deref()) {
+                    Ok(from) => {
+                        let message_id = message_id.unwrap_or_else(|| self.ident());
+                        let page = Page { message_id, content_type, body };
+                        return self.prepare_to_page(By::Front(id), NewPage { from, to, via, page });
+                    }
+                    Err(why) => Err(why),
+                }
             }
             Command::Invite { account, to, via } => self.account(account.as_deref()).and_then(|account| {
                 self.client.invite(now, account, &to, via).map_err(|why| why.to_string())
@@ -127,7 +135,7 @@ impl Agent {
                     self.blocked.retain(|known| party(&known.address) != party(&address));
                     self.client.set_blocked(self.clock.now(), &self.blocked);
                 }
-                Note::Looked(_) | Note::Paths(_) => {}
+                Note::Looked(_) | Note::Seen(_) | Note::Settled(_) | Note::Paths(_) => {}
             }
             self.drain();
         }
@@ -164,6 +172,15 @@ impl Agent {
         let (time, session) = (self.clock.now().unix, self.name(message.session));
         message.body = self.store.stow(message.body);
         self.enqueue(Job::Say { by, time, account, session, peer, message });
+    }
+
+    pub(super) fn prepare_to_page(&mut self, by: By, message: NewPage) {
+        // Two of one name could not be told apart in `progress`, nor in the store.
+        if !self.model.paged.insert(message.page.message_id.clone()) {
+            return self.tell_outcome(by, Err("a message with this Message-ID is on its way".into()));
+        }
+        let (time, account) = (self.clock.now().unix, self.address(message.from));
+        self.enqueue(Job::Page { by, time, account, message });
     }
 
     /// Leaves everything. Once.

@@ -121,7 +121,7 @@ mod tests {
             Told::Trouble(number) => number,
             Told::Outcome(_) => "outcome".into(),
             Told::Missed(count) => format!("missed {count}"),
-            Told::Event(_) | Told::Said { .. } => "event".into(),
+            Told::Event(_) | Told::Said { .. } | Told::Paged { .. } => "event".into(),
         };
         let rounds = std::iter::from_fn(|| told.rounds.try_recv().ok()).collect::<Vec<_>>();
         rounds.into_iter().flat_map(|round| told.taken(round)).map(short).collect()

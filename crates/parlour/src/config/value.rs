@@ -88,6 +88,10 @@ pub(super) fn an_address<'de, D: Deserializer<'de>>(deserializer: D) -> Result<S
     address(&String::deserialize(deserializer)?).map_err(serde::de::Error::custom)
 }
 
+pub(super) fn a_caller<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
+    caller(&String::deserialize(deserializer)?).map_err(serde::de::Error::custom)
+}
+
 pub(super) fn maybe_blocked_answer<'de, D: Deserializer<'de>>(
     deserializer: D,
 ) -> Result<Option<BlockedAnswer>, D::Error> {

@@ -63,17 +63,15 @@ pub(crate) fn command(line: &str) -> Result<Asked, (Option<String>, String)> {
         Line::Read { session: text, message_id } => Command::Read { session: session(text)?, message_id },
         Line::Leave { session: text } => Command::Leave { session: session(text)? },
         Line::Say { session: text, to, message_id, content_type, text: words, base64 } => {
-            let body = match (words, base64) {
-                (Some(words), None) => words.into_bytes(),
-                (None, Some(base64)) => BASE64
-                    .decode(base64)
-                    .map_err(|error| fault(format!("\"base64\" is not base64: {error}")))?,
-                (None, None) | (Some(_), Some(_)) => {
-                    return Err(fault("say needs either \"text\" or \"base64\"".into()));
-                }
-            };
+            let body = body("say", words, base64).map_err(fault)?;
             let content_type = content_type.unwrap_or_else(|| "text/plain".into());
             Command::Say { session: session(text)?, to, message_id, content_type, body }
+        }
+        Line::Page { account, to, via, message_id, content_type, text: words, base64 } => {
+            let body = body("page", words, base64).map_err(fault)?;
+            let content_type = content_type.unwrap_or_else(|| "text/plain".into());
+            let via = via.map(|via| config::proxy(&via).map_err(fault)).transpose()?;
+            Command::Page { account, to, via, message_id, content_type, body }
         }
         Line::Invite { account, to, via } => {
             let via = via.map(|via| config::proxy(&via).map_err(fault)).transpose()?;
@@ -85,6 +83,17 @@ pub(crate) fn command(line: &str) -> Result<Asked, (Option<String>, String)> {
         Line::Quit {} => Command::Quit,
     };
     Ok(Asked { id, command })
+}
+
+/// The octets of a message, however they are written.
+fn body(verb: &str, words: Option<String>, base64: Option<String>) -> Result<Vec<u8>, String> {
+    match (words, base64) {
+        (Some(words), None) => Ok(words.into_bytes()),
+        (None, Some(base64)) => {
+            BASE64.decode(base64).map_err(|error| format!("\"base64\" is not base64: {error}"))
+        }
+        (None, None) | (Some(_), Some(_)) => Err(format!("{verb} needs either \"text\" or \"base64\"")),
+    }
 }
 
 /// A command as it stands in a line, without its `id`.
@@ -105,6 +114,15 @@ enum Line {
     Say {
         session: Option<String>,
         to: Option<String>,
+        message_id: Option<String>,
+        content_type: Option<String>,
+        text: Option<String>,
+        base64: Option<String>,
+    },
+    Page {
+        account: Option<String>,
+        to: String,
+        via: Option<String>,
         message_id: Option<String>,
         content_type: Option<String>,
         text: Option<String>,
@@ -175,6 +193,12 @@ mod tests {
         assert_eq!(busy, Command::Decline { session: None, how: Decline::Busy });
         let composing = command(r#"{"do":"composing","session":"3-17"}"#).unwrap().command;
         assert_eq!(composing, Command::Composing { session });
+        let page = command(r#"{"do":"page","to":"sip:c@x","text":"hi"}"#).unwrap().command;
+        let (to, content_type, body) = ("sip:c@x".to_owned(), "text/plain".to_owned(), b"hi".to_vec());
+        assert_eq!(
+            page,
+            Command::Page { account: None, to, via: None, message_id: None, content_type, body }
+        );
         let read = command(r#"{"do":"read","message_id":"m1"}"#).unwrap().command;
         assert_eq!(read, Command::Read { session: None, message_id: "m1".into() });
         let private = command(r#"{"do":"say","to":"sip:c@x","text":"hi"}"#).unwrap().command;

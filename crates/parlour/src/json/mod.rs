@@ -10,6 +10,7 @@ use std::time::Duration;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use parlour_msrp::Body;
+use parlour_proto::client::Page;
 use parlour_proto::event::What;
 use serde::Serialize;
 use time::OffsetDateTime;
@@ -20,7 +21,7 @@ use crate::model::SessionName;
 use crate::store::{Decided, Decision, NewMessage, OwnBody, Row, Saying};
 
 pub(crate) use command::command;
-pub(crate) use payload::{fate_word, kind, payload, saying, word};
+pub(crate) use payload::{fate_word, kind, paging, payload, saying, word};
 
 /// Stands in every line as `v`. A new version may take meaning away; within one, fields and types are only added.
 pub(crate) const VERSION: u32 = 1;
@@ -96,6 +97,15 @@ pub(crate) fn said_line(
         OwnBody::Inline(octets) => push_body(&mut line, &message.content_type, octets),
         OwnBody::Kept(..) => push_field(&mut line, "file", &file),
     }
+    line.push('}');
+    line
+}
+
+/// A line for a message of ours outside any session that is durable now.
+pub(crate) fn paged_line(seq: u64, time: Duration, account: &str, to: &str, page: &Page) -> String {
+    let mut line = envelope(Some(seq), time, Some(account), None, "message");
+    push_object(&mut line, &paging(to, page));
+    push_body(&mut line, &page.content_type, &page.body);
     line.push('}');
     line
 }
@@ -249,6 +259,7 @@ mod tests {
             claimed_from: None,
             sent_at: None,
             subject: None,
+            notices: Vec::new(),
             expires: None,
             content_type: content_type.into(),
             body: Body::Inline(body.to_vec()),

@@ -1,6 +1,7 @@
 //! What an event tells, as JSON.
 
 use parlour_msrp::Body;
+use parlour_proto::client::Page;
 use parlour_proto::event::{
     CopyControl, Disconnection, Ended, Fate, Identity, Incoming, Invitee, Joining, Kind, Participant, Peer,
     Progress, Proof, Roster, Status, Thread, What,
@@ -159,6 +160,19 @@ pub(crate) fn saying(peer: &str, message: &NewMessage) -> String {
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
 fn is_not(flag: &bool) -> bool {
     !flag
+}
+
+/// As [`payload`], for a message of ours outside any session.
+pub(crate) fn paging(to: &str, page: &Page) -> String {
+    let payload = Payload::Outgoing {
+        direction: "out",
+        message_id: &page.message_id,
+        to,
+        private_to: None,
+        content_type: &page.content_type,
+        size: u64::try_from(page.body.len()).unwrap_or(u64::MAX),
+    };
+    serde_json::to_string(&payload).unwrap_or_else(|_| "{}".into())
 }
 
 #[derive(Serialize)]

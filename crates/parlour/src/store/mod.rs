@@ -5,6 +5,7 @@
 
 mod fetch;
 mod note;
+mod notice;
 mod read;
 mod spool;
 mod sqlite;
@@ -20,13 +21,15 @@ use std::sync::{Arc, mpsc};
 use std::time::Duration;
 
 use parlour_msrp::{Body, SourceId, SpoolId};
-use parlour_proto::client::{Blocked, StoreFault, Stored};
+use parlour_proto::client::{Blocked, Page, StoreFault, Stored};
+use parlour_proto::config::Proxy;
 use parlour_proto::event::Event;
-use parlour_proto::io::SessionId;
+use parlour_proto::io::{AccountId, SessionId};
 use parlour_proto::sip::uri::{Uri, aor};
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
 pub(crate) use note::{BLOCKED, Decision, Note, PATHS, Path as Decided};
+pub(crate) use notice::{Due, Seen};
 pub(crate) use read::{Entry, ReadFault, Reader, Row, Saying};
 
 use crate::model::SessionName;
@@ -41,6 +44,8 @@ pub(crate) enum Job {
     Event { time: Duration, account: Arc<str>, session: Option<SessionName>, event: Event },
     /// We are to send a message.
     Say { by: By, time: Duration, account: Arc<str>, session: SessionName, peer: String, message: NewMessage },
+    /// We are to send a message outside any session.
+    Page { by: By, time: Duration, account: Arc<str>, message: NewPage },
     /// Something besides; whoever wants it is told.
     Note { by: Option<By>, note: Note },
 }
@@ -63,6 +68,16 @@ pub(crate) struct NewMessage {
     pub(crate) body: OwnBody,
     /// The one participant of the conference who gets it.
     pub(crate) to: Option<String>,
+}
+
+/// A message of ours outside any session, before it leaves.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct NewPage {
+    /// Whose it is.
+    pub(crate) from: AccountId,
+    pub(crate) to: String,
+    pub(crate) via: Option<Proxy>,
+    pub(crate) page: Page,
 }
 
 /// The octets of a message of ours.
@@ -111,6 +126,8 @@ pub(crate) enum Answer {
     Done(Vec<Done>),
     /// Octets of a spool are written: so many in all.
     Spooled { spool: SpoolId, upto: u64 },
+    /// Authors are to be told, since the user was shown their messages.
+    Due(Vec<Due>),
     /// Octets of a message of ours; none if they cannot be read.
     Fetched { source: SourceId, offset: u64, bytes: Vec<u8> },
 }
@@ -152,6 +169,10 @@ pub(crate) struct Store {
     instance: Option<String>,
     blocked: Vec<Blocked>,
     last_path: u64,
+    /// What was owed when the store was opened.
+    due: Vec<Due>,
+    /// In a store that keeps nothing: what is owed once the user is shown a message.
+    waiting: notice::Waiting,
     threads: Vec<std::thread::JoinHandle<()>>,
     /// Octets of spools that a store which keeps nothing has dropped.
     dropped: BTreeMap<SpoolId, u64>,
@@ -171,6 +192,7 @@ impl Store {
         let instance = Some(database.instance());
         let (blocked, last_path) =
             database.notes().map_err(|error| OpenFault::Database { file: database_file(dir), error })?;
+        let due = database.due().map_err(|error| OpenFault::Database { file: database_file(dir), error })?;
         let (jobs, waiting) = mpsc::channel();
         let spools_dir = dir.join("spool");
         make_private_dir(&spools_dir).map_err(directory)?;
@@ -197,6 +219,8 @@ impl Store {
             instance,
             blocked,
             last_path,
+            due,
+            waiting: notice::Waiting::default(),
             threads: spool_threads.into_iter().chain([fetch_thread, writer]).collect(),
             dropped: BTreeMap::new(),
             _lock: Some(lock),
@@ -212,6 +236,11 @@ impl Store {
     /// Whom the user had blocked when the store was opened.
     pub(crate) fn blocked(&self) -> &[Blocked] {
         &self.blocked
+    }
+
+    /// What authors were owed when the store was opened: once.
+    pub(crate) fn take_due(&mut self) -> Vec<Due> {
+        std::mem::take(&mut self.due)
     }
 
     /// The number of the last path of decisions when the store was opened.
@@ -240,6 +269,8 @@ impl Store {
             instance: None,
             blocked: Vec::new(),
             last_path: 0,
+            due: Vec::new(),
+            waiting: notice::Waiting::default(),
             threads: Vec::new(),
             dropped: BTreeMap::new(),
             _lock: None,
@@ -254,12 +285,17 @@ impl Store {
             for bulk in jobs.iter().filter_map(Job::bulk) {
                 self.forget(bulk);
             }
+            let mut due = Vec::new();
             let done = jobs.into_iter().map(|job| {
                 self.next_seq = self.next_seq.saturating_add(1);
+                due.extend(self.waiting.take_in(self.next_seq, &job));
                 Done { outcome: Ok(Kept { seq: self.next_seq, stored: Stored::Fresh }), job }
             });
             let done = done.collect();
             let _ = self.answers.send(Answer::Done(done));
+            if !due.is_empty() {
+                let _ = self.answers.send(Answer::Due(due));
+            }
             return;
         };
         // What is said after a large message leaves after it, so it waits for the same file.
@@ -367,7 +403,7 @@ impl Job {
                 }
             }
             Job::Say { message, .. } => message.body.bulk(),
-            Job::Event { .. } | Job::Note { .. } => None,
+            Job::Event { .. } | Job::Page { .. } | Job::Note { .. } => None,
         }
     }
 
@@ -384,6 +420,7 @@ impl Job {
                 }
             }
             Job::Event { .. } => 0,
+            Job::Page { message, .. } => message.page.body.len(),
             Job::Note { note, .. } => note.weight(),
         };
         body.saturating_add(512)

@@ -6,6 +6,7 @@ use parlour_proto::client::Blocked;
 use rusqlite::{Connection, params};
 use serde::{Deserialize, Serialize};
 
+use super::notice::{self, Due, Seen};
 use super::party;
 use super::read::{number, unsigned};
 use super::sqlite::micros;
@@ -24,6 +25,10 @@ pub(crate) enum Note {
     Unblock(String),
     /// The user has seen the invitations missed up to this number.
     Looked(u64),
+    /// The user was shown messages: their authors are told that are owed it.
+    Seen(Seen),
+    /// A notification is told, or never will be: its name.
+    Settled(String),
     /// Why things were decided about these invitations.
     Paths(Vec<Path>),
 }
@@ -56,12 +61,12 @@ impl Note {
     /// Octets in memory, roughly.
     pub(super) fn weight(&self) -> usize {
         match self {
-            Note::Block(_) | Note::Unblock(_) | Note::Looked(_) => 0,
+            Note::Block(_) | Note::Unblock(_) | Note::Looked(_) | Note::Seen(_) | Note::Settled(_) => 0,
             Note::Paths(paths) => paths.len().saturating_mul(1024),
         }
     }
 
-    pub(super) fn write(&self, connection: &Connection) -> rusqlite::Result<()> {
+    pub(super) fn write(&self, connection: &Connection, due: &mut Vec<Due>) -> rusqlite::Result<()> {
         match self {
             Note::Block(blocked) => {
                 let sql = "INSERT OR REPLACE INTO blocked (party, verified, address) VALUES (?1, ?2, ?3)";
@@ -74,6 +79,8 @@ impl Note {
             Note::Looked(upto) => {
                 connection.execute("UPDATE looked SET upto = ?1", params![number(*upto)])?;
             }
+            Note::Seen(seen) => due.extend(notice::seen(connection, seen)?),
+            Note::Settled(id) => notice::settled(connection, id)?,
             Note::Paths(paths) => {
                 let sql = "INSERT OR REPLACE INTO paths (id, time, account, session, call_id, decisions) \
                     VALUES (?1, ?2, ?3, ?4, ?5, ?6)";

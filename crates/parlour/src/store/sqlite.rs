@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::mpsc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use parlour_msrp::Body;
 use parlour_proto::client::{Blocked, StoreFault, Stored};
@@ -12,7 +12,7 @@ use tokio::sync::mpsc::UnboundedSender;
 
 use super::read::{number, unsigned};
 use super::spool::file_name;
-use super::{Answer, Bulk, Done, Job, Kept, OpenFault, OwnBody, note, party};
+use super::{Answer, Bulk, Done, Due, Job, Kept, NewPage, OpenFault, OwnBody, note, notice, party};
 use crate::json;
 use crate::model::SessionName;
 
@@ -44,6 +44,11 @@ const MIGRATIONS: &[&str] = &["
         decisions TEXT NOT NULL);
 ", "
     ALTER TABLE messages ADD COLUMN receipt TEXT;
+", "
+    CREATE TABLE notices (
+        id TEXT PRIMARY KEY, seq INTEGER NOT NULL, time INTEGER NOT NULL, account TEXT NOT NULL, due INTEGER NOT NULL,
+        json TEXT NOT NULL);
+    CREATE INDEX owed ON notices (seq);
 "];
 
 /// How long another program may hold the database before we call it broken.
@@ -60,7 +65,7 @@ const MESSAGE: &str = "INSERT INTO messages (seq, time, account, session, peer, 
 const SAME: &str = "SELECT 1 FROM messages WHERE account = ?1 AND peer = ?2 AND incoming AND body IS ?4 \
     AND (message_id = ?3 OR (message_id > ?3 || '#' AND message_id < ?3 || '$'))";
 const PROGRESS: &str = "UPDATE messages SET state = ?2, why = ?3 WHERE message_id = ?1 AND NOT incoming \
-    AND session = ?4 AND state IN ('queued', 'sent')";
+    AND session IS ?4 AND state IN ('queued', 'sent')";
 const MOVED: &str = "UPDATE messages SET session = ?2, state = 'queued' WHERE message_id = ?1 AND NOT incoming \
     AND session = ?3 AND state IN ('queued', 'sent')";
 
@@ -73,6 +78,8 @@ pub(super) struct Database {
     run: u64,
     last_seq: u64,
     instance: String,
+    /// Notifications that the last transaction has made due.
+    due: Vec<Due>,
 }
 
 impl Database {
@@ -83,7 +90,7 @@ impl Database {
         migrate(&mut connection, file)?;
         let (run, last_seq) = begin_run(&connection).map_err(fault)?;
         let instance = instance(&connection).map_err(fault)?;
-        Ok(Database { connection, run, last_seq, instance })
+        Ok(Database { connection, run, last_seq, instance, due: Vec::new() })
     }
 
     pub(super) fn run(&self) -> u64 {
@@ -97,6 +104,12 @@ impl Database {
     /// Who is blocked, and the number of the last path.
     pub(super) fn notes(&self) -> rusqlite::Result<(Vec<Blocked>, u64)> {
         Ok((note::blocked(&self.connection)?, note::last_path(&self.connection)?))
+    }
+
+    /// What authors are owed since before.
+    pub(super) fn due(&self) -> rusqlite::Result<Vec<Due>> {
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        notice::due(&self.connection, now)
     }
 
     pub(super) fn instance(&self) -> String {
@@ -117,6 +130,10 @@ impl Database {
                 group.extend(more);
             }
             if !group.is_empty() && answers.send(Answer::Done(self.commit(group))).is_err() {
+                return;
+            }
+            let due = std::mem::take(&mut self.due);
+            if !due.is_empty() && answers.send(Answer::Due(due)).is_err() {
                 return;
             }
         }
@@ -154,10 +171,10 @@ impl Database {
         let mut seq = self.last_seq;
         let run = self.run;
         let transaction = self.connection.transaction()?;
-        let mut kept = Vec::with_capacity(group.len());
+        let (mut kept, mut due) = (Vec::with_capacity(group.len()), Vec::new());
         for job in group {
             let next = seq.saturating_add(1);
-            let fresh = insert(&transaction, run, next, job)?;
+            let fresh = insert(&transaction, run, next, job, &mut due)?;
             if fresh {
                 seq = next;
             }
@@ -165,12 +182,19 @@ impl Database {
         }
         transaction.commit()?;
         self.last_seq = seq;
+        self.due.append(&mut due);
         Ok(kept)
     }
 }
 
 /// Whether the job is new.
-fn insert(connection: &Connection, run: u64, seq: u64, job: &Job) -> rusqlite::Result<bool> {
+fn insert(
+    connection: &Connection,
+    run: u64,
+    seq: u64,
+    job: &Job,
+    due: &mut Vec<Due>,
+) -> rusqlite::Result<bool> {
     match job {
         Job::Event { time, account, session, event } => {
             let session_text = session.map(|session| session.to_string());
@@ -197,7 +221,12 @@ fn insert(connection: &Connection, run: u64, seq: u64, job: &Job) -> rusqlite::R
                         file,
                         json
                     ];
-                    Ok(connection.prepare_cached(MESSAGE)?.execute(row)? > 0)
+                    let fresh = connection.prepare_cached(MESSAGE)?.execute(row)? > 0;
+                    //= IM M-52
+                    if fresh {
+                        notice::promise(connection, seq, *time, account, &message.notices)?;
+                    }
+                    Ok(fresh)
                 };
                 if insert(message_id)? {
                     return Ok(true);
@@ -260,9 +289,26 @@ fn insert(connection: &Connection, run: u64, seq: u64, job: &Job) -> rusqlite::R
             ];
             connection.prepare_cached(MESSAGE)?.execute(row)?;
         }
+        Job::Page { time, account, message: NewPage { to, page, .. }, by: _ } => {
+            let row = params![
+                number(seq),
+                micros(*time),
+                account,
+                None::<String>,
+                party(to),
+                false,
+                page.message_id,
+                "queued",
+                page.content_type,
+                page.body,
+                None::<String>,
+                json::paging(to, page)
+            ];
+            connection.prepare_cached(MESSAGE)?.execute(row)?;
+        }
         // It gets no number.
         Job::Note { note, by: _ } => {
-            note.write(connection)?;
+            note.write(connection, due)?;
             return Ok(false);
         }
     }

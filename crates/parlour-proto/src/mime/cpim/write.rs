@@ -23,6 +23,8 @@ pub struct Rows {
     pub message: Vec<(&'static str, String)>,
     /// Of its body.
     pub body: Vec<(&'static str, String)>,
+    /// Whether the time is left out.
+    pub undated: bool,
 }
 
 /// As [`head`], with more headers.
@@ -30,7 +32,7 @@ pub fn head_with(from: &Mailbox, to: &Mailbox, unix: Duration, content_type: &st
     let mut out = String::with_capacity(256);
     mailbox(&mut out, "From", from);
     mailbox(&mut out, "To", to);
-    if let Some(date) = date_time(unix) {
+    if let Some(date) = date_time(unix).filter(|_| !rows.undated) {
         // Writing to a String cannot fail.
         let _ = write!(out, "DateTime: {date}\r\n");
     }
