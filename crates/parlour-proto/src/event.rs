@@ -11,6 +11,8 @@ use parlour_msrp::Body;
 
 use crate::io::{AccountId, FileId, Receipt, SessionId};
 pub use crate::mime::conference_info::{Disconnection, Joining, Status};
+use crate::mime::content::{self, Part};
+use crate::mime::cpim::Mailbox;
 pub use crate::mime::imdn::{Kind as NoticeKind, Status as NoticeStatus};
 use crate::mime::resource_list;
 pub use crate::mime::resource_list::CopyControl;
@@ -361,9 +363,12 @@ pub struct Incoming {
     pub from: Peer,
     /// Set if the message itself claims another author than the session's peer (M-33).
     pub claimed_from: Option<String>,
-    /// The date that the message bears (CPIM DateTime, RFC 3339), as received.
+    /// Who wrote it as several message/cpim around each other tell, the outermost first: each vouches for the next one
+    /// (RFC 4975 14.5). Empty where there is one or none.
+    pub authors: Vec<Mailbox>,
+    /// The date that the message bears (CPIM DateTime, RFC 3339), as received: of the innermost that has one.
     pub sent_at: Option<String>,
-    /// CPIM Subject.
+    /// CPIM Subject, the same.
     pub subject: Option<String>,
     /// What its author is to hear of it, as far as he asks and the user wants: to be kept with the message until it is
     /// [settled](crate::io::Output::Settled).
@@ -372,11 +377,14 @@ pub struct Incoming {
     pub expires: Option<Duration>,
     /// The media type of the innermost body, with parameters.
     pub content_type: String,
-    /// The innermost body; for spooled ones the whole message as received.
+    /// What is in the wrappings, and no longer coded; for spooled ones the whole message as received.
     pub body: Body,
     /// Octets of `body` before the innermost body starts; not 0 only for spooled CPIM messages.
     pub body_offset: u64,
-    /// Whether it is text that can be shown; if not it is kept as an attachment.
+    /// What it is made of: what is shown, and what is kept. Places count from the start of `body`. A spooled message is one
+    /// part, as not all of it is here.
+    pub parts: Vec<Part>,
+    /// Whether it has text that can be shown; if not it is kept as an attachment.
     pub renderable: bool,
     /// Set in a conference: `from` is the conference itself then, and `claimed_from` is not set.
     pub room: Option<Box<InRoom>>,
@@ -394,6 +402,13 @@ pub struct InRoom {
     pub own: bool,
     /// To whom, where that is not us.
     pub to: Option<String>,
+}
+
+impl Incoming {
+    /// The text of it that is shown.
+    pub fn text(&self) -> Option<String> {
+        content::text(&self.parts)
+    }
 }
 
 /// A notification that the author of a message is owed (RFC 5438): all that it takes to send it, in this run of the

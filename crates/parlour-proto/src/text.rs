@@ -1,6 +1,5 @@
 //! Hostile text made harmless: all that comes from a peer passes here before it reaches a screen or a log.
 
-use std::borrow::Cow;
 use std::fmt::Write as _;
 
 //= IM X-3
@@ -82,15 +81,6 @@ pub fn shown(display_name: Option<&str>, address: &str, verified: bool) -> Strin
         (false, true) => " (unverified; the name looks like an address)",
     });
     out
-}
-
-/// The octets of a `text/*` body as text: `charset` is the parameter of its Content-Type, if any. UTF-8, US-ASCII and
-/// ISO-8859-1 are understood; of the others, what happens to be UTF-8 survives.
-pub fn decode<'a>(octets: &'a [u8], charset: Option<&str>) -> Cow<'a, str> {
-    let charset = charset.unwrap_or("utf-8").trim().trim_matches('"');
-    let is_latin1 =
-        ["iso-8859-1", "iso_8859-1", "latin1"].iter().any(|name| charset.eq_ignore_ascii_case(name));
-    if is_latin1 { octets.iter().copied().map(char::from).collect() } else { String::from_utf8_lossy(octets) }
 }
 
 fn push(out: &mut String, c: char) {
@@ -207,15 +197,6 @@ mod tests {
             shown(Some("Bob\" <sip:bank@x>"), "sip:evil@x\n", false),
             "\"Bob' <sip:bank@x>\" <sip:evil@x\\n> (unverified; the name looks like an address)"
         );
-    }
-
-    #[test]
-    fn character_sets() {
-        assert_eq!(decode(b"caf\xe9", Some("ISO-8859-1")), "café");
-        assert_eq!(decode("café".as_bytes(), None), "café");
-        assert_eq!(decode("café".as_bytes(), Some("\"UTF-8\"")), "café");
-        assert_eq!(decode(b"caf\xe9", Some("us-ascii")), "caf\u{fffd}");
-        assert_eq!(decode(b"a\xffb", Some("x-unknown")), "a\u{fffd}b");
     }
 
     /// Text of any characters, control characters too.

@@ -16,10 +16,11 @@ use crate::Fault;
 use crate::agent::{Agent, Controls, Hearer, Setup, StartFault, Told};
 use crate::command::{Asked, Command};
 use crate::config::Settings;
-use crate::line::{end, shown, who};
+use crate::line::{end, who};
 use crate::log;
 use crate::net::{Listen, Tap};
 use crate::run::runtime;
+use crate::shown::shown;
 use crate::store::Store;
 
 /// The conversation takes well below a second.
@@ -140,7 +141,7 @@ fn narrate(name: &str, told: Told) -> Result<Option<What>, String> {
                 What::Invited { peer, .. } => Some(format!("{} invites you", who(peer))),
                 What::Established { .. } => Some("the session stands".to_owned()),
                 What::Message(message) => {
-                    let text = shown(message, happening.file.as_deref());
+                    let text = shown(message, happening.file.as_deref(), happening.time);
                     let length = text.chars().count();
                     let note = if length > WIDTH { format!(" ({length} characters)") } else { String::new() };
                     Some(format!("{}: {}{note}", who(&message.from), text::neutral_within(&text, WIDTH)))

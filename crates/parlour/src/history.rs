@@ -8,8 +8,9 @@ use parlour_proto::text;
 use crate::Fault;
 use crate::cli::History;
 use crate::json;
-use crate::line::{one_voice, who};
+use crate::line::who;
 use crate::log;
+use crate::shown::shown_again;
 use crate::store::{self, Entry, ReadFault, Reader, Row, Saying};
 
 /// Prints the messages, oldest first.
@@ -54,13 +55,7 @@ pub(crate) fn missed(row: &Row) -> String {
 fn readable(saying: &Saying) -> String {
     let Saying { row, peer, incoming, state, why, receipt } = saying;
     let arrow = if *incoming { ">" } else { "<" };
-    let body = match &row.body {
-        Some(body) => match &body.file {
-            Some(file) => format!("[{}, kept in {}]", text::neutral(&body.content_type), file.display()),
-            None => one_voice(&json::readable(&body.content_type, &body.octets)),
-        },
-        None => String::new(),
-    };
+    let body = shown_again(saying);
     let state = match receipt {
         Some(receipt) => format!("{state}, {receipt}"),
         None => state.clone(),

@@ -4,7 +4,6 @@ use std::io::{self, BufReader, BufWriter, Write};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use parlour_msrp::Body;
 use parlour_proto::client::Decline;
 use parlour_proto::event::{
     Ended, Fate, FileInfo, FileNews, FileStop, Identity, Incoming, Invitee, Kind, Peer, Progress, Thread,
@@ -18,6 +17,7 @@ use crate::agent::{Happening, Hearer, Told};
 use crate::command::{Asked, Command, Whom};
 use crate::json_front::next_line;
 use crate::model::SessionName;
+use crate::shown::shown;
 use crate::store::Reader;
 use crate::{config, explain, history, json, roster};
 
@@ -355,7 +355,7 @@ fn event(happening: &Happening) -> Option<String> {
             // RFC 3428 7: what is shown too late is shown as such.
             let late = message.expires.is_some_and(|expires| expires <= happening.time);
             let late = if late { " (it has expired)" } else { "" };
-            let shown = shown(message, happening.file.as_deref());
+            let shown = shown(message, happening.file.as_deref(), happening.time);
             format!("{session}{at} {}: {shown}{late}", author(message))
         }
         What::Composing { by, active: true, content_type } => {
@@ -453,32 +453,6 @@ fn invited_too(invitees: &[Invitee]) -> String {
     format!(" with {}{more}", names.join(", "))
 }
 
-/// A message's text, made harmless, with what a reader should know about it.
-pub(crate) fn shown(message: &Incoming, file: Option<&str>) -> String {
-    let mut line = match &message.body {
-        Body::Inline(octets) if message.renderable => {
-            one_voice(&text::decode(octets, charset(&message.content_type)))
-        }
-        Body::Inline(octets) => {
-            format!("[{}, {} octets]", text::neutral(&message.content_type), octets.len())
-        }
-        Body::Spooled { size, .. } => {
-            let file = file.unwrap_or("nowhere");
-            format!("[{}, {size} octets, kept in {file}]", text::neutral(&message.content_type))
-        }
-    };
-    if let Some(claimed) = &message.claimed_from {
-        line.push_str(&format!(" (claims to be from {})", text::neutral(claimed)));
-    }
-    line
-}
-
-/// A text of several lines, made harmless and indented: what a peer writes never begins a line, so it cannot pass for
-/// one of ours (X-3).
-pub(crate) fn one_voice(body: &str) -> String {
-    text::neutral_lines(body).replace('\n', "\n    ")
-}
-
 /// Why a session ended, in words.
 pub(crate) fn end(why: &Ended) -> String {
     match why {
@@ -494,15 +468,6 @@ pub(crate) fn end(why: &Ended) -> String {
         Ended::Lost { why } => format!("lost: {}", text::neutral(why)),
         Ended::Replaced { by } => format!("the chat goes on in session {}", by.0),
     }
-}
-
-/// The charset parameter of a media type.
-fn charset(content_type: &str) -> Option<&str> {
-    let parameters = content_type.split(';').skip(1);
-    let mut pairs = parameters.filter_map(|parameter| parameter.split_once('='));
-    pairs
-        .find(|(name, _)| name.trim().eq_ignore_ascii_case("charset"))
-        .map(|(_, value)| value.trim().trim_matches('"'))
 }
 
 /// The files of an invitation.
@@ -649,16 +614,5 @@ mod tests {
         assert_eq!(line(true, Some("text/plain")).as_deref(), Some("[2] sip:a@x is typing"));
         assert_eq!(line(true, Some("audio/amr")).as_deref(), Some("[2] sip:a@x is recording"));
         assert_eq!(line(false, None), None);
-    }
-
-    #[test]
-    fn what_a_peer_writes_never_begins_a_line() {
-        assert_eq!(one_voice("hi\r\n[2] sip:boss@x: pay\u{2028}now"), "hi\n    [2] sip:boss@x: pay\n    now");
-    }
-
-    #[test]
-    fn a_charset_is_found() {
-        assert_eq!(charset("text/plain; format=flowed; Charset=\"iso-8859-1\""), Some("iso-8859-1"));
-        assert_eq!(charset("text/plain"), None);
     }
 }

@@ -18,6 +18,7 @@ mod net;
 mod roster;
 mod run;
 mod send;
+mod shown;
 mod store;
 
 use std::process::ExitCode;

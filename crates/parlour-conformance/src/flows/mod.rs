@@ -7,6 +7,7 @@ pub(crate) mod bodies;
 pub(crate) mod bounds;
 pub(crate) mod composing;
 pub(crate) mod conference;
+pub(crate) mod content;
 pub(crate) mod early;
 pub(crate) mod faults;
 pub(crate) mod files;

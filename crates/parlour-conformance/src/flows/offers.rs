@@ -261,7 +261,13 @@ pub(crate) fn types_follow_the_offer_and_a_container_is_used_where_the_peer_want
         ("image/png TEXT/plain;charset=utf-8 message/cpim", "*", "TEXT/plain message/cpim", "text/plain"),
         ("message/cpim text/plain", "*", "message/cpim text/plain", "message/cpim"),
         ("message/cpim", "text/plain", "message/cpim", "message/cpim"),
-        ("*", "*", "message/cpim text/plain application/im-iscomposing+xml", "text/plain"),
+        (
+            "*",
+            "*",
+            "message/cpim text/plain multipart/mixed multipart/alternative multipart/signed multipart/related \
+             application/im-iscomposing+xml",
+            "text/plain",
+        ),
     ] {
         let (mut call, answer) = answered(config(BOB), |call| {
             call.script.sdp("actpass", types).replace("wrapped-types:*", &format!("wrapped-types:{wrapped}"))

@@ -9,12 +9,12 @@ use crate::im::imdn::Origin;
 use crate::im::recover::Lost;
 use crate::im::room::not_named;
 use crate::im::session::{Phase, Session};
+use crate::im::unwrap::{Around, takes_wrapped, unwrap};
 use crate::io::{FlowId, Output, Receipt, SessionId, SpoolId};
 use crate::mime::composing;
-use crate::mime::cpim::{self, Cpim, Mailbox};
+use crate::mime::cpim;
 use crate::mime::imdn::{self, Asked};
 use crate::sdp::Wrapping;
-use crate::sip::uri::{Uri, is_anonymous, same_identity};
 use crate::verb::{Misuse, Say, StoreFault, Stored};
 
 /// Messages that may wait for a session to stand.
@@ -77,12 +77,14 @@ impl Core {
                 receipt,
                 message_id,
                 content_type,
-                content_disposition: _,
+                content_disposition,
                 body,
                 success_report: _,
                 ..
             } => {
-                return self.message_came(session, Receipt(receipt.0), message_id, content_type, body);
+                let came =
+                    Came { receipt: Receipt(receipt.0), message_id, content_type, content_disposition, body };
+                return self.message_came(session, came);
             }
             E::Receiving { session, message_id, received, total } => {
                 (session, What::Receiving { message_id, received, total })
@@ -134,14 +136,8 @@ impl Core {
     }
 
     /// A whole message is here: it is shown, and acknowledged, once it is stored.
-    fn message_came(
-        &mut self,
-        msrp: parlour_msrp::SessionId,
-        receipt: Receipt,
-        message_id: String,
-        content_type: String,
-        body: Body,
-    ) {
+    fn message_came(&mut self, msrp: parlour_msrp::SessionId, came: Came) {
+        let Came { receipt, message_id, content_type, content_disposition, body } = came;
         let spool = spool_of(&body);
         let Some(session) = self.sessions.by_msrp(msrp).and_then(|id| self.sessions.get(id)) else {
             return self.refuse_message(receipt, spool, 481);
@@ -153,6 +149,7 @@ impl Core {
             message_id,
             from: session.peer.clone(),
             claimed_from: None,
+            authors: Vec::new(),
             sent_at: None,
             subject: None,
             notices: Vec::new(),
@@ -160,22 +157,27 @@ impl Core {
             content_type,
             body,
             body_offset: 0,
+            parts: Vec::new(),
             renderable: false,
             room: None,
         };
         let mut asked = None;
         let (mut author, mut to) = (None, Vec::new());
+        let mut around = Around { disposition: content_disposition, coding: None };
         if cpim::is_cpim(&incoming.content_type) {
-            let unwrapped = unwrap(&mut incoming).and_then(|wrapped| {
+            let unwrapped = unwrap(&mut incoming).map_err(|fault| (fault.status(), fault.to_string()));
+            let unwrapped = unwrapped.and_then(|wrapped| {
                 // RFC 5438 8.3: several notifications come as a multipart body.
                 let kind = if wrapped.notifies { imdn::MEDIA_TYPE } else { &incoming.content_type };
                 // D-33: what stands inside has to be listed too.
-                let fits = listed.is_none_or(|listed| listed.accepts_wrapped(kind));
+                let fits = listed.is_none_or(|listed| takes_wrapped(&listed, kind));
                 if fits { Ok(wrapped) } else { Err((415, format!("{kind} is not listed"))) }
             });
             match unwrapped {
                 Ok(wrapped) if wrapped.notifies => return self.notification_came(id, incoming),
-                Ok(wrapped) => (asked, author, to) = (wrapped.asked, wrapped.from, wrapped.to),
+                Ok(wrapped) => {
+                    (asked, around, author, to) = (wrapped.asked, wrapped.around, wrapped.from, wrapped.to);
+                }
                 Err((status, why)) => {
                     let decision = format!("a message was refused with {status}");
                     self.explain(account, Some(id), "M-30", decision, &why);
@@ -195,7 +197,7 @@ impl Core {
             self.explain(account, Some(id), "M-60", decision, "");
             return self.msrp.settle(self.now.instant, parlour_msrp::Receipt(receipt.0), Verdict::Accepted);
         }
-        incoming.renderable = is_text(&incoming.content_type);
+        self.take_apart(account, Some(id), &mut incoming, &around);
         let writer = self.sessions.get(id).filter(|session| session.writing.has_others());
         let writer = writer.map(|session| session.speaker(&incoming));
         if self.config.ack == Ack::Received {
@@ -458,72 +460,18 @@ impl Core {
     }
 }
 
+/// A message as MSRP hands it over.
+struct Came {
+    receipt: Receipt,
+    message_id: String,
+    content_type: String,
+    content_disposition: Option<String>,
+    body: Body,
+}
+
 fn spool_of(body: &Body) -> Option<SpoolId> {
     match body {
         Body::Spooled { spool, .. } => Some(*spool),
         Body::Inline(_) => None,
-    }
-}
-
-/// What a wrapping says besides who wrote to whom.
-pub(crate) struct Wrapped {
-    /// What the author wants to hear of the message.
-    pub(crate) asked: Option<Asked>,
-    /// Whether it is a notification of what became of a message of ours.
-    pub(crate) notifies: bool,
-    /// Who wrote it, as it says itself.
-    pub(crate) from: Option<Mailbox>,
-    /// To whom.
-    pub(crate) to: Vec<Mailbox>,
-}
-
-/// Takes a message out of its message/cpim wrapping.
-//= IM M-30
-pub(crate) fn unwrap(incoming: &mut Incoming) -> Result<Wrapped, (u16, String)> {
-    let head = match &incoming.body {
-        Body::Inline(octets) => octets,
-        Body::Spooled { head, .. } => head,
-    };
-    let whole = matches!(incoming.body, Body::Inline(_));
-    let wrapping: Cpim = cpim::parse(head, whole).map_err(|fault| (400, fault.to_string()))?;
-    if let Some(unknown) = wrapping.required_unknown.first() {
-        // RFC 3862 4.6: what requires something that we do not know must not be shown.
-        return Err((415, format!("Require: {unknown}")));
-    }
-    // P-10: the same message, whatever carries it, has one name.
-    if let Some(id) = imdn::message_id(&wrapping) {
-        incoming.message_id = id.to_owned();
-    }
-    let (asked, notifies) = (imdn::asked(&wrapping), imdn::is_notification(&wrapping));
-    match &mut incoming.body {
-        Body::Inline(octets) => {
-            octets.drain(..wrapping.body_offset.min(octets.len()));
-        }
-        Body::Spooled { .. } => incoming.body_offset = wrapping.body_offset as u64,
-    }
-    //= IM M-33
-    incoming.claimed_from = wrapping
-        .from
-        .as_ref()
-        .map(|from| &from.uri)
-        .filter(|uri| is_other_author(uri, &incoming.from.address))
-        .cloned();
-    incoming.sent_at = wrapping.date_time;
-    incoming.subject = wrapping.subject;
-    incoming.content_type = wrapping.content_type;
-    Ok(Wrapped { asked, notifies, from: wrapping.from, to: wrapping.to })
-}
-
-/// Whether this type can be shown.
-pub(crate) fn is_text(content_type: &str) -> bool {
-    content_type.to_ascii_lowercase().starts_with("text/plain")
-}
-
-/// Whether a message claims an author other than the peer of its session. Anonymous is no claim (M-32).
-fn is_other_author(claimed: &str, peer: &str) -> bool {
-    match (Uri::parse(claimed.as_bytes()), Uri::parse(peer.as_bytes())) {
-        (Ok(claimed), _) if is_anonymous(&claimed) => false,
-        (Ok(claimed), Ok(peer)) => !same_identity(&claimed, &peer),
-        (_, _) => claimed != peer,
     }
 }

@@ -6,9 +6,9 @@ use parlour_msrp::Body;
 use crate::config::Ack;
 use crate::event::{Ended, Incoming, What};
 use crate::im::Core;
-use crate::im::chat;
 use crate::im::imdn::Origin;
 use crate::im::session::{Phase, Session};
+use crate::im::unwrap::unwrap;
 use crate::io::{Receipt, SessionId, Why};
 use crate::mime::{composing, cpim};
 use crate::sip::message::Message;
@@ -44,6 +44,7 @@ impl Core {
             message_id: call_id.into_owned(),
             from: session.peer.clone(),
             claimed_from: None,
+            authors: Vec::new(),
             sent_at: None,
             subject: None,
             notices: Vec::new(),
@@ -51,11 +52,12 @@ impl Core {
             content_type: cpim::MEDIA_TYPE.to_owned(),
             body: Body::Inline(octets.to_vec()),
             body_offset: 0,
+            parts: Vec::new(),
             renderable: false,
             room: None,
         };
         // M-42, M-51: a typing state is no message, wherever it stands, nor is a notification.
-        let Ok(wrapped) = chat::unwrap(&mut incoming) else { return };
+        let Ok(wrapped) = unwrap(&mut incoming) else { return };
         if wrapped.notifies || composing::is_composing(&incoming.content_type) {
             return;
         }
@@ -71,7 +73,7 @@ impl Core {
         if let Some(room) = self.in_room(session, wrapped.from.as_ref(), &wrapped.to) {
             (incoming.claimed_from, incoming.room) = (None, Some(Box::new(room)));
         }
-        incoming.renderable = chat::is_text(&incoming.content_type);
+        self.take_apart(session.account, Some(session.id), &mut incoming, &wrapped.around);
         if let Phase::Invited(invited) = &mut session.phase
             && self.config.ack == Ack::Stored
         {

@@ -12,16 +12,16 @@ use crate::im::core::Errand;
 use crate::im::flows::{Source, Stream, covered};
 use crate::im::session::Session;
 use crate::io::{AccountId, FlowId, Output, Service, SessionId, Target, Transport};
+use crate::mime::content::{self, Listed, Treatment};
 use crate::mime::{composing, imdn};
 use crate::sdp::{self, Capabilities, Local, Offered};
 
-/// The types that we take: the containers and text, and whatever else as an attachment if the peer offers all types.
-const RECEIVABLE: &str = "message/cpim text/plain";
-const RECEIVABLE_WRAPPED: &str = "text/plain";
-
-/// The same, read, with what the configuration adds.
+/// The types that we take: those that we know what to do with, and what the configuration adds.
+//= IM M-14
 pub(crate) fn receivable(config: &Config) -> AcceptTypes {
-    let mut types = AcceptTypes::parse(RECEIVABLE, Some(RECEIVABLE_WRAPPED));
+    let listed = |wanted: Listed| content::KNOWN.iter().filter(move |(.., listed)| *listed == wanted);
+    let name = |(name, ..): &(&'static str, Treatment, Listed)| *name;
+    let mut types = AcceptTypes::new(listed(Listed::Root).map(name), listed(Listed::Wrapped).map(name));
     //= IM M-40
     // RFC 3994 4: negotiated like any other media type.
     if config.show_composing {
@@ -224,7 +224,10 @@ impl Core {
 
     pub(crate) fn spec(&self, local: &MsrpUri, listed: &AcceptTypes, peer: MsrpPath) -> SessionSpec {
         let role = parlour_msrp::Role::Passive;
-        SessionSpec::new(local.clone(), peer, role, listed.clone()).with(|spec| {
+        let mut accept = listed.clone();
+        // RFC 4975 7.3.1 and 14.3: a peer may send these to every endpoint, whatever its description lists.
+        content::taken_unlisted().for_each(|must| accept.add_types(must));
+        SessionSpec::new(local.clone(), peer, role, accept).with(|spec| {
             spec.matching = self.config.sessmatch;
             spec.max_size = self.config.max_size;
             spec.chunk_size = self.config.chunk_size;

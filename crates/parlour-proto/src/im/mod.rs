@@ -48,5 +48,6 @@ pub(crate) mod subscription;
 mod terminating;
 mod tombstones;
 mod trust;
+mod unwrap;
 
 pub(crate) use self::core::Core;

@@ -9,12 +9,12 @@ use crate::config::Ack;
 use crate::event::{Incoming, Peer, What};
 use crate::fault::PeerFault;
 use crate::im::Core;
-use crate::im::chat;
 use crate::im::imdn::Origin;
 use crate::im::screen;
 use crate::im::session::Session;
 use crate::im::stamp::Reply;
 use crate::im::trust;
+use crate::im::unwrap::{Around, unwrap};
 use crate::io::{AccountId, FlowId, Receipt, SessionId};
 use crate::mime::imdn::Asked;
 use crate::mime::{composing, cpim, imdn};
@@ -51,6 +51,8 @@ struct Unstored {
 /// What a request says.
 struct Page {
     incoming: Incoming,
+    /// What stands around its body.
+    around: Around,
     /// Whether it tells what became of messages of ours.
     notifies: bool,
     /// What its author wants to hear of it.
@@ -111,7 +113,7 @@ impl Core {
         if self.pages.unstored.len() >= MOST_UNSTORED {
             return Err(PeerFault::Overload);
         }
-        let Some(Page { mut incoming, notifies, asked }) = self.read_page(request, peer)? else {
+        let Some(Page { mut incoming, around, notifies, asked }) = self.read_page(request, peer)? else {
             let decision = "a message was taken and not shown: there is nothing in it that must be";
             self.explain(account, session, "F-5", decision, "");
             self.take_note(flow, server, request, account);
@@ -140,6 +142,7 @@ impl Core {
                 self.asked.insert(incoming.receipt, pending);
             }
         }
+        self.take_apart(account, session, &mut incoming, &around);
         if self.config.ack == Ack::Received {
             self.take_note(flow, server, request, account);
         } else {
@@ -202,6 +205,7 @@ impl Core {
             message_id: format!("{};{}", row(Name::CallId), cseq.number),
             from,
             claimed_from: None,
+            authors: Vec::new(),
             sent_at: None,
             subject: request.rows(Name::Subject).next().map(|row| String::from_utf8_lossy(row).into_owned()),
             notices: Vec::new(),
@@ -209,24 +213,26 @@ impl Core {
             content_type: row(Name::ContentType),
             body: Body::Inline(body.to_vec()),
             body_offset: 0,
+            parts: Vec::new(),
             renderable: false,
             room: None,
         };
         let (mut notifies, mut asked) = (kind.is(imdn::MEDIA_TYPE), None);
+        let disposition = Some(row(Name::ContentDisposition));
+        let mut around = Around { disposition, coding: None };
         if kind.is(cpim::MEDIA_TYPE) {
-            let wrapped = chat::unwrap(&mut incoming).map_err(|(status, why)| match status {
+            let wrapped = unwrap(&mut incoming).map_err(|fault| match fault.status() {
                 415 => Fault::MediaType.into(),
-                _ => PeerFault::Body(why),
+                _ => PeerFault::Body(fault.to_string()),
             })?;
-            (notifies, asked) = (wrapped.notifies, wrapped.asked);
+            (notifies, asked, around) = (wrapped.notifies, wrapped.asked, wrapped.around);
             // What stands inside has to be something that we take at all. Typing states are for sessions.
             let inside = if notifies { imdn::MEDIA_TYPE } else { &incoming.content_type };
             if !self.receivable.accepts_wrapped(inside) || composing::is_composing(inside) {
                 return Err(Fault::MediaType.into());
             }
         }
-        incoming.renderable = chat::is_text(&incoming.content_type);
-        Ok(Some(Page { incoming, notifies, asked }))
+        Ok(Some(Page { incoming, around, notifies, asked }))
     }
 
     /// When the message loses its meaning, since 1970 (RFC 3428 7): counted from Date, else from now.

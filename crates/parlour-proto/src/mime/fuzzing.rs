@@ -2,6 +2,7 @@
 
 use super::composing;
 use super::conference_info::{self, Conference, State, Verdict};
+use super::content;
 use super::cpim::{CpimFault, MAX_HEAD, parse};
 use super::imdn;
 use super::multipart::{self, MOST_PARTS, Part};
@@ -87,6 +88,31 @@ pub fn multipart(data: &[u8]) {
             assert!(entries.len() <= resource_list::MOST_ENTRIES);
         }
     }
+}
+
+/// Takes a body apart whose first line is its Content-Type: parts are bounded, and lie where they say.
+///
+/// # Panics
+/// When one of our own invariants does not hold.
+pub fn content(data: &[u8]) {
+    let end = data.iter().position(|&octet| octet == b'\n').unwrap_or(data.len());
+    let (content_type, body) = data.split_at(end);
+    let body = body.get(1..).unwrap_or_default();
+    let head = content::Head { content_type: Some(content_type), ..content::Head::default() };
+    let parts = content::read(head, body);
+    // A wrapping counts as one, and so does what is in it.
+    assert!(!parts.is_empty() && parts.len() <= MOST_PARTS.saturating_add(1));
+    let whole = u64::try_from(body.len()).expect("a length");
+    for part in &parts {
+        let end = part.place.map_or(0, |place| place.offset.saturating_add(place.length));
+        assert!(end <= whole && part.size <= whole);
+        assert!(part.authors.len() <= multipart::DEEPEST);
+        let short = [Some(&part.content_type), part.name.as_ref(), part.about.as_ref()];
+        assert!(short.into_iter().flatten().all(|text| text.chars().count() <= content::LONGEST_TEXT));
+        // A replacement character has three octets for one that is none.
+        assert!(part.text.as_ref().is_none_or(|text| text.len() <= body.len().saturating_mul(3)));
+    }
+    let _ = content::text(&parts);
 }
 
 fn count(parts: &[Part<'_>]) -> usize {

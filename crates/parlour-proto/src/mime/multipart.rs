@@ -2,6 +2,8 @@
 
 use memchr::memmem;
 
+use super::parameter::parameter;
+
 /// Parts of a body, those inside other parts included.
 pub const MOST_PARTS: usize = 64;
 /// Multipart bodies inside each other, the outermost included.
@@ -77,22 +79,45 @@ fn read_within<'a>(
     room: &mut usize,
 ) -> Result<Vec<Part<'a>>, MultipartFault> {
     let depth = depth.checked_sub(1).ok_or(MultipartFault::TooDeep)?;
-    let boundary = boundary(content_type).ok_or(MultipartFault::Boundary)?;
     let mut parts = Vec::new();
-    for octets in cut(body, &boundary, room)? {
-        let (rows, body) = head(octets)?;
-        let mut part = Part { rows, body, parts: Vec::new() };
+    for (_, mut part) in pieces(content_type, body, room)? {
         let kind = part.row("Content-Type").filter(|kind| is_multipart(kind));
         if let Some(kind) = kind {
-            part.parts = read_within(kind, body, depth, room)?;
+            part.parts = read_within(kind, part.body, depth, room)?;
         }
         parts.push(part);
     }
     Ok(parts)
 }
 
-/// What stands between the boundaries.
-fn cut<'a>(body: &'a [u8], boundary: &[u8], room: &mut usize) -> Result<Vec<&'a [u8]>, MultipartFault> {
+/// The parts of a body, and where the body of each begins in it; what they have inside is not looked into. `room` is for
+/// how many parts there still is.
+pub(super) fn pieces<'a>(
+    content_type: &[u8],
+    body: &'a [u8],
+    room: &mut usize,
+) -> Result<Vec<(usize, Part<'a>)>, MultipartFault> {
+    let boundary = boundary(content_type).ok_or(MultipartFault::Boundary)?;
+    let part = |(start, octets): (usize, &'a [u8])| {
+        let part = entity(octets)?;
+        let rows = octets.len().saturating_sub(part.body.len());
+        Ok((start.saturating_add(rows), part))
+    };
+    cut(body, &boundary, room)?.into_iter().map(part).collect()
+}
+
+/// Reads octets that are a part on their own.
+pub(super) fn entity(octets: &[u8]) -> Result<Part<'_>, MultipartFault> {
+    let (rows, body) = head(octets)?;
+    Ok(Part { rows, body, parts: Vec::new() })
+}
+
+/// What stands between the boundaries, and where it begins.
+fn cut<'a>(
+    body: &'a [u8],
+    boundary: &[u8],
+    room: &mut usize,
+) -> Result<Vec<(usize, &'a [u8])>, MultipartFault> {
     let dashes = [b"--", boundary].concat();
     let mut parts = Vec::new();
     let mut begun: Option<usize> = None;
@@ -108,7 +133,7 @@ fn cut<'a>(body: &'a [u8], boundary: &[u8], room: &mut usize) -> Result<Vec<&'a 
         if let Some(start) = begun {
             *room = room.checked_sub(1).ok_or(MultipartFault::TooMany)?;
             // Two delimiters may share a CRLF: then the part between them is empty.
-            parts.push(body.get(start..end.max(start)).unwrap_or_default());
+            parts.push((start, body.get(start..end.max(start)).unwrap_or_default()));
         }
         // RFC 2046 5.1.1: what stands before the first and after the last boundary is nobody's.
         if last {
@@ -178,42 +203,4 @@ fn boundary(content_type: &[u8]) -> Option<Vec<u8>> {
         && value.iter().all(|octet| allowed(octet) || octet.is_ascii_graphic())
         && value.last() != Some(&b' ');
     fits.then_some(value)
-}
-
-/// The value of a parameter (RFC 2045 5.1), unquoted.
-fn parameter(content_type: &[u8], wanted: &[u8]) -> Option<Vec<u8>> {
-    let mut rest = content_type.get(memchr::memchr(b';', content_type)?..)?;
-    while let Some(after) = rest.strip_prefix(b";") {
-        let equals = after.iter().position(|octet| matches!(octet, b'=' | b';'))?;
-        let (name, after) = after.split_at_checked(equals)?;
-        let mut value = Vec::new();
-        rest = after;
-        if let Some(after) = after.strip_prefix(b"=") {
-            (value, rest) = parameter_value(after.trim_ascii_start())?;
-        }
-        if name.trim_ascii().eq_ignore_ascii_case(wanted) {
-            return Some(value);
-        }
-        rest = rest.trim_ascii_start();
-    }
-    None
-}
-
-/// A token or a quoted string, and what follows it.
-fn parameter_value(octets: &[u8]) -> Option<(Vec<u8>, &[u8])> {
-    let Some(quoted) = octets.strip_prefix(b"\"") else {
-        let end = memchr::memchr(b';', octets).unwrap_or(octets.len());
-        let (value, rest) = octets.split_at_checked(end)?;
-        return Some((value.trim_ascii().to_vec(), rest));
-    };
-    let mut value = Vec::new();
-    let mut octets = quoted.iter();
-    while let Some(octet) = octets.next() {
-        match octet {
-            b'"' => return Some((value, octets.as_slice())),
-            b'\\' => value.push(*octets.next()?),
-            _ => value.push(*octet),
-        }
-    }
-    None
 }

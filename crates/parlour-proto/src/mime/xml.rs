@@ -37,6 +37,42 @@ pub(crate) struct Xml<'x> {
     begun: bool,
 }
 
+/// The texts of all elements that have one of these local names, and the values of these attributes, each with that name
+/// and cut after `most` characters; in the order of the document. Of whatever namespace: for documents that mix several,
+/// and of which a few values are wanted.
+///
+/// # Errors
+/// The document is no XML that we read, down to its end.
+pub(crate) fn texts(
+    octets: &[u8],
+    elements: &[&'static str],
+    attributes: &[(&str, &'static str)],
+    most: usize,
+) -> Result<Vec<(&'static str, String)>, XmlFault> {
+    let (mut xml, root) = Xml::open(octets, "")?;
+    let mut found = Vec::new();
+    let mut piece = Piece::Start(root);
+    loop {
+        match piece {
+            Piece::Start(element) => {
+                let name = element.start.local_name().into_inner();
+                for (_, attribute) in attributes.iter().filter(|(of, _)| *of == name) {
+                    let value = element.attribute(attribute)?;
+                    found.extend(value.map(|value| (*attribute, value.chars().take(most).collect())));
+                }
+                if let Some(wanted) = elements.iter().find(|wanted| **wanted == name) {
+                    found.push((wanted, xml.text(most)?));
+                }
+            }
+            Piece::End | Piece::Text(_) => {}
+        }
+        if xml.depth == 0 {
+            return xml.close().map(|()| found);
+        }
+        piece = xml.next()?;
+    }
+}
+
 /// The start of an element.
 pub(crate) struct Element<'x> {
     start: BytesStart<'x>,

@@ -136,25 +136,17 @@ impl Agent {
             Body::Spooled { spool, .. } if !is_fresh => {
                 self.store.spool(SpoolJob::Discard { bulk: Bulk::Received(*spool) });
             }
-            Body::Inline(octets) if is_fresh && self.echo && message.renderable => {
+            Body::Inline(_) if is_fresh && self.echo => {
+                let Some(text) = message.text() else { return };
+                let (message_id, content_type) = (self.ident(), "text/plain".to_owned());
                 let Some(session) = session else {
-                    let page = Page {
-                        message_id: self.ident(),
-                        content_type: message.content_type.clone(),
-                        body: octets.clone(),
-                    };
+                    let page = Page { message_id, content_type, body: text.into_bytes() };
                     let to = message.from.address.clone();
                     let message = NewPage { from: account, to, via: None, page };
                     return self.prepare_to_page(By::Echo, message);
                 };
-                let body = OwnBody::Inline(octets.clone());
-                let message = NewMessage {
-                    session,
-                    message_id: self.ident(),
-                    content_type: message.content_type.clone(),
-                    body,
-                    to: None,
-                };
+                let body = OwnBody::Inline(text.into_bytes());
+                let message = NewMessage { session, message_id, content_type, body, to: None };
                 self.prepare_to_say(By::Echo, message);
             }
             Body::Spooled { .. } | Body::Inline(_) => {}

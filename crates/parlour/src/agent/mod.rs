@@ -79,6 +79,7 @@ pub(crate) struct Controls {
 
 /// What a front end is told.
 #[derive(Debug)]
+#[expect(clippy::large_enum_variant, reason = "nearly all that is told is an event")]
 pub(crate) enum Told {
     Event(Happening),
     /// A message of ours is durable and on its way.

@@ -2,9 +2,9 @@
 
 mod command;
 pub(crate) mod file;
+mod parts;
 mod payload;
 
-use std::borrow::Cow;
 use std::time::Duration;
 
 use base64::Engine as _;
@@ -21,6 +21,7 @@ use crate::model::SessionName;
 use crate::store::{Decided, Decision, NewMessage, OwnBody, Row, Saying};
 
 pub(crate) use command::command;
+pub(crate) use parts::told;
 pub(crate) use payload::{fate_word, kind, paging, payload, saying, word};
 
 /// Stands in every line as `v`. A new version may take meaning away; within one, fields and types are only added.
@@ -236,18 +237,11 @@ struct Envelope<'a> {
     r#type: &'a str,
 }
 
-/// A message's text for a person: what can be read of it, or what it is instead.
-pub(crate) fn readable<'a>(content_type: &str, octets: &'a [u8]) -> Cow<'a, str> {
-    match as_text(content_type, octets) {
-        Some(text) => Cow::Borrowed(text),
-        None => Cow::Owned(format!("[{content_type}, {} octets]", octets.len())),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use parlour_proto::event::{Ended, Incoming, Peer, Proof};
     use parlour_proto::io::{Receipt, SessionId};
+    use parlour_proto::mime::content::{Head, read};
 
     use super::*;
 
@@ -257,6 +251,7 @@ mod tests {
             message_id: "m1".into(),
             from: Peer { address: "sip:a@x".into(), display_name: Some("A \"B\"".into()), verified: true },
             claimed_from: None,
+            authors: Vec::new(),
             sent_at: None,
             subject: None,
             notices: Vec::new(),
@@ -264,6 +259,7 @@ mod tests {
             content_type: content_type.into(),
             body: Body::Inline(body.to_vec()),
             body_offset: 0,
+            parts: read(Head { content_type: Some(content_type.as_bytes()), ..Head::default() }, body),
             renderable: true,
             room: None,
         })
@@ -291,6 +287,23 @@ mod tests {
     fn octets_that_are_no_text_are_base64() {
         assert_eq!(line(&message("image/png", b"\x89P"))["base64"], "iVA=");
         assert_eq!(line(&message("text/plain", b"\xff"))["base64"], "/w==");
+    }
+
+    #[test]
+    fn a_message_of_several_parts_tells_them() {
+        let body = b"--b\r\n\r\nhi\r\n--b\r\nContent-Type: image/png\r\nContent-Transfer-Encoding: base64\r\n\r\niVA=\r\n--b--";
+        let json = line(&message("multipart/mixed; boundary=b", body));
+        let expected = serde_json::json!([
+            {"kind": "text", "content_type": "text/plain", "disposition": "render", "size": 2, "text": "hi",
+             "offset": 7, "length": 2},
+            {"kind": "image", "content_type": "image/png", "disposition": "render", "size": 2, "offset": 78,
+             "length": 4, "coding": "base64"},
+        ]);
+        assert_eq!(json["parts"], expected);
+        assert_eq!(&body[78..82], b"iVA=");
+        // Octets that are no UTF-8 are a text all the same.
+        let latin = line(&message("text/plain; charset=iso-8859-1", b"caf\xe9"));
+        assert_eq!((&latin["parts"][0]["text"], &latin["base64"]), (&"caf\u{e9}".into(), &"Y2Fm6Q==".into()));
     }
 
     #[test]

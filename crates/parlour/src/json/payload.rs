@@ -7,9 +7,11 @@ use parlour_proto::event::{
     Progress, Proof, Roster, Status, Thread, What,
 };
 use parlour_proto::io::SessionId;
+use parlour_proto::mime::content;
 use serde::Serialize;
 
 use super::file::{self, About, News};
+use super::parts::{self, Author, PartLine};
 use crate::model::SessionName;
 use crate::store::NewMessage;
 
@@ -257,6 +259,10 @@ enum Payload<'a> {
         size: u64,
         #[serde(skip_serializing_if = "Option::is_none")]
         body_offset: Option<u64>,
+        #[serde(skip_serializing_if = "Vec::is_empty")]
+        authors: Vec<Author>,
+        #[serde(skip_serializing_if = "Vec::is_empty")]
+        parts: Vec<PartLine>,
     },
     Outgoing {
         direction: &'static str,
@@ -346,6 +352,10 @@ impl<'a> From<&'a Incoming> for Payload<'a> {
             Body::Spooled { size, .. } => *size,
         };
         let room = message.room.as_deref();
+        let says_all = match &message.body {
+            Body::Inline(octets) => content::is_plain(&message.parts, octets),
+            Body::Spooled { .. } => false,
+        };
         Payload::Message {
             direction: "in",
             message_id: &message.message_id,
@@ -362,6 +372,8 @@ impl<'a> From<&'a Incoming> for Payload<'a> {
             renderable: message.renderable,
             size,
             body_offset: Some(message.body_offset).filter(|offset| *offset > 0),
+            authors: parts::authors(&message.authors),
+            parts: if says_all { Vec::new() } else { parts::lines(&message.parts) },
         }
     }
 }

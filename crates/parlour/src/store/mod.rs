@@ -39,6 +39,7 @@ const INLINE: usize = 64 * 1024;
 
 /// A thing to be kept.
 #[derive(Debug)]
+#[expect(clippy::large_enum_variant, reason = "nearly every job is an event")]
 pub(crate) enum Job {
     /// Something happened.
     Event { time: Duration, account: Arc<str>, session: Option<SessionName>, event: Event },

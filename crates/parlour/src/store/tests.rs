@@ -14,6 +14,7 @@ pub(super) fn received(id: &str, from: &str, body: Body) -> Job {
         message_id: id.into(),
         from: Peer { address: from.into(), display_name: None, verified: false },
         claimed_from: None,
+        authors: Vec::new(),
         sent_at: None,
         subject: None,
         notices: Vec::new(),
@@ -21,6 +22,7 @@ pub(super) fn received(id: &str, from: &str, body: Body) -> Job {
         content_type: "text/plain".into(),
         body,
         body_offset: 0,
+        parts: Vec::new(),
         renderable: true,
         room: None,
     };

@@ -101,13 +101,18 @@ pub fn is_cpim(content_type: &str) -> bool {
     parlour_msrp::accept::essence(content_type).eq_ignore_ascii_case(MEDIA_TYPE)
 }
 
+/// What a DateTime says, as time since 1970-01-01T00:00:00Z; `None` if it is not in RFC 3339's form, or before that day.
+pub fn date(text: &str) -> Option<Duration> {
+    let date = OffsetDateTime::parse(text.trim(), &Rfc3339).ok()?;
+    Some(Duration::new(u64::try_from(date.unix_timestamp()).ok()?, date.nanosecond()))
+}
+
 impl Cpim {
     //= IM M-31
     /// When it was sent, as time since 1970-01-01T00:00:00Z; `None` if it does not say, not in RFC 3339's form, or
     /// before that day.
     pub fn sent_at(&self) -> Option<Duration> {
-        let date = OffsetDateTime::parse(self.date_time.as_deref()?.trim(), &Rfc3339).ok()?;
-        Some(Duration::new(u64::try_from(date.unix_timestamp()).ok()?, date.nanosecond()))
+        date(self.date_time.as_deref()?)
     }
 
     //= IM M-31
