@@ -17,7 +17,7 @@ impl Session {
         let key = self.next_message()?;
         let message = self.messages.get(&key)?;
         let left = usize::try_from(message.size.saturating_sub(message.sent)).unwrap_or(usize::MAX);
-        let length = left.min(self.chunk_size);
+        let length = left.min(self.chunk());
         let cost = COST.saturating_add(u64::try_from(length).unwrap_or(u64::MAX));
         let shut = message.failure_report == FailureReport::Yes
             && self.unacknowledged > 0

@@ -308,6 +308,8 @@ pub enum Event {
     LeaseEnding {
         /// Which lease.
         lease: LeaseId,
+        /// The session that has it.
+        session: Option<SessionId>,
     },
     /// There is no lease, or none any more. Of one that a session has, [`Event::SessionFailed`] tells instead.
     LeaseLost {

@@ -250,12 +250,14 @@ impl Endpoint {
 
     /// A lease has a deadline: its owner should get another one, or it is over.
     pub(crate) fn lease_due(&mut self, id: LeaseId) {
-        let Some(held) = self.leases.get_mut(&id).and_then(|lease| lease.held.as_mut()) else { return };
+        let Some(lease) = self.leases.get_mut(&id) else { return };
+        let session = lease.session;
+        let Some(held) = lease.held.as_mut() else { return };
         let last = held.timer.take().is_none_or(|(_, last)| last);
         match held.until.filter(|_| !last) {
             Some(until) => {
                 held.timer = Some((self.timers.arm(until, Deadline::Lease(id)), true));
-                self.out.push_back(Output::Event(Event::LeaseEnding { lease: id }));
+                self.out.push_back(Output::Event(Event::LeaseEnding { lease: id, session }));
             }
             None => self.lose_lease(id, LeaseFailure::Expired),
         }

@@ -90,7 +90,7 @@ impl Endpoint {
         if queue.len() >= self.limits.queued_messages {
             return Err(SendError::QueueFull);
         }
-        let one_chunk = u64::try_from(session.chunk_size).unwrap_or(u64::MAX);
+        let one_chunk = u64::try_from(session.chunk()).unwrap_or(u64::MAX);
         if control && (size > one_chunk || !matches!(body, Source::Inline(_))) {
             return Err(SendError::TooLarge(one_chunk));
         }
@@ -390,7 +390,7 @@ impl Endpoint {
     /// Asks the source of a session's next message for octets before they are needed.
     fn prefetch(&mut self, id: SessionId) {
         let Some(session) = self.sessions.get_mut(&id) else { return };
-        let chunk = session.chunk_size;
+        let chunk = session.chunk();
         let Some(key) = session.queue.front().copied() else { return };
         let Some(message) = session.messages.get_mut(&key) else { return };
         let Source::Fetched { source, size, .. } = message.source else { return };

@@ -13,6 +13,10 @@ use crate::uri::{MsrpPath, MsrpUri};
 /// How many identifiers of refused, and of finished, messages are remembered.
 const REMEMBERED: usize = 8;
 
+/// Octets of a chunk that a relay passes on: one in wide use (Kamailio) drops frames of more than 10,238 octets, paths and
+/// all, or answers them 501.
+const RELAYED: usize = 8 * 1024;
+
 /// One session.
 #[derive(Debug)]
 pub(crate) struct Session {
@@ -111,6 +115,11 @@ impl Session {
         self.peer = peer;
     }
 
+    /// The largest chunk that leaves in one piece.
+    pub(crate) fn chunk(&self) -> usize {
+        if self.is_relayed() { self.chunk_size.min(RELAYED) } else { self.chunk_size }
+    }
+
     /// Whether a response says only that the next hop has a chunk.
     pub(crate) fn is_relayed(&self) -> bool {
         self.via.is_some() || self.peer.uris().len() > 1
@@ -172,7 +181,7 @@ impl Session {
         let Some(control) = self.control.front().copied() else { return content };
         let is_short = |key: &u64| {
             let size = self.messages.get(key).map_or(0, |message| message.size);
-            size <= u64::try_from(self.chunk_size).unwrap_or(u64::MAX)
+            size <= u64::try_from(self.chunk()).unwrap_or(u64::MAX)
         };
         content.filter(|content| *content < control && is_short(content)).or(Some(control))
     }

@@ -101,6 +101,7 @@ impl Client {
             }
             Input::Closed { flow, why } => self.closed(flow, why),
             Input::Resolved { query, addresses } => self.resolved(query, addresses),
+            Input::Located { query, addresses } => self.located(query, addresses),
             Input::Fetched { source, offset, bytes } => {
                 self.msrp(parlour_msrp::Input::Fetched { source, offset, bytes });
             }
@@ -341,6 +342,9 @@ impl Client {
         let limits = FrameLimits::within(self.core.config.limits.stream_message);
         let framer = (service == Service::Sip).then(|| Box::new(Framer::new(limits)));
         let now = self.core.now.instant;
+        if !self.core.relay_is_good(flow, &security) {
+            return self.hang_up(flow);
+        }
         if let Some(stream) = self.core.flows.stream(flow) {
             (stream.local, stream.security, stream.framer, stream.heard) =
                 (Some(local), security, framer, now);
@@ -508,6 +512,9 @@ impl Client {
         if why == CloseReason::Connect && self.tried_elsewhere(flow) {
             return;
         }
+        if matches!(why, CloseReason::Connect | CloseReason::Tls) && self.core.dial_again(flow) {
+            return;
+        }
         let why = match why {
             CloseReason::Peer => "the other side closed the connection",
             CloseReason::Connect => "the connection could not be made",
@@ -567,10 +574,23 @@ impl Client {
             Errand::Subscribe(session) => self.core.subscribe_resolved(session, &hop, addresses),
             Errand::Bye(session) => self.core.bye_resolved(session, &hop, addresses),
             Errand::Renew(session) => self.core.renewal_resolved(session, &hop, addresses),
+            Errand::Relay(connection) => {
+                let port = hop.port.unwrap_or(0);
+                let found = addresses.iter().map(|address| std::net::SocketAddr::new(*address, port));
+                self.core.relay_found(connection, found.collect());
+                self.core.pump_msrp();
+            }
             Errand::Connect(connection, session) => {
                 self.core.connect_to(connection, session, hop.port.unwrap_or(0), addresses);
                 self.core.pump_msrp();
             }
+        }
+    }
+
+    fn located(&mut self, query: QueryId, addresses: &[std::net::SocketAddr]) {
+        if let Some((Errand::Relay(connection), hop)) = self.core.lookups.remove(&query) {
+            self.core.relay_located(connection, hop.host, addresses);
+            self.core.pump_msrp();
         }
     }
 

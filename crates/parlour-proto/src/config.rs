@@ -11,6 +11,7 @@ use std::time::Duration;
 
 pub use crate::sip::digest::Credentials;
 use parlour_msrp::Matching;
+use parlour_msrp::uri::MsrpPath;
 
 use crate::io::Transport;
 pub use crate::schedule::Hours;
@@ -117,6 +118,19 @@ pub struct Config {
     pub limits: Limits,
 }
 
+/// MSRP relays that act for an account (RFC 4976).
+#[derive(Debug, Clone)]
+pub struct Relays {
+    /// Where they are, the one that we connect to first. A URI needs no port: then it is looked up.
+    pub chain: MsrpPath,
+    /// What to authenticate with.
+    pub credentials: Credentials,
+    /// Whether there is no session without them.
+    pub required: bool,
+    /// Whether AUTH may go without TLS, or to whoever has no valid certificate: for tests on one machine.
+    pub insecure: bool,
+}
+
 /// One IM Address and how it reaches the network.
 #[derive(Debug, Clone)]
 pub struct Account {
@@ -144,6 +158,8 @@ pub struct Account {
     pub service_route: Vec<String>,
     /// Our public identities, default first, until a registration tells: SIP or tel URIs. None: `address` alone.
     pub identities: Vec<String>,
+    /// The relays that act for it (RFC 4976); without any, peers connect to us and we to them.
+    pub relays: Option<Relays>,
     /// What is told and asked of what became of messages.
     pub imdn: Imdn,
 }
@@ -452,6 +468,7 @@ impl Default for Account {
             access_network: None,
             service_route: Vec::new(),
             identities: Vec::new(),
+            relays: None,
             imdn: Imdn::default(),
         }
     }

@@ -114,6 +114,8 @@ pub enum Input<'a> {
     Closed { flow: FlowId, why: CloseReason },
     /// The answer to [`Output::Resolve`]: addresses in the order in which to try them; empty if there are none.
     Resolved { query: QueryId, addresses: &'a [IpAddr] },
+    /// The answer to [`Output::Locate`]: where the service is, in the order in which to try; empty if the name has none.
+    Located { query: QueryId, addresses: &'a [SocketAddr] },
     /// The octets that [`Output::Fetch`] asked for; empty when the source cannot be read any more.
     Fetched { source: SourceId, offset: u64, bytes: &'a [u8] },
     /// All octets of the spool below `upto`, in the order in which they were handed out, are taken care of.
@@ -146,6 +148,8 @@ pub enum CloseReason {
 pub enum Output {
     /// Look up the A and AAAA records of a name.
     Resolve { query: QueryId, name: String },
+    /// Look up the SRV records of a service of a name (RFC 2782), and the addresses of their targets.
+    Locate { query: QueryId, service: &'static str, name: String },
     /// Open a stream, then say [`Input::Opened`] or [`Input::Closed`]. One that could not be opened may be asked for
     /// again, to another address.
     Open { flow: FlowId, to: Target },

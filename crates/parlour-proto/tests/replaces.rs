@@ -42,6 +42,7 @@ fn answers(security: Security, messages: &[(u64, String)]) -> (Client, Vec<Strin
                 Output::Idle(_) => break,
                 Output::Event(_)
                 | Output::Resolve { .. }
+                | Output::Locate { .. }
                 | Output::Open { .. }
                 | Output::Hold { .. }
                 | Output::Resume { .. }

@@ -170,7 +170,11 @@ impl Checker {
             Input::Spooled { spool, upto } => {
                 self.spools.entry(*spool).or_default().1 = *upto;
             }
-            Input::Listening { .. } | Input::Resolved { .. } | Input::Fetched { .. } | Input::Tick => {}
+            Input::Listening { .. }
+            | Input::Resolved { .. }
+            | Input::Located { .. }
+            | Input::Fetched { .. }
+            | Input::Tick => {}
         }
     }
 
@@ -203,6 +207,7 @@ impl Checker {
                 self.spools.remove(spool);
             }
             Output::Resolve { .. }
+            | Output::Locate { .. }
             | Output::Fetch { .. }
             | Output::Keep { .. }
             | Output::Settled { .. }

@@ -333,6 +333,10 @@ impl World {
             Output::Resolve { query, name } => {
                 self.queue.arm(now + self.look_up, Arrival::Resolved { node, query, name });
             }
+            Output::Locate { query, service, name } => {
+                let name = format!("{service}.{name}");
+                self.queue.arm(now + self.look_up, Arrival::Located { node, query, name });
+            }
             Output::Open { flow, to } => {
                 let stream = self.connect(node, Some(flow), to.service, to.address);
                 self.with_client(node, |at| at.flows.insert(flow, (stream, Side::Opener)));

@@ -42,6 +42,7 @@ pub struct World {
     links: BTreeMap<(NodeId, NodeId), Link>,
     datagrams: BTreeMap<(NodeId, NodeId), u64>,
     names: BTreeMap<String, Vec<IpAddr>>,
+    services: BTreeMap<String, Vec<SocketAddr>>,
     /// How long the name servers of this world take.
     pub look_up: Duration,
     rows: Vec<Row>,
@@ -115,6 +116,11 @@ pub(crate) enum Arrival {
         flow: FlowId,
         why: CloseReason,
     },
+    Located {
+        node: NodeId,
+        query: QueryId,
+        name: String,
+    },
     Resolved {
         node: NodeId,
         query: QueryId,
@@ -159,6 +165,7 @@ impl World {
             links: BTreeMap::new(),
             datagrams: BTreeMap::new(),
             names: BTreeMap::new(),
+            services: BTreeMap::new(),
             look_up: Duration::ZERO,
             rows: Vec::new(),
             serial: 0,
@@ -218,6 +225,11 @@ impl World {
     /// What the name servers of this world answer for a name.
     pub fn name(&mut self, name: &str, addresses: &[IpAddr]) {
         self.names.insert(name.to_owned(), addresses.to_vec());
+    }
+
+    /// What they answer for a service of a name, such as `_msrps._tcp.relay.test`.
+    pub fn service(&mut self, name: &str, addresses: &[SocketAddr]) {
+        self.services.insert(name.to_owned(), addresses.to_vec());
     }
 
     /// Sets both directions between two nodes.
@@ -476,6 +488,10 @@ impl World {
                 if self.client_at(node).is_some() {
                     self.tell(node, Input::Closed { flow, why });
                 }
+            }
+            Arrival::Located { node, query, name } => {
+                let addresses = self.services.get(&name).cloned().unwrap_or_default();
+                self.tell(node, Input::Located { query, addresses: &addresses });
             }
             Arrival::Resolved { node, query, name } => {
                 let addresses = self.names.get(&name).cloned().unwrap_or_default();

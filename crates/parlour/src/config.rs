@@ -1,5 +1,6 @@
 //! The configuration file: TOML whose keys are the names of catalogue 5.2. What stands on the command line wins.
 
+mod relays;
 mod stir;
 mod value;
 
@@ -65,6 +66,10 @@ pub(crate) enum ConfigFault {
     NoPassword { file: PathBuf },
     #[error("account {address} has a user but no password_file, or the other way round: give both")]
     HalfCredentials { address: String },
+    #[error("account {address}: relay needs relay_user and relay_password_file, and they need relay")]
+    HalfRelay { address: String },
+    #[error("account {address}: relay: {uri:?} cannot be used: {why}")]
+    Relay { address: String, uri: String, why: String },
     #[error("stir_keys: {file:?} cannot be used: {why}")]
     Signer { file: PathBuf, why: String },
     #[error("{0}")]
@@ -212,6 +217,15 @@ struct FileAccount {
     user: Option<String>,
     password_file: Option<PathBuf>,
     realm: Option<String>,
+    #[serde(default)]
+    relay: Vec<String>,
+    relay_user: Option<String>,
+    relay_password_file: Option<PathBuf>,
+    relay_realm: Option<String>,
+    #[serde(default)]
+    relay_required: bool,
+    #[serde(default)]
+    relay_insecure: bool,
     core: Option<FileCore>,
     #[serde(default, deserialize_with = "maybe_line")]
     access_network: Option<String>,
@@ -444,6 +458,12 @@ impl FileAccount {
                 return Err(ConfigFault::HalfCredentials { address: self.address });
             }
         };
+        let relays = relays::read(
+            &self.address,
+            &self.relay,
+            (self.relay_user, self.relay_password_file.map(|file| base.join(file)), self.relay_realm),
+            (self.relay_required, self.relay_insecure),
+        )?;
         let mut imdn = Imdn::default();
         set(&mut imdn.ask_delivered, self.ask_delivered);
         set(&mut imdn.ask_displayed, self.ask_displayed);
@@ -467,6 +487,7 @@ impl FileAccount {
             access_network: self.access_network,
             service_route: self.service_route,
             identities: self.identities,
+            relays,
             imdn,
         })
     }

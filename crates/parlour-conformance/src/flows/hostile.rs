@@ -102,6 +102,7 @@ pub(crate) fn what_is_spooled_of_a_refused_message_goes() {
                 | Output::Keep { .. }
                 | Output::Fetch { .. }
                 | Output::Resolve { .. }
+                | Output::Locate { .. }
                 | Output::Event(_)
                 | Output::Settled { .. }
                 | Output::Idle(_) => {}

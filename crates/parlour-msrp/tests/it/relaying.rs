@@ -391,7 +391,7 @@ fn its_owner_is_told_before_a_lease_ends_and_its_session_fails_when_it_has() {
     behind.bob.wait(Duration::from_secs(779));
     assert_eq!(behind.bob.take_events(), []);
     behind.bob.wait(Duration::from_secs(1));
-    assert_eq!(behind.bob.take_events(), [Event::LeaseEnding { lease }]);
+    assert_eq!(behind.bob.take_events(), [Event::LeaseEnding { lease, session: Some(session) }]);
     behind.bob.wait(Duration::from_secs(120));
     let why = SessionFailure::Disconnected;
     assert_eq!(behind.bob.take_events(), [Event::SessionFailed { session, why, unsent: Vec::new() }]);
@@ -399,7 +399,7 @@ fn its_owner_is_told_before_a_lease_ends_and_its_session_fails_when_it_has() {
     let (mut behind, lease) = Behind::leased();
     behind.bob.wait(Duration::from_secs(900));
     let lost = Event::LeaseLost { lease, why: LeaseFailure::Expired };
-    assert_eq!(behind.bob.take_events(), [Event::LeaseEnding { lease }, lost]);
+    assert_eq!(behind.bob.take_events(), [Event::LeaseEnding { lease, session: None }, lost]);
 }
 
 //= IM M-20 test
@@ -597,6 +597,19 @@ fn a_relays_200_acknowledges_nothing_and_a_report_does() {
     behind.bob.endpoint.send_control(behind.bob.now, session, control).expect("it is taken");
     behind.bob.drain();
     assert_eq!(values(&behind.bob.take_text(behind.connection), "Success-Report"), [""; 0]);
+}
+
+//= IM M-22 test
+#[test]
+fn chunks_through_a_relay_are_as_small_as_relays_need_them() {
+    let (mut behind, session) = session();
+    behind.bob.send(session, text("m1m1", &"x".repeat(30_000)));
+    let text = behind.bob.take_text(behind.connection);
+    let frames: Vec<_> = text.split("MSRP ").map(str::len).collect();
+    assert!(
+        frames.iter().all(|frame| *frame < 10_000) && frames.iter().sum::<usize>() > 30_000,
+        "{frames:?}"
+    );
 }
 
 //= IM M-22 test

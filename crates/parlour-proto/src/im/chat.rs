@@ -51,8 +51,11 @@ impl Core {
                     self.msrp_deadline = deadline;
                     return;
                 }
+                parlour_msrp::Output::ConnectRelay { connection, relay, to } => {
+                    self.connect_relay(connection, relay, to);
+                }
                 // Nothing else is asked for.
-                parlour_msrp::Output::ConnectRelay { .. } | _ => {}
+                _ => {}
             }
         }
     }
@@ -119,7 +122,10 @@ impl Core {
                     owner.map_or((crate::io::AccountId(0), None), |(account, id)| (account, Some(id)));
                 return self.explain(account, id, clause, text, "");
             }
-            E::Leased { .. } | E::LeaseEnding { .. } | E::LeaseLost { .. } | _ => return,
+            E::Leased { lease, path, lifetime: _ } => return self.relay_lends(lease, path),
+            E::LeaseEnding { lease, session } => return self.lease_ends(lease, session),
+            E::LeaseLost { lease, why } => return self.relay_refuses(lease, &why),
+            _ => return,
         };
         if let Some((account, id)) = self.sessions.owner_of(msrp) {
             // What cannot be held any more is news that nobody misses.

@@ -22,6 +22,7 @@ use crate::im::pager::Pages;
 use crate::im::policy::{self, BlockList, Notices};
 use crate::im::prack::Fork;
 use crate::im::refer::Referrals;
+use crate::im::relays::Relays;
 use crate::im::session::{Phase, Session, Sessions};
 use crate::im::stir::Signatures;
 use crate::im::subscription::Subscriptions;
@@ -54,6 +55,7 @@ pub(crate) struct Core {
     pub(crate) subscriptions: Subscriptions,
     pub(crate) referrals: Referrals,
     pub(crate) files: Files,
+    pub(crate) relays: Relays,
     pub(crate) timers: Timers<Deadline>,
     pub(crate) requests: BTreeMap<ClientId, Purpose>,
     pub(crate) lookups: BTreeMap<QueryId, (Errand, Proxy)>,
@@ -178,6 +180,8 @@ pub(crate) enum Errand {
     Page(u64),
     /// An MSRP connection: the look-up is of the first URI of the peer's path.
     Connect(parlour_msrp::ConnectionId, parlour_msrp::SessionId),
+    /// A connection to a relay of ours.
+    Relay(parlour_msrp::ConnectionId),
 }
 
 impl Core {
@@ -192,13 +196,14 @@ impl Core {
         let receivable = receivable(&config);
         let contact = |contact: &Contact| Some((policy::key(&contact.address)?, contact.imdn));
         let contacts = config.contacts.iter().filter_map(contact).collect();
-        Core {
+        let mut core = Core {
             gate: Gate::new(config.limits.requests_per_source, config.limits.requests, random.hash_keys()),
             connects: Gate::new(config.limits.connects, config.limits.connects, random.hash_keys()),
             sessions: Sessions::new(&mut random),
             subscriptions: Subscriptions::default(),
             referrals: Referrals::default(),
             files: Files::default(),
+            relays: Relays::default(),
             now: Now { instant: Instant::ZERO, unix: std::time::Duration::ZERO },
             config,
             random,
@@ -227,7 +232,9 @@ impl Core {
             told: BTreeMap::new(),
             contacts,
             receivable,
-        }
+        };
+        core.add_relays();
+        core
     }
 
     /// The proof that a flow is the core's, if it is.

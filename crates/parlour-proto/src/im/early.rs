@@ -96,10 +96,11 @@ impl Core {
         }
         match &invited.offer {
             Some((offer, judged)) if judged.preconditions(offer).are_demanded() => {
-                let local = self.local_media(session.flow)?;
+                let local = self.local_media(session.account, session.flow)?;
                 let stream = judged.chat.clone()?;
                 let local = local.clone().settled(local.path(stream.role).clone());
-                let description = sdp::answer(offer, judged, &local, &self.capabilities(session.flow));
+                let description =
+                    sdp::answer(offer, judged, &local, &self.capabilities(session.account, session.flow));
                 let origin = offer.origin.clone();
                 // RFC 3262 5: the peer may connect as soon as it has the answer.
                 let msrp = self.expect_media(owner, local.path(stream.role), &stream);
@@ -188,9 +189,9 @@ impl Core {
     }
     /// The answer to our offer came in a PRACK.
     fn answered_early(&mut self, session: &mut Session, own: &OwnOffer, body: &[u8]) -> Result<(), String> {
-        let (stream, origin) = self.read_answer(session.flow, own, body)?;
+        let (stream, origin) = self.read_answer(session.account, session.flow, own, body)?;
         //= IM X-22
-        if !self.may_aim(session.source, &stream) {
+        if !own.local.is_relayed() && !self.may_aim(session.source, &stream) {
             return Err("the answer makes us connect to where its sender is not".to_owned());
         }
         let answer = sdp::parse(body).map_err(|fault| fault.to_string())?;
@@ -231,7 +232,7 @@ impl Core {
         if offer.origin == agreed.origin {
             return Ok(agreed.description.clone());
         }
-        let ours = self.capabilities(flow);
+        let ours = self.capabilities(owner.0, flow);
         let before = sdp::parse(&agreed.description).map_or(0, |own| own.media.len());
         let standing = sdp::Standing { chat: agreed.chat.as_ref().map(|chat| &chat.stream), files: &[] };
         let judged = sdp::judge_again(&offer, before, standing, &ours).map_err(PeerFault::NotAcceptable)?;
@@ -245,7 +246,7 @@ impl Core {
             let text = "the offer leaves no message stream".to_owned();
             return Err(PeerFault::NotAcceptable(sdp::Refusal { warning: 304, text, clause: "S-1" }));
         };
-        if let Some(why) = self.aims_badly(flow, &stream) {
+        if let Some(why) = self.aims_badly(owner.0, flow, &stream) {
             let text = format!("we would not connect to the path: {why}");
             return Err(PeerFault::NotAcceptable(sdp::Refusal { warning: 399, text, clause: "X-22" }));
         }
@@ -254,7 +255,7 @@ impl Core {
         }
         let mut local = agreed.local.clone().revised();
         if !sdp::same_path(&chat.stream.path, &stream.path) {
-            local = self.other_end(flow, &local, stream.role).ok_or(PeerFault::NoResources)?;
+            local = self.other_end(owner.0, flow, &local, stream.role).ok_or(PeerFault::NoResources)?;
             self.msrp.close(self.now.instant, chat.msrp);
             self.sessions.forget_msrp(chat.msrp);
             chat.msrp = self.expect_media(owner, local.path(stream.role), &stream);
@@ -340,7 +341,7 @@ impl Core {
         description: &sdp::Session,
         judged: &sdp::Judged,
     ) -> PeerFault {
-        let local = self.local_media(flow);
+        let local = self.direct_media(flow);
         let body = local.map(|local| sdp::precondition_failure(description, judged, &local));
         PeerFault::Preconditions(body.unwrap_or_default())
     }

@@ -157,8 +157,8 @@ impl Core {
         let mut broken = None;
         //= IM S-1a
         if let Some(own) = own {
-            match self.read_answer(session.flow, &own, bodies::description_or_none(ack)) {
-                Ok((stream, _)) if !self.may_aim(session.source, &stream) => {
+            match self.read_answer(session.account, session.flow, &own, bodies::description_or_none(ack)) {
+                Ok((stream, _)) if !own.local.is_relayed() && !self.may_aim(session.source, &stream) => {
                     broken = Some("the answer makes us connect to where its sender is not".to_owned());
                 }
                 Ok((stream, origin)) => {

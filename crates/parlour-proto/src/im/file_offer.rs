@@ -69,9 +69,10 @@ impl Core {
     /// Makes the offer of a session for files.
     //= IM D-42
     pub(crate) fn offer_files(&mut self, owner: (AccountId, SessionId), flow: FlowId) -> Option<OwnOffer> {
-        let local = self.local_media(flow)?;
+        // What stands in `o=` and `c=`, and leads nowhere.
+        let local = self.direct_media(flow)?;
         for id in self.files.ids(owner.1).to_vec() {
-            let end = self.local_media(flow);
+            let end = self.local_media(owner.0, flow);
             if let Some(transfer) = self.files.get_mut(id) {
                 transfer.local = end;
             }
@@ -83,7 +84,7 @@ impl Core {
                 Some(FileEnd { file: &transfer.about, sends: transfer.sends, local })
             })
             .collect();
-        let offered = sdp::offer_files(&local, &ends, &self.capabilities(flow));
+        let offered = sdp::offer_files(&local, &ends, &self.capabilities(owner.0, flow));
         let setup = offered.setup;
         for id in self.files.ids(owner.1).to_vec() {
             let Some(transfer) = self.files.get_mut(id) else { continue };
@@ -95,7 +96,11 @@ impl Core {
             let kind = transfer.about.selector.media_type.clone().unwrap_or_else(|| "*".to_owned());
             let listed = parlour_msrp::accept::AcceptTypes::parse(parlour_msrp::accept::essence(&kind), None);
             let Ok(nobody) = parlour_msrp::uri::MsrpPath::new(vec![path.clone()]) else { continue };
-            let spec = self.spec(&path, &listed, nobody).with(|spec| spec.max_size = largest);
+            let via = self.use_lease(&path);
+            let spec = self.spec(&path, &listed, nobody).with(|spec| {
+                spec.max_size = largest;
+                spec.via = via;
+            });
             let msrp = self.msrp.expect(self.now.instant, spec);
             self.sessions.index_msrp(msrp, owner);
             self.files.index_msrp(msrp, id);
@@ -110,7 +115,7 @@ impl Core {
     //= IM D-42
     pub(crate) fn files_taken(
         &mut self,
-        id: SessionId,
+        owner: (AccountId, SessionId),
         flow: FlowId,
         own: &OwnOffer,
         body: &[u8],
@@ -118,8 +123,9 @@ impl Core {
         if body.is_empty() {
             return Err("the answer to our offer is missing".to_owned());
         }
+        let (account, id) = owner;
         let answer = sdp::parse(body).map_err(|fault| fault.to_string())?;
-        let ours = self.capabilities(flow);
+        let ours = self.capabilities(account, flow);
         let files = self.files.ids(id).to_vec();
         let lines = files.len();
         let mut begun = 0_usize;
@@ -181,7 +187,13 @@ impl Core {
 /// Offers of peers.
 impl Core {
     /// Refuses the files of an invitation that cannot be, whatever the user says.
-    pub(crate) fn screen_files(&self, flow: FlowId, offer: &sdp::Session, judged: &mut Judged) {
+    pub(crate) fn screen_files(
+        &self,
+        account: AccountId,
+        flow: FlowId,
+        offer: &sdp::Session,
+        judged: &mut Judged,
+    ) {
         let mut seen: Vec<String> = Vec::new();
         let streams: Vec<sdp::Stream> = judged.files.clone();
         // Under preconditions a part of the answer leaves before the user has said which files he takes.
@@ -198,7 +210,7 @@ impl Core {
             } else if twice {
                 Some("its file-transfer-id stands twice")
             } else {
-                self.aims_badly(flow, &stream)
+                self.aims_badly(account, flow, &stream)
             };
             if let Some(why) = why {
                 judged.refuse(stream.line, Unfit::FileRefused(why));
@@ -236,7 +248,7 @@ impl Core {
                 //= IM D-41
                 // RFC 5547 8.1: a name that was used begins nothing, and nobody is alerted.
                 "its file-transfer-id was used before"
-            } else if let Some(why) = self.aims_badly(flow, &stream) {
+            } else if let Some(why) = self.aims_badly(session.account, flow, &stream) {
                 why
             } else if accepts && small && !stream.direction.sends() {
                 continue;
@@ -254,13 +266,14 @@ impl Core {
     pub(crate) fn prepare_files(
         &mut self,
         flow: FlowId,
-        session: SessionId,
+        owner: (AccountId, SessionId),
         streams: &[sdp::Stream],
     ) -> Vec<FileId> {
+        let (account, session) = owner;
         let mut ids = Vec::with_capacity(streams.len());
         for stream in streams {
             let Some(file) = self.files.at(session, stream.line) else { continue };
-            let end = self.local_media(flow);
+            let end = self.local_media(account, flow);
             let Some(transfer) = self.files.get_mut(file) else { continue };
             transfer.local = end.map(|end| {
                 let path = end.path(stream.role).clone();
@@ -293,7 +306,7 @@ impl Core {
                 added.push(stream.clone());
             }
         }
-        self.prepare_files(flow, session.id, &added)
+        self.prepare_files(flow, owner, &added)
     }
 
     /// The answer to an offer, with our end of each file.

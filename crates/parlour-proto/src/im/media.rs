@@ -81,9 +81,11 @@ impl Agreed {
 
 impl Core {
     /// What we can do for a peer at the end of this flow.
-    pub(crate) fn capabilities(&self, flow: FlowId) -> Capabilities {
+    pub(crate) fn capabilities(&self, account: AccountId, flow: FlowId) -> Capabilities {
         let address = self.media_address(flow);
-        let listens = address.is_some_and(|address| self.flows.msrp_port(address).is_some());
+        // Behind a relay peers reach us whether or not we listen.
+        let listens = self.acts_for(account, None)
+            || address.is_some_and(|address| self.flows.msrp_port(address).is_some());
         Capabilities {
             receivable: self.receivable.clone(),
             sendable: vec!["text/plain".to_owned()],
@@ -102,7 +104,16 @@ impl Core {
     }
 
     /// Our end of a new session with a peer at the end of this flow.
-    pub(crate) fn local_media(&mut self, flow: FlowId) -> Option<Local> {
+    pub(crate) fn local_media(&mut self, account: AccountId, flow: FlowId) -> Option<Local> {
+        if let Some(path) = self.take_relay(account, None) {
+            let session_id = self.random.bits() >> 2;
+            return Some(Local::behind(self.media_address(flow)?, path, session_id, 1));
+        }
+        if self.needs_relay(account) { None } else { self.direct_media(flow) }
+    }
+
+    /// The same without a relay.
+    pub(crate) fn direct_media(&mut self, flow: FlowId) -> Option<Local> {
         let address = self.media_address(flow)?;
         // Without a listener we are active, and the port is never told.
         let port = self.flows.msrp_port(address).unwrap_or(9);
@@ -131,7 +142,9 @@ impl Core {
         local: &MsrpUri,
         stream: &sdp::Stream,
     ) -> parlour_msrp::SessionId {
+        let via = self.use_lease(local);
         let spec = self.spec(local, &stream.listed, stream.path.clone()).with(|spec| {
+            spec.via = via;
             spec.role = role(stream);
             spec.peer_max_size = stream.max_size;
             spec.max_size = self.largest(stream);
@@ -150,7 +163,8 @@ impl Core {
         local: &MsrpUri,
         stream: &sdp::Stream,
     ) -> parlour_msrp::SessionId {
-        let spec = self.spec(local, &stream.listed, stream.path.clone());
+        let via = self.use_lease(local);
+        let spec = self.spec(local, &stream.listed, stream.path.clone()).with(|spec| spec.via = via);
         let msrp = self.msrp.expect(self.now.instant, spec);
         self.sessions.index_msrp(msrp, owner);
         msrp
@@ -182,8 +196,8 @@ impl Core {
         flow: FlowId,
         preconditions: &sdp::Preconditions,
     ) -> Option<OwnOffer> {
-        let local = self.local_media(flow)?;
-        let offered = sdp::offer_under(&local, &self.capabilities(flow), preconditions);
+        let local = self.local_media(owner.0, flow)?;
+        let offered = sdp::offer_under(&local, &self.capabilities(owner.0, flow), preconditions);
         self.expect(owner, local, offered)
     }
 
@@ -195,7 +209,8 @@ impl Core {
         offered: Offered,
     ) -> Option<OwnOffer> {
         let nobody = MsrpPath::new(vec![offered.path.clone()]).ok()?;
-        let spec = self.spec(&offered.path, &offered.listed, nobody);
+        let via = self.use_lease(&offered.path);
+        let spec = self.spec(&offered.path, &offered.listed, nobody).with(|spec| spec.via = via);
         let msrp = self.msrp.expect(self.now.instant, spec);
         self.sessions.index_msrp(msrp, owner);
         let local = local.settled(offered.path.clone());
@@ -254,12 +269,13 @@ impl Core {
 
     /// MSRP is done with a connection. If its address is still being looked up, nobody wants that any more.
     pub(crate) fn disconnect(&mut self, connection: ConnectionId) {
+        self.hang_up_relay(connection);
         let flow = FlowId::Stream(connection.0);
         if self.flows.closed(flow).is_some() {
             self.outputs.push_back(Output::Close { flow });
         } else {
             self.lookups
-                .retain(|_, (errand, _)| !matches!(errand, Errand::Connect(of, _) if *of == connection));
+                .retain(|_, (errand, _)| !matches!(errand, Errand::Connect(of, _) | Errand::Relay(of) if *of == connection));
         }
     }
 
@@ -313,7 +329,16 @@ impl Core {
 
     /// Why an offer that makes us connect cannot be taken, when its path names an address: the user is not troubled with
     /// a session that cannot be. A name is judged when it has been looked up.
-    pub(crate) fn aims_badly(&self, flow: FlowId, stream: &sdp::Stream) -> Option<&'static str> {
+    pub(crate) fn aims_badly(
+        &self,
+        account: AccountId,
+        flow: FlowId,
+        stream: &sdp::Stream,
+    ) -> Option<&'static str> {
+        if self.acts_for(account, Some(stream.tls)) {
+            // Then it is the relay that connects, and nobody else is connected to.
+            return None;
+        }
         let target = stream.path.leftmost();
         let address = target.ip().filter(|_| stream.role == sdp::Role::Active)?;
         let caller = self.flows.peer(flow).map(|peer| peer.ip());

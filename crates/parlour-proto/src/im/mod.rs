@@ -33,6 +33,7 @@ mod recover;
 mod refer;
 mod refresh;
 mod register;
+mod relays;
 mod reliable;
 mod renegotiate;
 mod replaces;

@@ -141,13 +141,19 @@ impl Core {
     }
 
     /// A stream that a session waited for stands, so its local address is known.
-    fn start_invite(&mut self, mut session: Session) {
+    pub(crate) fn start_invite(&mut self, mut session: Session) {
         let Phase::Inviting(inviting) = &mut session.phase else { return self.sessions.put(session) };
         if let Some(why) = inviting.cancelled.take() {
             return self.end(session, why);
         }
         // The offer names our own address, which a stream has only once it stands: `flow_stands` comes back here.
         let owner = (session.account, session.id);
+        if self.waits_for_relay(owner.0, owner.1, self.files.of(owner.1).len().max(1), None) {
+            return self.sessions.put(session);
+        }
+        if let Some(why) = self.lacks_relay(owner.0, None) {
+            return self.end(session, Ended::Lost { why });
+        }
         let own = match self.files.of(session.id).is_empty() {
             true => self.make_offer(owner, session.flow),
             false => self.offer_files(owner, session.flow),
@@ -323,14 +329,21 @@ impl Core {
             // RFC 3261 13.2.1: after the first description of a reliable response all others are passed over.
             Some(own) if own.msrp.is_none() => {
                 let body = bodies::description_or_none(response);
-                match self.files_taken(session.id, session.flow, own, body) {
+                match self.files_taken((session.account, session.id), session.flow, own, body) {
                     Ok(agreed) => (Some(agreed), None),
                     Err(why) => (None, Some(why)),
                 }
             }
             Some(own) => {
                 match answer.map_or_else(
-                    || self.read_answer(session.flow, own, bodies::description_or_none(response)),
+                    || {
+                        self.read_answer(
+                            session.account,
+                            session.flow,
+                            own,
+                            bodies::description_or_none(response),
+                        )
+                    },
                     Ok,
                 ) {
                     Ok((stream, origin)) => (Some(self.agree(own, stream, origin)), None),
@@ -485,6 +498,7 @@ impl Core {
     /// Reads the answer to an offer of ours.
     pub(crate) fn read_answer(
         &self,
+        account: AccountId,
         flow: FlowId,
         own: &OwnOffer,
         body: &[u8],
@@ -493,7 +507,7 @@ impl Core {
             return Err("the answer to our offer is missing".into());
         }
         let answer = sdp::parse(body).map_err(|fault| fault.to_string())?;
-        let stream = sdp::read_answer(&own.offered, &answer, &self.capabilities(flow))
+        let stream = sdp::read_answer(&own.offered, &answer, &self.capabilities(account, flow))
             .map_err(|refusal| refusal.text)?;
         Ok((stream, answer.origin))
     }

@@ -114,7 +114,9 @@ impl Core {
         (fork.rseq, fork.rack, fork.chain) = (rseq, rack, Chain::default());
         let unanswered = fork.answer.is_none() && !bodies::description_or_none(response).is_empty();
         let answer = match inviting.own.as_ref().filter(|_| unanswered) {
-            Some(own) => self.read_answer(session.flow, own, bodies::description_or_none(response)).map(Some),
+            Some(own) => self
+                .read_answer(session.account, session.flow, own, bodies::description_or_none(response))
+                .map(Some),
             None => Ok(None),
         };
         self.send_prack(session, tag, &[]);

@@ -89,6 +89,8 @@ impl Core {
         let Some(&Lost { failure, tries, .. }) = session.lost_mut().as_deref() else {
             return self.sessions.put(session);
         };
+        // Whoever offers the new session, our relay's URIs are to be here.
+        self.want_relay(session.account);
         let why = failure.to_string();
         let both_see_it = matches!(failure, SessionFailure::Disconnected | SessionFailure::Unresponsive);
         match failure {
@@ -160,6 +162,9 @@ impl Core {
             self.retry_after_glare(&mut session, Why::Recover);
             return self.sessions.put(session);
         }
+        if self.waits_for_relay(session.account, id, 1, None) {
+            return self.sessions.put(session);
+        }
         lost.tries = lost.tries.saturating_add(1);
         if !takes_invite(&live.talk.remote.allow) {
             return self
@@ -183,7 +188,11 @@ impl Core {
                 let gone = std::mem::replace(old, Agreed { offerer: old.offerer, ..agreed });
                 lost.stage = Stage::Agreed(self.now.instant);
                 if let Some(chat) = gone.chat {
-                    self.sessions.forget_msrp(chat.msrp);
+                    match own.msrp.filter(|_| self.msrp.is_open(chat.msrp)) {
+                        // It was to end soon, and what it has goes on in the new one.
+                        Some(new) => self.msrp.succeed(self.now.instant, chat.msrp, new),
+                        None => self.sessions.forget_msrp(chat.msrp),
+                    }
                 }
                 self.tell_of_hold(&mut session, sent);
                 if own.msrp.is_none_or(|msrp| !self.msrp.is_open(msrp)) {
@@ -262,13 +271,13 @@ impl Core {
     /// A description with a new end of ours: RFC 3264 8 keeps the `o=` line but for its version, and the other lines.
     pub(crate) fn offer_anew(&mut self, session: &Session) -> Option<OwnOffer> {
         let agreed = session.phase.talk()?.agreed.as_ref()?;
-        let mut local = self.local_media(session.flow)?;
+        let mut local = self.local_media(session.account, session.flow)?;
         let next = agreed.local.clone().revised();
         (local.session_id, local.version) = (next.session_id, next.version);
         let before = sdp::parse(&agreed.description).ok()?;
         let line = agreed.chat.as_ref()?.stream.line;
         let files = self.files.lines_on(session.id);
-        let ours = self.capabilities(session.flow);
+        let ours = self.capabilities(session.account, session.flow);
         let offered = sdp::offer_again(&before, Some(line), &files, &local, &ours);
         self.expect((session.account, session.id), local, offered)
     }
@@ -282,11 +291,13 @@ impl Core {
         let answer = sdp::parse(answer).map_err(|fault| fault.to_string())?;
         let line = session.phase.chat().map_or(0, |chat| chat.stream.line);
         let lines = sdp::parse(&own.offered.octets).map_or(1, |own| own.media.len());
-        let ours = self.capabilities(session.flow);
+        let ours = self.capabilities(session.account, session.flow);
         let stream = sdp::read_answer_again(&own.offered, line, lines, &answer, &ours)
             .map_err(|refusal| refusal.text)?;
         //= IM X-22
-        if stream.as_ref().is_some_and(|stream| !self.may_aim_again(session, stream)) {
+        if !own.local.is_relayed()
+            && stream.as_ref().is_some_and(|stream| !self.may_aim_again(session, stream))
+        {
             return Err("the answer makes us connect to where its sender is not".to_owned());
         }
         Ok((stream, answer.origin))

@@ -13,7 +13,7 @@ use crate::im::bodies;
 use crate::im::media::{Agreed, Chat, role};
 use crate::im::session::{Phase, Session, Unacked};
 use crate::im::stamp::Reply;
-use crate::io::{FlowId, SessionId, Why};
+use crate::io::{AccountId, FlowId, SessionId, Why};
 use crate::sdp::{self, Local, Offered};
 use crate::sip::dialog::DialogKey;
 use crate::sip::door::dialog_contact;
@@ -160,7 +160,7 @@ impl Core {
         offer: &[u8],
     ) -> Result<Box<[u8]>, PeerFault> {
         let offer = sdp::parse(offer).map_err(|fault| PeerFault::Sdp(fault.to_string()))?;
-        let ours = self.capabilities(flow);
+        let ours = self.capabilities(session.account, flow);
         let agreed = session.phase.agreed_mut().ok_or(PeerFault::Renegotiation)?;
         let stands = agreed.chat.as_ref().is_some_and(|chat| self.msrp.is_open(chat.msrp));
         // RFC 4975 8.4: who changes nothing says the same o= line.
@@ -194,10 +194,12 @@ impl Core {
                     && (chat.stream.role == stream.role || self.msrp.is_bound(chat.msrp))
             }
         };
+        // RFC 4976 5.1: our way leads through our relay wherever the peer is, so our own path stays.
+        let behind = stands && next.is_relayed();
         let local = match &judged.chat {
-            Some(stream) if !same => {
+            Some(stream) if !same && !behind => {
                 //= IM X-22
-                if let Some(why) = self.aims_badly(flow, stream) {
+                if let Some(why) = self.aims_badly(session.account, flow, stream) {
                     let text = format!("we would not connect to the path: {why}");
                     return Err(PeerFault::NotAcceptable(sdp::Refusal {
                         warning: 399,
@@ -205,7 +207,7 @@ impl Core {
                         clause: "X-22",
                     }));
                 }
-                self.other_end(flow, &next, stream.role).ok_or(PeerFault::NoResources)?
+                self.other_end(session.account, flow, &next, stream.role).ok_or(PeerFault::NoResources)?
             }
             Some(_) | None => next,
         };
@@ -218,6 +220,7 @@ impl Core {
         match judged.chat {
             None => self.disable(session),
             Some(stream) if same => self.revise(session, stream),
+            Some(stream) if behind => self.rejoin(session, stream),
             Some(stream) => self.move_media(session, stream),
         }
         self.begin_files((session.account, session.id), begun);
@@ -227,7 +230,7 @@ impl Core {
     /// Our offer inside a session: all as it is, but for files that are over, and the peer free to choose again.
     //= IM S-1a
     pub(crate) fn offer_again(&mut self, flow: FlowId, session: &mut Session) -> Result<Offered, PeerFault> {
-        let ours = self.capabilities(flow);
+        let ours = self.capabilities(session.account, flow);
         let files = self.files.lines_on(session.id);
         let agreed = session.phase.agreed_mut().ok_or(PeerFault::Renegotiation)?;
         let chat = agreed.chat.as_ref();
@@ -272,7 +275,7 @@ impl Core {
         offered: &Offered,
         answer: &[u8],
     ) -> Result<Option<sdp::Stream>, String> {
-        let ours = self.capabilities(session.flow);
+        let ours = self.capabilities(session.account, session.flow);
         let answer = sdp::parse(answer).map_err(|fault| fault.to_string())?;
         let id = session.id;
         let agreed = session.phase.agreed_mut().ok_or("nothing was agreed on")?;
@@ -351,8 +354,14 @@ impl Core {
     }
 
     /// Our end on another path of our own.
-    pub(crate) fn other_end(&mut self, flow: FlowId, next: &Local, role: sdp::Role) -> Option<Local> {
-        let mut fresh = self.local_media(flow)?;
+    pub(crate) fn other_end(
+        &mut self,
+        account: AccountId,
+        flow: FlowId,
+        next: &Local,
+        role: sdp::Role,
+    ) -> Option<Local> {
+        let mut fresh = self.local_media(account, flow)?;
         // RFC 3264 8: only the version in o= changes.
         (fresh.session_id, fresh.version) = (next.session_id, next.version);
         let path = fresh.path(role).clone();

@@ -137,7 +137,7 @@ impl Core {
         rows.extend(self.busy_rows(refused.status));
         let tag = self.tag();
         let body = matches!(fault, PeerFault::NotAcceptable(_) | PeerFault::Renegotiation)
-            .then(|| self.capability_description(flow))
+            .then(|| self.capability_description(account.unwrap_or(AccountId(0)), flow))
             .flatten();
         let body = fault.description().or(body.as_deref());
         let reply = Reply {
@@ -226,7 +226,7 @@ impl Core {
         // RFC 3261 11.2: the answer is the one that an INVITE would get; inside a dialog it is 200.
         let full = !inside && self.room_for_session().is_err();
         let tag = self.tag();
-        let body = self.capability_description(flow);
+        let body = self.capability_description(account, flow);
         let reply = if full {
             Reply { status: 486, reason: "Busy Here", tag: Some(&tag), ..Reply::default() }
         } else {
@@ -257,10 +257,10 @@ impl Core {
         self.response(request, flow, account, &Reply { body: None, ..reply })
     }
 
-    fn capability_description(&mut self, flow: FlowId) -> Option<Vec<u8>> {
-        let ours = self.capabilities(flow);
+    fn capability_description(&mut self, account: AccountId, flow: FlowId) -> Option<Vec<u8>> {
+        let ours = self.capabilities(account, flow);
         // There is nothing to tell of media that policy forbids.
-        let local = if ours.offers() { self.local_media(flow)? } else { return None };
+        let local = if ours.offers() { self.direct_media(flow)? } else { return None };
         Some(crate::sdp::capabilities(local.address, local.session_id, &ours))
     }
 

@@ -60,7 +60,7 @@ impl Core {
             let most = usize::try_from(self.config.max_size).unwrap_or(usize::MAX);
             screen::fits(first.len(), most)?;
         }
-        let offer = self.read_offer(flow, carried.description)?;
+        let offer = self.read_offer(account, flow, carried.description)?;
         let early = Early::of(request);
         self.check_preconditions(flow, offer.as_ref(), &early)?;
         //= IM G-1
@@ -109,6 +109,7 @@ impl Core {
             room: Room::default(),
             ties,
         };
+        self.want_relay(account);
         self.begin(session);
         Ok(())
     }
@@ -116,10 +117,11 @@ impl Core {
     /// The offer of an initial INVITE, if it can be taken; None if it makes none.
     fn read_offer(
         &self,
+        account: AccountId,
         flow: FlowId,
         description: &[u8],
     ) -> Result<Option<(sdp::Session, sdp::Judged)>, PeerFault> {
-        let ours = self.capabilities(flow);
+        let ours = self.capabilities(account, flow);
         //= IM S-1a
         if description.is_empty() {
             // An offer of ours would be for plain MSRP.
@@ -128,10 +130,12 @@ impl Core {
         //= IM S-1
         let offer = sdp::parse(description).map_err(|fault| PeerFault::Sdp(fault.to_string()))?;
         let mut judged = sdp::judge(&offer, &ours).map_err(PeerFault::NotAcceptable)?;
-        self.screen_files(flow, &offer, &mut judged);
+        self.screen_files(account, flow, &offer, &mut judged);
         //= IM X-22
-        let aims_badly =
-            judged.streams().next().map_or(Some("no line is left"), |stream| self.aims_badly(flow, stream));
+        let aims_badly = judged
+            .streams()
+            .next()
+            .map_or(Some("no line is left"), |stream| self.aims_badly(account, flow, stream));
         if let Some(why) = aims_badly {
             // RFC 3261 20.43: 399, as no code is for addresses that must not be reached.
             let text = format!("we would not connect to the path: {why}");
@@ -396,7 +400,21 @@ impl Core {
                 verb: "accept",
             });
         }
-        let Some(local) = self.local_media(session.flow) else {
+        let streams = match &session.phase {
+            Phase::Invited(invited) => {
+                invited.offer.as_ref().map_or(1, |(_, judged)| judged.streams().count())
+            }
+            Phase::Inviting(_) | Phase::Answered(_) | Phase::Live(_) | Phase::Leaving(_) => 0,
+        };
+        if self.waits_for_relay(session.account, id, streams, None) {
+            self.sessions.put(session);
+            return Ok(());
+        }
+        if let Some(why) = self.lacks_relay(session.account, None) {
+            self.reject(session, 480, "No Relay", Ended::Declined { status: 480 }, "M-20", &why);
+            return Err(Misuse::NoRoute(why));
+        }
+        let Some(local) = self.local_media(session.account, session.flow) else {
             let input = "no address of ours can carry the messages";
             self.reject(session, 480, "Resource limit", Ended::Declined { status: 480 }, "G-1b", input);
             return Err(Misuse::NoRoute("the flow of the invitation is gone".into()));
@@ -468,8 +486,8 @@ impl Core {
         match offer {
             //= IM S-7
             Some((offer, judged)) => {
-                let files = self.prepare_files(flow, owner.1, &judged.files);
-                let ours = self.capabilities(flow);
+                let files = self.prepare_files(flow, owner, &judged.files);
+                let ours = self.capabilities(owner.0, flow);
                 let description = self.describe(owner.1, &offer, &judged, local, &ours);
                 let mut local = local.clone();
                 // S-8: the passive side listens before its 200 leaves.

@@ -121,13 +121,16 @@ pub fn offer_again(
 ) -> Offered {
     let path = local.path(Role::Passive).clone();
     // RFC 6135 4.2.2: an offer is never passive, and actpass needs a port that listens.
-    let setup =
-        if ours.listens && ours.reachable && local.can_listen() { Setup::Actpass } else { Setup::Active };
+    let setup = if local.is_relayed() || (ours.listens && ours.reachable && local.can_listen()) {
+        Setup::Actpass
+    } else {
+        Setup::Active
+    };
     let times = before.times.iter().map(String::as_str);
     let mut lines = Lines::new(local.address, local.session_id, local.version, times);
     for (at, media) in before.media.iter().enumerate() {
         if chat == Some(at) {
-            lines.stream(&media.media, &media.protocol, &path, setup, ours);
+            lines.stream(&media.media, &media.protocol, &local.told(Role::Passive), setup, ours);
             lines.types(&ours.receivable, ours.max_size);
             // RFC 7701 8: without it, rooms take it that we no longer know them.
             lines.chatroom();

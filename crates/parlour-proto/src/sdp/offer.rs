@@ -36,10 +36,10 @@ pub fn offer(local: &Local, ours: &Capabilities) -> Offered {
 
 /// An offer under preconditions (RFC 3312 5.1).
 pub fn offer_under(local: &Local, ours: &Capabilities, preconditions: &Preconditions) -> Offered {
-    let (setup, role) = ours.offered_setup();
+    let (setup, role) = ours.offered_setup(local);
     let path = local.path(role).clone();
     let mut lines = Lines::new(local.address, local.session_id, local.version, std::iter::empty());
-    lines.stream("message", "TCP/MSRP", &path, setup, ours);
+    lines.stream("message", "TCP/MSRP", &local.told(role), setup, ours);
     lines.types(&ours.receivable, ours.max_size);
     lines.chatroom();
     preconditions.write(&mut lines);
@@ -61,10 +61,11 @@ pub struct FileEnd<'f> {
 //= IM D-42
 /// An offer of files, a line for each, in a session without chat. `local` says what its `o=` line is.
 pub fn offer_files(local: &Local, files: &[FileEnd<'_>], ours: &Capabilities) -> Offered {
-    let (setup, role) = ours.offered_setup();
+    let end = files.first().map_or(local, |first| first.local);
+    let (setup, role) = ours.offered_setup(end);
     let mut lines = Lines::new(local.address, local.session_id, local.version, std::iter::empty());
     for FileEnd { file, sends, local } in files {
-        lines.stream("message", "TCP/MSRP", local.path(role), setup, ours);
+        lines.stream("message", "TCP/MSRP", &local.told(role), setup, ours);
         // RFC 4975 8.6: accept-types may not be missing, also where only the peer's list matters.
         let kind = file.selector.media_type.as_deref().map_or("*", essence);
         lines.types(&AcceptTypes::parse(kind, None), ours.max_file);
@@ -75,9 +76,9 @@ pub fn offer_files(local: &Local, files: &[FileEnd<'_>], ours: &Capabilities) ->
 }
 
 impl Capabilities {
-    /// RFC 6135 4.2.2: actpass if we can be reached, else active; an offer is never passive.
-    pub(super) fn offered_setup(&self) -> (Setup, Role) {
-        if self.listens && self.reachable {
+    /// RFC 6135 4.2.2: actpass if we can be reached, as we can behind a relay, else active; an offer is never passive.
+    pub(super) fn offered_setup(&self, local: &Local) -> (Setup, Role) {
+        if local.is_relayed() || (self.listens && self.reachable) {
             (Setup::Actpass, Role::Passive)
         } else {
             (Setup::Active, Role::Active)

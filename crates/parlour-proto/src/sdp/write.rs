@@ -4,7 +4,7 @@ use std::fmt::{Arguments, Write as _};
 use std::net::IpAddr;
 
 use parlour_msrp::accept::AcceptTypes;
-use parlour_msrp::uri::{MsrpUri, UriFault};
+use parlour_msrp::uri::{MsrpPath, MsrpUri, UriFault};
 
 use super::{Capabilities, Direction, Role, Setup};
 
@@ -20,6 +20,8 @@ pub struct Local {
     pub session_id: u64,
     /// The version in `o=`: one more for each change (D-6).
     pub version: u64,
+    /// The relays that act for us, in the order in which a peer's messages pass them.
+    relays: Option<MsrpPath>,
     listening: MsrpUri,
     /// None if the path is the same for both roles.
     connecting: Option<MsrpUri>,
@@ -44,7 +46,26 @@ impl Local {
         let host = address.to_string();
         let uri = |port| MsrpUri::new(false, &host, port, ident);
         let (listening, connecting) = (uri(port)?, Some(uri(DISCARD)?));
-        Ok(Local { address, session_id, version, listening, connecting })
+        Ok(Local { address, session_id, version, relays: None, listening, connecting })
+    }
+
+    //= IM M-21
+    /// Our end behind relays of ours (RFC 4976 5.1): `path` names them, and our own URI at its end. `address` is told where a
+    /// URI of ours has none.
+    pub fn behind(address: IpAddr, path: MsrpPath, session_id: u64, version: u64) -> Self {
+        let listening = path.rightmost().clone();
+        let address = listening.ip().unwrap_or(address).to_canonical();
+        Local { address, session_id, version, relays: Some(path), listening, connecting: None }
+    }
+
+    /// Whether relays of ours act for us: then peers reach us through them, and nobody connects to us.
+    pub fn is_relayed(&self) -> bool {
+        self.relays.is_some()
+    }
+
+    /// What our description tells of the way to us, for that role.
+    pub fn told(&self, role: Role) -> MsrpPath {
+        self.relays.clone().unwrap_or_else(|| MsrpPath::from(self.path(role).clone()))
     }
 
     /// The same end of a session that stands: its path stays the same, whoever of the two is said to connect.
@@ -113,18 +134,18 @@ impl Lines {
         &mut self,
         media: &str,
         protocol: &str,
-        path: &MsrpUri,
+        path: &MsrpPath,
         setup: Setup,
         ours: &Capabilities,
     ) {
         // RFC 4975 8.1: the port is that of our own URI.
-        self.media(media, path.port().unwrap_or(DISCARD), protocol, "*");
+        self.media(media, path.rightmost().port().unwrap_or(DISCARD), protocol, "*");
         //= IM R-62
         // RFC 4566 5: b= stands above the attributes.
         if let Some(kilobits) = ours.bandwidth {
             self.put(format_args!("b=AS:{kilobits}"));
         }
-        self.attribute("path", path.as_str());
+        self.attribute("path", &path.to_string());
         // RFC 6135 4.2.1: setup is always explicit.
         self.attribute("setup", setup.text());
     }

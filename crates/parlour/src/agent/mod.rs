@@ -12,7 +12,7 @@ mod pace;
 mod teller;
 mod watch;
 
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
@@ -36,6 +36,12 @@ use crate::net::tls::{Tls, TlsFault};
 use crate::net::{Listen, ListenFault, Net, Rung, Tap, Token, dns};
 use crate::store::{Answer, Bulk, Job, NewMessage, Note, SpoolJob, Store};
 use watch::Watch;
+
+/// What a search for a name has found.
+enum Found {
+    Host(QueryId, Vec<IpAddr>),
+    Service(QueryId, Vec<SocketAddr>),
+}
 
 /// Octets read at once.
 const BUFFER: usize = 64 * 1024;
@@ -141,8 +147,8 @@ pub(crate) struct Agent {
     rung: Rung,
     store: Store,
     answers: UnboundedReceiver<Answer>,
-    resolved: UnboundedReceiver<(QueryId, Vec<IpAddr>)>,
-    resolver: UnboundedSender<(QueryId, Vec<IpAddr>)>,
+    resolved: UnboundedReceiver<Found>,
+    resolver: UnboundedSender<Found>,
     commands: Receiver<Asked>,
     teller: Teller,
     stop: Arc<Notify>,
@@ -282,9 +288,14 @@ impl Agent {
                 () = count.notified() => self.say_held(),
                 _ = self.rung.recv_many(&mut tokens, TOKENS) => {}
                 Some(answer) = self.answers.recv() => self.answered(answer),
-                Some((query, addresses)) = self.resolved.recv() => {
-                    self.give(Input::Resolved { query, addresses: &addresses });
-                }
+                Some(found) = self.resolved.recv() => match found {
+                    Found::Host(query, addresses) => {
+                        self.give(Input::Resolved { query, addresses: &addresses });
+                    }
+                    Found::Service(query, addresses) => {
+                        self.give(Input::Located { query, addresses: &addresses });
+                    }
+                },
                 asked = self.commands.recv(), if may_command => match asked {
                     Some(asked) => self.obey(asked),
                     None => commanded = false,
@@ -419,7 +430,13 @@ impl Agent {
                 Output::Resolve { query, name } => {
                     let answer = self.resolver.clone();
                     tokio::spawn(async move {
-                        let _ = answer.send((query, dns::resolve(&name).await));
+                        let _ = answer.send(Found::Host(query, dns::resolve(&name).await));
+                    });
+                }
+                Output::Locate { query, service, name } => {
+                    let answer = self.resolver.clone();
+                    tokio::spawn(async move {
+                        let _ = answer.send(Found::Service(query, dns::locate(service, &name).await));
                     });
                 }
             }

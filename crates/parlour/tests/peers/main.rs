@@ -16,6 +16,7 @@ mod network;
 mod policy;
 mod programs;
 mod registrar;
+mod relays;
 mod replacing;
 mod rosters;
 mod scenario;

@@ -91,7 +91,7 @@ impl Core {
 }
 
 /// An authority, and a certificate for the domain and for localhost.
-fn certificates(folder: &Folder) -> PathBuf {
+pub(crate) fn certificates(folder: &Folder) -> PathBuf {
     let name = "ims.test";
     let authority = rcgen::KeyPair::generate().expect("a key");
     let mut params = rcgen::CertificateParams::default();

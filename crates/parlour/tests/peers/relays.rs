@@ -1,0 +1,155 @@
+//! Kamailio as an MSRP relay (RFC 4976): chats behind it, and what becomes of them when it is not well.
+
+use std::process::Command;
+use std::time::Duration;
+
+use serde_json::json;
+
+use crate::agent::{Agent, Setup};
+use crate::capture;
+use crate::dissected::judge;
+use crate::harness::{Folder, Program, free_port, listens, output};
+
+const WAIT: Duration = Duration::from_secs(20);
+const CONFIG: &str = include_str!("kamailio/relay.cfg.in");
+const TLS: &str = include_str!("kamailio/tls.cfg.in");
+
+/// A running relay for `localhost`.
+struct Relay {
+    msrp: u16,
+    msrps: u16,
+    ws: u16,
+    wss: u16,
+    kamailio: Option<Program>,
+}
+
+impl Relay {
+    fn start(folder: &Folder, algorithm: &str) -> Relay {
+        Relay::lending_for(folder, algorithm, 900)
+    }
+
+    /// A relay that lends its URIs for so many seconds.
+    fn lending_for(folder: &Folder, algorithm: &str, seconds: u32) -> Relay {
+        crate::registrar::certificates(folder);
+        let mut relay = Relay {
+            msrp: free_port(),
+            msrps: free_port(),
+            ws: free_port(),
+            wss: free_port(),
+            kamailio: None,
+        };
+        for (name, text) in [("relay.cfg", CONFIG), ("tls.cfg", TLS)] {
+            let text = text
+                .replace("@RUN@", &folder.path().display().to_string())
+                .replace("@MSRP@", &relay.msrp.to_string())
+                .replace("@MSRPS@", &relay.msrps.to_string())
+                .replace("@WS@", &relay.ws.to_string())
+                .replace("@WSS@", &relay.wss.to_string())
+                .replace("@EXPIRES@", &seconds.to_string())
+                .replace("@ALGORITHM@", algorithm);
+            folder.write(name, text);
+        }
+        relay.run(folder);
+        relay
+    }
+
+    fn run(&mut self, folder: &Folder) {
+        let mut command = Command::new("kamailio");
+        command.args(["-DD", "-E", "-m", "128", "-M", "16", "-f"]).arg(folder.join("relay.cfg"));
+        command.arg("-Y").arg(folder.path()).arg("-P").arg(folder.join("kamailio.pid"));
+        let mut kamailio = Program::run(folder, "kamailio", &mut command);
+        let port = self.wss;
+        kamailio.ready(WAIT, || listens(port));
+        self.kamailio = Some(kamailio);
+    }
+
+    fn uri(&self, transport: &str) -> String {
+        match transport {
+            "tcp" => format!("msrp://127.0.0.1:{};tcp", self.msrp),
+            "tls" => format!("msrps://localhost:{};tcp", self.msrps),
+            "ws" => format!("msrp://127.0.0.1:{};ws", self.ws),
+            _ => format!("msrps://localhost:{};ws", self.wss),
+        }
+    }
+
+    /// An agent with this relay. `more` are lines for its account.
+    fn member(&self, folder: &Folder, name: &str, transport: &str, more: &str) -> Setup {
+        let mut setup = Setup::new(folder, name, "all");
+        let password = folder.write(&format!("{name}.password"), format!("{name}pw\n"));
+        output(Command::new("chmod").arg("600").arg(&password));
+        let file = folder.write(
+            &format!("{name}.toml"),
+            format!(
+                "tls_ca = \"{}\"\n[[accounts]]\naddress = \"{}\"\nrelay = [\"{}\"]\nrelay_user = \"{name}\"\n\
+                 relay_password_file = \"{}\"\n{}{more}\n",
+                folder.join("ca.pem").display(),
+                setup.address,
+                self.uri(transport),
+                password.display(),
+                if matches!(transport, "tcp" | "ws") { "relay_insecure = true\n" } else { "" },
+            ),
+        );
+        setup.more = vec!["--config".to_owned(), file.display().to_string()];
+        setup
+    }
+}
+
+/// Both are behind the relay, each by its transport, and talk.
+fn talk(test: &str, transports: [&str; 2], algorithm: &str) {
+    let folder = Folder::new(test);
+    let relay = Relay::start(&folder, algorithm);
+    let file = folder.join("relay.pcap");
+    let [from, to] = transports;
+    let bob = relay.member(&folder, "bob", to, "relay_required = true");
+    let alice = relay.member(&folder, "alice", from, "relay_required = true");
+    let recording = capture::start(&folder, &file, &[relay.msrp, bob.msrp, alice.msrp]);
+    let mut to = bob.start(&folder, "bob");
+    let mut from = alice.start(&folder, "alice");
+    chat(&bob, &mut from, &mut to);
+    from.quit();
+    to.quit();
+    capture::finish(recording, &file);
+    let packets = capture::read(&std::fs::read(&file).expect("a capture"));
+    let direct = packets
+        .iter()
+        .any(|packet| [bob.msrp, alice.msrp].contains(&packet.destination) && !packet.payload.is_empty());
+    assert!(!direct, "all goes through the relay");
+    if transports == ["tcp", "tcp"] {
+        let split =
+            capture::one_frame_a_packet(&packets, &[relay.msrp]).expect("MSRP frames, one after the other");
+        let split = folder.write("split.pcap", capture::write(&split));
+        let verdict = judge(&split, &[], &[relay.msrp]);
+        assert!(verdict.complaints.is_empty(), "{:#?}", verdict.complaints);
+    }
+}
+
+/// One invites another, who accepts by itself; both say something short, and one something long.
+fn chat(bob: &Setup, from: &mut Agent, to: &mut Agent) {
+    let via = format!("udp:{}:{}", bob.host, bob.sip);
+    from.tell(&json!({"do": "invite", "to": bob.address, "via": via}));
+    let session = from.await_event("connected", WAIT)["session"].clone();
+    let theirs = to.await_event("connected", WAIT)["session"].clone();
+    let long = "All work and no play. ".repeat(3000);
+    for text in ["Hello, Bob", &long] {
+        from.tell(&json!({"do": "say", "session": session, "text": text}));
+        let came = to.await_such("message", WAIT, |event| event["direction"] == "in");
+        if came["file"].is_null() {
+            assert_eq!(came["text"], *text);
+        }
+        from.await_such("progress", WAIT, |event| event["state"] == "acknowledged");
+    }
+    to.tell(&json!({"do": "say", "session": theirs, "text": "Hello, Alice"}));
+    assert_eq!(from.await_such("message", WAIT, |event| event["direction"] == "in")["text"], "Hello, Alice");
+    to.await_such("progress", WAIT, |event| event["state"] == "acknowledged");
+    from.tell(&json!({"do": "leave", "session": session}));
+    from.await_event("ended", WAIT);
+    to.await_event("ended", WAIT);
+}
+
+//= IM M-21 test
+//= IM M-22 test
+#[test]
+#[ignore = "needs Kamailio: run ./check"]
+fn two_talk_behind_a_relay_over_tcp() {
+    talk("relay-tcp", ["tcp", "tcp"], "MD5");
+}
