@@ -12,6 +12,9 @@ fn parts(kind: &str, body: &[u8]) -> Vec<Part> {
     read(Head { content_type: Some(kind.as_bytes()), ..Head::default() }, body)
 }
 
+/// Whether a reader takes a document, or what it says of it.
+type Reads = fn(&[u8]) -> Result<(), String>;
+
 /// The body of a multipart with boundary `b`, of parts with their rows.
 fn multipart(parts: &[&str]) -> String {
     let mut body: String = parts.iter().map(|part| format!("--b\r\n{part}\r\n")).collect();
@@ -259,6 +262,45 @@ fn x_25_a_body_that_breaks_its_type_is_kept_whole_and_says_why() {
     let broken = "Content-Type: multipart/mixed\r\n\r\nno boundary";
     let expected = ["plain", "[multipart/mixed]"];
     assert_eq!(outline("multipart/mixed; boundary=b", &multipart(&[PLAIN, broken])), expected);
+}
+
+//= IM X-25 test
+#[test]
+fn x_25_no_document_defines_refers_nests_or_floods() {
+    use parlour_proto::mime::{composing, conference_info, imdn, resource_list};
+    let roots = [
+        ("imdn", "urn:ietf:params:xml:ns:imdn"),
+        ("isComposing", "urn:ietf:params:xml:ns:im-iscomposing"),
+        ("conference-info", "urn:ietf:params:xml:ns:conference-info"),
+        ("resource-lists", "urn:ietf:params:xml:ns:resource-lists"),
+    ];
+    let readers: [Reads; 4] = [
+        |octets| imdn::parse(octets).map(drop).map_err(|fault| fault.to_string()),
+        |octets| composing::parse(octets).map(drop).map_err(|fault| fault.to_string()),
+        |octets| conference_info::parse(octets).map(drop).map_err(|fault| fault.to_string()),
+        |octets| resource_list::parse(octets).map(drop).map_err(|fault| fault.to_string()),
+    ];
+    for ((root, namespace), read) in roots.into_iter().zip(readers) {
+        let document = |before: &str, inner: &str| {
+            format!("{before}<{root} xmlns='{namespace}' version='1' entity='sip:c@x'>{inner}</{root}>")
+        };
+        let laughs = "<!DOCTYPE x [<!ENTITY a 'ha'><!ENTITY b '&a;&a;&a;&a;&a;&a;&a;&a;'>]>";
+        let fetched = "<!DOCTYPE x SYSTEM 'http://x.example/x.dtd'>";
+        for (octets, why) in [
+            (document(laughs, "&b;"), "DTD"),
+            (document(fetched, ""), "DTD"),
+            (document("", "&b;"), "refers to the entity"),
+            (document("", &format!("{}{}", "<a>".repeat(40), "</a>".repeat(40))), "nested"),
+            (document("", &"<a/>".repeat(1 << 20)), "octets"),
+        ] {
+            // A recipient list comes in a SIP body, which is bounded itself.
+            if root == "resource-lists" && why == "octets" {
+                continue;
+            }
+            let told = read(octets.as_bytes()).expect_err(root);
+            assert!(told.contains(why), "{root}: {told}");
+        }
+    }
 }
 
 //= IM X-25 test

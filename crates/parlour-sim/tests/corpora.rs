@@ -65,6 +65,11 @@ fn multipart() {
 }
 
 #[test]
+fn content() {
+    replay("content", parlour_proto::mime::fuzzing::content);
+}
+
+#[test]
 fn msrp_stream() {
     replay("msrp_stream", parlour_msrp::fuzzing::fuzz_stream);
 }

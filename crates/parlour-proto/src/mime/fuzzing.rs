@@ -3,7 +3,7 @@
 use super::composing;
 use super::conference_info::{self, Conference, State, Verdict};
 use super::content;
-use super::cpim::{CpimFault, MAX_HEAD, parse};
+use super::cpim::{CpimFault, MAX_HEAD, MAX_HEADERS, parse};
 use super::imdn;
 use super::multipart::{self, MOST_PARTS, Part};
 use super::resource_list;
@@ -18,6 +18,8 @@ pub fn cpim(data: &[u8]) {
     if let Ok(cpim) = &all {
         assert!(cpim.body_offset <= data.len());
         let _ = cpim.sent_at();
+        let all = cpim.to.len() + cpim.cc.len() + cpim.headers.len() + cpim.content_headers.len();
+        assert!(all <= MAX_HEADERS && cpim.required_unknown.len() <= MAX_HEAD);
         assert_eq!(parse(data, true).as_ref(), Ok(cpim));
     }
     for cut in [data.len() / 3, data.len() / 2] {
@@ -80,8 +82,13 @@ pub fn imdn(data: &[u8]) {
 pub fn multipart(data: &[u8]) {
     let end = data.iter().position(|&octet| octet == b'\n').unwrap_or(data.len());
     let (content_type, body) = data.split_at(end);
-    let Ok(parts) = multipart::read(content_type, body.get(1..).unwrap_or_default()) else { return };
+    let body = body.get(1..).unwrap_or_default();
+    let Ok(parts) = multipart::read(content_type, body) else { return };
     assert!(!parts.is_empty() && count(&parts) <= MOST_PARTS);
+    for (at, part) in multipart::pieces(content_type, body, &mut MOST_PARTS.clone()).expect("it was read") {
+        let end = at.saturating_add(part.body.len());
+        assert_eq!(body.get(at..end), Some(part.body), "it lies where it says");
+    }
     for part in &parts {
         assert!(body.len() >= part.body.len());
         if let Ok(entries) = resource_list::parse(part.body) {

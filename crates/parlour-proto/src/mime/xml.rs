@@ -314,7 +314,7 @@ mod tests {
 
     //= IM X-25 test
     #[test]
-    fn no_dtd_no_entities_no_depth() {
+    fn x_25_no_dtd_no_entities_no_depth() {
         let bomb = "<!DOCTYPE a [<!ENTITY x 'boom'>]><a xmlns='urn:ours'><b>&x;</b></a>";
         assert_eq!(text_of(bomb), Err(XmlFault::Dtd));
         let after = "<a xmlns='urn:ours'/><!DOCTYPE a>";

@@ -22,5 +22,6 @@ mod rosters;
 mod scenario;
 mod sessions;
 mod signed;
+mod smime;
 mod stage;
 mod unwanted;

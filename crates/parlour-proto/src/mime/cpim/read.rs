@@ -219,14 +219,25 @@ fn unescape(text: &str) -> String {
     out
 }
 
-/// The character that four hexadecimal digits name, half of a surrogate pair shown as such, and what follows them.
+/// The character that four hexadecimal digits name, and what follows them. RFC 3862 2.3 escapes UCS-2, so others than
+/// those of its plane come as two; half of such a pair is shown as no character.
 fn code_point(text: &str) -> Option<(char, &str)> {
-    let (digits, after) = text.split_at_checked(4)?;
-    if !digits.bytes().all(|octet| octet.is_ascii_hexdigit()) {
-        return None;
+    let (first, after) = unit(text)?;
+    let second = after.strip_prefix("\\u").and_then(unit);
+    if let Some((second, after)) = second
+        && let Some(Ok(letter)) = char::decode_utf16([first, second]).next()
+        && letter.len_utf16() == 2
+    {
+        return Some((letter, after));
     }
-    let code = u32::from_str_radix(digits, 16).ok()?;
-    Some((char::from_u32(code).unwrap_or(char::REPLACEMENT_CHARACTER), after))
+    Some((char::from_u32(first.into()).unwrap_or(char::REPLACEMENT_CHARACTER), after))
+}
+
+/// Four hexadecimal digits, and what follows them.
+fn unit(text: &str) -> Option<(u16, &str)> {
+    let (digits, after) = text.split_at_checked(4)?;
+    let all = digits.bytes().all(|octet| octet.is_ascii_hexdigit());
+    Some((u16::from_str_radix(digits, 16).ok().filter(|_| all)?, after))
 }
 
 #[cfg(test)]
@@ -279,12 +290,49 @@ mod tests {
     }
 
     //= IM M-30 test
+    //= IM M-31 test
+    #[test]
+    fn the_headers_that_the_rfc_shows_are_read() {
+        // RFC 3862 2.2, 3.3, 3.4, 4.1 to 4.7.
+        let cpim = read(
+            "To: Pooh Bear <im:pooh@100akerwood.com>\r\nFrom: <im:piglet@100akerwood.com>\r\n\
+             cc: Winnie the Pooh <im:pooh@100akerwood.com>\r\ncc: <im:tigger@100akerwood.com>\r\n\
+             To: <im:tigger@100akerwood.com>\r\nDateTime: 2001-02-02T10:48:54-05:00\r\n\
+             Subject:;lang=en Eeyore's feeling very depressed today\r\nSubject:;lang=fr Objet de message\r\n\
+             NS: MyAlias <mid:MessageFeatures@id.foo.com>\r\nMyAlias.MyHeader: private-extension-data\r\n\
+             Require: MyAlias.VitalHeader, From\r\n\r\nContent-Type: text/plain\r\n\r\n",
+        );
+        let cpim = cpim.unwrap();
+        let tigger = mailbox("", "im:tigger@100akerwood.com");
+        assert_eq!(cpim.to, [mailbox("Pooh Bear", "im:pooh@100akerwood.com"), tigger.clone()]);
+        assert_eq!(cpim.from, Some(mailbox("", "im:piglet@100akerwood.com")));
+        assert_eq!(cpim.cc, [mailbox("Winnie the Pooh", "im:pooh@100akerwood.com"), tigger]);
+        assert_eq!(cpim.sent_at().unwrap().as_secs(), 981_128_934);
+        assert_eq!(cpim.subject.as_deref(), Some("Eeyore's feeling very depressed today"));
+        let namespace = "mid:MessageFeatures@id.foo.com";
+        assert_eq!(cpim.header(namespace, "MyHeader"), Some("private-extension-data"));
+        assert_eq!(cpim.required_unknown, ["MyAlias.VitalHeader"]);
+        // RFC 3862 3.4: three ways to name one header.
+        let uri = "http://id.acme.widgets/wily-headers/";
+        for (prefix, header) in
+            [("acme ", "acme.runner-trap"), ("widget ", "widget.runner-trap"), ("", "runner-trap")]
+        {
+            let cpim = read(&format!("NS: {prefix}<{uri}>\r\n{header}: set\r\n\r\n\r\n")).unwrap();
+            assert_eq!(cpim.header(uri, "runner-trap"), Some("set"), "{header}");
+        }
+    }
+
+    //= IM M-30 test
     #[test]
     fn escapes_are_read() {
         let cpim =
             read("From: \"a\\\"b\\\\c\" <sip:a@x>\nSubject: \\u00e9\\t\\n\\q\\u12 \\ud800\\\n\n\n").unwrap();
         assert_eq!(cpim.from, Some(mailbox("a\"b\\c", "sip:a@x")));
         assert_eq!(cpim.subject.as_deref(), Some("é\t\nqu12 \u{fffd}"));
+        // RFC 3862 2.3: all of the special sequences, and characters of two units.
+        let cpim = read("Subject: \\\\\\\"\\'\\b\\r\\u000A\\ud83d\\ude00\\ude00\\ud83dx\n\n\n").unwrap();
+        let expected = "\\\"'\u{8}\r\n\u{1f600}\u{fffd}\u{fffd}x";
+        assert_eq!(cpim.subject.as_deref(), Some(expected));
     }
 
     //= IM M-31 test
