@@ -42,12 +42,13 @@ impl Sending {
         session.is_relayed() && !self.control && self.failure_report == FailureReport::Yes
     }
 
-    /// Octets of it in memory.
+    /// Octets of it in memory, and of what REPORTs say of it.
     pub(crate) fn octets(&self) -> usize {
-        match &self.source {
+        let body = match &self.source {
             Source::Inline(octets) => octets.len(),
             Source::Fetched { head, .. } => self.fetched.len().saturating_add(head.len()),
-        }
+        };
+        body.saturating_add(self.reported.len().saturating_mul(size_of::<(u64, u64)>()))
     }
 
     /// Up to `length` octets that leave next, as far as they are here.

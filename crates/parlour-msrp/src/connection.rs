@@ -140,6 +140,14 @@ pub(crate) struct Chunk {
     pub(crate) offset: u64,
 }
 
+impl Chunk {
+    /// Whether it is a chunk of this message.
+    pub(crate) fn is_of(&self, session: SessionId, message_id: &str) -> bool {
+        let message = self.message.as_ref();
+        self.session == session && message.is_some_and(|message| message.message_id == message_id)
+    }
+}
+
 /// The response that a request wants.
 #[derive(Debug)]
 pub(crate) struct Reply {

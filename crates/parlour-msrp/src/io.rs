@@ -198,7 +198,7 @@ pub enum Event {
         /// Whether the peer asked for a success REPORT, which leaves after the verdict too.
         success_report: bool,
     },
-    /// Part of a large message is here; told each 256 KiB.
+    /// Part of a large message is here; told each 256 KiB, ten times a second at most.
     Receiving {
         /// The session.
         session: SessionId,
@@ -220,7 +220,7 @@ pub enum Event {
         /// Why it ends.
         why: Incomplete,
     },
-    /// Part of our large message was handed to the connection; told each 256 KiB.
+    /// Part of our large message was handed to the connection; told each 256 KiB, ten times a second at most.
     Progress {
         /// The session.
         session: SessionId,
@@ -244,6 +244,18 @@ pub enum Event {
         session: SessionId,
         /// Which message: its Message-ID.
         message_id: String,
+    },
+    /// REPORTs say that the peer has a part of our large message: a receiver may report as chunks come (RFC 4975 7.1.3).
+    /// Told each 256 KiB, ten times a second at most.
+    Reporting {
+        /// The session.
+        session: SessionId,
+        /// Which message: its Message-ID.
+        message_id: String,
+        /// Octets that REPORTs cover.
+        reported: u64,
+        /// Octets of the whole message.
+        total: u64,
     },
     /// REPORTs say that the peer has the whole message. One that was asked for may never come.
     Reported {

@@ -176,6 +176,12 @@ impl Endpoint {
             if reported {
                 self.out.push_back(Output::Event(Event::Reported { session: id, message_id }));
             }
+        } else if asked
+            && let Some(reported) = message.told_reported.due(self.now, || message.reported.octets())
+        {
+            let total = message.size;
+            let message_id = message.message_id.as_ref().to_owned();
+            self.out.push_back(Output::Event(Event::Reporting { session: id, message_id, reported, total }));
         }
         None
     }

@@ -1,6 +1,9 @@
 //! One message put together from its chunks (RFC 4975 7.3.1).
 
+use std::time::Duration;
+
 use crate::io::{FailureReport, SpoolId};
+use crate::time::Instant;
 use crate::timer::TimerId;
 
 /// A message that is not whole yet.
@@ -21,8 +24,7 @@ pub(crate) struct Partial {
     pub(crate) total: Option<u64>,
     /// Chunks that have ended.
     pub(crate) chunks: u32,
-    /// How many octets there were when the owner was last told.
-    pub(crate) told: u64,
+    pub(crate) told: Told,
     /// Runs between chunks.
     pub(crate) idle: Option<TimerId>,
 }
@@ -31,6 +33,34 @@ impl Partial {
     /// Whether every octet is here.
     pub(crate) fn is_whole(&self) -> bool {
         self.total.is_some_and(|total| self.ranges.covers(total))
+    }
+}
+
+/// When the owner of a large message was last told how far it is.
+#[derive(Debug, Default, Clone, Copy)]
+pub(crate) struct Told {
+    octets: u64,
+    at: Option<Instant>,
+}
+
+impl Told {
+    /// Octets between two tellings, at least.
+    const STEP: u64 = 256 * 1024;
+
+    /// Time between two tellings, at least: nobody reads faster.
+    const PAUSE: Duration = Duration::from_millis(100);
+
+    /// How many octets the owner is to be told of now, if so; that is noted. They are not counted between two tellings.
+    pub(crate) fn due(&mut self, now: Instant, count: impl FnOnce() -> u64) -> Option<u64> {
+        if self.at.is_some_and(|at| now - at < Self::PAUSE) {
+            return None;
+        }
+        let octets = count();
+        let due = octets.saturating_sub(self.octets) >= Self::STEP;
+        due.then(|| {
+            *self = Told { octets, at: Some(now) };
+            octets
+        })
     }
 }
 

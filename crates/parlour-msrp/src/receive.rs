@@ -6,8 +6,9 @@ use crate::connection::{Chunk, Current, Reply};
 use crate::endpoint::{Deadline, Endpoint, Spooling};
 use crate::head::{ByteRange, Flag, Head};
 use crate::io::{ConnectionId, Event, FailureReport, Incomplete, Output, SessionId, SpoolId};
-use crate::reassembly::{Partial, Ranges, Store, overwrite};
+use crate::reassembly::{Partial, Ranges, Store, Told, overwrite};
 use crate::session::Session;
+use crate::time::Instant;
 
 /// How many octets of a spooled message are shown with it.
 const HEAD: usize = 16 * 1024;
@@ -15,13 +16,33 @@ const HEAD: usize = 16 * 1024;
 /// Octets of one message that are handed out together, if they arrived together.
 const PIECE: usize = 256 * 1024;
 
-/// How often the owner is told of a large message: each time so many octets more are here.
-const STEP: u64 = 256 * 1024;
-
 /// More holes than a sender makes who sends in order and is cut by relays.
 const MAX_RANGES: usize = 256;
 
 impl Endpoint {
+    /// Stops a message that is coming: what is here of it is thrown away, the chunk that runs is answered 413 before it
+    /// ends, and so is each one that follows (RFC 4975 10.5). [`Event::Incomplete`] tells that it is over; a message
+    /// that is whole, or unknown, stays as it is.
+    //= IM M-12
+    pub fn stop(&mut self, now: Instant, id: SessionId, message_id: &str) {
+        self.now = self.now.max(now);
+        let Some(session) = self.sessions.get_mut(&id) else { return };
+        let bound = session.connection();
+        if let Some(partial) = session.take_partial(message_id) {
+            session.refused.add(message_id);
+            return self.lose(id, bound, partial, Incomplete::Refused);
+        }
+        let Some((at, known)) = bound.and_then(|at| Some((at, self.connections.get_mut(&at)?))) else {
+            return;
+        };
+        match std::mem::replace(&mut known.current, Current::Ignored { left: u64::MAX }) {
+            Current::Chunk(chunk) if chunk.is_of(id, message_id) => {
+                self.refuse_chunk(at, chunk, 413, "its receiver does not want it any more");
+            }
+            other @ (Current::Nothing | Current::Ignored { .. } | Current::Chunk(_)) => known.current = other,
+        }
+    }
+
     /// The head of a SEND.
     pub(crate) fn begin_send(&mut self, connection: ConnectionId, head: &Head<'_>) -> Option<Current> {
         let id = match self.place(connection, head) {
@@ -68,7 +89,10 @@ impl Endpoint {
         let (range, message_id, content_type) = match checked {
             Ok(checked) => checked,
             Err(refusal) => {
-                if let Some(message_id) = head.message_id.filter(|_| refusal.status == 413) {
+                // What follows of it is refused too, rather than taken for the start of another message.
+                if let Some(message_id) =
+                    head.message_id.filter(|_| refusal.status == 413 || partial.is_some())
+                {
                     session.refused.add(message_id);
                 }
                 if let Some(partial) = partial {
@@ -100,7 +124,7 @@ impl Endpoint {
                     stated: None,
                     total: None,
                     chunks: 0,
-                    told: 0,
+                    told: Told::default(),
                     idle: None,
                 }
             }
@@ -148,9 +172,7 @@ impl Endpoint {
         self.keep(id, chunk.session, partial, chunk.offset, octets);
         partial.ranges.add(chunk.offset, end);
         chunk.offset = end;
-        let received = partial.ranges.octets();
-        if received.saturating_sub(partial.told) >= STEP {
-            partial.told = received;
+        if let Some(received) = partial.told.due(self.now, || partial.ranges.octets()) {
             let (message_id, total) = (partial.message_id.clone(), partial.total.or(partial.stated));
             let session = chunk.session;
             self.out.push_back(Output::Event(Event::Receiving { session, message_id, received, total }));

@@ -11,7 +11,7 @@ use crate::io::{
     ConnectionId, Event, FailureReport, Outgoing, Output, SendError, SendFailure, SessionId, Source, SourceId,
 };
 use crate::outcome::Transaction;
-use crate::reassembly::Ranges;
+use crate::reassembly::{Ranges, Told};
 use crate::session::{Bind, Sending};
 use crate::settle::fresh_tid;
 use crate::time::Instant;
@@ -22,9 +22,6 @@ const BATCH: usize = 256 * 1024;
 
 /// Octets that are asked of a source at once.
 const FETCH: usize = 64 * 1024;
-
-/// How often the owner is told of a large message: each time so many octets more have left.
-const STEP: u64 = 256 * 1024;
 
 /// A source that was asked for octets.
 #[derive(Debug)]
@@ -117,7 +114,8 @@ impl Endpoint {
             confirmed: false,
             awaited: false,
             reported: Ranges::default(),
-            told: 0,
+            told: Told::default(),
+            told_reported: Told::default(),
             control,
         };
         session.add_message(key, sending);
@@ -354,10 +352,10 @@ impl Endpoint {
             message.fetched = Vec::new();
             let queue = if message.control { &mut session.control } else { &mut session.queue };
             queue.pop_front();
-        } else if sent.saturating_sub(message.told) >= STEP {
+        } else if message.told.due(self.now, || sent).is_some() {
             let total = message.size;
-            told.push(Event::Progress { session: id, message_id: message_id(), sent, total });
-            message.told = sent;
+            let message_id = message.message_id.as_ref().to_owned();
+            told.push(Event::Progress { session: id, message_id, sent, total });
         }
         if failure_report != FailureReport::No {
             message.open = message.open.saturating_add(1);

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, VecDeque};
 use crate::accept::AcceptTypes;
 use crate::io::{ConnectionId, FailureReport, LeaseId, Matching, Outgoing, SessionId, SessionSpec, Source};
 use crate::nickname::Names;
-use crate::reassembly::{Partial, Ranges};
+use crate::reassembly::{Partial, Ranges, Told};
 use crate::time::Instant;
 use crate::timer::TimerId;
 use crate::uri::{MsrpPath, MsrpUri};
@@ -16,6 +16,11 @@ const REMEMBERED: usize = 8;
 /// Octets of a chunk that a relay passes on: one in wide use (Kamailio) drops frames of more than 10,238 octets, paths and
 /// all, or answers them 501.
 const RELAYED: usize = 8 * 1024;
+
+/// Bounds of what leaves in one piece: RFC 4975 7.1.1 wants no smaller chunks, and whatever interrupts a message has to
+/// wait for the end of a larger one.
+const SMALLEST: usize = 2048;
+const LARGEST: usize = 128 * 1024;
 
 /// One session.
 #[derive(Debug)]
@@ -80,7 +85,7 @@ impl Session {
             accept: spec.accept,
             max_size: spec.max_size,
             peer_max_size: spec.peer_max_size,
-            chunk_size: spec.chunk_size.max(2048),
+            chunk_size: spec.chunk_size.clamp(SMALLEST, LARGEST),
             agreed: true,
             bind: Bind::Expected,
             greeted: true,
@@ -250,8 +255,9 @@ pub(crate) struct Sending {
     pub(crate) awaited: bool,
     /// What success REPORTs cover.
     pub(crate) reported: Ranges,
-    /// How many octets had left when the owner was last told.
-    pub(crate) told: u64,
+    /// How far it was when the owner was last told: what has left, and what REPORTs cover.
+    pub(crate) told: Told,
+    pub(crate) told_reported: Told,
     /// Whether it is of the moment, and no content.
     pub(crate) control: bool,
 }

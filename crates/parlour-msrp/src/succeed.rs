@@ -7,7 +7,7 @@ use crate::accept::AcceptTypes;
 use crate::connection::Current;
 use crate::endpoint::{Deadline, Endpoint};
 use crate::io::{ConnectionId, Event, Incomplete, Output, Role, SessionId};
-use crate::reassembly::{Partial, Store};
+use crate::reassembly::{Partial, Store, Told};
 use crate::session::{Bind, Sending, Session};
 use crate::time::Instant;
 use crate::uri::MsrpPath;
@@ -278,7 +278,8 @@ impl Session {
 impl Sending {
     /// Forgets that octets of it have left.
     fn restart(&mut self) {
-        (self.sent, self.told, self.open, self.finished, self.awaited) = (0, 0, 0, false, false);
+        (self.sent, self.open, self.finished, self.awaited) = (0, 0, false, false);
+        self.told = Told::default();
         (self.fetched, self.fetched_from, self.fetching) = (self.source.head().to_vec(), 0, false);
     }
 }

@@ -245,6 +245,8 @@ pub enum What {
     Message(Incoming),
     /// Part of a large message came.
     Receiving { message_id: String, received: u64, total: Option<u64> },
+    /// Part of a large message of ours has left; told ten times a second at most.
+    Sending { message_id: String, sent: u64, total: u64 },
     /// A message will never be whole.
     Incomplete { message_id: String, received: u64, why: String },
     /// One of our messages got further.

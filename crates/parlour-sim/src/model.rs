@@ -83,6 +83,7 @@ impl Model {
                 self.progress(message_id, progress)
             }
             What::Receiving { .. }
+            | What::Sending { .. }
             | What::Composing { .. }
             | What::Receipt { .. }
             | What::Incomplete { .. }

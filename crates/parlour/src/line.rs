@@ -372,7 +372,7 @@ fn event(happening: &Happening) -> Option<String> {
                 Fate::Failed => format!("{session}! not received{by}"),
             }
         }
-        What::Composing { active: false, .. } | What::Receiving { .. } => return None,
+        What::Composing { active: false, .. } | What::Receiving { .. } | What::Sending { .. } => return None,
         What::File { file, news } => format!("{session}{}", file_news(*file, news)?),
         What::Incomplete { received, why, .. } => {
             format!("{session}! a message broke off after {received} octets: {}", text::neutral(why))

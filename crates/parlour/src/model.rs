@@ -122,6 +122,7 @@ impl Model {
             | What::Resumed
             | What::Message(_)
             | What::Receiving { .. }
+            | What::Sending { .. }
             | What::Composing { .. }
             | What::Receipt { .. }
             | What::Incomplete { .. }
@@ -211,6 +212,7 @@ impl Model {
             | What::NicknameRefused { .. }
             | What::Message(_)
             | What::Receiving { .. }
+            | What::Sending { .. }
             | What::Composing { .. }
             | What::Receipt { .. }
             | What::Incomplete { .. }

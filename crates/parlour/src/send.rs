@@ -137,6 +137,7 @@ async fn tell(controls: Controls, flags: Send) -> (u8, String) {
                 | What::Resumed
                 | What::Message(_)
                 | What::Receiving { .. }
+                | What::Sending { .. }
                 | What::Composing { .. }
                 | What::Receipt { .. }
                 | What::Incomplete { .. }

@@ -55,7 +55,8 @@ pub struct SessionSpec {
     pub max_size: u64,
     /// The peer's `a=max-size`, in octets; larger messages are not sent.
     pub peer_max_size: Option<u64>,
-    /// Largest SEND frame body that leaves in one piece, in octets (12 KiB by default).
+    /// Largest SEND frame body that leaves in one piece, in octets: 12 KiB by default, 2 KiB at least and 128 KiB at
+    /// most, as responses, REPORTs and other sessions wait while a piece leaves.
     pub chunk_size: usize,
     /// The relay that acts for us in it, by a lease that came with [`Event::Leased`](crate::Event::Leased). Its connection is used whichever
     /// end connects (RFC 4976 5.1).
@@ -208,6 +209,6 @@ pub struct Load {
     pub transactions: usize,
     /// Leases that are held or asked for.
     pub leases: usize,
-    /// Octets of bodies, unfinished header sections and replies in memory.
+    /// Octets of bodies, of what REPORTs say of them, of unfinished header sections and of replies in memory.
     pub octets: usize,
 }

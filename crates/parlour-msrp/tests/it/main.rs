@@ -4,6 +4,8 @@
 #![expect(unreachable_pub, reason = "nothing uses a test binary")]
 
 mod binding;
+mod fairness;
+mod hostile;
 mod nickname;
 mod pair;
 mod receiving;

@@ -96,8 +96,9 @@ impl Core {
                 let why = why.to_string();
                 (session, What::Incomplete { message_id, received, why })
             }
-            // Octets on their way are told by Sent and Acknowledged; what lies between is for progress bars.
-            E::Progress { .. } => return,
+            E::Progress { session, message_id, sent, total } => {
+                (session, What::Sending { message_id, sent, total })
+            }
             E::Sent { session, message_id } => {
                 (session, What::Progress { message_id, progress: Progress::Sent })
             }
@@ -125,7 +126,8 @@ impl Core {
             E::Leased { lease, path, lifetime: _ } => return self.relay_lends(lease, path),
             E::LeaseEnding { lease, session } => return self.lease_ends(lease, session),
             E::LeaseLost { lease, why } => return self.relay_refuses(lease, &why),
-            _ => return,
+            // What has left is known by then.
+            E::Reporting { .. } | _ => return,
         };
         if let Some((account, id)) = self.sessions.owner_of(msrp) {
             // What cannot be held any more is news that nobody misses.

@@ -92,6 +92,7 @@ impl Core {
             | E::Receiving { session, .. }
             | E::Incomplete { session, .. }
             | E::Progress { session, .. }
+            | E::Reporting { session, .. }
             | E::Sent { session, .. }
             | E::Acknowledged { session, .. }
             | E::Reported { session, .. }

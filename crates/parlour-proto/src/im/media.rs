@@ -431,7 +431,7 @@ mod tests {
 
     #[test]
     //= IM X-22 test
-    fn a_description_cannot_aim_us_at_a_victim() {
+    fn x_22_a_description_cannot_aim_us_at_a_victim() {
         let at = |address: &str| address.parse::<IpAddr>().unwrap();
         let elsewhere = Some(at("192.0.2.1"));
         for victim in [

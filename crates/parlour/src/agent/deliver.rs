@@ -34,8 +34,10 @@ impl Agent {
         if is_explanation && !self.explain {
             return;
         }
-        // Neither is kept: a typing state is of the moment (M-42).
-        if is_explanation || matches!(event.what, What::Receiving { .. } | What::Composing { .. }) {
+        // None of them is kept: a typing state is of the moment (M-42).
+        let is_passing =
+            matches!(event.what, What::Receiving { .. } | What::Sending { .. } | What::Composing { .. });
+        if is_explanation || is_passing {
             self.tell(Told::Event(Happening { seq: None, time, account, session, event, file: None }));
             return;
         }

@@ -36,6 +36,7 @@ pub(crate) fn kind(what: &What) -> &'static str {
         What::Composing { .. } => "composing",
         What::Receipt { .. } => "receipt",
         What::Receiving { .. } => "receiving",
+        What::Sending { .. } => "sending",
         What::Incomplete { .. } => "incomplete",
         What::File { .. } => "file",
         What::Progress { .. } => "progress",
@@ -103,6 +104,9 @@ pub(crate) fn payload(what: &What, run: u64) -> String {
         }
         What::Receiving { message_id, received, total } => {
             Payload::Receiving { message_id, received: *received, total: *total }
+        }
+        What::Sending { message_id, sent, total } => {
+            Payload::Sending { message_id, sent: *sent, total: *total }
         }
         What::Incomplete { message_id, received, why } => {
             Payload::Incomplete { message_id, received: *received, why }
@@ -290,6 +294,11 @@ enum Payload<'a> {
         message_id: &'a str,
         received: u64,
         total: Option<u64>,
+    },
+    Sending {
+        message_id: &'a str,
+        sent: u64,
+        total: u64,
     },
     Incomplete {
         message_id: &'a str,
