@@ -265,7 +265,7 @@ fn idle_media(allocator: Allocator, connections: u32, each: u32) -> Outcome<f64>
     for connection in 0..connections {
         let id = ConnectionId(u64::from(connection));
         let peer = SocketAddr::from(([127, 0, 0, 1], 9));
-        endpoint.handle(now, parlour_msrp::Input::Connected { connection: id, peer });
+        endpoint.handle(now, parlour_msrp::Input::Connected { connection: id, peer, tls: None });
         for number in connection * each..(connection + 1) * each {
             let session = answerer::session(to, number);
             endpoint.open(now, answerer::spec(&session, Role::Passive, 1 << 20)?);

@@ -73,7 +73,7 @@ pub fn serve(sessions: u32) -> Outcome<()> {
                     let connection = ConnectionId(next as u64);
                     next += 1;
                     hub.lines.insert(connection, Line { stream, out: Vec::new(), written: 0, held: false });
-                    hub.tell(now(), Input::Connected { connection, peer });
+                    hub.tell(now(), Input::Connected { connection, peer, tls: None });
                     hub.tell(now(), Input::Writable { connection, room: ROOM });
                 }
                 continue;

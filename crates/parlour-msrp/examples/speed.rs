@@ -82,7 +82,7 @@ fn messages(stream: &[u8], connections: u64) {
     }
     for n in 1..=connections {
         let connection = ConnectionId(n);
-        endpoint.handle(now, Input::Connected { connection, peer: ([192, 0, 2, 1], 7).into() });
+        endpoint.handle(now, Input::Connected { connection, peer: ([192, 0, 2, 1], 7).into(), tls: None });
     }
     let connection = ConnectionId(1);
     for bytes in stream.chunks(READ) {
@@ -125,7 +125,7 @@ fn exchange(count: usize) {
     let Output::Connect { connection: ours, .. } = alice.poll() else { panic!("an active session connects") };
     let theirs = ConnectionId(1);
     for (endpoint, connection) in [(&mut alice, ours), (&mut bob, theirs)] {
-        endpoint.handle(now, Input::Connected { connection, peer: ([192, 0, 2, 1], 7).into() });
+        endpoint.handle(now, Input::Connected { connection, peer: ([192, 0, 2, 1], 7).into(), tls: None });
     }
     let (mut sent, mut acknowledged) = (0, 0);
     while acknowledged < count {
@@ -180,7 +180,8 @@ fn idle() -> usize {
         let (local, peer) =
             (format!("msrp://192.0.2.2:8888/{n:021};tcp"), format!("msrp://192.0.2.1:7777/{n:021};tcp"));
         if n % 100 == 0 {
-            endpoint.handle(now, Input::Connected { connection, peer: ([192, 0, 2, 1], 7).into() });
+            endpoint
+                .handle(now, Input::Connected { connection, peer: ([192, 0, 2, 1], 7).into(), tls: None });
         }
         endpoint.open(
             now,

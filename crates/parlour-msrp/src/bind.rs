@@ -3,7 +3,7 @@
 use crate::connection::Current;
 use crate::endpoint::Endpoint;
 use crate::head::{Flag, Head, Start};
-use crate::io::{ConnectionId, FailureReport, Matching, SessionId};
+use crate::io::{ConnectionId, Event, FailureReport, Matching, Output, SessionFailure, SessionId};
 use crate::parts::{Parts, same_id};
 use crate::relay::Lease;
 use crate::session::{Bind, Session};
@@ -20,6 +20,24 @@ pub(crate) struct Refusal {
 impl Refusal {
     pub(crate) fn new(status: u16, clause: &'static str, text: impl Into<String>) -> Self {
         Refusal { status, clause, text: text.into() }
+    }
+}
+
+/// Why a session may not be bound to a connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Distrust {
+    /// The session is for TLS, and the connection has none.
+    Plain,
+    /// It has not shown in TLS to be the peer.
+    Stranger,
+}
+
+impl Distrust {
+    pub(crate) fn text(self) -> &'static str {
+        match self {
+            Distrust::Plain => "the session is for TLS, and the connection is not",
+            Distrust::Stranger => "the certificate of the other end is not the peer's, or it showed none",
+        }
     }
 }
 
@@ -82,9 +100,44 @@ impl Endpoint {
         if !is_uri(session.peer.rightmost().as_str(), from, session.matching, session.peer.rightmost()) {
             return Err(unknown("the last URI of From-Path is not the peer's of SDP"));
         }
+        if !self.sessions.get(&id).is_some_and(|session| session.is_bound()) {
+            match self.distrust(connection, id) {
+                None => {}
+                // Whoever it is has not spoiled anything: the peer may still come.
+                Some(why @ Distrust::Plain) => return Err(Refusal::new(403, "D-20", why.text())),
+                // RFC 4975 14.4: the session ends at once.
+                Some(why @ Distrust::Stranger) => {
+                    self.fail_untrusted(id, connection);
+                    if self.connections.get(&connection).is_some_and(|known| known.sessions.is_empty()) {
+                        self.drop_connection(connection);
+                    }
+                    return Err(Refusal::new(403, "D-20", why.text()));
+                }
+            }
+        }
         self.explain_difference(connection, id, to, from);
         self.bind_waiting(connection, id);
         Ok(id)
+    }
+
+    /// Why a session may not be bound to a connection.
+    //= IM D-20
+    pub(crate) fn distrust(&self, connection: ConnectionId, id: SessionId) -> Option<Distrust> {
+        let (session, known) = (self.sessions.get(&id)?, self.connections.get(&connection)?);
+        // Of a relay of ours the driver has made sure when it connected (RFC 4976 9.2).
+        if session.via.is_some() {
+            return None;
+        }
+        if session.local.is_secure() && known.tls.is_none() {
+            return Some(Distrust::Plain);
+        }
+        (!known.is_trusted(&session.trust)).then_some(Distrust::Stranger)
+    }
+
+    /// A session whose connection leads to somebody else ends.
+    pub(crate) fn fail_untrusted(&mut self, session: SessionId, connection: ConnectionId) {
+        self.out.push_back(Output::Event(Event::Untrusted { session, connection }));
+        self.fail_session(session, SessionFailure::Untrusted);
     }
 
     /// With matching by session-id, tells once that a host or port differs.

@@ -6,9 +6,8 @@ use crate::connection::{Chunk, Connection, Current};
 use crate::endpoint::{Deadline, Endpoint};
 use crate::frame::{FrameReader, Piece};
 use crate::head::{Head, Start};
-use crate::io::{ConnectionId, Event, Incomplete, Output, SessionFailure, SessionId};
+use crate::io::{ConnectionId, Event, Incomplete, Output, Remote, SessionFailure, SessionId};
 use crate::session::Bind;
-use crate::uri::MsrpPath;
 
 /// The numbers of connections that the endpoint asks for have this bit set.
 const OURS: u64 = 1 << 63;
@@ -16,8 +15,10 @@ const OURS: u64 = 1 << 63;
 impl Endpoint {
     /// The connection for a session of ours: its relay's, else one to the first hop of its peer. There is none if the
     /// relay's has closed.
-    pub(crate) fn way(&mut self, session: SessionId, peer: &MsrpPath) -> Option<ConnectionId> {
-        let Some(lease) = self.sessions.get(&session)?.via else { return Some(self.connect(session, peer)) };
+    pub(crate) fn way(&mut self, session: SessionId, remote: &Remote) -> Option<ConnectionId> {
+        let Some(lease) = self.sessions.get(&session)?.via else {
+            return Some(self.connect(session, remote));
+        };
         //= IM M-22
         let connection = self.lease_connection(lease)?;
         self.connections.get_mut(&connection)?.sessions.push(session);
@@ -30,12 +31,15 @@ impl Endpoint {
     }
 
     /// A connection to the first hop of a peer: one that leads there already, or a new one.
-    fn connect(&mut self, session: SessionId, peer: &MsrpPath) -> ConnectionId {
-        let to = peer.leftmost();
+    fn connect(&mut self, session: SessionId, remote: &Remote) -> ConnectionId {
+        let to = remote.first_hop();
         // RFC 4975 5.4: the same host, port and scheme.
         let port = to.port().map_or_else(String::new, |port| port.to_string());
         let device = format!("{}//{}:{port}", to.is_secure(), to.host().to_ascii_lowercase());
-        let shared = self.by_device.get(&device).copied();
+        let shared = self.by_device.get(&device).copied().filter(|id| {
+            // Who is there for another session need not be who is to be there for this one.
+            self.connections.get(id).is_some_and(|known| !known.open || known.is_trusted(&remote.trust))
+        });
         let id = shared.unwrap_or_else(|| {
             let id = self.new_connection();
             let connection = Connection { device: Some(device.clone()), ..Connection::new(&self.limits) };
@@ -47,7 +51,7 @@ impl Endpoint {
         });
         if let Some(connection) = self.connections.get_mut(&id) {
             connection.sessions.push(session);
-            connection.foreign |= peer.uris().len() > 1;
+            connection.foreign |= remote.path.uris().len() > 1;
             if let Some(unused) = connection.unused.take() {
                 self.timers.cancel(unused);
             }
@@ -55,7 +59,7 @@ impl Endpoint {
         id
     }
 
-    pub(crate) fn connected(&mut self, id: ConnectionId, peer: SocketAddr) {
+    pub(crate) fn connected(&mut self, id: ConnectionId, peer: SocketAddr, tls: Option<Vec<Box<str>>>) {
         let ours = id.0 & OURS != 0;
         if ours && !self.connections.contains_key(&id) {
             // Its last session was closed meanwhile.
@@ -65,10 +69,14 @@ impl Endpoint {
         let limits = &self.limits;
         let connection = self.connections.entry(id).or_insert_with(|| Box::new(Connection::new(limits)));
         (connection.open, connection.peer, connection.heard) = (true, Some(peer), self.now);
+        connection.tls = tls;
         if ours {
             let relay = connection.relay;
             for session in connection.sessions.clone() {
-                self.bound(id, session);
+                match self.distrust(id, session) {
+                    None => self.bound(id, session),
+                    Some(_) => self.fail_untrusted(session, id),
+                }
             }
             if let Some(relay) = relay {
                 self.relay_connected(relay, id);
@@ -88,7 +96,10 @@ impl Endpoint {
             known.make_ready(session);
             known.incomplete = known.incomplete.saturating_add(state.partials.len());
             self.dirty.insert(connection);
-            self.out.push_back(Output::Event(Event::Bound { session }));
+            // RFC 8122 6.2: a fast peer is not known before its answer is here.
+            if state.is_proven() {
+                self.out.push_back(Output::Event(Event::Bound { session }));
+            }
             self.replace_now(session);
         }
     }

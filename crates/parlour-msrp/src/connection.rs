@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 
 use crate::frame::FrameReader;
 use crate::head::Tid;
-use crate::io::{Limits, RelayId, SessionId};
+use crate::io::{Limits, RelayId, SessionId, Trust};
 use crate::reassembly::Partial;
 use crate::time::Instant;
 use crate::timer::TimerId;
@@ -31,6 +31,8 @@ pub(crate) struct Connection {
     pub(crate) sessions: Vec<SessionId>,
     /// Those that may have something to send, in the order of their turns.
     pub(crate) ready: VecDeque<SessionId>,
+    /// The names that its other end has shown in TLS; None without TLS.
+    pub(crate) tls: Option<Vec<Box<str>>>,
     /// Responses and REPORTs that leave next, as octets.
     pub(crate) replies: Vec<u8>,
     /// What the driver takes at this moment, and what it said last.
@@ -64,6 +66,7 @@ impl Connection {
             device: None,
             relay: None,
             foreign: false,
+            tls: None,
             reader: FrameReader::new(limits.header_section),
             current: Current::Nothing,
             sessions: Vec::new(),
@@ -81,6 +84,14 @@ impl Connection {
             unbound: None,
             stalled: None,
             unused: None,
+        }
+    }
+
+    /// Whether its other end has shown to be one of those.
+    pub(crate) fn is_trusted(&self, trust: &Trust) -> bool {
+        match trust {
+            Trust::Anyone => true,
+            Trust::OneOf(names) => self.tls.iter().flatten().any(|shown| names.contains(shown)),
         }
     }
 

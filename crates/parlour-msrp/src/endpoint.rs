@@ -6,7 +6,7 @@ use crate::bind::is_uri;
 use crate::connection::{Connection, Current};
 use crate::head::Tid;
 use crate::io::{
-    ConnectionId, Event, Incomplete, Input, LeaseId, Limits, Load, Output, Receipt, RelayId, Role,
+    ConnectionId, Event, Incomplete, Input, LeaseId, Limits, Load, Output, Receipt, RelayId, Remote, Role,
     SendFailure, SessionFailure, SessionId, SessionSpec, SpoolId,
 };
 use crate::outcome::Transaction;
@@ -19,7 +19,6 @@ use crate::settle::Held;
 use crate::table::Table;
 use crate::time::Instant;
 use crate::timer::Timers;
-use crate::uri::MsrpPath;
 
 /// MSRP sessions and their connections.
 ///
@@ -123,22 +122,23 @@ impl Endpoint {
         let id = SessionId(self.number());
         let local_id = spec.local.session_id().unwrap_or_default().into();
         self.by_local.insert(local_id, id);
-        let (peer, role) = (spec.peer.clone(), spec.role);
+        let remote = spec.remote.clone();
         if self.register(id, spec) {
-            self.assume(id, &peer, role);
+            self.assume(id, &remote);
         }
         id
     }
 
     /// Registers our end of an offer while its answer is on the way. A peer that will be active may connect before its
-    /// answer is here: whoever knows our session-id binds, and [`agree`](Self::agree) then says who it has to be. There is
-    /// no deadline until then. `spec.role` is not looked at, `spec.peer` is a placeholder (our own URI will do).
+    /// answer is here: whoever knows our session-id binds, and [`agree`](Self::agree) then says who it has to be. With TLS,
+    /// [`Event::Bound`] waits for that; see [`is_proven`](Self::is_proven). There is
+    /// no deadline until then. Of `spec.remote` nothing counts: its path is a placeholder (our own URI will do).
     pub fn expect(&mut self, now: Instant, spec: SessionSpec) -> SessionId {
         self.now = self.now.max(now);
         let id = SessionId(self.number());
         let local_id = spec.local.session_id().unwrap_or_default().into();
         self.by_local.insert(local_id, id);
-        if self.register(id, SessionSpec { role: Role::Passive, ..spec })
+        if self.register(id, SessionSpec { remote: Remote::new(spec.remote.path, Role::Passive), ..spec })
             && let Some(session) = self.sessions.get_mut(&id)
         {
             session.agreed = false;
@@ -160,10 +160,10 @@ impl Endpoint {
 
     /// A session of which both ends are known takes its role.
     //= IM D-14
-    fn assume(&mut self, id: SessionId, peer: &MsrpPath, role: Role) {
-        let bind = match role {
+    fn assume(&mut self, id: SessionId, remote: &Remote) {
+        let bind = match remote.role {
             Role::Passive => Bind::Waiting(self.timers.arm(self.now + self.limits.bind, Deadline::Bind(id))),
-            Role::Active => match self.way(id, peer) {
+            Role::Active => match self.way(id, remote) {
                 Some(connection) => Bind::Connecting(connection),
                 None => return self.fail_session(id, SessionFailure::ConnectFailed),
             },
@@ -174,7 +174,7 @@ impl Endpoint {
         };
         if let Some(session) = self.sessions.get_mut(&id) {
             session.bind = bind;
-            session.greeted = role == Role::Passive;
+            session.greeted = remote.role == Role::Passive;
         }
         if let Some(connection) = connection
             && self.connections.get(&connection).is_some_and(|shared| shared.open)
@@ -185,30 +185,34 @@ impl Endpoint {
 
     /// The answer to an offer is here: who the peer of an expected session is, and which end connects. A session that
     /// is bound to somebody else by now fails.
-    pub fn agree(
-        &mut self,
-        now: Instant,
-        id: SessionId,
-        peer: MsrpPath,
-        role: Role,
-        peer_max_size: Option<u64>,
-    ) {
+    pub fn agree(&mut self, now: Instant, id: SessionId, remote: Remote) {
         self.now = self.now.max(now);
         let Some(session) = self.sessions.get_mut(&id).filter(|session| !session.agreed) else { return };
         let expected = matches!(session.bind, Bind::Expected);
         let came = session.peer.rightmost().clone();
-        let wanted = peer.rightmost();
+        let wanted = remote.path.rightmost();
         let is_peer = expected || is_uri(wanted.as_str(), came.as_str(), session.matching, wanted);
-        session.set_peer(peer.clone());
+        let proven = session.is_proven();
+        session.set_peer(remote.path.clone());
+        session.trust.clone_from(&remote.trust);
         session.agreed = true;
-        session.peer_max_size = peer_max_size;
+        session.peer_max_size = remote.max_size;
+        let connection = session.connection();
         if !is_peer {
             return self.fail_session(id, SessionFailure::Refused(481));
         }
         if !expected {
+            // RFC 8122 6.2: nothing that has come counts before the fingerprint of the answer matches.
+            if let Some(connection) = connection
+                && self.distrust(connection, id).is_some()
+            {
+                self.fail_untrusted(id, connection);
+            } else if !proven {
+                self.out.push_back(Output::Event(Event::Bound { session: id }));
+            }
             return;
         }
-        self.assume(id, &peer, role);
+        self.assume(id, &remote);
     }
 
     /// Ends a session. Messages that are not acknowledged fail with [`SendFailure::SessionEnded`], messages in
@@ -227,7 +231,7 @@ impl Endpoint {
     pub fn handle(&mut self, now: Instant, input: Input<'_>) {
         self.now = self.now.max(now);
         match input {
-            Input::Connected { connection, peer } => self.connected(connection, peer),
+            Input::Connected { connection, peer, tls } => self.connected(connection, peer, tls),
             Input::Received { connection, bytes } => self.received(connection, bytes),
             Input::Writable { connection, room } => {
                 if let Some(known) = self.connections.get_mut(&connection) {

@@ -7,8 +7,8 @@ use crate::random::Random;
 use crate::time::Instant;
 use crate::uri::{MsrpPath, MsrpUri};
 use crate::{
-    ConnectionId, Endpoint, Event, FailureReport, Input, Limits, Matching, Outgoing, Output, Receipt, Role,
-    SessionSpec, Source, SourceId, SpoolId, Verdict,
+    ConnectionId, Endpoint, Event, FailureReport, Input, Limits, Matching, Outgoing, Output, Receipt, Remote,
+    Role, SessionSpec, Source, SourceId, SpoolId, Verdict,
 };
 
 /// Feeds an endpoint with a stream and with a driver's acts, both chosen by the data, and checks that it keeps to its
@@ -30,7 +30,7 @@ pub fn fuzz_stream(data: &[u8]) {
     };
     let session = run.endpoint.open(run.now, session());
     let connection = ConnectionId(1);
-    run.input(Input::Connected { connection, peer: ([192, 0, 2, 1], 7).into() });
+    run.input(Input::Connected { connection, peer: ([192, 0, 2, 1], 7).into(), tls: None });
     let mut rest = data;
     let mut sent = 0_u32;
     while let [act, amount, tail @ ..] = rest {
@@ -112,12 +112,13 @@ pub fn fuzz_stream(data: &[u8]) {
 fn session() -> SessionSpec {
     SessionSpec {
         local: MsrpUri::parse("msrp://b:2/b;tcp").expect("invariant: a good URI"),
-        peer: MsrpPath::parse("msrp://a:1/a;tcp").expect("invariant: a good path"),
-        role: Role::Passive,
+        remote: Remote::new(
+            MsrpPath::parse("msrp://a:1/a;tcp").expect("invariant: a good path"),
+            Role::Passive,
+        ),
         matching: Matching::SessionId,
         accept: AcceptTypes::new(["*"], []),
         max_size: 100_000,
-        peer_max_size: None,
         chunk_size: 2048,
         via: None,
     }

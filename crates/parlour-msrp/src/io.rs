@@ -52,6 +52,9 @@ pub enum Input<'a> {
         connection: ConnectionId,
         /// The address at its other end.
         peer: SocketAddr,
+        /// `None` for plain TCP; with TLS, the names under which [`Trust`] may know the other end: fingerprints of the
+        /// certificate that it has shown, say.
+        tls: Option<Vec<Box<str>>>,
     },
     /// Octets arrived. Any cut is fine.
     Received {
@@ -98,7 +101,7 @@ pub enum Input<'a> {
 #[derive(Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Output {
-    /// Open a connection to the leftmost URI of a peer's path, then say [`Input::Connected`] or [`Input::Closed`].
+    /// Open a connection, then say [`Input::Connected`] or [`Input::Closed`].
     Connect {
         /// The number that the connection has from now on.
         connection: ConnectionId,
@@ -288,6 +291,14 @@ pub enum Event {
         nickname: String,
         /// Why.
         why: SendFailure,
+    },
+    /// Whoever is at the other end of the connection has not shown in TLS to be the peer ([`Trust`]):
+    /// [`Event::SessionFailed`] follows. Nothing was sent.
+    Untrusted {
+        /// The session.
+        session: SessionId,
+        /// The connection, which leads to somebody else.
+        connection: ConnectionId,
     },
     /// Another session has taken the place of this one, which is closed (see
     /// [`Endpoint::succeed`](crate::Endpoint::succeed)).

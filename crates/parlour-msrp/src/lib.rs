@@ -32,8 +32,8 @@
 //!
 //! // The connection stands: each end has its own number for it.
 //! let accepted = ConnectionId(1);
-//! alice.handle(now, Input::Connected { connection, peer: "192.0.2.2:8888".parse().unwrap() });
-//! bob.handle(now, Input::Connected { connection: accepted, peer: "192.0.2.1:50000".parse().unwrap() });
+//! alice.handle(now, Input::Connected { connection, peer: "192.0.2.2:8888".parse().unwrap(), tls: None });
+//! bob.handle(now, Input::Connected { connection: accepted, peer: "192.0.2.1:50000".parse().unwrap(), tls: None });
 //!
 //! alice.send(now, session, Outgoing::new("12339sdqwer", "text/plain", "Hi, I'm Alice!")).unwrap();
 //!

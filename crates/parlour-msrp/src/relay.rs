@@ -190,7 +190,8 @@ impl Endpoint {
             SessionFailure::Disconnected
             | SessionFailure::NotBound
             | SessionFailure::Refused(_)
-            | SessionFailure::Unresponsive => LeaseFailure::Disconnected,
+            | SessionFailure::Unresponsive
+            | SessionFailure::Untrusted => LeaseFailure::Disconnected,
         };
         self.refuse_all(id, None, &why);
         let lost: Vec<_> =

@@ -3,7 +3,9 @@
 use std::collections::{BTreeMap, VecDeque};
 
 use crate::accept::AcceptTypes;
-use crate::io::{ConnectionId, FailureReport, LeaseId, Matching, Outgoing, SessionId, SessionSpec, Source};
+use crate::io::{
+    ConnectionId, FailureReport, LeaseId, Matching, Outgoing, Remote, SessionId, SessionSpec, Source, Trust,
+};
 use crate::nickname::Names;
 use crate::reassembly::{Partial, Ranges, Told};
 use crate::time::Instant;
@@ -27,6 +29,8 @@ const LARGEST: usize = 128 * 1024;
 pub(crate) struct Session {
     pub(crate) local: MsrpUri,
     pub(crate) peer: MsrpPath,
+    /// Who has to be at the other end of its connection.
+    pub(crate) trust: Trust,
     /// The To-Path of our requests: that of our relays, then the peer's path in full.
     pub(crate) to: Box<str>,
     /// The relay that acts for us, and what it lends us.
@@ -75,16 +79,18 @@ pub(crate) struct Session {
 impl Session {
     /// A session that takes its role next. `use_path` is what its relay lends.
     pub(crate) fn new(spec: SessionSpec, use_path: Option<MsrpPath>) -> Self {
+        let Remote { path, hop: _, role: _, max_size, trust } = spec.remote;
         Session {
-            to: to_path(use_path.as_ref(), &spec.peer),
+            to: to_path(use_path.as_ref(), &path),
             via: spec.via,
             use_path,
             local: spec.local,
-            peer: spec.peer,
+            peer: path,
+            trust,
             matching: spec.matching,
             accept: spec.accept,
             max_size: spec.max_size,
-            peer_max_size: spec.peer_max_size,
+            peer_max_size: max_size,
             chunk_size: spec.chunk_size.clamp(SMALLEST, LARGEST),
             agreed: true,
             bind: Bind::Expected,
@@ -104,6 +110,15 @@ impl Session {
             refused_types: Vec::new(),
             names: Names::default(),
         }
+    }
+
+    /// Whether whoever is at the other end may be taken for the peer.
+    pub(crate) fn is_proven(&self) -> bool {
+        self.agreed || !self.local.is_secure()
+    }
+
+    pub(crate) fn is_bound(&self) -> bool {
+        matches!(self.bind, Bind::Bound(_))
     }
 
     /// Its connection, standing or being made.

@@ -6,11 +6,10 @@ use std::collections::BTreeMap;
 use crate::accept::AcceptTypes;
 use crate::connection::Current;
 use crate::endpoint::{Deadline, Endpoint};
-use crate::io::{ConnectionId, Event, Incomplete, Output, Role, SessionId};
+use crate::io::{ConnectionId, Event, Incomplete, Output, Remote, SessionId};
 use crate::reassembly::{Partial, Store, Told};
 use crate::session::{Bind, Sending, Session};
 use crate::time::Instant;
-use crate::uri::MsrpPath;
 
 impl Endpoint {
     /// Stops the messages of a session, between two chunks, or lets them go on. What is given to
@@ -81,14 +80,7 @@ impl Endpoint {
 
     /// The peer of a session is at another path now, and our own URI is still the same: the connection is left, a new
     /// one is made or awaited, and what is not acknowledged goes again.
-    pub fn rejoin(
-        &mut self,
-        now: Instant,
-        id: SessionId,
-        peer: MsrpPath,
-        role: Role,
-        peer_max_size: Option<u64>,
-    ) {
+    pub fn rejoin(&mut self, now: Instant, id: SessionId, remote: Remote) {
         self.now = self.now.max(now);
         let Some(session) = self.sessions.get_mut(&id) else { return };
         let connection = session.connection();
@@ -111,7 +103,7 @@ impl Endpoint {
             self.close_unused(at);
         }
         self.keep_partials(id, partial.into_iter().collect());
-        self.agree(now, id, peer, role, peer_max_size);
+        self.agree(now, id, remote);
     }
 
     /// Whether there is such a session: it was not closed, and has not failed.
@@ -124,6 +116,20 @@ impl Endpoint {
         if let Some(session) = self.sessions.get_mut(&id) {
             session.max_size = max_size;
         }
+    }
+
+    /// The connection that a session is bound to.
+    pub fn connection_of(&self, id: SessionId) -> Option<ConnectionId> {
+        match self.sessions.get(&id)?.bind {
+            Bind::Bound(connection) => Some(connection),
+            Bind::Expected | Bind::Waiting(_) | Bind::Connecting(_) => None,
+        }
+    }
+
+    /// Whether what comes in a session is the peer's: in one over TLS it is not known before the answer to our offer tells
+    /// who has to be there (RFC 8122 6.2).
+    pub fn is_proven(&self, id: SessionId) -> bool {
+        self.sessions.get(&id).is_some_and(|session| session.is_proven())
     }
 
     /// Whether a session has its connection.

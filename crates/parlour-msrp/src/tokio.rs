@@ -131,12 +131,21 @@ struct Spooling {
 /// What a task has to tell.
 enum Told {
     Accepted(Box<dyn Stream>, SocketAddr),
-    Connected(ConnectionId, Box<dyn Stream>, SocketAddr),
+    /// The last of them says whether it is over TLS.
+    Connected(ConnectionId, Box<dyn Stream>, SocketAddr, bool),
     Octets(ConnectionId, Vec<u8>),
     Written(ConnectionId, usize),
     Gone(ConnectionId),
-    Spooled { spool: SpoolId, upto: u64, good: bool },
-    Fetched { source: crate::SourceId, offset: u64, octets: Vec<u8> },
+    Spooled {
+        spool: SpoolId,
+        upto: u64,
+        good: bool,
+    },
+    Fetched {
+        source: crate::SourceId,
+        offset: u64,
+        octets: Vec<u8>,
+    },
 }
 
 impl Driver {
@@ -170,7 +179,7 @@ impl Driver {
     }
 
     /// Replaces what makes connections, to peers and to relays: by default TCP to the URI's host and port, while `msrps`
-    /// is refused, since this crate brings no TLS. Relays are looked up by SRV where their URI has no port
+    /// is refused, since this crate brings no TLS: one that speaks it makes sure of the other end itself. Relays are looked up by SRV where their URI has no port
     /// ([`Output::ConnectRelay`]); the default takes 2855 then.
     #[must_use]
     pub fn connector(mut self, connector: impl FnMut(MsrpUri) -> Connecting + Send + 'static) -> Driver {
@@ -202,12 +211,17 @@ impl Driver {
         });
     }
 
-    /// Takes a connection that was accepted elsewhere, TLS say. It needs a session of its own within
-    /// [`Limits::unbound`].
-    pub fn attach(&mut self, stream: impl Stream + 'static, peer: SocketAddr) -> ConnectionId {
+    /// Takes a connection that was accepted elsewhere. It needs a session of its own within [`Limits::unbound`]. `tls` is
+    /// `None` without TLS; with it, the names that [`Trust`](crate::Trust) may know the other end by, if any.
+    pub fn attach(
+        &mut self,
+        stream: impl Stream + 'static,
+        peer: SocketAddr,
+        tls: Option<Vec<Box<str>>>,
+    ) -> ConnectionId {
         self.accepted = self.accepted.wrapping_add(1);
         let connection = ConnectionId(self.accepted);
-        self.add_line(connection, Box::new(stream), peer);
+        self.add_line(connection, Box::new(stream), peer, tls);
         connection
     }
 
@@ -296,9 +310,11 @@ impl Driver {
     fn hear(&mut self, told: Told) {
         match told {
             Told::Accepted(stream, peer) => {
-                self.attach(stream, peer);
+                self.attach(stream, peer, None);
             }
-            Told::Connected(connection, stream, peer) => self.add_line(connection, stream, peer),
+            Told::Connected(connection, stream, peer, secure) => {
+                self.add_line(connection, stream, peer, secure.then(Vec::new));
+            }
             Told::Octets(connection, octets) => {
                 self.tell_endpoint(Input::Received { connection, bytes: &octets });
             }
@@ -331,12 +347,18 @@ impl Driver {
     }
 
     /// A connection stands.
-    fn add_line(&mut self, connection: ConnectionId, stream: Box<dyn Stream>, peer: SocketAddr) {
+    fn add_line(
+        &mut self,
+        connection: ConnectionId,
+        stream: Box<dyn Stream>,
+        peer: SocketAddr,
+        tls: Option<Vec<Box<str>>>,
+    ) {
         let (out, octets) = mpsc::unbounded_channel();
         let (held, watched) = watch::channel(false);
         self.lines.insert(connection, Line { out, held, waiting: 0 });
         self.running.spawn(line::run(connection, stream, octets, watched, self.tell.clone()));
-        self.tell_endpoint(Input::Connected { connection, peer });
+        self.tell_endpoint(Input::Connected { connection, peer, tls });
         self.tell_endpoint(Input::Writable { connection, room: ROOM });
     }
 
@@ -380,10 +402,11 @@ impl Driver {
     }
 
     fn connect(&mut self, connection: ConnectionId, to: MsrpUri) {
+        let secure = to.is_secure();
         let (made, tell) = ((self.connector)(to), self.tell.clone());
         self.waiting.spawn(async move {
             let told = match timeout(CONNECT, made).await {
-                Ok(Ok((stream, peer))) => Told::Connected(connection, stream, peer),
+                Ok(Ok((stream, peer))) => Told::Connected(connection, stream, peer, secure),
                 Ok(Err(_)) | Err(_) => Told::Gone(connection),
             };
             _ = tell.send(told).await;

@@ -51,7 +51,7 @@ fn pair(pipe: usize, bob: Driver) -> (Driver, SessionId, Driver) {
     let session = alice.open(spec(Role::Active));
     let mut bob = bob;
     bob.open(spec(Role::Passive));
-    bob.attach(two, place());
+    bob.attach(two, place(), None);
     (alice, session, bob)
 }
 
@@ -209,7 +209,7 @@ async fn failures_of_connections_end_sessions() {
     // TLS is not made up for.
     let mut alice = Driver::new(Limits::default(), [1; 32]);
     let secure = BOB.replace("msrp:", "msrps:").parse().expect("a path");
-    let session = alice.open(spec(Role::Active).with(|spec| spec.peer = secure));
+    let session = alice.open(spec(Role::Active).with(|spec| spec.remote.path = secure));
     assert_eq!(news(&mut alice).await, failed(SessionFailure::ConnectFailed));
     assert_eq!(alice.endpoint().sessions(), 0);
     drop(alice);
@@ -226,7 +226,7 @@ async fn failures_of_connections_end_sessions() {
 async fn a_stranger_is_shown_the_door_in_time() {
     let mut bob = Driver::new(Limits::default(), [2; 32]);
     let (mut stranger, pipe) = tokio::io::duplex(1024);
-    bob.attach(pipe, place());
+    bob.attach(pipe, place(), None);
     let bob = tokio::spawn(async move { bob.next().await });
     let mut octets = Vec::new();
     let read = timeout(Duration::from_secs(11), stranger.read_to_end(&mut octets)).await;
@@ -240,7 +240,7 @@ async fn an_abandoned_spool_leaves_no_file() {
     let mut bob = Driver::with_storage(Limits::default(), [2; 32], Files::new(folder.path()));
     bob.open(spec(Role::Passive));
     let (mut alice, pipe) = tokio::io::duplex(1 << 20);
-    bob.attach(pipe, place());
+    bob.attach(pipe, place(), None);
     let rows = format!("To-Path: {BOB}\r\nFrom-Path: {ALICE}\r\nMessage-ID: m1m1\r\nByte-Range: 1-*/*\r\n");
     let text = format!(
         "MSRP abcd SEND\r\n{rows}Content-Type: text/plain\r\n\r\n{}\r\n-------abcd#\r\n",

@@ -349,20 +349,7 @@ impl Client {
             (stream.local, stream.security, stream.framer, stream.heard) =
                 (Some(local), security, framer, now);
         } else {
-            let transport = if security == Security::Plain { Transport::Tcp } else { Transport::Tls };
-            let stream = Stream {
-                service,
-                transport,
-                peer,
-                local: Some(local),
-                security,
-                framer,
-                accepted: true,
-                deadline: None,
-                progress: Progress::Silent,
-                heard: now,
-                fallback: None,
-            };
+            let stream = Stream { framer, ..Stream::accepted(service, local, peer, security, now) };
             if !self.core.flows.opened(flow, stream, self.core.config.limits.streams_per_source) {
                 self.core.outputs.push_back(Output::Close { flow });
                 return;
@@ -373,7 +360,9 @@ impl Client {
         }
         match (service, flow) {
             (Service::Msrp, FlowId::Stream(connection)) => {
-                self.msrp(parlour_msrp::Input::Connected { connection: ConnectionId(connection), peer });
+                let tls = self.core.shown(flow);
+                let connection = ConnectionId(connection);
+                self.msrp(parlour_msrp::Input::Connected { connection, peer, tls });
             }
             (Service::Sip | Service::Msrp, _) => {
                 self.core.flow_stands(flow);
@@ -530,10 +519,11 @@ impl Client {
         let (Some(stream), FlowId::Stream(connection)) = (self.core.flows.stream(flow), flow) else {
             return false;
         };
-        let (port, fallback) = (stream.peer.port(), stream.fallback.take());
+        let (port, tls, fallback) =
+            (stream.peer.port(), stream.transport == Transport::Tls, stream.fallback.take());
         let Some((session, others)) = fallback.filter(|(_, others)| !others.is_empty()) else { return false };
         self.core.flows.closed(flow);
-        self.core.connect_to(ConnectionId(connection), session, port, &others);
+        self.core.connect_to(ConnectionId(connection), session, tls, port, &others);
         self.core.pump_msrp();
         true
     }
@@ -581,7 +571,8 @@ impl Client {
                 self.core.pump_msrp();
             }
             Errand::Connect(connection, session) => {
-                self.core.connect_to(connection, session, hop.port.unwrap_or(0), addresses);
+                let tls = hop.transport == Transport::Tls;
+                self.core.connect_to(connection, session, tls, hop.port.unwrap_or(0), addresses);
                 self.core.pump_msrp();
             }
         }

@@ -15,6 +15,7 @@ use parlour_msrp::uri::MsrpPath;
 
 use crate::io::Transport;
 pub use crate::schedule::Hours;
+pub use crate::sdp::{Fingerprint, Hash};
 pub use crate::sip::passport::PublicKey;
 
 /// Everything that the client does not learn from the wire.
@@ -84,6 +85,10 @@ pub struct Config {
     pub actpass_answer: ActpassAnswer,
     /// Whether messages may go without TLS (D-21).
     pub media_security: MediaSecurity,
+    /// By which fingerprints our certificate for MSRP is known: the shell has it, and its key. None: no MSRP over TLS.
+    pub fingerprints: Vec<Fingerprint>,
+    /// What becomes of MSRP addresses that somebody on the way has changed (D-15).
+    pub cema: Cema,
     /// How MSRP paths are compared (D-17).
     pub sessmatch: Matching,
     /// The address in our SDP and paths; without it, the local address of the signalling flow.
@@ -356,14 +361,32 @@ pub enum Unwanted {
     Unwanted,
 }
 
-/// Whether messages may go without TLS (D-21). MSRP over TLS is not built yet.
+/// Whether messages may go without TLS (D-21). What others offer with TLS is taken with TLS under each policy. An offer of
+/// ours has one line, and there is no second try: peers take one of two lines for another chat, or refuse a line of the
+/// transport that they are not set to; and whoever can make us try again without TLS has no need to break it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum MediaSecurity {
-    /// They may.
+    /// They may, and our own offers are without, as most peers know nothing else.
     #[default]
     AllowPlain,
-    /// They may not: plain MSRP is neither offered nor taken, so that for now no session comes about.
+    /// What we offer is with TLS; what others offer without is taken.
+    PreferTls,
+    /// Nothing without TLS is offered or taken.
     RequireTls,
+}
+
+/// What becomes of an MSRP address that somebody on the way has changed (RFC 6714, OMA IM 5.8.2; D-15, D-16).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Cema {
+    /// [`Lenient`](Cema::Lenient) where a trusted core passes descriptions on, else [`Off`](Cema::Off).
+    #[default]
+    Auto,
+    /// RFC 6714 to the letter: an offer that was changed by something that does not know CEMA is refused.
+    Strict,
+    /// RFC 6714; and where the addresses were changed without it, we connect to where `c=` and `m=` lead.
+    Lenient,
+    /// RFC 4975: the path alone counts, and CEMA is not spoken of.
+    Off,
 }
 
 /// What we answer to `setup:actpass` (D-10).
@@ -508,6 +531,8 @@ impl Default for Config {
             decline_scope: DeclineScope::default(),
             actpass_answer: ActpassAnswer::default(),
             media_security: MediaSecurity::default(),
+            fingerprints: Vec::new(),
+            cema: Cema::default(),
             sessmatch: Matching::default(),
             advertised_address: None,
             bandwidth: None,

@@ -105,6 +105,31 @@ impl Proof {
     }
 }
 
+/// What TLS tells of who is at the other end of an MSRP connection (D-20).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Secured {
+    /// The session's peer.
+    pub peer: Peer,
+    /// What vouches for the other end being the peer.
+    pub by: Voucher,
+    /// The fingerprint of the certificate that it has shown, SHA-256 as `a=fingerprint` spells it; `None` if it showed none.
+    pub fingerprint: Option<String>,
+    /// Whether the signalling came by TLS or a trusted core: if not, whoever could change it could have put in a
+    /// fingerprint of his own (D-21).
+    pub protected: bool,
+}
+
+/// What vouches for the other end of a TLS connection.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub enum Voucher {
+    /// The fingerprint in the peer's description.
+    Fingerprint,
+    /// An authority, for the host of the peer's URI.
+    Authority { name: String },
+    /// Nothing but the session-id: the peer connects, and its description names no fingerprint.
+    Nobody,
+}
+
 /// What an invitation is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 pub enum Kind {
@@ -223,6 +248,12 @@ pub enum What {
     AddAccepted { address: String },
     /// The conference does not invite somebody, or does not answer (408).
     AddRefused { address: String, status: u16, reason: String },
+    /// The MSRP connection is encrypted, and what that says of who is at its other end. [`What::Connected`] follows.
+    Secured(Secured),
+    /// Somebody with another certificate is at the other end of the MSRP connection. Nothing was sent to it, and the
+    /// session ends. `expected` are the fingerprints of the peer's description, or what was wanted instead; `shown` is that
+    /// of the certificate, `None` if there was none.
+    Impostor { expected: Vec<String>, shown: Option<String> },
     /// The MSRP connection stands: messages flow. Told again when another connection has taken its place.
     Connected,
     /// The peer takes no messages for now: what we say waits (D-54).

@@ -62,9 +62,11 @@ impl Transport {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Security {
     Plain,
-    /// TLS; `verified` says that the certificate chain is valid for the name that [`Target`] asked for (RFC 5922).
+    /// TLS; `verified` says that the chain of the other end's certificate is valid for the name of [`TlsExpect`]; never of
+    /// a stream that was accepted. `certificate` is the other end's own, in DER, if it has shown one (MSRP only).
     Tls {
         verified: bool,
+        certificate: Option<Box<[u8]>>,
     },
 }
 
@@ -74,8 +76,21 @@ pub struct Target {
     pub service: Service,
     pub transport: Transport,
     pub address: SocketAddr,
-    /// For TLS: the name that the certificate must be valid for, and that SNI tells.
-    pub server_name: Option<String>,
+    /// What is expected of TLS; None without TLS.
+    pub tls: Option<TlsExpect>,
+}
+
+/// What is expected of a TLS connection that we open.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TlsExpect {
+    /// The name, or address, that SNI tells and for which the chain is checked: as RFC 5922 wants for SIP, and without
+    /// wildcards too for MSRP (RFC 4975 14.2).
+    pub name: String,
+    /// Whether a chain that is not valid for the name ends it ([`CloseReason::Tls`]). If not, [`Input::Opened`] tells how it
+    /// is, and the client judges by fingerprints before it sends anything.
+    pub must_verify: bool,
+    /// Whether our own certificate is shown to whoever asks for one: to peers, not to relays (RFC 4976 9.2).
+    pub present_certificate: bool,
 }
 
 /// Names one name look-up.

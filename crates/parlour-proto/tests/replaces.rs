@@ -63,12 +63,12 @@ fn answers(security: Security, messages: &[(u64, String)]) -> (Client, Vec<Strin
 #[test]
 fn without_a_core_only_the_same_caller_on_the_same_proven_connection_may() {
     const ANN: &str = "sip:ann@192.0.2.1";
-    let proven = Security::Tls { verified: true };
+    let proven = Security::Tls { verified: true, certificate: None };
     for (security, stream, from, status) in [
         (proven.clone(), 1, ANN, "200 OK"),
         (proven.clone(), 1, "sip:bea@192.0.2.1", "481 "),
         (proven, 2, ANN, "481 "),
-        (Security::Tls { verified: false }, 1, ANN, "481 "),
+        (Security::Tls { verified: false, certificate: None }, 1, ANN, "481 "),
         (Security::Plain, 1, ANN, "481 "),
     ] {
         let first = invite("first", ANN, "");

@@ -1,7 +1,7 @@
 //! Offers of real peers, of RFC examples and of nobody in his right mind, judged and answered.
 
 use parlour_msrp::accept::AcceptTypes;
-use parlour_proto::config::ActpassAnswer;
+use parlour_proto::config::{ActpassAnswer, Cema};
 use parlour_proto::sdp::{
     Capabilities, Direction, Ends, Local, Refusal, Role, Session, Setup, Standing, Stream, Unfit, Wrapping,
     answer, answer_disabled, capabilities, fuzzing, judge, judge_again, offer, offer_again, parse,
@@ -17,18 +17,22 @@ fn ours() -> Capabilities {
         max_file: 1_000_000_000,
         ipv4: true,
         ipv6: true,
-        tls: false,
+        fingerprints: Vec::new(),
+        prefers_tls: false,
         plain: true,
         listens: true,
+        listens_tls: true,
         connects: true,
         reachable: true,
+        cema: Cema::Off,
+        relay: false,
         bandwidth: None,
         actpass_answer: ActpassAnswer::Auto,
     }
 }
 
 fn local(address: &str) -> Local {
-    Local::new(address.parse().unwrap(), 2855, "9Yb3kQ0fT2mXw7Vd", 3820233127, 1).unwrap()
+    Local::new(false, address.parse().unwrap(), 2855, "9Yb3kQ0fT2mXw7Vd", 3820233127, 1).unwrap()
 }
 
 /// An offer of the given media lines.
@@ -307,8 +311,8 @@ fn ipv6_addresses() {
     );
     assert!(six.contains("a=path:msrp://[2001:db8::7]:2855/9Yb3kQ0fT2mXw7Vd;tcp\r\n"), "{six}");
     assert_eq!(text("::ffff:192.0.2.7"), text("192.0.2.7"));
-    assert!(Local::new("::1".parse().unwrap(), 0, "x", 1, 1).is_err());
-    assert!(Local::new("::1".parse().unwrap(), 1, "a/b\r\n", 1, 1).is_err());
+    assert!(Local::new(false, "::1".parse().unwrap(), 0, "x", 1, 1).is_err());
+    assert!(Local::new(false, "::1".parse().unwrap(), 1, "a/b\r\n", 1, 1).is_err());
 }
 
 //= IM D-34 test

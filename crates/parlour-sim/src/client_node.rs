@@ -2,15 +2,13 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::net::SocketAddr;
 use std::time::Duration;
 
 use parlour_proto::client::{Client, FileFault, Misuse, Notice, StoreFault, Stored};
 use parlour_proto::config::Config;
 use parlour_proto::event::{Event, FileNews, Incoming, What};
 use parlour_proto::io::{
-    AccountId, Body, FileId, FlowId, Input, Instant, Now, Output, Receipt, Security, Service, SessionId,
-    SourceId, SpoolId, Transport, Why,
+    AccountId, Body, FileId, FlowId, Input, Instant, Now, Output, Receipt, SessionId, SourceId, SpoolId, Why,
 };
 
 use crate::check::{Checker, Violation};
@@ -201,6 +199,7 @@ impl World {
             self.reset(stream);
         }
         let Some(at) = self.client_at_mut(node) else { return };
+        let tls = !config.fingerprints.is_empty();
         let mut fresh = ClientNode::new(config, seed);
         fresh.events = std::mem::take(&mut at.events);
         fresh.store = std::mem::take(&mut at.store);
@@ -210,7 +209,7 @@ impl World {
             due.entry(owed.account).or_default().push(owed.notice.clone());
         }
         *at = fresh;
-        self.listen(node);
+        self.listen(node, tls);
         if let Some(at) = self.client_at_mut(node) {
             for (account, notices) in due {
                 let _ = at.client.owe(now, account, notices);
@@ -241,22 +240,17 @@ impl World {
         self.notice_standstill(node, tick);
     }
 
-    #[expect(clippy::too_many_arguments, reason = "the fields of Input::Opened and whose they are")]
     pub(crate) fn opened_at_client(
         &mut self,
         node: NodeId,
         stream: StreamId,
         side: Side,
-        flow: FlowId,
-        service: Service,
-        _transport: Transport,
-        local: SocketAddr,
-        peer: SocketAddr,
+        opened: Input<'static>,
     ) {
-        if let Some(at) = self.client_at_mut(node) {
-            at.flows.insert(flow, (stream, side));
+        if let (Some(at), Input::Opened { flow, .. }) = (self.client_at_mut(node), &opened) {
+            at.flows.insert(*flow, (stream, side));
         }
-        self.tell(node, Input::Opened { flow, service, local, peer, security: Security::Plain });
+        self.tell(node, opened);
     }
 
     /// The store has committed, or failed.
@@ -338,7 +332,7 @@ impl World {
                 self.queue.arm(now + self.look_up, Arrival::Located { node, query, name });
             }
             Output::Open { flow, to } => {
-                let stream = self.connect(node, Some(flow), to.service, to.address);
+                let stream = self.connect(node, Some(flow), to.service, to.address, to.tls);
                 self.with_client(node, |at| at.flows.insert(flow, (stream, Side::Opener)));
             }
             Output::Send { flow: FlowId::Udp { peer, .. }, bytes } => {

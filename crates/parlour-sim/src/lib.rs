@@ -23,4 +23,4 @@ mod world;
 pub use link::{Link, Loss, Segments};
 pub use peer::{Mail, Way, What};
 pub use script::Script;
-pub use world::{Ladders, NodeId, World};
+pub use world::{Ladders, NodeId, World, certificate};

@@ -77,7 +77,11 @@ impl Model {
                 self.messages.entry(session).or_default().push(message.message_id.clone());
                 Ok(())
             }
-            What::Held | What::Resumed | What::Reconnecting { .. } => self.known(event).map(|_| ()),
+            What::Secured(_)
+            | What::Impostor { .. }
+            | What::Held
+            | What::Resumed
+            | What::Reconnecting { .. } => self.known(event).map(|_| ()),
             What::Progress { message_id, progress } => {
                 self.known(event)?;
                 self.progress(message_id, progress)

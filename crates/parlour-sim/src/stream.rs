@@ -35,6 +35,8 @@ impl Side {
 pub(crate) struct Stream {
     pub(crate) service: Service,
     pub(crate) transport: Transport,
+    /// The name that the opener wants the other end's certificate to be valid for.
+    pub(crate) asked: Option<String>,
     opener: End,
     acceptor: End,
 }
@@ -88,8 +90,14 @@ impl End {
 }
 
 impl Stream {
-    pub(crate) fn new(service: Service, transport: Transport, opener: End, acceptor: End) -> Self {
-        Stream { service, transport, opener, acceptor }
+    pub(crate) fn new(
+        service: Service,
+        transport: Transport,
+        asked: Option<String>,
+        opener: End,
+        acceptor: End,
+    ) -> Self {
+        Stream { service, transport, asked, opener, acceptor }
     }
 
     pub(crate) fn end(&self, side: Side) -> &End {

@@ -20,7 +20,7 @@ impl World {
 
     /// Connects a scripted peer; what it sends at once waits for the connection.
     pub fn open(&mut self, node: NodeId, to: SocketAddr, service: Service) -> Way {
-        let stream = self.connect(node, None, service, to);
+        let stream = self.connect(node, None, service, to, None);
         Way::Stream { stream, side: Side::Opener }
     }
 

@@ -1,7 +1,7 @@
 //! The world: a clock, nodes, and all that is on its way between them.
 
 use std::cell::RefCell;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::rc::Rc;
 use std::time::Duration;
@@ -10,7 +10,8 @@ use parlour_msrp::random::Random;
 use parlour_msrp::timer::Timers;
 use parlour_proto::config::Config;
 use parlour_proto::io::{
-    CloseReason, FileId, FlowId, Input, Instant, Now, QueryId, Receipt, Service, SourceId, SpoolId, Transport,
+    CloseReason, FileId, FlowId, Input, Instant, Now, QueryId, Receipt, Security, Service, SourceId, SpoolId,
+    TlsExpect, Transport,
 };
 
 use crate::client_node::ClientNode;
@@ -30,6 +31,19 @@ pub struct NodeId(pub usize);
 /// Where worlds that are watched leave their [ladders](World::ladder) when they end, oldest end first.
 pub type Ladders = Rc<RefCell<Vec<String>>>;
 
+/// Where each node listens.
+const PORTS: [(Service, Transport, u16); 4] = [
+    (Service::Sip, Transport::Udp, 5060),
+    (Service::Sip, Transport::Tcp, 5060),
+    (Service::Msrp, Transport::Tcp, 2855),
+    (Service::Msrp, Transport::Tls, 2856),
+];
+
+/// The certificate of a node, by its name: octets that stand for one.
+pub fn certificate(name: &str) -> Vec<u8> {
+    format!("the certificate of {name}").into_bytes()
+}
+
 /// A virtual world.
 #[derive(Debug)]
 pub struct World {
@@ -43,6 +57,10 @@ pub struct World {
     datagrams: BTreeMap<(NodeId, NodeId), u64>,
     names: BTreeMap<String, Vec<IpAddr>>,
     services: BTreeMap<String, Vec<SocketAddr>>,
+    /// What nodes show in TLS, if it is not [`certificate`].
+    certificates: BTreeMap<NodeId, Option<Box<[u8]>>>,
+    /// The names that an authority vouches for, and whose they are.
+    vouched: BTreeSet<(NodeId, String)>,
     /// How long the name servers of this world take.
     pub look_up: Duration,
     rows: Vec<Row>,
@@ -166,6 +184,8 @@ impl World {
             datagrams: BTreeMap::new(),
             names: BTreeMap::new(),
             services: BTreeMap::new(),
+            certificates: BTreeMap::new(),
+            vouched: BTreeSet::new(),
             look_up: Duration::ZERO,
             rows: Vec::new(),
             serial: 0,
@@ -178,22 +198,21 @@ impl World {
         self.watched = Some(ladders);
     }
 
-    /// Adds a client that listens on ports 5060 (SIP over UDP and TCP) and 2855 (MSRP over TCP) of an address of its
-    /// own: 192.0.2.1 for the first node, and so on.
+    /// Adds a client that listens on ports 5060 (SIP over UDP and TCP), 2855 (MSRP over TCP) and, if it has a certificate,
+    /// 2856 (MSRP over TLS) of an address of its own: 192.0.2.1 for the first node, and so on.
     pub fn client(&mut self, name: &str, config: Config) -> NodeId {
+        let tls = !config.fingerprints.is_empty();
         let client = ClientNode::new(config, self.random.fork());
         let node = self.add(name, Kind::Client(Box::new(client)));
-        self.listen(node);
+        self.listen(node, tls);
         node
     }
 
     /// Tells a client where it listens.
-    pub(crate) fn listen(&mut self, node: NodeId) {
-        for (service, transport, port) in [
-            (Service::Sip, Transport::Udp, 5060),
-            (Service::Sip, Transport::Tcp, 5060),
-            (Service::Msrp, Transport::Tcp, 2855),
-        ] {
+    pub(crate) fn listen(&mut self, node: NodeId, tls: bool) {
+        for (service, transport, port) in
+            PORTS.into_iter().filter(|(_, transport, _)| tls || *transport != Transport::Tls)
+        {
             let local = self.address(node, port);
             self.ports
                 .insert((local, transport == Transport::Udp), Port { node, service, transport, socket: 0 });
@@ -201,14 +220,11 @@ impl World {
         }
     }
 
-    /// Adds a scripted peer that listens on ports 5060 (SIP over UDP and TCP) and 2855 (MSRP over TCP).
+    /// Adds a scripted peer that listens on ports 5060 (SIP over UDP and TCP), 2855 (MSRP over TCP)
+    /// and 2856 (MSRP over TLS).
     pub fn peer(&mut self, name: &str) -> NodeId {
         let node = self.add(name, Kind::Peer(Peer::default()));
-        for (service, transport, port) in [
-            (Service::Sip, Transport::Udp, 5060),
-            (Service::Sip, Transport::Tcp, 5060),
-            (Service::Msrp, Transport::Tcp, 2855),
-        ] {
+        for (service, transport, port) in PORTS {
             let local = self.address(node, port);
             self.ports
                 .insert((local, transport == Transport::Udp), Port { node, service, transport, socket: 0 });
@@ -230,6 +246,16 @@ impl World {
     /// What they answer for a service of a name, such as `_msrps._tcp.relay.test`.
     pub fn service(&mut self, name: &str, addresses: &[SocketAddr]) {
         self.services.insert(name.to_owned(), addresses.to_vec());
+    }
+
+    /// Has a node show this in TLS, or nothing.
+    pub fn shows(&mut self, node: NodeId, certificate: Option<&[u8]>) {
+        self.certificates.insert(node, certificate.map(Into::into));
+    }
+
+    /// Has an authority vouch for a name to be that of a node.
+    pub fn vouch(&mut self, node: NodeId, name: &str) {
+        self.vouched.insert((node, name.to_owned()));
     }
 
     /// Sets both directions between two nodes.
@@ -346,18 +372,24 @@ impl World {
         flow: Option<FlowId>,
         service: Service,
         to: SocketAddr,
+        tls: Option<TlsExpect>,
     ) -> StreamId {
         let stream = StreamId(self.serial());
         let local = self.address(node, 40_000 + u16::try_from(stream.0 % 20_000).unwrap_or(0));
         let flow = flow.unwrap_or(FlowId::Stream(stream.0));
-        let acceptor = self.ports.get(&(to, false)).map(|port| port.node);
+        let port = self.ports.get(&(to, false)).copied();
+        // A scripted peer does TLS where it is done.
+        let acceptor = port.map(|port| port.node);
+        let is_client = self.client_at(node).is_some();
+        let clash = port.is_some_and(|port| is_client && (port.transport == Transport::Tls) != tls.is_some());
         let owner = acceptor.or_else(|| self.owner(to.ip()));
         let opener = End::new(node, local, flow, service);
         let other = End::new(owner.unwrap_or(node), to, FlowId::Stream(stream.0), service);
-        self.streams.insert(stream, Stream::new(service, Transport::Tcp, opener, other));
+        let asked = tls.map(|expect| expect.name);
+        self.streams.insert(stream, Stream::new(service, Transport::Tcp, asked, opener, other));
         let way = owner.unwrap_or(node);
         let link = self.link_between(node, way);
-        let lost = acceptor.is_none() || link.refuse;
+        let lost = acceptor.is_none() || link.refuse || clash;
         if way != node {
             self.note(node, way, format!("connect {service:?}"), lost);
         }
@@ -542,11 +574,26 @@ impl World {
         end.state = EndState::Open;
         let (node, flow, local, room) = (end.node, end.flow, end.local, window.saturating_sub(end.in_flight));
         if self.client_at(node).is_some() {
-            self.opened_at_client(node, stream, side, flow, service, transport, local, peer);
+            let other = self.streams.get(&stream).map_or(node, |entry| entry.end(side.other()).node);
+            let security = match transport {
+                Transport::Tls => self.security(stream, side, other),
+                Transport::Tcp | Transport::Udp => Security::Plain,
+            };
+            self.opened_at_client(node, stream, side, Input::Opened { flow, service, local, peer, security });
             self.tell(node, Input::Writable { flow, room });
         } else {
             self.mail(node, Way::Stream { stream, side }, What::Opened);
         }
+    }
+
+    /// What TLS tells one end of the other.
+    fn security(&self, stream: StreamId, side: Side, other: NodeId) -> Security {
+        let asked = self.streams.get(&stream).and_then(|entry| entry.asked.clone());
+        let verified =
+            side == Side::Opener && asked.is_some_and(|name| self.vouched.contains(&(other, name)));
+        let own = || self.nodes.get(other.0).map(|node| certificate(&node.name).into());
+        let certificate = self.certificates.get(&other).cloned().unwrap_or_else(own);
+        Security::Tls { verified, certificate }
     }
 
     fn segment(&mut self, stream: StreamId, to: Side, bytes: Vec<u8>) {

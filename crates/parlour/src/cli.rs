@@ -102,6 +102,9 @@ pub(crate) struct Run {
     /// Where MSRP listens [default: 0.0.0.0:2855]
     #[arg(long, value_name = "HOST:PORT", value_parser = Listen::msrp)]
     pub(crate) msrp: Option<Listen>,
+    /// Where MSRP over TLS listens [default: nowhere; 0.0.0.0:2856 if media_security is prefer_tls or require_tls]
+    #[arg(long, value_name = "HOST:PORT", value_parser = Listen::msrps)]
+    pub(crate) msrps: Option<Listen>,
     /// Register at the proxy
     #[arg(long)]
     pub(crate) register: bool,

@@ -1,5 +1,6 @@
 //! The configuration file: TOML whose keys are the names of catalogue 5.2. What stands on the command line wins.
 
+mod media;
 mod relays;
 mod stir;
 mod value;
@@ -12,11 +13,10 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use parlour_msrp::Matching;
 use parlour_proto::config::{
     Accept, Account, Ack, ActpassAnswer, AnonymousAnswer, BlockedAnswer, ConferenceSubscribe, Config,
-    Contact, ContactImdn, CoreKind, Credentials, DeclineScope, Hop, Hours, Imdn, MediaSecurity,
-    PreferredIdentity, Proxy, ReplaceAccept, Stir, Unwanted,
+    Contact, ContactImdn, CoreKind, Credentials, DeclineScope, Hop, Hours, Imdn, PreferredIdentity, Proxy,
+    ReplaceAccept, Stir, Unwanted,
 };
 use serde::Deserialize;
 use zeroize::Zeroizing;
@@ -24,11 +24,12 @@ use zeroize::Zeroizing;
 use crate::net::Listen;
 use crate::net::tls;
 
+use media::{FileCema, FileMediaSecurity, FileSessmatch};
 use stir::{FileStir, FileStirKey};
 use value::{
     Text, a_caller, addresses, an_address, each, identities, maybe_address, maybe_anonymous_answer,
-    maybe_blocked_answer, maybe_line, maybe_min_se, maybe_msrp, maybe_proxy, maybe_stream_message,
-    maybe_unwanted,
+    maybe_blocked_answer, maybe_line, maybe_min_se, maybe_msrp, maybe_msrps, maybe_proxy,
+    maybe_stream_message, maybe_unwanted,
 };
 
 pub(crate) use value::{address, caller, hop, proxy};
@@ -41,6 +42,8 @@ pub(crate) struct Settings {
     pub(crate) sip: Vec<Listen>,
     /// Where MSRP listens.
     pub(crate) msrp: Option<Listen>,
+    /// Where MSRP over TLS listens.
+    pub(crate) msrps: Option<Listen>,
     /// Where everything is kept.
     pub(crate) data: Option<PathBuf>,
     /// Whether anything is kept.
@@ -83,6 +86,7 @@ impl Settings {
             proto: Config::default(),
             sip: Vec::new(),
             msrp: None,
+            msrps: None,
             data: None,
             store: true,
             disk_reserve: 64 * 1024 * 1024,
@@ -152,6 +156,7 @@ struct File {
     replace_by_same_peer: Option<bool>,
     actpass_answer: Option<FileActpass>,
     media_security: Option<FileMediaSecurity>,
+    cema: Option<FileCema>,
     sessmatch: Option<FileSessmatch>,
     advertised_address: Option<IpAddr>,
     bandwidth: Option<u32>,
@@ -191,11 +196,15 @@ struct File {
     sip: Vec<Text<Listen>>,
     #[serde(default, deserialize_with = "maybe_msrp")]
     msrp: Option<Listen>,
+    #[serde(default, deserialize_with = "maybe_msrps")]
+    msrps: Option<Listen>,
     data: Option<PathBuf>,
     store: Option<bool>,
     tls_ca: Option<PathBuf>,
     tls_certificate: Option<PathBuf>,
     tls_key: Option<PathBuf>,
+    msrp_certificate: Option<PathBuf>,
+    msrp_key: Option<PathBuf>,
 }
 
 #[derive(Deserialize)]
@@ -305,20 +314,6 @@ enum FileActpass {
 }
 
 #[derive(Deserialize)]
-#[serde(rename_all = "snake_case")]
-enum FileMediaSecurity {
-    AllowPlain,
-    RequireTls,
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "snake_case")]
-enum FileSessmatch {
-    SessionId,
-    Strict,
-}
-
-#[derive(Deserialize)]
 #[serde(rename_all = "lowercase")]
 enum FileAck {
     Stored,
@@ -384,16 +379,9 @@ impl File {
             FileActpass::Passive => ActpassAnswer::Passive,
         });
         set(&mut proto.actpass_answer, actpass_answer);
-        let media_security = self.media_security.map(|security| match security {
-            FileMediaSecurity::AllowPlain => MediaSecurity::AllowPlain,
-            FileMediaSecurity::RequireTls => MediaSecurity::RequireTls,
-        });
-        set(&mut proto.media_security, media_security);
-        let sessmatch = self.sessmatch.map(|matching| match matching {
-            FileSessmatch::SessionId => Matching::SessionId,
-            FileSessmatch::Strict => Matching::Strict,
-        });
-        set(&mut proto.sessmatch, sessmatch);
+        set(&mut proto.media_security, self.media_security.map(Into::into));
+        set(&mut proto.cema, self.cema.map(Into::into));
+        set(&mut proto.sessmatch, self.sessmatch.map(Into::into));
         proto.advertised_address = self.advertised_address;
         proto.bandwidth = self.bandwidth;
         set(&mut proto.max_size, self.max_size.map(NonZeroU64::get));
@@ -436,12 +424,15 @@ impl File {
         }
         settings.sip = self.sip.into_iter().map(|at| at.0).collect();
         settings.msrp = self.msrp;
+        settings.msrps = self.msrps;
         settings.data = self.data.map(within);
         set(&mut settings.store, self.store);
         settings.tls = tls::Files {
             ca: self.tls_ca.map(within),
             certificate: self.tls_certificate.map(within),
             key: self.tls_key.map(within),
+            msrp_certificate: self.msrp_certificate.map(within),
+            msrp_key: self.msrp_key.map(within),
         };
         Ok(settings)
     }

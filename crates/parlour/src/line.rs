@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use parlour_proto::client::Decline;
 use parlour_proto::event::{
-    Ended, Fate, FileInfo, FileNews, FileStop, Identity, Incoming, Invitee, Kind, Peer, Progress, Thread,
-    What,
+    Ended, Fate, FileInfo, FileNews, FileStop, Identity, Incoming, Invitee, Kind, Peer, Progress, Secured,
+    Thread, Voucher, What,
 };
 use parlour_proto::io::{FileId, SessionId};
 use parlour_proto::text;
@@ -348,6 +348,16 @@ fn event(happening: &Happening) -> Option<String> {
         What::Reconnecting { why } => {
             format!("{session}reconnecting, what you say waits: {}", text::neutral(why))
         }
+        What::Secured(secured) => format!("{session}{}", encrypted(secured)),
+        What::Impostor { shown, .. } => {
+            let shown = shown
+                .as_deref()
+                .map_or("no certificate".to_owned(), |shown| format!("{:?}", text::neutral(shown)));
+            format!(
+                "{session}! SECURITY: whoever is at the other end of the connection is not who it should be: it has shown {shown}. \
+                 Nothing was sent and the chat is ended. Try again, or ask your contact on another way what this means"
+            )
+        }
         What::Held => format!("{session}on hold: what you say waits"),
         What::Resumed => format!("{session}off hold: what waited is sent"),
         What::Message(message) => {
@@ -407,6 +417,22 @@ fn event(happening: &Happening) -> Option<String> {
         What::Explain(why) => format!("{session}why: {}", explain::line(why)),
     };
     Some(line)
+}
+
+/// What TLS says of who is there.
+fn encrypted(secured: &Secured) -> String {
+    let Secured { peer, by, fingerprint: _, protected } = secured;
+    match by {
+        Voucher::Authority { name } => format!("encrypted; an authority vouches for {}", text::neutral(name)),
+        Voucher::Fingerprint if *protected => {
+            format!("encrypted; the certificate is the one of {}", who(peer))
+        }
+        Voucher::Fingerprint => format!(
+            "encrypted; the certificate is the one of the invitation, which came unprotected: nobody vouches that it is {}'s",
+            who(peer)
+        ),
+        Voucher::Nobody => format!("encrypted; nothing says whether it is {} who is there", who(peer)),
+    }
 }
 
 /// A peer by name and address; the name never alone, and `unverified` where nobody vouches (X-3).

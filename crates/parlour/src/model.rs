@@ -117,6 +117,8 @@ impl Model {
             | What::Ringing
             | What::Established { .. }
             | What::Connected
+            | What::Secured(_)
+            | What::Impostor { .. }
             | What::Reconnecting { .. }
             | What::Held
             | What::Resumed
@@ -205,6 +207,8 @@ impl Model {
             | What::Ringing
             | What::Held
             | What::Resumed
+            | What::Secured(_)
+            | What::Impostor { .. }
             | What::TakeoverRefused { .. }
             | What::AddAccepted { .. }
             | What::AddRefused { .. }

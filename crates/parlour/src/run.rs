@@ -24,6 +24,8 @@ use crate::{Fault, json, json_front, line, log};
 const SIP_PORT: u16 = 5060;
 /// MSRP's registered port.
 const MSRP_PORT: u16 = 2855;
+/// Where MSRP over TLS listens beside it.
+const MSRPS_PORT: u16 = 2856;
 
 /// Runs until SIGINT, SIGTERM or `quit`.
 pub(crate) fn run(flags: Run) -> Result<ExitCode, Fault> {
@@ -201,6 +203,9 @@ fn gather(flags: &Run) -> Result<Settings, ConfigFault> {
     if flags.msrp.is_some() {
         settings.msrp.clone_from(&flags.msrp);
     }
+    if flags.msrps.is_some() {
+        settings.msrps.clone_from(&flags.msrps);
+    }
     settings.proto.trusted_hops.extend(&flags.trust);
     if let Some(accept) = flags.accept {
         settings.proto.accept = accept.into();
@@ -230,13 +235,14 @@ fn places(settings: &Settings) -> Vec<Listen> {
             }
         }
     }
-    let everywhere = || Listen {
-        service: Service::Msrp,
-        transport: Transport::Tcp,
-        host: "0.0.0.0".into(),
-        port: MSRP_PORT,
-    };
-    places.push(settings.msrp.clone().unwrap_or_else(everywhere));
+    let security = settings.proto.media_security;
+    let everywhere =
+        |transport, port| Listen { service: Service::Msrp, transport, host: "0.0.0.0".into(), port };
+    // Nobody is ever told of a place that policy forbids.
+    let plain = (security != MediaSecurity::RequireTls).then(|| everywhere(Transport::Tcp, MSRP_PORT));
+    places.extend(settings.msrp.clone().or(plain));
+    let secure = (security != MediaSecurity::AllowPlain).then(|| everywhere(Transport::Tls, MSRPS_PORT));
+    places.extend(settings.msrps.clone().or(secure));
     places
 }
 
@@ -275,11 +281,6 @@ fn notices(settings: &Settings) {
     }
     if settings.proto.accept == Accept::All {
         log::say("parlour: warning: every invitation is accepted, whoever it is from");
-    }
-    if settings.proto.media_security == MediaSecurity::RequireTls {
-        log::say(
-            "parlour: warning: media_security is require_tls, and MSRP over TLS is not built yet: there will be no session",
-        );
     }
 }
 

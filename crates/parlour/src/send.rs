@@ -3,6 +3,7 @@
 use std::process::ExitCode;
 use std::time::Duration;
 
+use parlour_proto::config::MediaSecurity;
 use parlour_proto::event::{Ended, Progress, What};
 use parlour_proto::io::{Service, Transport};
 use parlour_proto::sip::uri::Uri;
@@ -41,7 +42,11 @@ pub(crate) fn send(flags: Send) -> Result<ExitCode, Fault> {
     }
     let store = keep(flags.data.as_deref().or(settings.data.as_deref()))?;
     let place = |service, transport| Listen { service, transport, host: local.to_string(), port: 0 };
-    let listen = vec![place(Service::Sip, Transport::Udp), place(Service::Msrp, Transport::Tcp)];
+    let msrp = match settings.proto.media_security {
+        MediaSecurity::AllowPlain => Transport::Tcp,
+        MediaSecurity::PreferTls | MediaSecurity::RequireTls => Transport::Tls,
+    };
+    let listen = vec![place(Service::Sip, Transport::Udp), place(Service::Msrp, msrp)];
     runtime()?.block_on(async {
         let setup =
             Setup { settings, listen, store, tap: None, echo: false, shows: false, explain: flags.explain };
@@ -132,6 +137,8 @@ async fn tell(controls: Controls, flags: Send) -> (u8, String) {
                 | What::Inviting { .. }
                 | What::Ringing
                 | What::Connected
+                | What::Secured(_)
+                | What::Impostor { .. }
                 | What::Reconnecting { .. }
                 | What::Held
                 | What::Resumed

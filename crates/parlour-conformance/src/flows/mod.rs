@@ -29,5 +29,6 @@ pub(crate) mod remote;
 pub(crate) mod renegotiate;
 pub(crate) mod replaces;
 pub(crate) mod rooms;
+pub(crate) mod secure;
 pub(crate) mod session_timer;
 pub(crate) mod stir;

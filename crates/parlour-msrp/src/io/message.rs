@@ -218,6 +218,9 @@ pub enum SessionFailure {
     /// The peer does not answer our requests.
     #[error("the other side does not answer our MSRP requests")]
     Unresponsive,
+    /// Somebody else is at the other end of its connection ([`Event::Untrusted`](crate::Event::Untrusted)).
+    #[error("the certificate at the other end of the MSRP connection is not the peer's")]
+    Untrusted,
 }
 
 /// The driver's word on a received message.

@@ -41,26 +41,69 @@ pub enum Matching {
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub struct SessionSpec {
-    /// Our own URI: the one in our SDP's `a=path`.
+    /// Our own URI: the one in our SDP's `a=path`. If it is an `msrps` one, the session is never bound to a connection
+    /// without TLS.
     pub local: MsrpUri,
-    /// The peer's `a=path`: leftmost is the hop to connect to, rightmost the peer.
-    pub peer: MsrpPath,
-    /// Which end connects.
-    pub role: Role,
+    /// The other end.
+    pub remote: Remote,
     /// How paths are compared.
     pub matching: Matching,
     /// The types that our SDP listed: others get 415.
     pub accept: AcceptTypes,
     /// The largest message that we take, in octets: larger ones get 413. 64 MiB unless changed.
     pub max_size: u64,
-    /// The peer's `a=max-size`, in octets; larger messages are not sent.
-    pub peer_max_size: Option<u64>,
     /// Largest SEND frame body that leaves in one piece, in octets: 12 KiB by default, 2 KiB at least and 128 KiB at
     /// most, as responses, REPORTs and other sessions wait while a piece leaves.
     pub chunk_size: usize,
     /// The relay that acts for us in it, by a lease that came with [`Event::Leased`](crate::Event::Leased). Its connection is used whichever
     /// end connects (RFC 4976 5.1).
     pub via: Option<LeaseId>,
+}
+
+/// What SDP negotiation found out about the other end of a session, and the way to it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Remote {
+    /// The peer's `a=path`: leftmost is the hop to connect to, rightmost the peer.
+    pub path: MsrpPath,
+    /// Where an active end connects instead of to the leftmost URI: to a middlebox (RFC 6714), or to a relay of ours.
+    pub hop: Option<MsrpUri>,
+    /// Which end connects.
+    pub role: Role,
+    /// The peer's `a=max-size`, in octets; larger messages are not sent.
+    pub max_size: Option<u64>,
+    /// Who has to be at the other end of the connection.
+    pub trust: Trust,
+}
+
+impl Remote {
+    /// A peer of which no more is known than its path.
+    pub fn new(path: MsrpPath, role: Role) -> Self {
+        Remote { path, hop: None, role, max_size: None, trust: Trust::Anyone }
+    }
+
+    /// The same with some fields changed.
+    #[must_use]
+    pub fn with(mut self, change: impl FnOnce(&mut Self)) -> Self {
+        change(&mut self);
+        self
+    }
+
+    /// The URI of the host device to which an active end connects.
+    pub fn first_hop(&self) -> &MsrpUri {
+        self.hop.as_ref().unwrap_or_else(|| self.path.leftmost())
+    }
+}
+
+/// Who has to be at the other end of a connection before a session is bound to it, whichever end has opened it
+/// (RFC 4975 14.4). The endpoint only compares: names are what the driver makes them.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub enum Trust {
+    /// Whoever knows the session-id.
+    #[default]
+    Anyone,
+    /// Only who has shown one of these names in TLS.
+    OneOf(Vec<Box<str>>),
 }
 
 /// A relay that acts for us, or a chain of them (RFC 4976).
@@ -96,12 +139,10 @@ impl SessionSpec {
     pub fn new(local: MsrpUri, peer: MsrpPath, role: Role, accept: AcceptTypes) -> Self {
         SessionSpec {
             local,
-            peer,
-            role,
+            remote: Remote::new(peer, role),
             matching: Matching::default(),
             accept,
             max_size: 64 << 20,
-            peer_max_size: None,
             chunk_size: 12 * 1024,
             via: None,
         }

@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use parlour_msrp::uri::{MsrpPath, MsrpUri};
 use parlour_msrp::{
-    ConnectionId, Event, Input, Matching, Output, Role, SendError, SessionFailure, SessionId, Verdict,
+    ConnectionId, Event, Input, Matching, Output, Remote, Role, SendError, SessionFailure, SessionId,
+    SessionSpec, Trust, Verdict,
 };
 
 use crate::script::{ALICE, BOB, Bob, PEER, answer, chunk, frame, frames, response, send, spec, text};
@@ -26,7 +27,7 @@ fn the_active_side_sends_at_once_even_if_it_has_nothing_to_say() {
     let session = bob.open(spec(Role::Active));
     let connection = connect_of(&mut bob);
     let peer = "192.0.2.1:7777".parse().expect("an address");
-    bob.input(Input::Connected { connection, peer });
+    bob.input(Input::Connected { connection, peer, tls: None });
     assert_eq!(bob.take_events(), [Event::Bound { session }]);
     let text = bob.take_text(connection);
     let (tid, start) = frames(&text).pop().expect("a frame");
@@ -142,7 +143,7 @@ fn another_source_address_is_told_and_let_in() {
     let mut bob = Bob::new();
     bob.open(spec(Role::Passive));
     let peer = "203.0.113.9:5".parse().expect("an address");
-    bob.input(Input::Connected { connection: PEER, peer });
+    bob.input(Input::Connected { connection: PEER, peer, tls: None });
     bob.receive(&send("bind", &["Message-ID: hello"], None, '$'));
     assert_eq!(bob.take_explained(), ["X-21"]);
     assert_eq!(bob.take_text(PEER), response("bind", "200 OK"));
@@ -178,7 +179,7 @@ fn sessions_to_one_device_share_our_connection() {
     let other = |local: &str, peer: &str| {
         spec(Role::Active).with(|spec| {
             spec.local = MsrpUri::parse(local).expect("a URI");
-            spec.peer = MsrpPath::parse(peer).expect("a path");
+            spec.remote.path = MsrpPath::parse(peer).expect("a path");
         })
     };
     let two = bob.open(other("msrp://192.0.2.2:8888/second;tcp", "msrp://192.0.2.1:7777/second;tcp"));
@@ -236,7 +237,7 @@ fn a_session_closed_while_connecting_closes_the_connection() {
     bob.drain();
     assert_eq!(std::mem::take(&mut bob.outputs), [Output::Close { connection }]);
     let peer = "192.0.2.1:7777".parse().expect("an address");
-    bob.input(Input::Connected { connection, peer });
+    bob.input(Input::Connected { connection, peer, tls: None });
     assert_eq!(bob.outputs, [Output::Close { connection }]);
     assert_eq!(bob.take_text(connection), "");
 }
@@ -256,7 +257,7 @@ fn only_a_send_binds() {
 fn expecting() -> (Bob, SessionId) {
     let mut bob = Bob::new();
     let nobody = MsrpPath::parse(BOB).expect("a path");
-    let session = bob.endpoint.expect(bob.now, spec(Role::Active).with(|spec| spec.peer = nobody));
+    let session = bob.endpoint.expect(bob.now, spec(Role::Active).with(|spec| spec.remote.path = nobody));
     bob.connect(PEER);
     bob.receive(&send("bind", &["Message-ID: hello", "Byte-Range: 1-0/0"], None, '$'));
     assert_eq!(bob.take_text(PEER), response("bind", "200 OK"));
@@ -269,7 +270,8 @@ fn expecting() -> (Bob, SessionId) {
 fn a_peer_may_come_before_its_answer() {
     let (mut bob, session) = expecting();
     let alice = MsrpPath::parse(ALICE).expect("a path");
-    bob.endpoint.agree(bob.now, session, alice, Role::Passive, Some(10));
+    let alice = Remote::new(alice, Role::Passive).with(|remote| remote.max_size = Some(10));
+    bob.endpoint.agree(bob.now, session, alice);
     bob.drain();
     assert_eq!(bob.take_events(), []);
     bob.receive(&chunk("t200", "m1m1", "1-2/2", "hi", '$'));
@@ -288,7 +290,7 @@ fn a_peer_may_come_before_its_answer() {
 fn whoever_came_must_be_the_one_of_the_answer() {
     let (mut bob, session) = expecting();
     let other = MsrpPath::parse("msrp://192.0.2.3:7777/someoneelse;tcp").expect("a path");
-    bob.endpoint.agree(bob.now, session, other, Role::Passive, None);
+    bob.endpoint.agree(bob.now, session, Remote::new(other, Role::Passive));
     bob.drain();
     assert_eq!(
         bob.take_events(),
@@ -302,11 +304,143 @@ fn whoever_came_must_be_the_one_of_the_answer() {
 fn an_answer_may_leave_the_connecting_to_us() {
     let mut bob = Bob::new();
     let alice = MsrpPath::parse(ALICE).expect("a path");
-    let session = bob.endpoint.expect(bob.now, spec(Role::Passive).with(|spec| spec.peer = alice.clone()));
-    bob.endpoint.agree(bob.now, session, alice, Role::Active, None);
+    let session =
+        bob.endpoint.expect(bob.now, spec(Role::Passive).with(|spec| spec.remote.path = alice.clone()));
+    bob.endpoint.agree(bob.now, session, Remote::new(alice, Role::Active));
     bob.drain();
     let connection = connect_of(&mut bob);
     bob.connect(connection);
     assert_eq!(bob.take_events(), [Event::Bound { session }]);
     assert!(bob.take_text(connection).contains("Byte-Range: 1-0/0\r\n"));
+}
+
+/// A session over TLS with a peer that has to show one of these names.
+fn secure(role: Role, names: &[&str]) -> SessionSpec {
+    let trust = Trust::OneOf(names.iter().map(|name| (*name).into()).collect());
+    spec(role).with(|spec| {
+        spec.local = MsrpUri::parse(&securely(BOB)).expect("a URI");
+        spec.remote.path = MsrpPath::parse(&securely(ALICE)).expect("a path");
+        spec.remote.trust = trust;
+    })
+}
+
+fn securely(frame: &str) -> String {
+    frame.replace("msrp:", "msrps:")
+}
+
+/// A connection whose other end has shown these names in TLS; none without it.
+fn connect_showing(bob: &mut Bob, connection: ConnectionId, names: Option<&[&str]>) {
+    let peer = "192.0.2.1:7777".parse().expect("an address");
+    let tls = names.map(|names| names.iter().map(|name| (*name).into()).collect());
+    bob.input(Input::Connected { connection, peer, tls });
+}
+
+//= IM D-20 test
+#[test]
+fn a_passive_session_over_tls_is_bound_to_its_peer_alone() {
+    let bind = securely(&send("bind", &["Message-ID: hello", "Byte-Range: 1-0/0"], None, '$'));
+    let mut bob = Bob::new();
+    let session = bob.open(secure(Role::Passive, &["name a", "name b"]));
+    connect_showing(&mut bob, PEER, Some(&["x", "name b"]));
+    bob.receive(&bind);
+    assert_eq!(bob.take_events(), [Event::Bound { session }]);
+    assert_eq!(bob.endpoint.connection_of(session), Some(PEER));
+    for shown in [&["name c"][..], &[]] {
+        let mut bob = Bob::new();
+        let session = bob.open(secure(Role::Passive, &["name a", "name b"]));
+        connect_showing(&mut bob, PEER, Some(shown));
+        bob.receive(&bind);
+        assert_eq!(bob.take_explained(), ["D-20"]);
+        let failed = Event::SessionFailed { session, why: SessionFailure::Untrusted, unsent: vec![] };
+        let untrusted = Event::Untrusted { session, connection: PEER };
+        assert_eq!(bob.take_events(), [untrusted, failed], "{shown:?}");
+        assert_eq!(bob.outputs, [Output::Close { connection: PEER }]);
+        assert_eq!(bob.endpoint.load(), parlour_msrp::Load::default());
+    }
+}
+
+//= IM D-20 test
+#[test]
+fn a_session_over_tls_is_not_bound_to_a_plain_connection_and_goes_on_waiting() {
+    let bind = securely(&send("bind", &["Message-ID: hello", "Byte-Range: 1-0/0"], None, '$'));
+    let mut bob = Bob::new();
+    let session = bob.open(secure(Role::Passive, &[]).with(|spec| spec.remote.trust = Trust::Anyone));
+    connect_showing(&mut bob, ConnectionId(7), None);
+    bob.receive_on(ConnectionId(7), &bind);
+    assert_eq!(frames(&bob.take_text(ConnectionId(7))), [("bind".into(), "403 Forbidden".into())]);
+    assert_eq!((bob.take_explained(), bob.take_events()), (vec!["D-20"], vec![]));
+    connect_showing(&mut bob, PEER, Some(&[]));
+    bob.receive(&bind);
+    assert_eq!(bob.take_events(), [Event::Bound { session }]);
+}
+
+//= IM D-20 test
+#[test]
+fn an_active_session_says_nothing_to_a_stranger() {
+    let mut bob = Bob::new();
+    let session = bob.open(secure(Role::Active, &["name a"]));
+    let connection = connect_of(&mut bob);
+    bob.endpoint.send(bob.now, session, text("m1m1", "secret")).expect("it is taken");
+    connect_showing(&mut bob, connection, Some(&["name b"]));
+    assert_eq!(bob.take_text(connection), "");
+    let events = bob.take_events();
+    assert!(
+        matches!(&events[..], [Event::Untrusted { .. }, Event::SessionFailed { unsent, .. }] if unsent.len() == 1),
+        "{events:?}"
+    );
+    assert_eq!(bob.outputs, [Output::Close { connection }]);
+}
+
+//= IM D-20 test
+#[test]
+fn a_connection_is_shared_only_with_who_is_to_be_there() {
+    let other = |names: &[&str]| {
+        secure(Role::Active, names).with(|spec| {
+            spec.local = MsrpUri::parse("msrps://192.0.2.2:8888/second;tcp").expect("a URI");
+            spec.remote.path = MsrpPath::parse("msrps://192.0.2.1:7777/second;tcp").expect("a path");
+        })
+    };
+    for (names, shared) in [(&["name a"][..], true), (&["name b"], false)] {
+        let mut bob = Bob::new();
+        bob.open(secure(Role::Active, &["name a"]));
+        let connection = connect_of(&mut bob);
+        connect_showing(&mut bob, connection, Some(&["name a"]));
+        bob.take_events();
+        bob.outputs.clear();
+        bob.open(other(names));
+        let asked = bob.outputs.iter().any(|output| matches!(output, Output::Connect { .. }));
+        assert_eq!(asked, !shared, "{names:?}");
+    }
+}
+
+//= IM D-20 test
+#[test]
+fn whoever_came_before_the_answer_must_have_shown_its_fingerprint() {
+    for (shown, fails) in [("name a", false), ("name b", true)] {
+        let mut bob = Bob::new();
+        let session = bob.endpoint.expect(bob.now, secure(Role::Active, &["name a"]));
+        connect_showing(&mut bob, PEER, Some(&[shown]));
+        bob.receive(&securely(&send("bind", &["Message-ID: hello", "Byte-Range: 1-0/0"], None, '$')));
+        assert_eq!((bob.take_events(), bob.endpoint.is_proven(session)), (vec![], false));
+        bob.endpoint.agree(bob.now, session, secure(Role::Passive, &["name a"]).remote);
+        bob.drain();
+        let failed = Event::SessionFailed { session, why: SessionFailure::Untrusted, unsent: vec![] };
+        let untrusted = Event::Untrusted { session, connection: PEER };
+        assert_eq!(
+            bob.take_events(),
+            if fails { vec![untrusted, failed] } else { vec![Event::Bound { session }] }
+        );
+    }
+}
+
+//= IM D-15 test
+#[test]
+fn an_active_end_connects_to_the_hop_and_still_speaks_to_the_path() {
+    let mut bob = Bob::new();
+    let hop = MsrpUri::parse("msrp://203.0.113.1:9000/x;tcp").expect("a URI");
+    bob.open(spec(Role::Active).with(|spec| spec.remote.hop = Some(hop.clone())));
+    let Some(Output::Connect { connection, to, .. }) = bob.outputs.pop() else { panic!("it connects") };
+    assert_eq!(to, hop);
+    bob.connect(connection);
+    assert!(bob.take_text(connection).contains(&format!("To-Path: {ALICE}\r\n")));
 }

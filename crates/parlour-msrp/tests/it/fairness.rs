@@ -88,7 +88,7 @@ fn running(sessions: usize, chunk_size: usize, room: usize) -> (Link, Vec<Sessio
             (BOB.replace("9di4e", &format!("s{n}s")), ALICE.replace("iau39", &format!("s{n}s")));
         ids.push(bob.open(spec(Role::Passive).with(|spec| {
             spec.local = MsrpUri::parse(&local).expect("a URI");
-            spec.peer = MsrpPath::parse(&peer).expect("a path");
+            spec.remote.path = MsrpPath::parse(&peer).expect("a path");
             spec.chunk_size = chunk_size;
         })));
         let bind = send("bind", &["Message-ID: hello"], None, '$').replace(BOB, &local).replace(ALICE, &peer);

@@ -173,7 +173,7 @@ fn another_connection_is_asked_again() {
     let (mut bob, session) = Bob::bound();
     let (_, first) = asks(&mut bob, session, "Bob");
     let peer = MsrpPath::parse(ALICE).expect("a path");
-    bob.endpoint.rejoin(bob.now, session, peer, Role::Passive, None);
+    bob.endpoint.rejoin(bob.now, session, parlour_msrp::Remote::new(peer, Role::Passive));
     bob.drain();
     let second = ConnectionId(2);
     bob.connect(second);

@@ -159,7 +159,7 @@ proptest! {
         inline in 0_usize..70_000,
     ) {
         let limits = || Limits::default().with(|limits| { limits.inline_body = inline; limits.unspooled = 8_000; limits.unacknowledged = 30_000; });
-        let swapped = spec(Role::Active).with(|spec| { spec.local = MsrpUri::parse(ALICE).expect("a URI"); spec.peer = MsrpPath::parse(BOB).expect("a path"); });
+        let swapped = spec(Role::Active).with(|spec| { spec.local = MsrpUri::parse(ALICE).expect("a URI"); spec.remote.path = MsrpPath::parse(BOB).expect("a path"); });
         let mut alice = End::new(1, limits(), swapped);
         let mut bob = End::new(2, limits(), spec(Role::Passive));
         alice.drain();
@@ -183,8 +183,8 @@ proptest! {
             sent.insert(id, body);
         }
         let peer = "192.0.2.1:7777".parse().expect("an address");
-        alice.input(Input::Connected { connection: alice.connection, peer });
-        bob.input(Input::Connected { connection: bob.connection, peer });
+        alice.input(Input::Connected { connection: alice.connection, peer, tls: None });
+        bob.input(Input::Connected { connection: bob.connection, peer, tls: None });
         for (step, value) in steps {
             match step {
                 0 => carry(&mut alice, &mut bob, value),

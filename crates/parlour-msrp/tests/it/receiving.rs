@@ -559,7 +559,7 @@ fn a_response_goes_to_the_previous_hop_but_for_other_methods_all_the_way() {
     let path = format!("{relay} {ALICE}");
     // The relay may stand in the SDP or not.
     let mut bob = Bob::new();
-    bob.open(spec(Role::Passive).with(|spec| spec.peer = MsrpPath::parse(&path).expect("a path")));
+    bob.open(spec(Role::Passive).with(|spec| spec.remote.path = MsrpPath::parse(&path).expect("a path")));
     bob.connect(PEER);
     bob.receive(&send("bind", &["Message-ID: hello"], None, '$').replace(ALICE, &path));
     assert_eq!(bob.take_text(PEER), response("bind", "200 OK").replace(ALICE, relay));

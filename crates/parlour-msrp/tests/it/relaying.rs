@@ -6,7 +6,7 @@ use parlour_msrp::digest::{Challenge, Credentials, Qop, Refusal, Space};
 use parlour_msrp::uri::{MsrpPath, MsrpUri};
 use parlour_msrp::{
     ConnectionId, Event, FailureReport, Input, LeaseFailure, LeaseId, Outgoing, Output, RelayId, RelaySpec,
-    Role, SendFailure, SessionFailure, SessionId, SessionSpec, Verdict,
+    Remote, Role, SendFailure, SessionFailure, SessionId, SessionSpec, Verdict,
 };
 
 use crate::script::{ALICE, BOB, Bob, PEER, frames, spec, text};
@@ -306,7 +306,8 @@ fn a_chain_is_authenticated_to_relay_by_relay() {
     let lifetime = Some(Duration::from_secs(900));
     assert_eq!(behind.bob.take_events(), [Event::Leased { lease, path, lifetime }]);
     let peer = MsrpPath::parse(&format!("msrps://d.example.net:1/d;tcp {ALICE}")).expect("a path");
-    let session = behind.bob.open(behind_relay(lease, Role::Active).with(|spec| spec.peer = peer.clone()));
+    let session =
+        behind.bob.open(behind_relay(lease, Role::Active).with(|spec| spec.remote.path = peer.clone()));
     let text = behind.bob.take_text(behind.connection);
     assert_eq!(value(&text, "To-Path"), format!("{LENT} {LENT_OUTER} {peer}"));
     assert_eq!(behind.bob.take_events(), [Event::Bound { session }]);
@@ -483,7 +484,7 @@ fn sessions_share_the_relays_connection_which_stays_for_an_hour() {
 fn the_connection_to_a_peers_relay_stays_for_five_minutes() {
     let mut bob = Bob::new();
     let relayed = MsrpPath::parse(&format!("{LENT} {ALICE}")).expect("a path");
-    let behind = |role| spec(role).with(|spec| spec.peer = relayed.clone());
+    let behind = |role| spec(role).with(|spec| spec.remote.path = relayed.clone());
     let first = bob.open(behind(Role::Active));
     let Some(Output::Connect { connection, to, .. }) = bob.outputs.pop() else { panic!("no connection") };
     assert_eq!(to, uri(LENT));
@@ -546,12 +547,12 @@ fn what_is_for_a_session_behind_a_relay_comes_from_the_relay() {
 fn an_offer_behind_a_relay_is_bound_before_its_answer_is_here() {
     let (mut behind, lease) = Behind::leased();
     let own = MsrpPath::from(uri(BOB));
-    let spec = behind_relay(lease, Role::Active).with(|spec| spec.peer = own);
+    let spec = behind_relay(lease, Role::Active).with(|spec| spec.remote.path = own);
     let session = behind.bob.endpoint.expect(behind.bob.now, spec);
     behind.pass_on("bind", &["Message-ID: hello", "Byte-Range: 1-0/0"], None);
     assert_eq!(behind.bob.take_events(), [Event::Bound { session }]);
     let alice = MsrpPath::parse(ALICE).expect("a path");
-    behind.bob.endpoint.agree(behind.bob.now, session, alice, Role::Passive, None);
+    behind.bob.endpoint.agree(behind.bob.now, session, Remote::new(alice, Role::Passive));
     behind.bob.take_text(behind.connection);
     behind.bob.send(session, unconfirmed("m1m1"));
     let text = behind.bob.take_text(behind.connection);

@@ -113,7 +113,7 @@ impl Bob {
 
     pub fn connect(&mut self, connection: ConnectionId) {
         let peer = "192.0.2.1:7777".parse().expect("an address");
-        self.input(Input::Connected { connection, peer });
+        self.input(Input::Connected { connection, peer, tls: None });
         self.input(Input::Writable { connection, room: 1 << 20 });
     }
 

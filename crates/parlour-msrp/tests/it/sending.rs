@@ -45,7 +45,7 @@ fn a_small_message_is_one_frame_in_one_write() {
     let mut bob = Bob::new();
     let path = format!("msrp://relay.example.com:9/r;tcp {ALICE}");
     let session =
-        bob.open(spec(Role::Passive).with(|spec| spec.peer = MsrpPath::parse(&path).expect("a path")));
+        bob.open(spec(Role::Passive).with(|spec| spec.remote.path = MsrpPath::parse(&path).expect("a path")));
     bob.connect(PEER);
     bob.receive(&send("bind", &["Message-ID: hello"], None, '$'));
     bob.take_text(PEER);
@@ -372,7 +372,7 @@ fn sessions_take_turns_and_responses_come_first() {
     let (mut bob, one) = Bob::bound();
     let two = bob.open(spec(Role::Passive).with(|spec| {
         spec.local = MsrpUri::parse("msrp://192.0.2.2:8888/second;tcp").expect("a URI");
-        spec.peer = MsrpPath::parse("msrp://192.0.2.1:7777/second;tcp").expect("a path");
+        spec.remote.path = MsrpPath::parse("msrp://192.0.2.1:7777/second;tcp").expect("a path");
     }));
     let second = |text: String| text.replace("9di4eae923wzd", "second").replace("iau39soe2843z", "second");
     bob.receive(&second(send("bind", &["Message-ID: hello"], None, '$')));
@@ -506,7 +506,7 @@ fn send_says_what_it_does_not_take() {
     assert_eq!(send(session, text("m3m3", "")), Err(SendError::QueueFull));
 
     let mut bob = Bob::new();
-    let session = bob.open(spec(Role::Passive).with(|spec| spec.peer_max_size = Some(3)));
+    let session = bob.open(spec(Role::Passive).with(|spec| spec.remote.max_size = Some(3)));
     assert_eq!(bob.endpoint.send(now, session, text("m1m1", "four")), Err(SendError::TooLarge(3)));
 }
 

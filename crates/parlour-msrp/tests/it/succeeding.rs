@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use parlour_msrp::uri::{MsrpPath, MsrpUri};
 use parlour_msrp::{
-    ConnectionId, Event, FailureReport, Input, Limits, Load, Output, Role, SendError, SessionFailure,
+    ConnectionId, Event, FailureReport, Input, Limits, Load, Output, Remote, Role, SendError, SessionFailure,
     SessionId, Source, SourceId, Verdict,
 };
 
@@ -24,7 +24,7 @@ fn moving(bob: &mut Bob, old: SessionId, role: Role) -> SessionId {
     let local = MsrpUri::parse(BOB_AGAIN).expect("a URI");
     let new = bob.open(spec(role).with(|spec| {
         spec.local = local;
-        spec.peer = path(ELSEWHERE);
+        spec.remote.path = path(ELSEWHERE);
     }));
     bob.endpoint.succeed(bob.now, old, new);
     bob.drain();
@@ -291,7 +291,7 @@ fn a_peer_that_moves_is_awaited_at_our_own_old_path() {
     bob.send(session, text("m1m1", "one"));
     bob.take_text(PEER);
     bob.take_events();
-    bob.endpoint.rejoin(bob.now, session, path(ELSEWHERE), Role::Passive, None);
+    bob.endpoint.rejoin(bob.now, session, Remote::new(path(ELSEWHERE), Role::Passive));
     bob.drain();
     assert!(bob.outputs.contains(&Output::Close { connection: PEER }));
     bob.connect(SECOND);

@@ -75,6 +75,7 @@ impl Core {
         }
         let (msrp, what) = match event {
             E::Bound { session } => return self.connected(session),
+            E::Untrusted { session, connection } => return self.tell_untrusted(session, connection),
             E::Message {
                 session,
                 receipt,
@@ -87,7 +88,7 @@ impl Core {
             } => {
                 let came =
                     Came { receipt: Receipt(receipt.0), message_id, content_type, content_disposition, body };
-                return self.message_came(session, came);
+                return self.message_came_on(session, came);
             }
             E::Receiving { session, message_id, received, total } => {
                 (session, What::Receiving { message_id, received, total })
@@ -137,9 +138,22 @@ impl Core {
 
     /// Messages can flow.
     fn connected(&mut self, msrp: parlour_msrp::SessionId) {
+        self.tell_secured(msrp);
         if let Some((account, id)) = self.sessions.owner_of(msrp) {
             self.tell_of_media(account, id, What::Connected);
             self.notify_late(id);
+        }
+        for came in self.proven(msrp) {
+            self.message_came(msrp, came);
+        }
+    }
+
+    /// A whole message is here: at once, or as soon as its connection is proven to be the peer's.
+    fn message_came_on(&mut self, msrp: parlour_msrp::SessionId, came: Came) {
+        if self.msrp.is_proven(msrp) {
+            self.message_came(msrp, came);
+        } else {
+            self.hold_unproven(msrp, came);
         }
     }
 
@@ -242,7 +256,7 @@ impl Core {
     }
 
     /// Nobody is told of a message that is refused here, so its octets go.
-    fn refuse_message(&mut self, receipt: Receipt, spool: Option<SpoolId>, status: u16) {
+    pub(crate) fn refuse_message(&mut self, receipt: Receipt, spool: Option<SpoolId>, status: u16) {
         self.asked.remove(&receipt);
         self.outputs.extend(spool.map(|spool| Output::Discard { spool }));
         self.msrp.settle(self.now.instant, parlour_msrp::Receipt(receipt.0), Verdict::Refused(status));
@@ -425,6 +439,7 @@ impl Core {
         why: parlour_msrp::SessionFailure,
         unsent: Vec<Outgoing>,
     ) {
+        self.refuse_unproven(msrp);
         let Some(mut session) = self.sessions.by_msrp(msrp).and_then(|id| self.sessions.take(id)) else {
             return self.give_up(msrp, unsent);
         };
@@ -469,15 +484,16 @@ impl Core {
 }
 
 /// A message as MSRP hands it over.
-struct Came {
-    receipt: Receipt,
-    message_id: String,
-    content_type: String,
-    content_disposition: Option<String>,
-    body: Body,
+#[derive(Debug)]
+pub(crate) struct Came {
+    pub(crate) receipt: Receipt,
+    pub(crate) message_id: String,
+    pub(crate) content_type: String,
+    pub(crate) content_disposition: Option<String>,
+    pub(crate) body: Body,
 }
 
-fn spool_of(body: &Body) -> Option<SpoolId> {
+pub(crate) fn spool_of(body: &Body) -> Option<SpoolId> {
     match body {
         Body::Spooled { spool, .. } => Some(*spool),
         Body::Inline(_) => None,

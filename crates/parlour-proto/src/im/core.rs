@@ -12,6 +12,7 @@ use parlour_msrp::timer::{TimerId, Timers};
 use crate::config::{Config, Contact, ContactImdn, Proxy};
 use crate::event::{Ended, Event, Explain, Invitation, Notice, What};
 use crate::im::account::Account;
+use crate::im::chat::Came;
 use crate::im::files::Files;
 use crate::im::flows::{Flows, Source, Stream, TrustedCore, literal};
 use crate::im::gate::Gate;
@@ -89,6 +90,8 @@ pub(crate) struct Core {
     pub(crate) told: BTreeMap<String, (AccountId, Vec<Notice>)>,
     /// Contacts for whom something else holds than for others, by address of record.
     pub(crate) contacts: BTreeMap<String, ContactImdn>,
+    /// Messages that came over TLS before the answer that tells whose they may be.
+    pub(crate) unproven: BTreeMap<parlour_msrp::SessionId, Vec<Came>>,
     /// What every description of ours lists, at most.
     pub(crate) receivable: AcceptTypes,
 }
@@ -215,6 +218,7 @@ impl Core {
             timers: Timers::default(),
             requests: BTreeMap::new(),
             lookups: BTreeMap::new(),
+            unproven: BTreeMap::new(),
             outputs: VecDeque::new(),
             store_failed: None,
             leaving: false,

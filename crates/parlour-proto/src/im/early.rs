@@ -96,8 +96,8 @@ impl Core {
         }
         match &invited.offer {
             Some((offer, judged)) if judged.preconditions(offer).are_demanded() => {
-                let local = self.local_media(session.account, session.flow)?;
                 let stream = judged.chat.clone()?;
+                let local = self.local_media(session.account, session.flow, Some(stream.tls))?;
                 let local = local.clone().settled(local.path(stream.role).clone());
                 let description =
                     sdp::answer(offer, judged, &local, &self.capabilities(session.account, session.flow));
@@ -246,6 +246,10 @@ impl Core {
             let text = "the offer leaves no message stream".to_owned();
             return Err(PeerFault::NotAcceptable(sdp::Refusal { warning: 304, text, clause: "S-1" }));
         };
+        //= IM D-22
+        if chat.stream.tls && !stream.tls {
+            return Err(PeerFault::NotAcceptable(sdp::Refusal::downgrade()));
+        }
         if let Some(why) = self.aims_badly(owner.0, flow, &stream) {
             let text = format!("we would not connect to the path: {why}");
             return Err(PeerFault::NotAcceptable(sdp::Refusal { warning: 399, text, clause: "X-22" }));
@@ -255,7 +259,7 @@ impl Core {
         }
         let mut local = agreed.local.clone().revised();
         if !sdp::same_path(&chat.stream.path, &stream.path) {
-            local = self.other_end(owner.0, flow, &local, stream.role).ok_or(PeerFault::NoResources)?;
+            local = self.other_end(owner.0, flow, &local, &stream).ok_or(PeerFault::NoResources)?;
             self.msrp.close(self.now.instant, chat.msrp);
             self.sessions.forget_msrp(chat.msrp);
             chat.msrp = self.expect_media(owner, local.path(stream.role), &stream);
@@ -341,7 +345,7 @@ impl Core {
         description: &sdp::Session,
         judged: &sdp::Judged,
     ) -> PeerFault {
-        let local = self.direct_media(flow);
+        let local = self.direct_media(flow, judged.chat.as_ref().is_some_and(|chat| chat.tls));
         let body = local.map(|local| sdp::precondition_failure(description, judged, &local));
         PeerFault::Preconditions(body.unwrap_or_default())
     }

@@ -5,7 +5,7 @@ use crate::config::Accept;
 use crate::event::{FileNews, FileStop, What};
 use crate::im::Core;
 use crate::im::files::{FileTransfer, Stage, transfer_of};
-use crate::im::media::{Agreed, OwnOffer, role};
+use crate::im::media::{Agreed, OwnOffer, remote};
 use crate::im::session::{Phase, Session};
 use crate::io::{AccountId, FileId, FlowId, SessionId, Why};
 use crate::sdp::{self, Capabilities, Ends, FileAttributes, FileEnd, FileRange, Judged, Local, Unfit};
@@ -70,9 +70,9 @@ impl Core {
     //= IM D-42
     pub(crate) fn offer_files(&mut self, owner: (AccountId, SessionId), flow: FlowId) -> Option<OwnOffer> {
         // What stands in `o=` and `c=`, and leads nowhere.
-        let local = self.direct_media(flow)?;
+        let local = self.direct_media(flow, self.prefers_tls())?;
         for id in self.files.ids(owner.1).to_vec() {
-            let end = self.local_media(owner.0, flow);
+            let end = self.local_media(owner.0, flow, None);
             if let Some(transfer) = self.files.get_mut(id) {
                 transfer.local = end;
             }
@@ -96,6 +96,7 @@ impl Core {
             let kind = transfer.about.selector.media_type.clone().unwrap_or_else(|| "*".to_owned());
             let listed = parlour_msrp::accept::AcceptTypes::parse(parlour_msrp::accept::essence(&kind), None);
             let Ok(nobody) = parlour_msrp::uri::MsrpPath::new(vec![path.clone()]) else { continue };
+            let nobody = parlour_msrp::Remote::new(nobody, parlour_msrp::Role::Passive);
             let via = self.use_lease(&path);
             let spec = self.spec(&path, &listed, nobody).with(|spec| {
                 spec.max_size = largest;
@@ -164,9 +165,9 @@ impl Core {
         if let Some(named) = stream.file.as_ref().filter(|_| !transfer.sends) {
             complete(&mut transfer.about, named);
         }
-        let (peer, largest, role) = (stream.path.clone(), stream.max_size, role(&stream));
+        let peer = remote(&stream);
         transfer.stream = Some(stream);
-        self.msrp.agree(self.now.instant, msrp, peer, role, largest);
+        self.msrp.agree(self.now.instant, msrp, peer);
         self.begin_file(file);
     }
 
@@ -273,7 +274,7 @@ impl Core {
         let mut ids = Vec::with_capacity(streams.len());
         for stream in streams {
             let Some(file) = self.files.at(session, stream.line) else { continue };
-            let end = self.local_media(account, flow);
+            let end = self.local_media(account, flow, Some(stream.tls));
             let Some(transfer) = self.files.get_mut(file) else { continue };
             transfer.local = end.map(|end| {
                 let path = end.path(stream.role).clone();

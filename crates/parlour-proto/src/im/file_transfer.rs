@@ -134,8 +134,8 @@ impl Core {
             E::SessionFailed { why, .. } => {
                 self.stop_file(file, FileStop::Interrupted { why: why.to_string() });
             }
-            E::Bound { .. }
-            | E::Sent { .. }
+            E::Bound { session } => self.tell_secured(session),
+            E::Sent { .. }
             | E::Succeeded { .. }
             | E::Leased { .. }
             | E::LeaseEnding { .. }

@@ -6,7 +6,7 @@ use std::net::{IpAddr, SocketAddr};
 use parlour_msrp::timer::TimerId;
 
 use crate::config::{Hop, Proxy};
-use crate::io::{FlowId, Instant, QueryId, Security, Service, Target, Transport};
+use crate::io::{FlowId, Instant, QueryId, Security, Service, Target, TlsExpect, Transport};
 use crate::sip::frame::Framer;
 
 /// The first number that the client gives to a SIP stream; MSRP's own begin at the top bit.
@@ -48,6 +48,8 @@ pub(crate) struct Stream {
     pub(crate) progress: Progress,
     /// When the last whole message came, or the stream began.
     pub(crate) heard: Instant,
+    /// The name for which the chain of its certificate was to be checked.
+    pub(crate) asked: Option<Box<str>>,
     /// For an MSRP stream that we open: its session, and where to try next.
     pub(crate) fallback: Option<(parlour_msrp::SessionId, Vec<IpAddr>)>,
 }
@@ -77,8 +79,37 @@ impl Stream {
             deadline: None,
             progress: Progress::Resting,
             heard: now,
+            asked: to.tls.as_ref().map(|tls| tls.name.as_str().into()),
             fallback: None,
         }
+    }
+
+    /// A stream that its peer has opened.
+    pub(crate) fn accepted(
+        service: Service,
+        local: SocketAddr,
+        peer: SocketAddr,
+        security: Security,
+        now: Instant,
+    ) -> Self {
+        Stream {
+            service,
+            transport: if security == Security::Plain { Transport::Tcp } else { Transport::Tls },
+            peer,
+            local: Some(local),
+            security,
+            framer: None,
+            accepted: true,
+            deadline: None,
+            progress: Progress::Silent,
+            heard: now,
+            asked: None,
+            fallback: None,
+        }
+    }
+
+    fn is_verified(&self) -> bool {
+        matches!(self.security, Security::Tls { verified: true, .. })
     }
 }
 
@@ -189,12 +220,15 @@ impl Flows {
         Some(SocketAddr::new(local.ip(), port))
     }
 
-    /// The port of our MSRP listener that takes connections to `address`.
-    pub(crate) fn msrp_port(&self, address: IpAddr) -> Option<u16> {
+    /// The port of our MSRP listener, with or without TLS, that takes connections to `address`.
+    pub(crate) fn msrp_port(&self, address: IpAddr, tls: bool) -> Option<u16> {
+        let transport = if tls { Transport::Tls } else { Transport::Tcp };
         self.listeners
             .iter()
             .find(|listener| {
-                listener.service == Service::Msrp && listener.local.is_ipv4() == address.is_ipv4()
+                listener.service == Service::Msrp
+                    && listener.transport == transport
+                    && listener.local.is_ipv4() == address.is_ipv4()
             })
             .map(|listener| listener.local.port())
     }
@@ -210,17 +244,14 @@ impl Flows {
     ) -> Option<TrustedCore> {
         let peer = self.peer(flow)?.ip();
         let listed = covered(hops, peer);
-        let verified = self
-            .streams
-            .get(&flow)
-            .is_some_and(|stream| stream.security == (Security::Tls { verified: true }) && !stream.accepted);
+        let verified = self.streams.get(&flow).is_some_and(|stream| stream.is_verified() && !stream.accepted);
         (listed || (verified && registered.any(|own| own == flow))).then_some(TrustedCore(()))
     }
 
     /// Whether TLS has proven who is at the other end: never of a peer that opened the stream, whom we ask for no
     /// certificate (RFC 5922 7.4 leaves that to us; few clients have one).
     pub(crate) fn is_authenticated(&self, flow: FlowId) -> bool {
-        self.streams.get(&flow).is_some_and(|stream| stream.security == (Security::Tls { verified: true }))
+        self.streams.get(&flow).is_some_and(Stream::is_verified)
     }
 
     /// A number for a name look-up.
@@ -253,11 +284,12 @@ impl Flows {
         }
         self.given_streams = self.given_streams.saturating_add(1);
         let flow = FlowId::Stream(FIRST_SIP_STREAM | self.given_streams);
-        let server_name = (hop.transport == Transport::Tls).then(|| hop.host.clone());
-        Some((
-            flow,
-            Some(Target { service: Service::Sip, transport: hop.transport, address: peer, server_name }),
-        ))
+        let tls = (hop.transport == Transport::Tls).then(|| TlsExpect {
+            name: hop.host.clone(),
+            must_verify: true,
+            present_certificate: false,
+        });
+        Some((flow, Some(Target { service: Service::Sip, transport: hop.transport, address: peer, tls })))
     }
 
     /// Whether one of our listeners has this address.

@@ -4,12 +4,13 @@ use std::net::{IpAddr, SocketAddr};
 
 use parlour_msrp::accept::AcceptTypes;
 use parlour_msrp::uri::{MsrpPath, MsrpUri};
-use parlour_msrp::{ConnectionId, SessionSpec};
+use parlour_msrp::{ConnectionId, Remote, SessionSpec};
 
-use crate::config::{Config, MediaSecurity, Proxy};
+use crate::config::{Cema, Config, MediaSecurity, Proxy};
 use crate::im::Core;
 use crate::im::core::Errand;
 use crate::im::flows::{Source, Stream, covered};
+use crate::im::secure::trust;
 use crate::im::session::Session;
 use crate::io::{AccountId, FlowId, Output, Service, SessionId, Target, Transport};
 use crate::mime::content::{self, Listed, Treatment};
@@ -83,9 +84,12 @@ impl Core {
     /// What we can do for a peer at the end of this flow.
     pub(crate) fn capabilities(&self, account: AccountId, flow: FlowId) -> Capabilities {
         let address = self.media_address(flow);
+        let security = self.config.media_security;
         // Behind a relay peers reach us whether or not we listen.
-        let listens = self.acts_for(account, None)
-            || address.is_some_and(|address| self.flows.msrp_port(address).is_some());
+        let listens = |tls| {
+            self.acts_for(account, Some(tls))
+                || address.is_some_and(|address| self.flows.msrp_port(address, tls).is_some())
+        };
         Capabilities {
             receivable: self.receivable.clone(),
             sendable: vec!["text/plain".to_owned()],
@@ -93,35 +97,57 @@ impl Core {
             max_file: self.config.max_file,
             ipv4: address.is_none_or(|address| address.is_ipv4()),
             ipv6: address.is_none_or(|address| address.is_ipv6()),
-            tls: false,
-            plain: self.config.media_security == MediaSecurity::AllowPlain,
-            listens,
+            fingerprints: self.config.fingerprints.clone(),
+            prefers_tls: security != MediaSecurity::AllowPlain,
+            plain: security != MediaSecurity::RequireTls,
+            listens: listens(false),
+            listens_tls: listens(true),
             connects: true,
-            reachable: listens,
+            reachable: listens(false) || listens(true),
             actpass_answer: self.config.actpass_answer,
+            cema: match self.config.cema {
+                Cema::Auto if self.trust(flow).is_some() => Cema::Lenient,
+                Cema::Auto => Cema::Off,
+                said @ (Cema::Strict | Cema::Lenient | Cema::Off) => said,
+            },
+            relay: self.acts_for(account, None),
             bandwidth: self.config.bandwidth,
         }
     }
 
-    /// Our end of a new session with a peer at the end of this flow.
-    pub(crate) fn local_media(&mut self, account: AccountId, flow: FlowId) -> Option<Local> {
-        if let Some(path) = self.take_relay(account, None) {
+    /// Whether our own offers are for TLS.
+    //= IM D-21
+    pub(crate) fn prefers_tls(&self) -> bool {
+        self.config.media_security != MediaSecurity::AllowPlain
+    }
+
+    /// Our end of a new session with a peer at the end of this flow. `tls` is what its offer asks for; `None` makes the end
+    /// of an offer of ours, by policy and as a relay of ours has it.
+    pub(crate) fn local_media(
+        &mut self,
+        account: AccountId,
+        flow: FlowId,
+        tls: Option<bool>,
+    ) -> Option<Local> {
+        let relayed = tls.or(self.prefers_tls().then_some(true));
+        if let Some(path) = self.take_relay(account, relayed) {
             let session_id = self.random.bits() >> 2;
             return Some(Local::behind(self.media_address(flow)?, path, session_id, 1));
         }
-        if self.needs_relay(account) { None } else { self.direct_media(flow) }
+        let tls = tls.unwrap_or(self.prefers_tls());
+        if self.needs_relay(account) { None } else { self.direct_media(flow, tls) }
     }
 
     /// The same without a relay.
-    pub(crate) fn direct_media(&mut self, flow: FlowId) -> Option<Local> {
+    pub(crate) fn direct_media(&mut self, flow: FlowId, tls: bool) -> Option<Local> {
         let address = self.media_address(flow)?;
         // Without a listener we are active, and the port is never told.
-        let port = self.flows.msrp_port(address).unwrap_or(9);
+        let port = self.flows.msrp_port(address, tls).unwrap_or(9);
         //= IM D-5
         let ident = self.random.ident(24);
         // RFC 4566 5.2: a numeric string; 62 bits stay within what peers parse.
         let session_id = self.random.bits() >> 2;
-        Local::new(address, port, &ident, session_id, 1).ok()
+        Local::new(tls, address, port, &ident, session_id, 1).ok()
     }
 
     fn media_address(&self, flow: FlowId) -> Option<IpAddr> {
@@ -143,10 +169,8 @@ impl Core {
         stream: &sdp::Stream,
     ) -> parlour_msrp::SessionId {
         let via = self.use_lease(local);
-        let spec = self.spec(local, &stream.listed, stream.path.clone()).with(|spec| {
+        let spec = self.spec(local, &stream.listed, remote(stream)).with(|spec| {
             spec.via = via;
-            spec.role = role(stream);
-            spec.peer_max_size = stream.max_size;
             spec.max_size = self.largest(stream);
         });
         let msrp = self.msrp.open(self.now.instant, spec);
@@ -164,7 +188,7 @@ impl Core {
         stream: &sdp::Stream,
     ) -> parlour_msrp::SessionId {
         let via = self.use_lease(local);
-        let spec = self.spec(local, &stream.listed, stream.path.clone()).with(|spec| spec.via = via);
+        let spec = self.spec(local, &stream.listed, remote(stream)).with(|spec| spec.via = via);
         let msrp = self.msrp.expect(self.now.instant, spec);
         self.sessions.index_msrp(msrp, owner);
         msrp
@@ -181,7 +205,7 @@ impl Core {
     /// A session that was settled before it was accepted begins.
     pub(crate) fn start_media(&mut self, agreed: &Agreed) {
         let Some(Chat { msrp, stream }) = &agreed.chat else { return };
-        self.msrp.agree(self.now.instant, *msrp, stream.path.clone(), role(stream), stream.max_size);
+        self.msrp.agree(self.now.instant, *msrp, remote(stream));
     }
 
     /// Makes an offer for a session with a peer at the end of this flow.
@@ -196,7 +220,7 @@ impl Core {
         flow: FlowId,
         preconditions: &sdp::Preconditions,
     ) -> Option<OwnOffer> {
-        let local = self.local_media(owner.0, flow)?;
+        let local = self.local_media(owner.0, flow, None)?;
         let offered = sdp::offer_under(&local, &self.capabilities(owner.0, flow), preconditions);
         self.expect(owner, local, offered)
     }
@@ -209,6 +233,7 @@ impl Core {
         offered: Offered,
     ) -> Option<OwnOffer> {
         let nobody = MsrpPath::new(vec![offered.path.clone()]).ok()?;
+        let nobody = Remote::new(nobody, parlour_msrp::Role::Passive);
         let via = self.use_lease(&offered.path);
         let spec = self.spec(&offered.path, &offered.listed, nobody).with(|spec| spec.via = via);
         let msrp = self.msrp.expect(self.now.instant, spec);
@@ -220,6 +245,7 @@ impl Core {
     /// Nothing comes of an offer of ours.
     pub(crate) fn drop_offer(&mut self, own: &OwnOffer) {
         if let Some(msrp) = own.msrp {
+            self.refuse_unproven(msrp);
             self.msrp.close(self.now.instant, msrp);
             self.sessions.forget_msrp(msrp);
         }
@@ -227,9 +253,8 @@ impl Core {
 
     /// The answer to an offer of ours is here.
     pub(crate) fn agree(&mut self, own: &OwnOffer, stream: sdp::Stream, origin: sdp::Origin) -> Agreed {
-        let (peer, largest) = (stream.path.clone(), stream.max_size);
         let chat = own.msrp.map(|msrp| {
-            self.msrp.agree(self.now.instant, msrp, peer, role(&stream), largest);
+            self.msrp.agree(self.now.instant, msrp, remote(&stream));
             self.msrp.pause(self.now.instant, msrp, !stream.direction.sends());
             (msrp, stream)
         });
@@ -237,12 +262,12 @@ impl Core {
         Agreed { offerer: true, ..agreed }
     }
 
-    pub(crate) fn spec(&self, local: &MsrpUri, listed: &AcceptTypes, peer: MsrpPath) -> SessionSpec {
-        let role = parlour_msrp::Role::Passive;
+    pub(crate) fn spec(&self, local: &MsrpUri, listed: &AcceptTypes, remote: Remote) -> SessionSpec {
         let mut accept = listed.clone();
         // RFC 4975 7.3.1 and 14.3: a peer may send these to every endpoint, whatever its description lists.
         content::taken_unlisted().for_each(|must| accept.add_types(must));
-        SessionSpec::new(local.clone(), peer, role, accept).with(|spec| {
+        SessionSpec::new(local.clone(), remote.path.clone(), remote.role, accept).with(|spec| {
+            spec.remote = remote;
             spec.matching = self.config.sessmatch;
             spec.max_size = self.config.max_size;
             spec.chunk_size = self.config.chunk_size;
@@ -259,9 +284,10 @@ impl Core {
         // D-2: a URI in SDP has an explicit port; 2855 is the registered one (RFC 4975 15.4).
         let port = to.port().unwrap_or(2855);
         match to.ip() {
-            Some(address) => self.connect_to(connection, session, port, &[address]),
+            Some(address) => self.connect_to(connection, session, to.is_secure(), port, &[address]),
             None => {
-                let hop = Proxy { host: to.host().to_owned(), port: Some(port), transport: Transport::Tcp };
+                let transport = if to.is_secure() { Transport::Tls } else { Transport::Tcp };
+                let hop = Proxy { host: to.host().to_owned(), port: Some(port), transport };
                 self.look_up(Errand::Connect(connection, session), hop);
             }
         }
@@ -285,6 +311,7 @@ impl Core {
         &mut self,
         connection: ConnectionId,
         msrp: parlour_msrp::SessionId,
+        tls: bool,
         port: u16,
         addresses: &[IpAddr],
     ) {
@@ -306,12 +333,9 @@ impl Core {
                 Ok(()) => {
                     let flow = FlowId::Stream(connection.0);
                     let address = SocketAddr::new(*address, port);
-                    let to = Target {
-                        service: Service::Msrp,
-                        transport: Transport::Tcp,
-                        address,
-                        server_name: None,
-                    };
+                    let transport = if tls { Transport::Tls } else { Transport::Tcp };
+                    let expect = tls.then(|| self.expectation(msrp)).flatten();
+                    let to = Target { service: Service::Msrp, transport, address, tls: expect };
                     let others = addresses.get(at.saturating_add(1)..).unwrap_or_default().to_vec();
                     let stream = Stream { fallback: Some((msrp, others)), ..Stream::asked_for(&to, now) };
                     self.flows.opened(flow, stream, usize::MAX);
@@ -319,7 +343,7 @@ impl Core {
                     return;
                 }
                 Err(why) => {
-                    let input = format!("a=path names {address} port {port}");
+                    let input = format!("the description names {address} port {port}");
                     self.explain(account, id, "X-22", format!("not connected: {why}"), &input);
                 }
             }
@@ -339,7 +363,7 @@ impl Core {
             // Then it is the relay that connects, and nobody else is connected to.
             return None;
         }
-        let target = stream.path.leftmost();
+        let target = stream.target();
         let address = target.ip().filter(|_| stream.role == sdp::Role::Active)?;
         let caller = self.flows.peer(flow).map(|peer| peer.ip());
         let own = self.flows.is_own(address);
@@ -367,26 +391,29 @@ impl Core {
         if stream.role == sdp::Role::Passive || source.trusted {
             return true;
         }
-        let target = stream.path.leftmost().ip();
+        let target = stream.target().ip();
         target.is_some() && target == source.address
     }
 
     /// The same for the answer to a later offer: it may also name the host where the media of the session was.
     pub(crate) fn may_aim_again(&self, session: &Session, stream: &sdp::Stream) -> bool {
-        let host = stream.path.leftmost().host();
+        let host = stream.target().host();
         self.may_aim(session.source, stream)
-            || session
-                .phase
-                .chat()
-                .is_some_and(|chat| chat.stream.path.leftmost().host().eq_ignore_ascii_case(host))
+            || session.phase.chat().is_some_and(|chat| chat.stream.target().host().eq_ignore_ascii_case(host))
     }
 }
 
-pub(crate) fn role(stream: &sdp::Stream) -> parlour_msrp::Role {
-    match stream.role {
+/// What MSRP is told of the other end.
+pub(crate) fn remote(stream: &sdp::Stream) -> Remote {
+    let role = match stream.role {
         sdp::Role::Active => parlour_msrp::Role::Active,
         sdp::Role::Passive => parlour_msrp::Role::Passive,
-    }
+    };
+    Remote::new(stream.path.clone(), role).with(|remote| {
+        remote.hop = stream.hop.clone();
+        remote.max_size = stream.max_size;
+        remote.trust = trust(stream);
+    })
 }
 
 /// Where a peer's description may not make us connect to (RFC 4975 14.5).

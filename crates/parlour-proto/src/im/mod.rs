@@ -39,6 +39,7 @@ mod renegotiate;
 mod replaces;
 mod room;
 mod screen;
+mod secure;
 pub(crate) mod session;
 mod session_timer;
 mod simultaneous;

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::config::{MediaSecurity, Proxy};
+use crate::config::Proxy;
 use crate::event::{Ended, Peer, What};
 use crate::im::Core;
 use crate::im::bodies;
@@ -72,7 +72,7 @@ impl Core {
         }
         let proxy = self.account(account).ok_or(Misuse::NoAccount)?.proxy.clone();
         //= IM D-21
-        if self.config.media_security == MediaSecurity::RequireTls {
+        if self.prefers_tls() && self.config.fingerprints.is_empty() {
             return Err(Misuse::TlsRequired);
         }
         let named = via.or(proxy);

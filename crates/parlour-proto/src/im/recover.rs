@@ -94,7 +94,8 @@ impl Core {
         let why = failure.to_string();
         let both_see_it = matches!(failure, SessionFailure::Disconnected | SessionFailure::Unresponsive);
         match failure {
-            SessionFailure::Refused(_) => self.leave_broken(session, why),
+            // RFC 4975 14.4: who is not the peer gets no second chance.
+            SessionFailure::Refused(_) | SessionFailure::Untrusted => self.leave_broken(session, why),
             // Who leaves may close the connection first: its BYE is given time to come.
             SessionFailure::Disconnected if tries == 0 => {
                 self.arm(&mut session, Why::Session, now + BYE_BEHIND);
@@ -271,7 +272,9 @@ impl Core {
     /// A description with a new end of ours: RFC 3264 8 keeps the `o=` line but for its version, and the other lines.
     pub(crate) fn offer_anew(&mut self, session: &Session) -> Option<OwnOffer> {
         let agreed = session.phase.talk()?.agreed.as_ref()?;
-        let mut local = self.local_media(session.account, session.flow)?;
+        //= IM D-22
+        let tls = agreed.chat.as_ref()?.stream.tls;
+        let mut local = self.local_media(session.account, session.flow, Some(tls))?;
         let next = agreed.local.clone().revised();
         (local.session_id, local.version) = (next.session_id, next.version);
         let before = sdp::parse(&agreed.description).ok()?;

@@ -23,7 +23,9 @@ use crate::im::core::Errand;
 use crate::im::flows::Stream;
 use crate::im::recover::Lost;
 use crate::im::session::Phase;
-use crate::io::{AccountId, FlowId, Instant, Output, Security, Service, SessionId, Target, Transport, Why};
+use crate::io::{
+    AccountId, FlowId, Instant, Output, Security, Service, SessionId, Target, TlsExpect, Transport, Why,
+};
 
 /// The registered port of MSRP (RFC 4975 15.4), for relays whose URI names none.
 const PORT: u16 = 2855;
@@ -275,7 +277,7 @@ impl Core {
         let flow = self.account(account).and_then(|account| account.registered_flow());
         let address = self.config.advertised_address.or_else(|| Some(self.flows.local(flow?)?.ip()));
         let address = address.filter(|address| !address.is_unspecified());
-        let port = address.and_then(|address| self.flows.msrp_port(address)).unwrap_or(PORT);
+        let port = address.and_then(|address| self.flows.msrp_port(address, secure)).unwrap_or(PORT);
         let (host, ident) = (self.random.ident(12), self.random.ident(24));
         let host = match address {
             Some(address) if address.is_ipv6() => format!("[{address}]"),
@@ -356,7 +358,11 @@ impl Core {
             service: Service::Msrp,
             transport: if tls { Transport::Tls } else { Transport::Tcp },
             address,
-            server_name: tls.then(|| dial.to.host().to_owned()),
+            tls: tls.then(|| TlsExpect {
+                name: dial.to.host().to_owned(),
+                must_verify: true,
+                present_certificate: false,
+            }),
         };
         let flow = FlowId::Stream(connection.0);
         self.flows.opened(flow, Stream::asked_for(&to, now), usize::MAX);

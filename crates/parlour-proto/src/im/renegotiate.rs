@@ -10,7 +10,7 @@ use crate::event::{Ended, What};
 use crate::fault::PeerFault;
 use crate::im::Core;
 use crate::im::bodies;
-use crate::im::media::{Agreed, Chat, role};
+use crate::im::media::{Agreed, Chat, remote};
 use crate::im::session::{Phase, Session, Unacked};
 use crate::im::stamp::Reply;
 use crate::io::{AccountId, FlowId, SessionId, Why};
@@ -171,6 +171,12 @@ impl Core {
         let files = self.files.streams_on(session.id);
         let standing = sdp::Standing { chat: agreed.chat.as_ref().map(|chat| &chat.stream), files: &files };
         let judged = sdp::judge_again(&offer, before, standing, &ours).map_err(PeerFault::NotAcceptable)?;
+        //= IM D-22
+        let had = agreed.chat.as_ref().is_some_and(|chat| chat.stream.tls);
+        let has = judged.as_ref().and_then(|judged| judged.chat.as_ref()).is_some_and(|chat| !chat.tls);
+        if had && has {
+            return Err(PeerFault::NotAcceptable(sdp::Refusal::downgrade()));
+        }
         let judged = judged.map(|judged| self.screen_new_files(flow, session, judged));
         let Some(judged) = judged.filter(|judged| judged.streams().next().is_some()) else {
             let Some(agreed) = session.phase.agreed_mut() else { return Err(PeerFault::Renegotiation) };
@@ -191,6 +197,8 @@ impl Core {
             (Some(stream), Some(chat)) => {
                 stands
                     && sdp::same_path(&chat.stream.path, &stream.path)
+                    // RFC 8122 5: another certificate is another connection.
+                    && chat.stream.fingerprints == stream.fingerprints
                     && (chat.stream.role == stream.role || self.msrp.is_bound(chat.msrp))
             }
         };
@@ -207,7 +215,7 @@ impl Core {
                         clause: "X-22",
                     }));
                 }
-                self.other_end(session.account, flow, &next, stream.role).ok_or(PeerFault::NoResources)?
+                self.other_end(session.account, flow, &next, stream).ok_or(PeerFault::NoResources)?
             }
             Some(_) | None => next,
         };
@@ -298,7 +306,9 @@ impl Core {
 
     fn stays(&self, session: &Session, stream: &sdp::Stream) -> bool {
         session.phase.chat().is_some_and(|chat| {
-            self.msrp.is_open(chat.msrp) && sdp::same_path(&chat.stream.path, &stream.path)
+            self.msrp.is_open(chat.msrp)
+                && sdp::same_path(&chat.stream.path, &stream.path)
+                && chat.stream.fingerprints == stream.fingerprints
         })
     }
 
@@ -348,8 +358,7 @@ impl Core {
     /// Another peer at our own path.
     fn rejoin(&mut self, session: &mut Session, stream: sdp::Stream) {
         let Some(chat) = session.phase.chat() else { return };
-        let (peer, now) = (stream.path.clone(), self.now.instant);
-        self.msrp.rejoin(now, chat.msrp, peer, role(&stream), stream.max_size);
+        self.msrp.rejoin(self.now.instant, chat.msrp, remote(&stream));
         self.revise(session, stream);
     }
 
@@ -359,12 +368,12 @@ impl Core {
         account: AccountId,
         flow: FlowId,
         next: &Local,
-        role: sdp::Role,
+        stream: &sdp::Stream,
     ) -> Option<Local> {
-        let mut fresh = self.local_media(account, flow)?;
+        let mut fresh = self.local_media(account, flow, Some(stream.tls))?;
         // RFC 3264 8: only the version in o= changes.
         (fresh.session_id, fresh.version) = (next.session_id, next.version);
-        let path = fresh.path(role).clone();
+        let path = fresh.path(stream.role).clone();
         Some(fresh.settled(path))
     }
 

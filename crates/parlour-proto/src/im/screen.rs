@@ -260,7 +260,7 @@ impl Core {
     fn capability_description(&mut self, account: AccountId, flow: FlowId) -> Option<Vec<u8>> {
         let ours = self.capabilities(account, flow);
         // There is nothing to tell of media that policy forbids.
-        let local = if ours.offers() { self.direct_media(flow)? } else { return None };
+        let local = if ours.offers() { self.direct_media(flow, ours.prefers_tls)? } else { return None };
         Some(crate::sdp::capabilities(local.address, local.session_id, &ours))
     }
 

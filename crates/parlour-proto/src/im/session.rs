@@ -376,6 +376,19 @@ impl Phase {
         }
     }
 
+    /// What is agreed on, once it is; before we have accepted, if it was settled early.
+    pub(crate) fn agreed(&self) -> Option<&Agreed> {
+        match self {
+            Phase::Invited(invited) => match &invited.early.media {
+                Media::Settled(agreed) => Some(agreed),
+                Media::Fresh | Media::Offered(_) => None,
+            },
+            Phase::Inviting(_) | Phase::Answered(_) | Phase::Live(_) | Phase::Leaving(_) => {
+                self.talk()?.agreed.as_ref()
+            }
+        }
+    }
+
     /// What is agreed on, once it is.
     pub(crate) fn agreed_mut(&mut self) -> Option<&mut Agreed> {
         self.talk_mut()?.agreed.as_mut()

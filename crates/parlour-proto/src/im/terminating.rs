@@ -124,7 +124,6 @@ impl Core {
         let ours = self.capabilities(account, flow);
         //= IM S-1a
         if description.is_empty() {
-            // An offer of ours would be for plain MSRP.
             return if ours.offers() { Ok(None) } else { Err(PeerFault::NotAcceptable(sdp::Refusal::tls())) };
         }
         //= IM S-1
@@ -400,21 +399,28 @@ impl Core {
                 verb: "accept",
             });
         }
+        let offered = match &session.phase {
+            Phase::Invited(invited) => {
+                let judged = invited.offer.as_ref().map(|(_, judged)| judged);
+                judged.map(|judged| judged.chat.as_ref().is_some_and(|chat| chat.tls))
+            }
+            Phase::Inviting(_) | Phase::Answered(_) | Phase::Live(_) | Phase::Leaving(_) => None,
+        };
         let streams = match &session.phase {
             Phase::Invited(invited) => {
                 invited.offer.as_ref().map_or(1, |(_, judged)| judged.streams().count())
             }
             Phase::Inviting(_) | Phase::Answered(_) | Phase::Live(_) | Phase::Leaving(_) => 0,
         };
-        if self.waits_for_relay(session.account, id, streams, None) {
+        if self.waits_for_relay(session.account, id, streams, offered) {
             self.sessions.put(session);
             return Ok(());
         }
-        if let Some(why) = self.lacks_relay(session.account, None) {
+        if let Some(why) = self.lacks_relay(session.account, offered) {
             self.reject(session, 480, "No Relay", Ended::Declined { status: 480 }, "M-20", &why);
             return Err(Misuse::NoRoute(why));
         }
-        let Some(local) = self.local_media(session.account, session.flow) else {
+        let Some(local) = self.local_media(session.account, session.flow, offered) else {
             let input = "no address of ours can carry the messages";
             self.reject(session, 480, "Resource limit", Ended::Declined { status: 480 }, "G-1b", input);
             return Err(Misuse::NoRoute("the flow of the invitation is gone".into()));

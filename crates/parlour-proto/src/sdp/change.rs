@@ -1,10 +1,13 @@
 //! Later offers in a session that stands, and their answers (RFC 3264 8).
 
 use super::answer::reject;
-use super::judge::examine;
+use super::cema::Half;
+use super::judge::{examine, is_secured};
 use super::setup::{answer_role, offerer_role};
 use super::write::Lines;
-use super::{Capabilities, Judged, Local, Media, Offered, Refusal, Role, Session, Setup, Stream, Unfit};
+use super::{
+    Capabilities, Cema, Judged, Local, Media, Offered, Refusal, Role, Session, Setup, Stream, Unfit,
+};
 use parlour_msrp::uri::MsrpPath;
 
 /// What is on in a session before a later offer.
@@ -37,12 +40,13 @@ pub fn judge_again(
         Some(stream) => stand(offer, stream, ours)?,
         None => None,
     };
+    let secured = is_secured(offer, ours);
     let kept = chat.as_ref().map(|stream| stream.line);
     let mut judged = Judged { lines: Vec::with_capacity(offer.media.len()), chat, files: Vec::new() };
     for (line, media) in offer.media.iter().enumerate() {
-        let role = |said| answer_role(said, ours);
+        let role = |said, tls| answer_role(said, ours, tls);
         let file = standing.files.iter().find(|stream| stream.line == line);
-        let verdict = match (file, examine(offer, line, media, ours, role)) {
+        let verdict = match (file, examine(offer, line, media, ours, Half::Offer, role)) {
             _ if kept == Some(line) => None,
             _ if standing.chat.is_some_and(|stream| stream.line == line) => Some(Unfit::Disabled),
             (_, Err(unfit)) => Some(unfit),
@@ -60,6 +64,8 @@ pub fn judge_again(
                     Some(Unfit::FileRefused("its transfer has begun on another path"))
                 }
             }
+            //= IM D-22
+            (_, Ok(stream)) if secured && !stream.tls && stream.file.is_none() => Some(Unfit::Downgrade),
             (_, Ok(stream)) => judged.take(stream),
         };
         judged.lines.push(verdict);
@@ -81,13 +87,15 @@ fn stand(offer: &Session, stream: &Stream, ours: &Capabilities) -> Result<Option
     let Some(media) = offer.media.get(stream.line) else { return Ok(None) };
     let path = media.attribute("path").and_then(|path| MsrpPath::parse(path.trim()).ok());
     let stays = path.is_some_and(|path| same_path(&path, &stream.path));
-    let role = |said| match said {
+    let role = |said, tls| match said {
         // Who has connected need not change it.
         Some(Setup::Actpass) if stays => Some(stream.role),
-        said => answer_role(said, ours),
+        said => answer_role(said, ours, tls),
     };
-    match examine(offer, stream.line, media, ours, role) {
-        Ok(stream) => Ok(Some(stream)),
+    match examine(offer, stream.line, media, ours, Half::Offer, role) {
+        //= IM D-22
+        Ok(new) if stream.tls && !new.tls => Err(Refusal::from(&Unfit::Downgrade)),
+        Ok(new) => Ok(Some(new)),
         // RFC 3264 8.2: port 0 alone disables a line, whatever media it has now.
         Err(_) if media.port == 0 => Ok(None),
         Err(unfit) => Err(Refusal::from(&unfit)),
@@ -121,16 +129,14 @@ pub fn offer_again(
 ) -> Offered {
     let path = local.path(Role::Passive).clone();
     // RFC 6135 4.2.2: an offer is never passive, and actpass needs a port that listens.
-    let setup = if local.is_relayed() || (ours.listens && ours.reachable && local.can_listen()) {
-        Setup::Actpass
-    } else {
-        Setup::Active
-    };
+    let listens = ours.can_listen(local.is_secure()) && ours.reachable && local.can_listen();
+    let setup = if local.is_relayed() || listens { Setup::Actpass } else { Setup::Active };
     let times = before.times.iter().map(String::as_str);
     let mut lines = Lines::new(local.address, local.session_id, local.version, times);
     for (at, media) in before.media.iter().enumerate() {
         if chat == Some(at) {
             lines.stream(&media.media, &media.protocol, &local.told(Role::Passive), setup, ours);
+            lines.cema(ours.cema != Cema::Off && !local.without_cema);
             lines.types(&ours.receivable, ours.max_size);
             // RFC 7701 8: without it, rooms take it that we no longer know them.
             lines.chatroom();
@@ -173,8 +179,9 @@ pub fn read_answer_again(
     if media.port == 0 {
         return Ok(None);
     }
-    let role = |said| offerer_role(offered.setup, said);
-    match examine(answer, line, media, ours, role) {
+    let role = |said, _| offerer_role(offered.setup, said);
+    match examine(answer, line, media, ours, Half::Answer, role) {
+        Ok(stream) if stream.tls != offered.path.is_secure() => Err(Refusal::from(&Unfit::Downgrade)),
         Ok(stream) => Ok(Some(Stream { listed: offered.listed.clone(), ..stream })),
         Err(unfit) => Err(Refusal::from(&unfit)),
     }

@@ -5,10 +5,10 @@ use std::net::{IpAddr, Ipv6Addr};
 use parlour_msrp::accept::AcceptTypes;
 
 use super::{
-    Capabilities, Ends, FileSelector, Local, Standing, Stream, answer, answer_disabled, judge, judge_again,
-    offer, offer_again, parse, read_answer, read_answer_again,
+    Capabilities, Ends, FileSelector, Fingerprint, Hash, Local, Standing, Stream, answer, answer_disabled,
+    judge, judge_again, offer, offer_again, parse, read_answer, read_answer_again,
 };
-use crate::config::ActpassAnswer;
+use crate::config::{ActpassAnswer, Cema};
 
 /// Reads, judges and answers whatever comes: what we answer can be read again and has as many lines.
 ///
@@ -18,12 +18,20 @@ pub fn sdp(data: &[u8]) {
     // What is not UTF-8 grows when it is written again, and may not outgrow the bound of a description.
     let Some(data) = data.get(..data.len().min(20 * 1024)) else { return };
     let Ok(session) = parse(data) else { return };
-    let ours = everything();
-    let local = Local::new(IpAddr::V6(Ipv6Addr::LOCALHOST), 2855, "fuzz", 1, 1)
-        .expect("invariant: a port and a plain session-id make a URI");
+    let ours = Capabilities {
+        fingerprints: vec![Fingerprint::of(Hash::Sha256, b"fuzz")],
+        listens_tls: true,
+        cema: Cema::Lenient,
+        ..everything()
+    };
+    let end = |tls| {
+        Local::new(tls, IpAddr::V6(Ipv6Addr::LOCALHOST), 2855, "fuzz", 1, 1)
+            .expect("invariant: a port and a plain session-id make a URI")
+    };
     if let Ok(judged) = judge(&session, &ours) {
-        let locals = vec![&local; judged.files.len()];
-        let ends = Ends { session: &local, files: &locals };
+        let local = end(judged.chat.as_ref().is_some_and(|chat| chat.tls));
+        let locals: Vec<Local> = judged.files.iter().map(|stream| end(stream.tls)).collect();
+        let ends = Ends { session: &local, files: &locals.iter().collect::<Vec<_>>() };
         let octets = answer(&session, &judged, ends, &ours);
         let again = parse(&octets).expect("invariant: our answer can be read");
         assert_eq!(again.media.len(), session.media.len());
@@ -57,7 +65,7 @@ pub fn sdp(data: &[u8]) {
             let _ = read_answer_again(&own, stream.line, lines, &session, &ours);
         }
     }
-    let none = parse(&answer_disabled(&session, &local)).expect("invariant: our answer can be read");
+    let none = parse(&answer_disabled(&session, &end(false))).expect("invariant: our answer can be read");
     assert!(none.media.len() == session.media.len() && none.media.iter().all(|media| media.port == 0));
 }
 
@@ -70,12 +78,16 @@ pub(super) fn everything() -> Capabilities {
         max_file: 1 << 40,
         ipv4: true,
         ipv6: true,
-        tls: false,
+        fingerprints: Vec::new(),
+        prefers_tls: false,
         plain: true,
         listens: true,
+        listens_tls: false,
         connects: true,
         reachable: true,
         actpass_answer: ActpassAnswer::Auto,
+        cema: Cema::Off,
+        relay: false,
         bandwidth: None,
     }
 }

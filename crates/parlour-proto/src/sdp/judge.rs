@@ -3,13 +3,15 @@
 use std::net::{IpAddr, Ipv4Addr};
 
 use parlour_msrp::accept::{AcceptTypes, essence};
-use parlour_msrp::uri::MsrpPath;
+use parlour_msrp::uri::{MsrpPath, MsrpUri};
 
+use super::cema::{Anchor, Half, anchor};
+use super::fingerprint;
 use super::setup::answer_role;
 use super::unfit::quote;
 use super::{
-    Capabilities, Chatroom, Connection, Direction, FileAttributes, Media, Refusal, Role, Session, Setup,
-    Unfit,
+    Capabilities, Chatroom, Connection, Direction, FileAttributes, Fingerprint, Media, Refusal, Role,
+    Session, Setup, Unfit,
 };
 
 /// The one container that we make.
@@ -48,6 +50,14 @@ pub struct Stream {
     pub direction: Direction,
     /// Whether it is `TCP/TLS/MSRP`.
     pub tls: bool,
+    /// By which fingerprints the peer's certificate is known, any of them; empty if its description has none.
+    pub fingerprints: Vec<Fingerprint>,
+    /// Where an active end connects, if not to the leftmost URI of the path (D-15, D-16).
+    pub hop: Option<MsrpUri>,
+    /// Whether both ends know CEMA (RFC 6714).
+    pub cema: bool,
+    /// Whether it was offered with CEMA and has to be offered again without (RFC 6714 4.2).
+    pub falls_back: bool,
     /// `a=mid`, mirrored in our answer.
     pub mid: Option<String>,
     /// `a=chatroom`: what the peer says of chat rooms, if it is one or knows them.
@@ -68,6 +78,11 @@ pub enum Wrapping {
 }
 
 impl Stream {
+    /// Where an active end connects.
+    pub fn target(&self) -> &MsrpUri {
+        self.hop.as_ref().unwrap_or_else(|| self.path.leftmost())
+    }
+
     /// Whether the peer's lists have that very media type: `*` and `type/*` do not count.
     pub fn names(&self, media_type: &str) -> bool {
         let mut named = self.accepted.types().chain(self.accepted.wrapped_types());
@@ -131,10 +146,12 @@ impl Judged {
 /// No line is acceptable: the reason of the line that came closest.
 pub fn judge(offer: &Session, ours: &Capabilities) -> Result<Judged, Refusal> {
     let mut judged = Judged { lines: Vec::with_capacity(offer.media.len()), chat: None, files: Vec::new() };
+    let secured = is_secured(offer, ours);
     for (line, media) in offer.media.iter().enumerate() {
-        let role = |said| answer_role(said, ours);
-        let verdict = match examine(offer, line, media, ours, role) {
+        let role = |said, tls| answer_role(said, ours, tls);
+        let verdict = match examine(offer, line, media, ours, Half::Offer, role) {
             Err(unfit) => Some(unfit),
+            Ok(stream) if secured && !stream.tls && stream.file.is_none() => Some(Unfit::Downgrade),
             Ok(stream) => judged.take(stream),
         };
         judged.lines.push(verdict);
@@ -145,19 +162,33 @@ pub fn judge(offer: &Session, ours: &Capabilities) -> Result<Judged, Refusal> {
     Ok(judged)
 }
 
+//= IM D-22
+/// Whether an offer has a line with TLS that we could take: then none without it is, whatever becomes of that line, as
+/// whoever can spoil it could have us talk in the clear.
+pub(super) fn is_secured(offer: &Session, ours: &Capabilities) -> bool {
+    let with_tls = |media: &Media| {
+        media.media.eq_ignore_ascii_case("message")
+            && media.port != 0
+            && media.protocol.eq_ignore_ascii_case("TCP/TLS/MSRP")
+            && media.attribute("file-selector").is_none()
+    };
+    ours.has_tls() && offer.media.iter().any(with_tls)
+}
+
 /// What to tell of lines none of which is acceptable.
 fn closest(lines: &[Option<Unfit>]) -> Refusal {
     let best = lines.iter().flatten().rev().max_by_key(|unfit| unfit.rank());
     Refusal::from(best.unwrap_or(&Unfit::NotMessage))
 }
 
-/// The checks that one line must pass, in order. `role` says what we do, given what the peer says.
+/// The checks that one line must pass, in order. `role` says what we do, given what the peer says, with or without TLS.
 pub(super) fn examine(
     session: &Session,
     line: usize,
     media: &Media,
     ours: &Capabilities,
-    role: impl FnOnce(Option<Setup>) -> Option<Role>,
+    half: Half,
+    role: impl FnOnce(Option<Setup>, bool) -> Option<Role>,
 ) -> Result<Stream, Unfit> {
     if !media.media.eq_ignore_ascii_case("message") {
         return Err(Unfit::NotMessage);
@@ -180,18 +211,41 @@ pub(super) fn examine(
     };
     let role = match Setup::of(session, media) {
         Err(value) => return Err(Unfit::Setup(quote(value))),
-        Ok(said) => role(said).ok_or_else(|| Unfit::Setup(said.map_or("absent", Setup::text).to_owned()))?,
+        Ok(said) => {
+            role(said, tls).ok_or_else(|| Unfit::Setup(said.map_or("absent", Setup::text).to_owned()))?
+        }
     };
+    let fingerprints = if tls { fingerprint::of(session, media)? } else { Vec::new() };
+    let Anchor { agreed: cema, hop, falls_back } = anchor(session, media, &path, role, half, ours)?;
     //= IM D-7
     // RFC 4975 8.6: max-size is a hint, so one that cannot be read says nothing.
     let max_size = media.attribute("max-size").and_then(|value| value.trim().parse().ok());
     let mid = media.attribute("mid").map(str::to_owned);
     let label = media.attribute("label").map(str::to_owned).or_else(|| media.title.clone());
     let chatroom = Chatroom::of(media);
-    Ok(Stream { line, path, accepted, listed, max_size, role, direction, tls, mid, chatroom, label, file })
+    Ok(Stream {
+        line,
+        path,
+        accepted,
+        listed,
+        max_size,
+        role,
+        direction,
+        tls,
+        fingerprints,
+        hop,
+        cema,
+        falls_back,
+        mid,
+        chatroom,
+        label,
+        file,
+    })
 }
 
 //= IM D-1
+//= IM D-20
+//= IM D-21
 /// Whether the line asks for TLS.
 fn protocol(media: &Media, ours: &Capabilities) -> Result<bool, Unfit> {
     let protocol = &media.protocol;
@@ -199,7 +253,7 @@ fn protocol(media: &Media, ours: &Capabilities) -> Result<bool, Unfit> {
     if protocol.eq_ignore_ascii_case("TCP/MSRP") {
         // Catalogue 1.3 row 34
         if ours.plain { Ok(false) } else { Err(Unfit::Plain) }
-    } else if protocol.eq_ignore_ascii_case("TCP/TLS/MSRP") && ours.tls {
+    } else if protocol.eq_ignore_ascii_case("TCP/TLS/MSRP") && ours.has_tls() {
         Ok(true)
     } else {
         Err(Unfit::Protocol(quote(protocol)))
@@ -228,7 +282,7 @@ fn address(session: &Session, media: &Media, ours: &Capabilities) -> Result<(), 
 }
 
 /// The `c=` line that is for a line.
-fn connection<'s>(session: &'s Session, media: &'s Media) -> Option<&'s Connection> {
+pub(super) fn connection<'s>(session: &'s Session, media: &'s Media) -> Option<&'s Connection> {
     media.connection.as_ref().or(session.connection.as_ref())
 }
 

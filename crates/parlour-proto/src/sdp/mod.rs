@@ -2,9 +2,11 @@
 //! judge it, answer it; make an offer, read the answer.
 
 mod answer;
+mod cema;
 mod change;
 mod chatroom;
 mod file;
+mod fingerprint;
 mod judge;
 mod offer;
 mod parse;
@@ -22,6 +24,7 @@ pub use change::{
 };
 pub use chatroom::Chatroom;
 pub use file::{FileAttributes, FileHash, FileRange, FileSelector};
+pub use fingerprint::{Fingerprint, Hash};
 pub use judge::{Judged, Stream, Wrapping, judge};
 pub use offer::{FileEnd, Offered, capabilities, offer, offer_files, offer_under, read_answer};
 pub use parse::{SdpFault, parse};
@@ -32,7 +35,7 @@ pub use write::Local;
 
 use parlour_msrp::accept::AcceptTypes;
 
-use crate::config::ActpassAnswer;
+use crate::config::{ActpassAnswer, Cema};
 
 /// A session description: what matters of it, in order. Texts hold no control characters, and octets that are not
 /// UTF-8 have become U+FFFD, so that whatever was read can be written again.
@@ -122,26 +125,44 @@ pub struct Capabilities {
     pub ipv4: bool,
     /// Whether we have an IPv6 address.
     pub ipv6: bool,
-    /// Whether MSRP over TLS can be had.
-    pub tls: bool,
+    /// By which fingerprints our own certificate is known. Without any, MSRP over TLS cannot be had.
+    pub fingerprints: Vec<Fingerprint>,
+    /// Whether our own offers are for TLS (D-21).
+    pub prefers_tls: bool,
     /// Whether MSRP without TLS may be had (D-21).
     pub plain: bool,
-    /// Whether an MSRP listener is ready: we can be passive.
+    /// Whether a listener for MSRP without TLS is ready: we can be passive.
     pub listens: bool,
+    /// The same with TLS.
+    pub listens_tls: bool,
     /// Whether we may open connections: we can be active.
     pub connects: bool,
     /// Whether peers can reach our listener at the address that we tell (RFC 6135 4.2.2).
     pub reachable: bool,
     /// What we answer to `setup:actpass` (D-10).
     pub actpass_answer: ActpassAnswer,
+    /// What becomes of addresses that somebody on the way has changed (D-15); `Auto` is as good as `Off`.
+    pub cema: Cema,
+    /// Whether our own path leads over a relay of ours (RFC 4976).
+    pub relay: bool,
     /// What our descriptions say of bandwidth (`b=AS`), kbit/s.
     pub bandwidth: Option<u32>,
 }
 
 impl Capabilities {
-    /// Whether there is anything that we could offer: our offers are for plain MSRP.
+    /// Whether there is anything that we could offer.
     pub fn offers(&self) -> bool {
-        self.plain
+        if self.prefers_tls { self.has_tls() } else { self.plain }
+    }
+
+    /// Whether MSRP over TLS can be had.
+    pub fn has_tls(&self) -> bool {
+        !self.fingerprints.is_empty()
+    }
+
+    /// Whether a listener with or without TLS is ready.
+    pub(crate) fn can_listen(&self, tls: bool) -> bool {
+        if tls { self.listens_tls } else { self.listens }
     }
 }
 

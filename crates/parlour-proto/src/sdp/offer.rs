@@ -5,13 +5,14 @@ use std::net::IpAddr;
 use parlour_msrp::accept::{AcceptTypes, essence};
 use parlour_msrp::uri::MsrpUri;
 
+use super::cema::Half;
 use super::file::Part;
 use super::judge::examine;
 use super::setup::offerer_role;
 use super::write::Lines;
 use super::{
-    Capabilities, Direction, FileAttributes, Local, Preconditions, Refusal, Role, Session, Setup, Stream,
-    Unfit,
+    Capabilities, Cema, Direction, FileAttributes, Local, Preconditions, Refusal, Role, Session, Setup,
+    Stream, Unfit,
 };
 
 /// An offer of ours: keep it until the answer comes.
@@ -29,7 +30,8 @@ pub struct Offered {
 
 //= IM S-1a
 //= IM D-13
-/// An offer of one message stream: for an INVITE, or for the 200 to an INVITE without a description.
+//= IM D-21
+/// An offer of one message stream, with TLS if our end is for it: for an INVITE, or for the 200 to an INVITE without a description.
 pub fn offer(local: &Local, ours: &Capabilities) -> Offered {
     offer_under(local, ours, &Preconditions::default())
 }
@@ -39,7 +41,8 @@ pub fn offer_under(local: &Local, ours: &Capabilities, preconditions: &Precondit
     let (setup, role) = ours.offered_setup(local);
     let path = local.path(role).clone();
     let mut lines = Lines::new(local.address, local.session_id, local.version, std::iter::empty());
-    lines.stream("message", "TCP/MSRP", &local.told(role), setup, ours);
+    lines.stream("message", protocol(local.is_secure()), &local.told(role), setup, ours);
+    lines.cema(ours.cema != Cema::Off && !local.without_cema);
     lines.types(&ours.receivable, ours.max_size);
     lines.chatroom();
     preconditions.write(&mut lines);
@@ -65,7 +68,8 @@ pub fn offer_files(local: &Local, files: &[FileEnd<'_>], ours: &Capabilities) ->
     let (setup, role) = ours.offered_setup(end);
     let mut lines = Lines::new(local.address, local.session_id, local.version, std::iter::empty());
     for FileEnd { file, sends, local } in files {
-        lines.stream("message", "TCP/MSRP", &local.told(role), setup, ours);
+        lines.stream("message", protocol(local.is_secure()), &local.told(role), setup, ours);
+        lines.cema(ours.cema != Cema::Off && !local.without_cema);
         // RFC 4975 8.6: accept-types may not be missing, also where only the peer's list matters.
         let kind = file.selector.media_type.as_deref().map_or("*", essence);
         lines.types(&AcceptTypes::parse(kind, None), ours.max_file);
@@ -78,7 +82,7 @@ pub fn offer_files(local: &Local, files: &[FileEnd<'_>], ours: &Capabilities) ->
 impl Capabilities {
     /// RFC 6135 4.2.2: actpass if we can be reached, as we can behind a relay, else active; an offer is never passive.
     pub(super) fn offered_setup(&self, local: &Local) -> (Setup, Role) {
-        if local.is_relayed() || (self.listens && self.reachable) {
+        if local.is_relayed() || (self.can_listen(local.is_secure()) && self.reachable) {
             (Setup::Actpass, Role::Passive)
         } else {
             (Setup::Active, Role::Active)
@@ -95,18 +99,23 @@ pub fn read_answer(offered: &Offered, answer: &Session, ours: &Capabilities) -> 
     let [media] = answer.media.as_slice() else {
         return Err(Refusal::from(&Unfit::Lines(answer.media.len())));
     };
-    let role = |said| offerer_role(offered.setup, said);
-    match examine(answer, 0, media, ours, role) {
+    let role = |said, _| offerer_role(offered.setup, said);
+    match examine(answer, 0, media, ours, Half::Answer, role) {
+        Ok(stream) if stream.tls != offered.path.is_secure() => Err(Refusal::from(&Unfit::Downgrade)),
         Ok(stream) => Ok(Stream { listed: offered.listed.clone(), ..stream }),
         Err(unfit) => Err(Refusal::from(&unfit)),
     }
+}
+
+fn protocol(tls: bool) -> &'static str {
+    if tls { "TCP/TLS/MSRP" } else { "TCP/MSRP" }
 }
 
 /// What we can do, for the 200 to OPTIONS and for a 488. `session_id` is the number in its `o=` line.
 pub fn capabilities(address: IpAddr, session_id: u64, ours: &Capabilities) -> Vec<u8> {
     let mut lines = Lines::new(address.to_canonical(), session_id, 0, std::iter::empty());
     // RFC 3264 9: the port is 0, as nothing is set up.
-    lines.media("message", 0, "TCP/MSRP", "*");
+    lines.media("message", 0, protocol(ours.prefers_tls), "*");
     lines.types(&ours.receivable, ours.max_size);
     lines.chatroom();
     lines.finish()

@@ -323,7 +323,7 @@ mod tests {
         a=path:msrp://192.0.2.1:2855/abc;tcp\n";
 
     fn local() -> Local {
-        Local::new("192.0.2.2".parse().unwrap(), 2855, "own", 7, 1).unwrap()
+        Local::new(false, "192.0.2.2".parse().unwrap(), 2855, "own", 7, 1).unwrap()
     }
 
     /// The lines of our answer about preconditions, and what we make of the offer.

@@ -74,9 +74,9 @@ impl From<Role> for Setup {
 
 //= IM D-10
 /// Our role when an offer says `offered`; `None` if we cannot take the one that is left to us.
-pub(super) fn answer_role(offered: Option<Setup>, ours: &Capabilities) -> Option<Role> {
+pub(super) fn answer_role(offered: Option<Setup>, ours: &Capabilities, tls: bool) -> Option<Role> {
     let active = ours.connects.then_some(Role::Active);
-    let passive = ours.listens.then_some(Role::Passive);
+    let passive = ours.can_listen(tls).then_some(Role::Passive);
     match offered {
         // RFC 4975 8.5: without setup the offerer connects.
         None | Some(Setup::Active) => passive,
@@ -210,7 +210,7 @@ mod tests {
                 let policy = format!("{actpass_answer:?}");
                 write!(table, "{listens:<7} {connects:<8} {reachable:<9} {policy:<7} |").unwrap();
                 for offer in offers {
-                    write!(table, " {:<8}", role_text(answer_role(offer, &ours))).unwrap();
+                    write!(table, " {:<8}", role_text(answer_role(offer, &ours, false))).unwrap();
                 }
                 table = table.trim_end().to_owned() + "\n";
             }

@@ -40,6 +40,15 @@ pub enum Unfit {
     /// A URI of its path lacks what an SDP path must have, or needs a transport that we do not have.
     #[error("Attribute path is not usable: {0}")]
     PathPart(&'static str),
+    /// It is known by fingerprints none of which we can compute (D-20).
+    #[error("Attribute fingerprint is not usable: {0}")]
+    Fingerprint(String),
+    /// Somebody who does not know CEMA has changed its addresses (RFC 6714 4.3).
+    #[error("Addresses of c= and m= are not those of the path, and there is no msrp-cema")]
+    Rewritten,
+    /// It has no TLS, and there is, or was, a line with it (D-22).
+    #[error("A stream with TLS is not given up for one without")]
+    Downgrade,
     /// It has no `a=accept-types`.
     #[error("Attribute accept-types is missing")]
     NoTypes,
@@ -122,6 +131,9 @@ impl Unfit {
             Unfit::NoTypes => (6, 306, "D-3"),
             Unfit::Types(_) => (6, 305, "S-1"),
             Unfit::Setup(_) => (7, 306, "D-10"),
+            Unfit::Fingerprint(_) => (7, 306, "D-20"),
+            Unfit::Rewritten => (7, 306, "D-15"),
+            Unfit::Downgrade => (7, 302, "D-22"),
             Unfit::File | Unfit::FileAttribute(_) | Unfit::FileDirection => (8, 399, "D-40"),
             Unfit::FileTooLarge(..) | Unfit::Files(_) => (8, 399, "X-30"),
             Unfit::FileRefused(_) => (8, 399, "D-41"),
@@ -131,6 +143,11 @@ impl Unfit {
 }
 
 impl Refusal {
+    /// A session that has TLS keeps it.
+    pub fn downgrade() -> Refusal {
+        Refusal::from(&Unfit::Downgrade)
+    }
+
     /// Without TLS there would be no stream at all.
     pub fn tls() -> Refusal {
         Refusal::from(&Unfit::Plain)

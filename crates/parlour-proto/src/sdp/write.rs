@@ -20,6 +20,8 @@ pub struct Local {
     pub session_id: u64,
     /// The version in `o=`: one more for each change (D-6).
     pub version: u64,
+    /// Whether our offers say nothing of CEMA, as it did not work (RFC 6714 4.2).
+    pub without_cema: bool,
     /// The relays that act for us, in the order in which a peer's messages pass them.
     relays: Option<MsrpPath>,
     listening: MsrpUri,
@@ -29,12 +31,13 @@ pub struct Local {
 
 impl Local {
     //= IM D-5
-    /// Our end at `address`, where our MSRP listener has `port` (any but 0 if there is none). `ident` is the session-id of our
-    /// MSRP URI: fresh for each session, at least 80 random bits.
+    /// Our end at `address`, with or without TLS, where our MSRP listener has `port` (any but 0 if there is none). `ident` is the
+    /// session-id of our MSRP URI: fresh for each session, at least 80 random bits.
     ///
     /// # Errors
     /// `port` is 0, or `ident` cannot stand in a URI.
     pub fn new(
+        tls: bool,
         address: IpAddr,
         port: u16,
         ident: &str,
@@ -44,9 +47,9 @@ impl Local {
         // A dual-stack socket shows its IPv4 addresses as IPv6 ones.
         let address = address.to_canonical();
         let host = address.to_string();
-        let uri = |port| MsrpUri::new(false, &host, port, ident);
+        let uri = |port| MsrpUri::new(tls, &host, port, ident);
         let (listening, connecting) = (uri(port)?, Some(uri(DISCARD)?));
-        Ok(Local { address, session_id, version, relays: None, listening, connecting })
+        Ok(Local { address, session_id, version, without_cema: false, relays: None, listening, connecting })
     }
 
     //= IM M-21
@@ -55,7 +58,15 @@ impl Local {
     pub fn behind(address: IpAddr, path: MsrpPath, session_id: u64, version: u64) -> Self {
         let listening = path.rightmost().clone();
         let address = listening.ip().unwrap_or(address).to_canonical();
-        Local { address, session_id, version, relays: Some(path), listening, connecting: None }
+        Local {
+            address,
+            session_id,
+            version,
+            without_cema: false,
+            relays: Some(path),
+            listening,
+            connecting: None,
+        }
     }
 
     /// Whether relays of ours act for us: then peers reach us through them, and nobody connects to us.
@@ -78,6 +89,11 @@ impl Local {
     #[must_use]
     pub fn revised(self) -> Self {
         Local { version: self.version.saturating_add(1), ..self }
+    }
+
+    /// Whether our path is for TLS.
+    pub fn is_secure(&self) -> bool {
+        self.listening.is_secure()
     }
 
     /// Whether peers can connect to our path.
@@ -148,6 +164,20 @@ impl Lines {
         self.attribute("path", &path.to_string());
         // RFC 6135 4.2.1: setup is always explicit.
         self.attribute("setup", setup.text());
+        //= IM D-20
+        // RFC 4975 14.4 and RFC 8122 5: whoever does TLS says by what its certificate is known.
+        // Behind a relay of ours it is the relay that peers see.
+        let shown = path.leftmost().is_secure() && path.uris().len() == 1;
+        for fingerprint in ours.fingerprints.iter().filter(|_| shown) {
+            self.attribute("fingerprint", &fingerprint.to_string());
+        }
+    }
+
+    /// That we know CEMA (RFC 6714 5).
+    pub(super) fn cema(&mut self, known: bool) {
+        if known {
+            self.put(format_args!("a=msrp-cema"));
+        }
     }
 
     /// What we take, and the size of the largest message.

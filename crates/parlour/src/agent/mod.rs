@@ -32,6 +32,7 @@ use crate::command::{Asked, Outcome};
 use crate::config::Settings;
 use crate::diary::Diary;
 use crate::model::{Model, SessionName};
+use crate::net::identity::Identity;
 use crate::net::tls::{Tls, TlsFault};
 use crate::net::{Listen, ListenFault, Net, Rung, Tap, Token, dns};
 use crate::store::{Answer, Bulk, Job, NewMessage, Note, SpoolJob, Store};
@@ -187,8 +188,12 @@ impl Agent {
         let accounts: Vec<Arc<str>> =
             settings.proto.accounts.iter().map(|account| account.address.as_str().into()).collect();
         let registering: Vec<bool> = settings.proto.accounts.iter().map(|account| account.register).collect();
-        let (mut net, rung) =
-            Net::new(Tls::new(settings.tls)?, settings.proto.limits.streams_per_source, tap);
+        // RFC 4975 14.4: who may be anonymous has a certificate by which he is not known again.
+        let private = settings.proto.accounts.iter().any(|account| account.privacy);
+        let identity = Identity::of(&settings.tls, store.dir().filter(|_| !private))?;
+        settings.proto.fingerprints = identity.fingerprints();
+        let tls = Tls::new(settings.tls, identity)?;
+        let (mut net, rung) = Net::new(tls, settings.proto.limits.streams_per_source, tap);
         let heard = listen.iter().map(|at| net.listen(at)).collect::<Result<Vec<_>, _>>()?;
         let listening = heard
             .iter()

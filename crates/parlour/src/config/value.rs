@@ -164,6 +164,10 @@ pub(super) fn maybe_proxy<'de, D: Deserializer<'de>>(deserializer: D) -> Result<
     proxy(&String::deserialize(deserializer)?).map(Some).map_err(serde::de::Error::custom)
 }
 
+pub(super) fn maybe_msrps<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Listen>, D::Error> {
+    Listen::msrps(&String::deserialize(deserializer)?).map(Some).map_err(serde::de::Error::custom)
+}
+
 pub(super) fn maybe_msrp<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Listen>, D::Error> {
     Listen::msrp(&String::deserialize(deserializer)?).map(Some).map_err(serde::de::Error::custom)
 }

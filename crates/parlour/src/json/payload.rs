@@ -4,7 +4,7 @@ use parlour_msrp::Body;
 use parlour_proto::client::Page;
 use parlour_proto::event::{
     CopyControl, Disconnection, Ended, Fate, Identity, Incoming, Invitee, Joining, Kind, Participant, Peer,
-    Progress, Proof, Roster, Status, Thread, What,
+    Progress, Proof, Roster, Secured, Status, Thread, Voucher, What,
 };
 use parlour_proto::io::SessionId;
 use parlour_proto::mime::content;
@@ -29,6 +29,8 @@ pub(crate) fn kind(what: &What) -> &'static str {
         What::Ringing => "ringing",
         What::Established { .. } => "established",
         What::Connected => "connected",
+        What::Secured(_) => "secured",
+        What::Impostor { .. } => "impostor",
         What::Reconnecting { .. } => "reconnecting",
         What::Held => "held",
         What::Resumed => "resumed",
@@ -90,6 +92,16 @@ pub(crate) fn payload(what: &What, run: u64) -> String {
         What::Moved { message_id, to } => Payload::Moved { message_id, to: name(*to) },
         What::Missed { peer, why } => Payload::Missed { peer: peer.into(), end: end(why, name) },
         What::Reconnecting { why } => Payload::Reconnecting { why },
+        What::Secured(Secured { peer, by, fingerprint, protected }) => {
+            let (by, name) = match by {
+                Voucher::Fingerprint => ("fingerprint", None),
+                Voucher::Authority { name } => ("authority", Some(name.as_str())),
+                Voucher::Nobody => ("nobody", None),
+            };
+            let fingerprint = fingerprint.as_deref();
+            Payload::Secured { peer: peer.into(), by, name, fingerprint, protected: *protected }
+        }
+        What::Impostor { expected, shown } => Payload::Impostor { expected, shown: shown.as_deref() },
         What::Inviting { to } => Payload::Inviting { to },
         What::Established { peer, session_identity, conference } => {
             Payload::Established { peer: peer.into(), session_identity, conference: *conference }
@@ -237,6 +249,18 @@ enum Payload<'a> {
     },
     Reconnecting {
         why: &'a str,
+    },
+    Secured {
+        peer: Party<'a>,
+        by: &'static str,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        name: Option<&'a str>,
+        fingerprint: Option<&'a str>,
+        protected: bool,
+    },
+    Impostor {
+        expected: &'a [String],
+        shown: Option<&'a str>,
     },
     Message {
         direction: &'static str,

@@ -2,6 +2,8 @@
 
 use std::ops::RangeInclusive;
 
+use parlour_proto::config::Hash;
+
 /// Tag of a DER SEQUENCE.
 const SEQUENCE: u8 = 0x30;
 const OBJECT_IDENTIFIER: u8 = 0x06;
@@ -57,13 +59,21 @@ impl Names {
         if self.sip_domains.is_empty() { &self.dns_names } else { &self.sip_domains }
     }
 
+    /// Whether a host that shows this certificate is that one: by its dNSName entries alone, whole and without wildcards
+    /// (RFC 4975 14.2, RFC 8122 6.1).
+    pub(super) fn vouch_for_host(&self, host: &str) -> bool {
+        self.dns_names.iter().any(|name| same_name(name, host))
+    }
+
     /// Whether a server that shows this certificate may speak for `domain`.
     pub(super) fn vouch_for(&self, domain: &str) -> bool {
         // RFC 5922 7.2: the whole name is compared, without regard to case; no wildcards.
-        self.domains()
-            .iter()
-            .any(|name| name.trim_end_matches('.').eq_ignore_ascii_case(domain.trim_end_matches('.')))
+        self.domains().iter().any(|name| same_name(name, domain))
     }
+}
+
+fn same_name(one: &str, other: &str) -> bool {
+    one.trim_end_matches('.').eq_ignore_ascii_case(other.trim_end_matches('.'))
 }
 
 /// The host of a `sip:` URI that identifies a domain: RFC 5922 7.1 ignores other schemes and URIs with a user.
@@ -96,6 +106,22 @@ pub(crate) fn validity(certificate: &[u8]) -> Option<RangeInclusive<u64>> {
     let (_, validity) = Elements(to_be_signed(certificate)?).filter(|(tag, _)| *tag == SEQUENCE).nth(2)?;
     let mut dates = Elements(validity).map(|(tag, text)| seconds(tag, text));
     Some(dates.next()??..=dates.next()??)
+}
+
+/// The hash function of the signature on a DER certificate, if it is one that fingerprints have too.
+pub(crate) fn signature_hash(certificate: &[u8]) -> Option<Hash> {
+    // RFC 5280 4.1.1.2: what is signed, then by which algorithm.
+    let (_, algorithm) = Elements(value(certificate)?).nth(1).filter(|(tag, _)| *tag == SEQUENCE)?;
+    match Elements(algorithm).find_tag(OBJECT_IDENTIFIER)? {
+        // RFC 5758 3.2: 1.2.840.10045.4.3.{2,3,4}; RFC 8017 C: 1.2.840.113549.1.1.{11,12,13}.
+        [0x2a, 0x86, 0x48, 0xce, 0x3d, 0x04, 0x03, 2]
+        | [0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 0x01, 0x01, 11] => Some(Hash::Sha256),
+        [0x2a, 0x86, 0x48, 0xce, 0x3d, 0x04, 0x03, 3]
+        | [0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 0x01, 0x01, 12] => Some(Hash::Sha384),
+        [0x2a, 0x86, 0x48, 0xce, 0x3d, 0x04, 0x03, 4]
+        | [0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 0x01, 0x01, 13] => Some(Hash::Sha512),
+        _ => None,
+    }
 }
 
 /// The SubjectPublicKeyInfo of a DER certificate, without its own tag and length.
@@ -191,6 +217,7 @@ mod tests {
         assert!(names.vouch_for("example.com"));
         assert!(!names.vouch_for("sip.example.com"));
         assert!(!names.vouch_for("host.wild.example"), "RFC 5922 7.2: no wildcards");
+        assert!(names.vouch_for_host("EXAMPLE.com.") && !names.vouch_for_host("host.wild.example"));
     }
 
     #[test]
@@ -199,6 +226,7 @@ mod tests {
             Names::of(&certificate(&["sip:example.org", "http://example.net"], &["host.example.com"]));
         assert!(names.vouch_for("example.org"));
         assert!(!names.vouch_for("host.example.com"));
+        assert!(names.vouch_for_host("host.example.com"), "of MSRP hosts SIP URIs say nothing");
         assert!(!names.vouch_for("example.net"));
         assert!(
             Names::of(&certificate(&["sip:user@example.org"], &["dns.example"])).vouch_for("dns.example")

@@ -40,10 +40,19 @@ pub(crate) enum ListenFault {
 impl Listen {
     /// For MSRP: `HOST:PORT`.
     pub(crate) fn msrp(text: &str) -> Result<Listen, String> {
+        Listen::for_msrp(text, Transport::Tcp)
+    }
+
+    /// For MSRP over TLS: `HOST:PORT`.
+    pub(crate) fn msrps(text: &str) -> Result<Listen, String> {
+        Listen::for_msrp(text, Transport::Tls)
+    }
+
+    fn for_msrp(text: &str, transport: Transport) -> Result<Listen, String> {
         let (host, port) = host_port(text)?;
         let port =
             port.ok_or_else(|| format!("{text:?} has no port: write HOST:PORT, such as 0.0.0.0:2855"))?;
-        Ok(Listen { service: Service::Msrp, transport: Transport::Tcp, host, port })
+        Ok(Listen { service: Service::Msrp, transport, host, port })
     }
 
     /// The same with the address and port that it got.
@@ -79,7 +88,8 @@ impl FromStr for Listen {
 impl fmt::Display for Listen {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match (self.service, self.transport) {
-            (Service::Msrp, _) => f.write_str("msrp:")?,
+            (Service::Msrp, Transport::Tls) => f.write_str("msrps:")?,
+            (Service::Msrp, Transport::Tcp | Transport::Udp) => f.write_str("msrp:")?,
             (Service::Sip, Transport::Udp) => f.write_str("udp:")?,
             (Service::Sip, Transport::Tcp) => f.write_str("tcp:")?,
             (Service::Sip, Transport::Tls) => f.write_str("tls:")?,
@@ -200,9 +210,10 @@ impl Listener {
 
 #[expect(clippy::wildcard_enum_match_arm, reason = "the library's kinds of errors")]
 fn advice(at: &Listen, error: &io::Error) -> String {
-    let flag = match at.service {
-        Service::Sip => "--sip",
-        Service::Msrp => "--msrp",
+    let flag = match (at.service, at.transport) {
+        (Service::Sip, _) => "--sip",
+        (Service::Msrp, Transport::Tls) => "--msrps",
+        (Service::Msrp, Transport::Tcp | Transport::Udp) => "--msrp",
     };
     match error.kind() {
         io::ErrorKind::AddrInUse => {
@@ -232,6 +243,7 @@ mod tests {
             assert_eq!(text.parse::<Listen>().map(|at| at.to_string()), Ok(text.to_owned()));
         }
         assert_eq!(Listen::msrp("[::1]:2855").map(|at| at.to_string()), Ok("msrp:[::1]:2855".into()));
+        assert_eq!(Listen::msrps("[::1]:2856").map(|at| at.to_string()), Ok("msrps:[::1]:2856".into()));
     }
 
     #[test]

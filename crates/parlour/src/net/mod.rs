@@ -3,6 +3,7 @@
 mod bell;
 pub(crate) mod certificate;
 pub(crate) mod dns;
+pub(crate) mod identity;
 mod listen;
 mod quota;
 mod tcp;
@@ -103,7 +104,7 @@ impl Net {
             }
             Transport::Tcp | Transport::Tls => {
                 let acceptor = match transport {
-                    Transport::Tls => Some(self.tls.acceptor()?),
+                    Transport::Tls => Some(self.tls.acceptor(service)?),
                     Transport::Tcp | Transport::Udp => None,
                 };
                 let token = Token::Accept(self.listeners.len());
@@ -200,10 +201,10 @@ impl Net {
     pub(crate) fn open(&mut self, flow: FlowId, to: Target) {
         let FlowId::Stream(number) = flow else { return };
         let service = to.service;
-        let opening: Opening = match (to.transport, self.tls.connector()) {
-            (Transport::Tcp | Transport::Udp, _) => Box::pin(connect(to, None)),
-            (Transport::Tls, Ok(connector)) => Box::pin(connect(to, Some(connector))),
-            (Transport::Tls, Err(error)) => {
+        let client = to.tls.as_ref().map(|expect| self.tls.client(service, expect)).transpose();
+        let opening: Opening = match client {
+            Ok(client) => Box::pin(connect(to, client)),
+            Err(error) => {
                 tracing::error!(%error, "TLS does not work");
                 Box::pin(std::future::ready(Err(CloseReason::Tls)))
             }
@@ -320,7 +321,7 @@ impl Net {
                         continue;
                     }
                     tcp::tune(&stream);
-                    let opening = accepted(stream, peer, listener.acceptor.clone());
+                    let opening = accepted(service, stream, peer, listener.acceptor.clone());
                     self.insert(flow, service, Box::pin(opening));
                 }
                 Some(Err(error)) => {
@@ -360,7 +361,7 @@ pub(crate) fn route_to(peer: IpAddr) -> Option<IpAddr> {
     listen::route_to(peer)
 }
 
-async fn connect(to: Target, connector: Option<tokio_rustls::TlsConnector>) -> Result<Opened, CloseReason> {
+async fn connect(to: Target, client: Option<tls::Client>) -> Result<Opened, CloseReason> {
     let stream = match tokio::time::timeout(CONNECT, TcpStream::connect(to.address)).await {
         Ok(Ok(stream)) => stream,
         Ok(Err(error)) => {
@@ -375,15 +376,18 @@ async fn connect(to: Target, connector: Option<tokio_rustls::TlsConnector>) -> R
     tcp::tune(&stream);
     let local = stream.local_addr().map_err(|_| CloseReason::Connect)?;
     let peer = to.address;
-    let Some(connector) = connector else {
+    let (Some(client), Some(expect)) = (client, to.tls) else {
         return Ok(Opened { wire: Wire::Plain(stream), local, peer, security: Security::Plain });
     };
-    let wanted = to.server_name.unwrap_or_else(|| to.address.ip().to_string());
+    let wanted = expect.name;
     let name = tls::server_name(&wanted).ok_or(CloseReason::Tls)?;
-    match tokio::time::timeout(HANDSHAKE, connector.connect(name, stream)).await {
+    match tokio::time::timeout(HANDSHAKE, client.connector.connect(name.clone(), stream)).await {
         Ok(Ok(stream)) => {
+            let chain = stream.get_ref().1.peer_certificates().unwrap_or_default();
+            let verified = expect.must_verify || client.vouches(chain, &name);
+            let security = Security::Tls { verified, certificate: shown(to.service, chain) };
             let wire = Wire::Tls(Box::new(stream.into()));
-            Ok(Opened { wire, local, peer, security: Security::Tls { verified: true } })
+            Ok(Opened { wire, local, peer, security })
         }
         Ok(Err(error)) => {
             tracing::warn!(%peer, name = %wanted, %error, "TLS failed: nothing was sent");
@@ -397,6 +401,7 @@ async fn connect(to: Target, connector: Option<tokio_rustls::TlsConnector>) -> R
 }
 
 async fn accepted(
+    service: Service,
     stream: TcpStream,
     peer: SocketAddr,
     acceptor: Option<tokio_rustls::TlsAcceptor>,
@@ -407,9 +412,20 @@ async fn accepted(
     };
     match tokio::time::timeout(HANDSHAKE, acceptor.accept(stream)).await {
         Ok(Ok(stream)) => {
+            let chain = stream.get_ref().1.peer_certificates().unwrap_or_default();
+            let security = Security::Tls { verified: false, certificate: shown(service, chain) };
             let wire = Wire::Tls(Box::new(stream.into()));
-            Ok(Opened { wire, local, peer, security: Security::Tls { verified: false } })
+            Ok(Opened { wire, local, peer, security })
         }
-        Ok(Err(_)) | Err(_) => Err(CloseReason::Tls),
+        Ok(Err(error)) => {
+            tracing::info!(%peer, %error, "an accepted connection did not come to TLS");
+            Err(CloseReason::Tls)
+        }
+        Err(_) => Err(CloseReason::Tls),
     }
+}
+
+/// The certificate of the other end itself, for who judges by it.
+fn shown(service: Service, chain: &[rustls::pki_types::CertificateDer<'_>]) -> Option<Box<[u8]>> {
+    chain.first().filter(|_| service == Service::Msrp).map(|own| own.as_ref().into())
 }

@@ -4,6 +4,9 @@ use std::io::{Read, Write};
 use std::net::{TcpStream as StdStream, UdpSocket as StdUdp};
 use std::path::PathBuf;
 
+use parlour_proto::io::TlsExpect;
+
+use super::identity::Identity;
 use super::*;
 
 const WINDOW: usize = tcp::WINDOW;
@@ -18,8 +21,13 @@ fn local(input: &Input<'_>) -> SocketAddr {
     *local
 }
 
+fn with(files: tls::Files) -> Tls {
+    let identity = Identity::of(&files, None).unwrap();
+    Tls::new(files, identity).unwrap()
+}
+
 fn net(files: tls::Files) -> (Net, Rung) {
-    Net::new(Tls::new(files).unwrap(), 512, None)
+    Net::new(with(files), 512, None)
 }
 
 /// The next input as text, octets as they are; `None` when nothing comes for a while.
@@ -77,7 +85,7 @@ async fn a_datagram_that_has_no_way_is_told() {
 #[tokio::test]
 async fn handshakes_count_against_what_one_address_may_have() {
     let dir = tempfile::tempdir().unwrap();
-    let (mut net, mut rung) = Net::new(Tls::new(authority(dir.path(), "localhost")).unwrap(), 2, None);
+    let (mut net, mut rung) = Net::new(with(authority(dir.path(), "localhost")), 2, None);
     let here = local(&net.listen(&at(Service::Sip, Transport::Tls)).unwrap());
     let mut silent: Vec<StdStream> = (0..3).map(|_| StdStream::connect(here).unwrap()).collect();
     assert_eq!(next(&mut net, &mut rung).await, None, "nobody shakes hands");
@@ -162,8 +170,7 @@ async fn room_is_told_again_only_when_the_peer_has_read() {
 async fn a_connection_that_is_refused_is_told() {
     let (mut net, mut rung) = net(tls::Files::default());
     let nobody = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
-    let target =
-        Target { service: Service::Sip, transport: Transport::Tcp, address: nobody, server_name: None };
+    let target = Target { service: Service::Sip, transport: Transport::Tcp, address: nobody, tls: None };
     net.open(FlowId::Stream(1 << 63), target);
     let closed = next(&mut net, &mut rung).await.unwrap();
     assert!(closed.contains("Connect"), "{closed}");
@@ -188,6 +195,7 @@ fn authority(dir: &std::path::Path, name: &str) -> tls::Files {
         ca: write("ca.pem", ca_pem),
         certificate: write("cert.pem", certificate.pem()),
         key: write("key.pem", key.serialize_pem()),
+        ..tls::Files::default()
     }
 }
 
@@ -200,7 +208,7 @@ async fn tls_stands_only_with_the_right_name_and_a_known_authority() {
     let here = local(&server.listen(&at(Service::Sip, Transport::Tls)).unwrap());
     let stranger = tls::Files::default();
     for (files, name, verdict) in [
-        (files.clone(), "sip.example.com", "Tls { verified: true }"),
+        (files.clone(), "sip.example.com", "Tls { verified: true"),
         (files.clone(), "other.example.com", "why: Tls"),
         (stranger, "sip.example.com", "why: Tls"),
     ] {
@@ -209,7 +217,7 @@ async fn tls_stands_only_with_the_right_name_and_a_known_authority() {
             service: Service::Sip,
             transport: Transport::Tls,
             address: here,
-            server_name: Some(name.into()),
+            tls: Some(TlsExpect { name: name.into(), must_verify: true, present_certificate: false }),
         };
         let flow = FlowId::Stream(1 << 63);
         client.open(flow, target);
