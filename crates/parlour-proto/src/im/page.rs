@@ -89,6 +89,8 @@ struct Out {
     cseq: u32,
     flow: Option<FlowId>,
     chain: Chain,
+    /// Who has asked for credentials: others get none, as they would take room.
+    asked: Vec<Name>,
 }
 
 #[derive(Debug)]
@@ -313,6 +315,7 @@ impl Core {
             cseq: 0,
             flow: None,
             chain: Chain::default(),
+            asked: Vec::new(),
         };
         if let Some(lane) = self.lanes.map.get_mut(&number) {
             lane.out = Some(Box::new(out));
@@ -495,10 +498,15 @@ impl Core {
         let out = lane.out.as_mut().filter(|out| out.own_hop)?;
         let (uri, mut chain) = (out.uri.clone(), std::mem::take(&mut out.chain));
         let rows = self.credentials_for(account, &mut chain, Method::Message, &uri, response);
-        if let Some(out) = self.lanes.map.get_mut(&number).and_then(|lane| lane.out.as_mut()) {
-            out.chain = chain;
-        }
-        rows
+        let out = self.lanes.map.get_mut(&number).and_then(|lane| lane.out.as_mut())?;
+        out.chain = chain;
+        out.asked.push(match response.status() {
+            Some(401) => Name::Authorization,
+            Some(_) | None => Name::ProxyAuthorization,
+        });
+        let mut rows = rows?;
+        rows.retain(|(name, _)| out.asked.contains(name));
+        Some(rows)
     }
 
     /// Whether a 415 is answered with the bare text: once, and from then on at once.

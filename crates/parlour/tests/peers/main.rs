@@ -13,6 +13,7 @@ mod harness;
 mod invitations;
 mod namespaces;
 mod network;
+mod pager;
 mod policy;
 mod programs;
 mod registrar;

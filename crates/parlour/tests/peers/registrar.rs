@@ -202,3 +202,60 @@ fn a_wrong_password_is_told_and_not_tried_again() {
     let failed = bob.await_event("registration_failed", WAIT);
     assert!(failed["status"] == 401 || failed["status"] == 403, "{failed}");
 }
+
+/// Two members write to each other without a session: each MESSAGE is challenged, the core asserts who sent it, and what
+/// became of it comes back the same way.
+fn page_through(test: &str, transport: &str, algorithm: &str) {
+    let folder = Folder::new(test);
+    let core = Core::start(&folder, algorithm);
+    let member = |name: &str| {
+        let mut setup = Setup::new(&folder, name, "ask");
+        setup.address = format!("sip:{name}@ims.test");
+        let keys = "ask_delivered = true\nask_displayed = true\ntell_displayed = true\n";
+        let text = format!("[[accounts]]\naddress = \"{}\"\n{keys}", setup.address);
+        setup.more = core.credentials(&folder, name);
+        let config = folder.write(&format!("{name}.toml"), text).display().to_string();
+        let words = ["--config".to_owned(), config, "--register".to_owned()];
+        setup.more.extend(words.into_iter().chain(["--proxy".to_owned(), core.place(transport)]));
+        if transport != "tls" {
+            setup.more.extend(["--trust".to_owned(), "127.0.0.1".to_owned()]);
+        }
+        let mut agent = setup.start(&folder, name);
+        agent.await_event("registered", WAIT);
+        agent
+    };
+    let (mut alice, mut bob) = (member("alice"), member("bob"));
+    alice.tell(
+        &json!({"do": "page", "to": "sip:bob@ims.test", "text": "Through the core", "message_id": "page1"}),
+    );
+    let came = bob.await_such("message", WAIT, |event| event["direction"] == "in");
+    assert_eq!((&came["text"], &came["message_id"]), (&json!("Through the core"), &json!("page1")));
+    assert_eq!(
+        came["from"],
+        json!({"address": "sip:alice@ims.test", "verified": true}),
+        "as Kamailio asserts"
+    );
+    alice.await_such("progress", WAIT, |event| event["state"] == "acknowledged");
+    let told = alice.await_event("receipt", WAIT);
+    assert_eq!((&told["state"], &told["message_id"]), (&json!("delivered"), &json!("page1")));
+    assert_eq!(told["from"], json!({"address": "sip:bob@ims.test", "verified": true}));
+    bob.tell(&json!({"do": "read", "message_id": "page1"}));
+    assert_eq!(alice.await_event("receipt", WAIT)["state"], "displayed");
+    alice.quit();
+    bob.quit();
+}
+
+//= IM F-5 test
+//= IM F-6 test
+//= IM M-52 test
+#[test]
+#[ignore = "needs Kamailio: run ./check"]
+fn members_page_each_other_over_udp_with_sha_256() {
+    page_through("core-page-udp", "udp", "SHA-256");
+}
+
+#[test]
+#[ignore = "needs Kamailio: run ./check"]
+fn members_page_each_other_over_tls() {
+    page_through("core-page-tls", "tls", "MD5");
+}
