@@ -192,6 +192,8 @@ pub struct Contact {
     /// A SIP or tel URI.
     pub address: String,
     pub imdn: ContactImdn,
+    /// As [`Config::send_composing`], if it is not as for others.
+    pub send_composing: Option<bool>,
 }
 
 /// As [`Imdn`]; what is `None` is as for others.

@@ -261,6 +261,7 @@ struct FileContact {
     tell_displayed: Option<bool>,
     tell_unverified: Option<bool>,
     tell_forbidden: Option<bool>,
+    send_composing: Option<bool>,
 }
 
 #[derive(Deserialize)]
@@ -506,7 +507,7 @@ impl From<FileContact> for Contact {
             tell_unverified: contact.tell_unverified,
             tell_forbidden: contact.tell_forbidden,
         };
-        Contact { address: contact.address, imdn }
+        Contact { address: contact.address, imdn, send_composing: contact.send_composing }
     }
 }
 

@@ -1,7 +1,7 @@
 //! Who is writing (RFC 3994; catalogue 4.4).
 
 use parlour_proto::client::{Misuse, Say};
-use parlour_proto::config::Config;
+use parlour_proto::config::{Config, Contact, ContactImdn};
 use parlour_proto::event::What;
 use parlour_sim::{Mail, Way, text};
 
@@ -117,10 +117,21 @@ pub(crate) fn a_state_asks_for_no_answer_and_is_none_of_our_messages() {
 }
 
 //= IM M-40 test
+//= IM X-44 test
 #[cfg_attr(test, test)]
-pub(crate) fn a_peer_that_does_not_list_the_type_is_told_nothing() {
+pub(crate) fn a_peer_that_does_not_list_the_type_or_is_not_to_know_is_told_nothing() {
     let quiet = Config { send_composing: false, ..config(BOB) };
-    let cases = [(config(BOB), "text/plain message/cpim"), (config(BOB), "*"), (quiet, TYPES)];
+    let contact = |send_composing| {
+        let imdn = ContactImdn::default();
+        vec![Contact { address: "sip:alice@192.0.2.1".into(), imdn, send_composing }]
+    };
+    let reserved = Config { contacts: contact(Some(false)), ..config(BOB) };
+    let open = Config { contacts: contact(Some(true)), ..quiet.clone() };
+    let (mut call, _) = connected(open, TYPES);
+    writes(&mut call).expect("she may know");
+    call.over();
+    let plain = "text/plain message/cpim";
+    let cases = [(config(BOB), plain), (config(BOB), "*"), (quiet, TYPES), (reserved, TYPES)];
     for (config, types) in cases {
         let (mut call, _) = connected(config, types);
         assert!(matches!(writes(&mut call), Err(Misuse::Unsendable(_))), "{types}");

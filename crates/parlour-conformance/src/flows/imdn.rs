@@ -404,6 +404,7 @@ fn own_name(mail: &Mail) -> String {
     octets.split("imdn.Message-ID: ").nth(1).and_then(|rest| rest.lines().next()).unwrap_or("").to_owned()
 }
 
+//= IM F-6 test
 //= IM M-52 test
 //= IM R-21 test
 //= IM R-41 test
@@ -443,7 +444,9 @@ pub(crate) fn without_a_session_a_notification_goes_by_message() {
 //= IM X-44 test
 #[cfg_attr(test, test)]
 pub(crate) fn x_44_who_is_unverified_blocked_or_not_wanted_hears_nothing() {
-    let of_alice = |imdn: ContactImdn| vec![Contact { address: "sip:alice@192.0.2.1".into(), imdn }];
+    let of_alice = |imdn: ContactImdn| {
+        vec![Contact { address: "sip:alice@192.0.2.1".into(), imdn, send_composing: None }]
+    };
     let reserved = Imdn { tell_unverified: false, ..TELLING };
     let quiet = Imdn { tell_delivered: false, ..TELLING };
     for (config, count) in [
@@ -475,6 +478,7 @@ pub(crate) fn x_44_who_is_unverified_blocked_or_not_wanted_hears_nothing() {
                 contacts: vec![Contact {
                     address: "sip:carol@192.0.2.1".into(),
                     imdn: ContactImdn { tell_delivered: Some(false), ..ContactImdn::default() },
+                    send_composing: None,
                 }],
                 ..with(TELLING)
             },

@@ -59,7 +59,9 @@ impl Core {
                 return Err(Misuse::WrongState { state: other.name(), verb: "composing" });
             }
         };
-        if !self.config.send_composing {
+        //= IM X-44
+        let wanted = self.known_contact(&session.peer.address).and_then(|contact| contact.send_composing);
+        if !wanted.unwrap_or(self.config.send_composing) {
             return Err(Misuse::Unsendable("send_composing is off".into()));
         }
         let Some(chat) = talk.chat() else { return Ok(()) };

@@ -9,7 +9,7 @@ use parlour_msrp::random::Random;
 use parlour_msrp::table::HashKeys;
 use parlour_msrp::timer::{TimerId, Timers};
 
-use crate::config::{Config, Contact, ContactImdn, Proxy};
+use crate::config::{Config, Contact, Proxy};
 use crate::event::{Ended, Event, Explain, Invitation, Notice, What};
 use crate::im::account::Account;
 use crate::im::chat::Came;
@@ -89,7 +89,7 @@ pub(crate) struct Core {
     /// Notifications that are out in sessions, by the Message-ID of their SEND.
     pub(crate) told: BTreeMap<String, (AccountId, Vec<Notice>)>,
     /// Contacts for whom something else holds than for others, by address of record.
-    pub(crate) contacts: BTreeMap<String, ContactImdn>,
+    pub(crate) contacts: BTreeMap<String, Contact>,
     /// Messages that came over TLS before the answer that tells whose they may be.
     pub(crate) unproven: BTreeMap<parlour_msrp::SessionId, Vec<Came>>,
     /// What every description of ours lists, at most.
@@ -197,7 +197,7 @@ impl Core {
         let stateless_keys = random.hash_keys();
         let blocked = BlockList::new(&config.blocked);
         let receivable = receivable(&config);
-        let contact = |contact: &Contact| Some((policy::key(&contact.address)?, contact.imdn));
+        let contact = |contact: &Contact| Some((policy::key(&contact.address)?, contact.clone()));
         let contacts = config.contacts.iter().filter_map(contact).collect();
         let mut core = Core {
             gate: Gate::new(config.limits.requests_per_source, config.limits.requests, random.hash_keys()),

@@ -6,9 +6,10 @@ use std::time::Duration;
 
 use parlour_msrp::{Body, Outgoing, SendFailure, Verdict};
 
-use crate::config::{Ack, Imdn};
+use crate::config::{Ack, Contact, Imdn};
 use crate::event::{Fate, Incoming, Notice, Peer, What};
 use crate::im::Core;
+use crate::im::policy;
 use crate::im::session::{Phase, Session};
 use crate::io::{AccountId, Output, SessionId};
 use crate::mime::cpim::{self, Mailbox, Rows};
@@ -46,6 +47,7 @@ pub(crate) struct Pending {
 
 impl Core {
     /// What the author of a message is to hear of it, as far as he asks and the user wants; it is kept with the message.
+    //= IM F-6
     //= IM M-51
     //= IM X-44
     pub(crate) fn promise(&mut self, origin: &Origin<'_>, asked: &Asked) -> Option<Pending> {
@@ -212,11 +214,15 @@ impl Core {
     /// What an account asks for and tells, as it holds for this peer.
     pub(crate) fn imdn_policy(&self, account: AccountId, peer: &str) -> Option<Imdn> {
         let policy = self.account(account)?.imdn;
+        Some(self.known_contact(peer).map_or(policy, |contact| policy.with(&contact.imdn)))
+    }
+
+    /// What holds for this peer and not for others.
+    pub(crate) fn known_contact(&self, peer: &str) -> Option<&Contact> {
         if self.contacts.is_empty() {
-            return Some(policy);
+            return None;
         }
-        let contact = crate::im::policy::key(peer).and_then(|key| self.contacts.get(&key));
-        Some(contact.map_or(policy, |contact| policy.with(contact)))
+        self.contacts.get(&policy::key(peer)?)
     }
 
     /// The notifications that are asked for of messages to this address.

@@ -14,7 +14,7 @@ use crate::im::screen;
 use crate::im::session::Session;
 use crate::im::stamp::Reply;
 use crate::im::trust;
-use crate::im::unwrap::{Around, unwrap};
+use crate::im::unwrap::{Around, takes_wrapped, unwrap};
 use crate::io::{AccountId, FlowId, Receipt, SessionId};
 use crate::mime::imdn::Asked;
 use crate::mime::{composing, cpim, imdn};
@@ -228,7 +228,7 @@ impl Core {
             (notifies, asked, around) = (wrapped.notifies, wrapped.asked, wrapped.around);
             // What stands inside has to be something that we take at all. Typing states are for sessions.
             let inside = if notifies { imdn::MEDIA_TYPE } else { &incoming.content_type };
-            if !self.receivable.accepts_wrapped(inside) || composing::is_composing(inside) {
+            if !takes_wrapped(&self.receivable, inside) || composing::is_composing(inside) {
                 return Err(Fault::MediaType.into());
             }
         }

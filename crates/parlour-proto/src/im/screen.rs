@@ -19,6 +19,7 @@ use crate::sip::uri::Scheme;
 use crate::text;
 
 /// The pseudonym that Warning shows instead of our host (catalogue 1.3, X-44).
+//= IM X-44
 pub(crate) const PSEUDONYM: &str = "parlour";
 
 /// Characters of a Call-ID that are told.
