@@ -276,6 +276,16 @@ pub enum Event {
         /// Why.
         why: SendFailure,
     },
+    /// The peer answered 415 to our message: it may be sent in another form, under the same Message-ID. [`Event::Failed`]
+    /// follows for the form that was refused, unless nobody waits for what becomes of it.
+    TypeRefused {
+        /// The session.
+        session: SessionId,
+        /// The message, whole.
+        message: Outgoing,
+        /// Whether it is a control message.
+        control: bool,
+    },
     /// The chat room calls us so from now on.
     Named {
         /// The session.

@@ -105,8 +105,12 @@ impl Endpoint {
             _ => SendFailure::Refused { status, comment: comment.to_owned() },
         };
         // A control message is no content: what becomes of it says nothing of content in the same wrapping.
-        let control = self.sessions.get(&id).and_then(|session| session.messages.get(&key));
-        if status == 415 && control.is_some_and(|message| !message.control) {
+        let message = self.sessions.get(&id).and_then(|session| session.messages.get(&key));
+        let control = message.is_none_or(|message| message.control);
+        if status == 415 {
+            self.hand_back(id, key);
+        }
+        if status == 415 && !control {
             self.refused_type(id, key, &why);
         }
         self.abandon(id, key, why);
@@ -121,6 +125,11 @@ impl Endpoint {
         let Some(refused) = session.messages.get(&key).map(|message| essence(&message.content_type)) else {
             return;
         };
+        // What stands inside another may be what is not taken: something else in it may be.
+        let family = refused.split('/').next().unwrap_or_default();
+        if ["message", "multipart"].iter().any(|container| family.eq_ignore_ascii_case(container)) {
+            return;
+        }
         let same = |other: &str| essence(other).eq_ignore_ascii_case(refused);
         let waiting = session.queue.iter().filter(|other| {
             **other != key
@@ -133,7 +142,19 @@ impl Endpoint {
         let refused = refused.into();
         session.refused_types.push(refused);
         for other in waiting {
+            self.hand_back(id, other);
             self.abandon(id, other, why.clone());
+        }
+    }
+
+    /// Hands a message back whose media type was refused.
+    fn hand_back(&mut self, id: SessionId, key: u64) {
+        let Some(message) = self.sessions.get(&id).and_then(|session| session.messages.get(&key)) else {
+            return;
+        };
+        if let Some(outgoing) = message.copy() {
+            let control = message.control;
+            self.out.push_back(Output::Event(Event::TypeRefused { session: id, message: outgoing, control }));
         }
     }
 

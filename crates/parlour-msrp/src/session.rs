@@ -278,8 +278,19 @@ pub(crate) struct Sending {
 }
 
 impl Sending {
+    /// A copy of the message as it was given to us, unless it was acknowledged.
+    pub(crate) fn copy(&self) -> Option<Outgoing> {
+        (!self.acknowledged).then(|| Outgoing {
+            message_id: self.message_id.as_ref().to_owned(),
+            content_type: self.content_type.as_ref().to_owned(),
+            body: self.source.clone(),
+            success_report: self.success_report,
+            failure_report: self.failure_report,
+        })
+    }
+
     /// The message as it was given to us, unless it was acknowledged.
-    fn back(self) -> Option<Outgoing> {
+    pub(crate) fn back(self) -> Option<Outgoing> {
         let Sending { message_id, content_type, source, success_report, failure_report, .. } = self;
         (!self.acknowledged).then(|| Outgoing {
             message_id: message_id.into(),

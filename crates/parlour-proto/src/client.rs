@@ -20,7 +20,8 @@ use crate::sip::frame::{Frame, FrameLimits, Framer};
 use crate::sip::message::Message;
 use crate::sip::tx::{Incoming, TxOutput};
 pub use crate::verb::{
-    Blocked, Decline, FileAnswer, FileFault, FileOffer, Misuse, Page, Say, Shortage, StoreFault, Stored,
+    Blocked, Decline, FileAnswer, FileFault, FileOffer, Misuse, Page, Refusal, Say, Shortage, StoreFault,
+    Stored,
 };
 
 /// How much the client holds: all zero when nothing goes on.
@@ -273,6 +274,12 @@ impl Client {
     pub fn set_blocked(&mut self, now: Now, blocked: &[Blocked]) {
         self.core.now = now;
         self.core.set_blocked(blocked);
+    }
+
+    /// Says what peers have refused before the client was made: it is not sent to them again while that counts.
+    pub fn set_refusals(&mut self, now: Now, refusals: &[Refusal]) {
+        self.core.now = now;
+        self.core.set_refusals(refusals);
     }
 
     /// Sets how far local time is ahead of UTC, seconds: `quiet_hours` are in local time.

@@ -299,6 +299,16 @@ pub enum What {
     Nickname { nickname: String },
     /// The conference does not call us so; `status` is its answer, if there was one. A nickname that we had still holds.
     NicknameRefused { nickname: String, status: Option<u16>, why: String },
+    /// The peer does not take a media type (415). Until then it is said in another form, or not at all: give it back to
+    /// [`Client::set_refusals`](crate::client::Client::set_refusals) after a restart.
+    TypeRefused {
+        peer: Peer,
+        /// Whether it stood in message/cpim.
+        wrapped: bool,
+        media_type: String,
+        /// Since 1970.
+        until: Duration,
+    },
     /// The session is over.
     Ended(Ended),
     /// Why something was decided: rule, decision and the input that decided.

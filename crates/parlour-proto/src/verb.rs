@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use parlour_msrp::{Source, SourceId};
 
-use crate::io::FileId;
+use crate::io::{AccountId, FileId};
 use crate::sdp::FileSelector;
 
 /// A message that we want to send.
@@ -95,6 +95,21 @@ pub struct Blocked {
     /// Whether the address is that of a caller for whom a trusted core vouches. If so, whoever claims it is blocked; if not,
     /// only those who claim it and for whom nobody vouches.
     pub verified: bool,
+}
+
+/// A media type that a peer has refused lately (M-12), as [`What::TypeRefused`](crate::event::What::TypeRefused) told it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Refusal {
+    /// Whose peer.
+    pub account: AccountId,
+    /// Its address.
+    pub peer: String,
+    /// Whether it stood in message/cpim.
+    pub wrapped: bool,
+    /// The type.
+    pub media_type: String,
+    /// How long that counts, since 1970.
+    pub until: Duration,
 }
 
 /// What there is too little of to let anybody in (G-1b).

@@ -94,6 +94,7 @@ impl Model {
             | What::File { .. }
             | What::Roster(_)
             | What::RosterEnded { .. }
+            | What::TypeRefused { .. }
             | What::AddAccepted { .. }
             | What::AddRefused { .. }
             | What::Nickname { .. }

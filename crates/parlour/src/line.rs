@@ -393,6 +393,8 @@ fn event(happening: &Happening) -> Option<String> {
         What::Progress { progress: Progress::Acknowledged, .. } => format!("{session}delivered"),
         What::Progress { progress: Progress::Sent, .. } => return None,
         What::Roster(news) => format!("{session}{}", roster::news(news)?),
+        // What was said goes in another form, or its failure is told.
+        What::TypeRefused { .. } => return None,
         What::RosterEnded { why } => {
             format!("{session}who is in the conference is not told any more: {}", text::neutral(why))
         }

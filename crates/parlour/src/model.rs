@@ -127,6 +127,7 @@ impl Model {
             | What::Sending { .. }
             | What::Composing { .. }
             | What::Receipt { .. }
+            | What::TypeRefused { .. }
             | What::Incomplete { .. }
             | What::File { .. }
             | What::Progress { .. }
@@ -218,6 +219,7 @@ impl Model {
             | What::Receiving { .. }
             | What::Sending { .. }
             | What::Composing { .. }
+            | What::TypeRefused { .. }
             | What::Receipt { .. }
             | What::Incomplete { .. }
             | What::File { .. }

@@ -151,6 +151,7 @@ async fn tell(controls: Controls, flags: Send) -> (u8, String) {
                 | What::File { .. }
                 | What::Roster(_)
                 | What::RosterEnded { .. }
+                | What::TypeRefused { .. }
                 | What::Nickname { .. }
                 | What::NicknameRefused { .. }
                 | What::AddAccepted { .. }

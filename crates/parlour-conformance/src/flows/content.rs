@@ -1,7 +1,8 @@
 //! What messages are made of (catalogue 4.1 M-14, 4.3, X-25): parts, wrappings inside wrappings, attachments.
 
 use parlour_msrp::Body;
-use parlour_proto::event::{Incoming, What};
+use parlour_proto::client::{Refusal, Say};
+use parlour_proto::event::{Incoming, Progress, What};
 use parlour_proto::mime::content::{Disposition, Kind, Part};
 use parlour_sim::{Way, text};
 
@@ -244,6 +245,171 @@ pub(crate) fn x_25_a_flood_of_headers_in_a_wrapping_is_refused() {
     assert_eq!(tells(&mut call, media, frame).text().as_deref(), Some("hi"));
     assert_eq!(messages(&call).len(), 1);
     call.over();
+}
+
+/// Bob says it; what each SEND that comes of it says, as long as Alice answers with these.
+fn says(call: &mut Call, media: Way, id: &str, kind: &str, body: &str, answers: &[&str]) -> Vec<String> {
+    let session = call.session();
+    let body = parlour_msrp::Source::Inline(body.as_bytes().to_vec());
+    let say = Say { message_id: id.into(), content_type: kind.into(), body, to: None };
+    call.world.act(call.bob, |bob, now| bob.say(now, session, say)).expect("it can be said");
+    let mut sent = Vec::new();
+    for answer in answers {
+        let send = call.request("SEND");
+        assert_eq!(text::header(send.message(), "Message-ID").as_deref(), Some(id), "the same message");
+        let kind = text::header(send.message(), "Content-Type").unwrap_or_default();
+        let octets = text::lossy(text::body(send.message()));
+        let inner = octets.rsplit("Content-Type: ").next().unwrap_or_default().replace("\r\n\r\n", ": ");
+        sent.push(if kind == "message/cpim" { format!("cpim {inner}") } else { format!("{kind}: {octets}") });
+        let response = call.script.msrp_respond(send.message(), answer);
+        call.world.send(media, response);
+    }
+    call.world.run(0);
+    sent
+}
+
+/// What became of Bob's messages.
+fn progress(call: &Call, id: &str) -> Vec<Progress> {
+    let of = |what: &What| {
+        if let What::Progress { message_id, progress } = what {
+            Some((message_id.clone(), progress.clone()))
+        } else {
+            None
+        }
+    };
+    let own = call.at_bob().told().filter_map(of).filter(|(message_id, _)| message_id == id);
+    own.map(|(_, progress)| progress).filter(|progress| *progress != Progress::Sent).collect()
+}
+
+const NO: &str = "415 No";
+const OK: &str = "200 OK";
+
+//= IM M-12 test
+#[cfg_attr(test, test)]
+pub(crate) fn what_is_refused_goes_again_in_another_form_and_the_next_in_that_one_at_once() {
+    let html = "<p>Hi <b>you</b></p>";
+    for (types, kind, body, first, second) in [
+        // voip.ms and Asterisk take no message/cpim, whatever they list.
+        ("message/cpim text/plain", "text/plain", "hi", "cpim text/plain: hi", "text/plain: hi"),
+        ("text/plain message/cpim", "text/plain", "hi", "text/plain: hi", "cpim text/plain: hi"),
+        ("text/html text/plain", "text/html", html, "text/html: <p>Hi <b>you</b></p>", "text/plain: Hi you"),
+        ("*", "image/png", "png", "image/png: png", "cpim image/png: png"),
+    ] {
+        let (mut call, media) = connected(types);
+        assert_eq!(says(&mut call, media, "said1", kind, body, &[NO, OK]), [first, second], "{types}");
+        assert_eq!(progress(&call, "said1"), [Progress::Acknowledged]);
+        assert_eq!(says(&mut call, media, "said2", kind, body, &[OK]), [second], "{types}");
+        let told = |what: &&What| matches!(what, What::TypeRefused { .. });
+        assert_eq!((call.at_bob().told().filter(told).count(), explained(&call, "M-12")), (1, 2));
+        // The next session with the same peer begins where this one ends.
+        call.bye();
+        call.status(200);
+        call.world.close(media);
+        call.script = parlour_sim::Script::caller(&mut call.world, call.alice, call.way, BOB);
+        call.send(call.script.invite_with("", &call.script.sdp("actpass", types)));
+        call.status(180);
+        call.accept();
+        let answer = call.status(200);
+        call.script.learn(answer.message());
+        call.ack(&answer);
+        let media = call.connect();
+        call.world.send(media, call.script.msrp_empty("bind2"));
+        call.status(200);
+        assert_eq!(says(&mut call, media, "said3", kind, body, &[OK]), [second], "{types}");
+        call.over();
+    }
+}
+
+//= IM M-12 test
+#[cfg_attr(test, test)]
+pub(crate) fn what_has_no_form_left_fails_and_is_tried_again_another_time() {
+    let (mut call, media) = connected("message/cpim text/plain");
+    assert_eq!(
+        says(&mut call, media, "said1", "text/plain", "hi", &[NO, NO]),
+        ["cpim text/plain: hi", "text/plain: hi"]
+    );
+    let [Progress::Failed { why }] = &progress(&call, "said1")[..] else { panic!("{}", call.world.ladder()) };
+    assert!(why.contains("415"), "{why}");
+    let sent = says(&mut call, media, "said2", "text/plain", "ho", &[OK]);
+    assert_eq!(
+        (sent, progress(&call, "said2")),
+        (vec!["cpim text/plain: ho".to_owned()], vec![Progress::Acknowledged])
+    );
+    call.over();
+}
+
+//= IM M-12 test
+//= IM M-50 test
+#[cfg_attr(test, test)]
+pub(crate) fn a_notification_that_was_refused_goes_without_the_session_and_texts_go_on() {
+    let mut config = config(BOB);
+    config.accounts.iter_mut().for_each(|account| account.imdn.tell_unverified = true);
+    let (mut call, media) = Call::connected_by(config, |call| {
+        call.script.invite_with("", &call.script.sdp("actpass", "message/cpim text/plain"))
+    });
+    let asks = |id: &str| {
+        format!(
+            "From: <sip:alice@192.0.2.1>\r\nTo: <{BOB}>\r\nDateTime: 2026-01-02T03:04:05Z\r\nNS: imdn <urn:ietf:params:imdn>\r\n\
+             imdn.Message-ID: {id}\r\nimdn.Disposition-Notification: positive-delivery\r\n\r\n\
+             Content-Type: text/plain\r\n\r\nhi"
+        )
+    };
+    let frame = send(&call, "tid1", "message/cpim", &asks("asked1"));
+    tells(&mut call, media, frame);
+    let notification = call.request("SEND");
+    assert!(text::lossy(notification.message()).contains("message/imdn+xml"));
+    let response = call.script.msrp_respond(notification.message(), NO);
+    call.world.send(media, response);
+    call.world.run(0);
+    let refused = |what: &What| matches!(what, What::TypeRefused { media_type, wrapped: true, .. } if media_type == "message/imdn+xml");
+    assert!(call.at_bob().told().any(refused), "{}", call.world.ladder());
+    // Texts are not what was refused.
+    assert_eq!(says(&mut call, media, "said1", "text/plain", "hi", &[OK]), ["cpim text/plain: hi"]);
+    let frame = send(&call, "tid2", "message/cpim", &asks("asked2"));
+    tells(&mut call, media, frame);
+    let page = call.request("MESSAGE");
+    assert!(text::lossy(page.message()).contains("<message-id>asked2</message-id>"));
+    let response = call.script.respond(page.message(), OK, "", "");
+    call.send(response);
+    call.over();
+}
+
+//= IM M-12 test
+#[cfg_attr(test, test)]
+pub(crate) fn what_was_learned_before_a_restart_counts_for_a_day() {
+    for (after, expected) in [
+        (0, "text/plain: hi"),
+        (24 * 3_600_000 - 3_600_000, "text/plain: hi"),
+        (24 * 3_600_000, "cpim text/plain: hi"),
+    ] {
+        let mut call = Call::new(config(BOB));
+        let until = call.world.now().unix + std::time::Duration::from_secs(24 * 3600);
+        let refusal = Refusal {
+            account: parlour_proto::io::AccountId(0),
+            peer: "sip:alice@192.0.2.1".into(),
+            wrapped: true,
+            media_type: "text/plain".into(),
+            until,
+        };
+        call.world
+            .act(call.bob, |bob, now| {
+                bob.set_refusals(now, &[refusal]);
+                Ok(())
+            })
+            .expect("it is no mistake");
+        call.world.run(after);
+        call.send(call.script.invite_with("", &call.script.sdp("actpass", "message/cpim text/plain")));
+        call.status(180);
+        call.accept();
+        let answer = call.status(200);
+        call.script.learn(answer.message());
+        call.ack(&answer);
+        let media = call.connect();
+        call.world.send(media, call.script.msrp_empty("bind1"));
+        call.status(200);
+        assert_eq!(says(&mut call, media, "said1", "text/plain", "hi", &[OK]), [expected], "{after}");
+        call.over();
+    }
 }
 
 //= IM M-14 test

@@ -180,8 +180,16 @@ fn a_media_type_that_got_415_is_not_sent_again() {
     bob.send(session, text("m3m3", "ha").with(|message| message.content_type = "message/cpim".into()));
     bob.take_events();
     bob.receive(&answer(&tid, "415 No"));
+    let events = bob.take_events();
+    let back = |event: &Event| match event {
+        Event::TypeRefused { message, control: false, .. } => Some(message.message_id.clone()),
+        _ => None,
+    };
+    // RFC 4975 10.6: each is handed back, to be sent in another form.
+    assert_eq!(events.iter().filter_map(back).collect::<Vec<_>>(), ["m1m1", "m2m2"]);
+    let failures: Vec<_> = events.into_iter().filter(|event| back(event).is_none()).collect();
     assert_eq!(
-        bob.take_events(),
+        failures,
         [failed(session, "m2m2", refused(415, "No")), failed(session, "m1m1", refused(415, "No"))]
     );
     let now = bob.now;

@@ -108,6 +108,10 @@ impl Core {
             }
             E::Named { session, nickname } => (session, What::Nickname { nickname }),
             E::NotNamed { session, nickname, why } => (session, not_named(nickname, &why)),
+            E::TypeRefused { session, message, control } => {
+                return self.type_refused(session, message, control);
+            }
+            E::Failed { session, message_id, .. } if self.went_again(session, &message_id) => return,
             E::Failed { session, message_id, why } => {
                 let words = self.in_words(session, &why);
                 let why = words.unwrap_or_else(|| crate::text::neutral(&why.to_string()));
@@ -384,14 +388,15 @@ impl Core {
         let is_plain = !cpim::is_cpim(&content_type) && !composing::is_composing(&content_type);
         let asking = if is_plain { self.asking(session, &message_id) } else { None };
         let takes_cpim = || chat.stream.accepted.accepts_inside(cpim::MEDIA_TYPE, &content_type);
-        let asking = asking.filter(|_| takes_cpim());
+        let refuses_cpim = self.is_refused(session, Wrapping::Cpim, &content_type);
+        let asking = asking.filter(|_| takes_cpim() && !refuses_cpim);
         //= IM M-60
         // RFC 7701 6.3: a room takes nothing that is not wrapped, as it could not tell from whom it is.
         let in_room = session.is_room() && !cpim::is_cpim(&content_type) && takes_cpim();
-        let wrapping = match &asking {
-            Some(_) => Some(Wrapping::Cpim),
-            None if in_room => Some(Wrapping::Cpim),
-            None => chat.stream.wrapping(&content_type),
+        let (wrapping, content_type, body) = match &asking {
+            Some(_) => (Some(Wrapping::Cpim), content_type, body),
+            None if in_room => (Some(Wrapping::Cpim), content_type, body),
+            None => self.form(session, &chat.stream, content_type, body),
         };
         //= IM M-32
         //= IM D-33

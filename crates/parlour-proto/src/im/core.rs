@@ -17,6 +17,7 @@ use crate::im::files::Files;
 use crate::im::flows::{Flows, Source, Stream, TrustedCore, literal};
 use crate::im::gate::Gate;
 use crate::im::imdn::Pending;
+use crate::im::learned::Learned;
 use crate::im::media::receivable;
 use crate::im::page::Lanes;
 use crate::im::pager::Pages;
@@ -92,6 +93,8 @@ pub(crate) struct Core {
     pub(crate) contacts: BTreeMap<String, Contact>,
     /// Messages that came over TLS before the answer that tells whose they may be.
     pub(crate) unproven: BTreeMap<parlour_msrp::SessionId, Vec<Came>>,
+    /// What peers have refused.
+    pub(crate) learned: Learned,
     /// What every description of ours lists, at most.
     pub(crate) receivable: AcceptTypes,
 }
@@ -235,6 +238,7 @@ impl Core {
             lanes: Lanes::default(),
             told: BTreeMap::new(),
             contacts,
+            learned: Learned::default(),
             receivable,
         };
         core.add_relays();

@@ -14,6 +14,7 @@ use crate::im::session::{Phase, Session};
 use crate::io::{AccountId, Output, SessionId};
 use crate::mime::cpim::{self, Mailbox, Rows};
 use crate::mime::imdn::{self, Asked, Kind, Notification, Status};
+use crate::sdp::Wrapping;
 use crate::sip::uri::{Uri, is_anonymous};
 use crate::verb::{StoreFault, Stored};
 
@@ -159,6 +160,7 @@ impl Core {
                 && chat.is_some_and(|chat| {
                     chat.stream.accepted.accepts_inside(cpim::MEDIA_TYPE, imdn::MEDIA_TYPE)
                 })
+                && !self.is_refused(session, Wrapping::Cpim, imdn::MEDIA_TYPE)
         };
         let ids = self.sessions.by_peer(to).iter().rev();
         let session = ids.filter_map(|id| self.sessions.get(*id)).find(takes).map(|session| session.id);

@@ -22,6 +22,7 @@ mod groups;
 mod imdn;
 mod ims;
 mod inbound;
+mod learned;
 mod leaving;
 mod media;
 mod originating;

@@ -391,7 +391,7 @@ pub(crate) fn conversation(message: &Message<'_>) -> Option<Box<str>> {
 }
 
 /// A message as it was before it was wrapped, and to whom: its next peer may want another wrapping, and is another one.
-fn said(message: Outgoing) -> (Say, Option<String>) {
+pub(crate) fn said(message: Outgoing) -> (Say, Option<String>) {
     let Outgoing { message_id, mut content_type, mut body, .. } = message;
     let mut to = None;
     if let Source::Inline(octets) = &mut body

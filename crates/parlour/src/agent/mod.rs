@@ -239,6 +239,7 @@ impl Agent {
             watch,
         };
         agent.client.set_blocked(agent.clock.now(), &agent.blocked);
+        agent.client.set_refusals(agent.clock.now(), &agent.refusals());
         agent.watch();
         agent.drain();
         for input in heard {

@@ -2,14 +2,14 @@
 
 use std::time::Instant;
 
-use parlour_proto::client::{Blocked, Load, Page, StoreFault};
+use parlour_proto::client::{Blocked, Load, Page, Refusal, StoreFault};
 use parlour_proto::io::{AccountId, SessionId};
 use parlour_proto::sip::uri::{Uri, is_anonymous};
 
 use super::{Agent, LEAVING, Told};
 use crate::command::{Achieved, Asked, Command, Outcome, Whom};
 use crate::model::{SessionName, Stage};
-use crate::store::{BLOCKED, By, Job, Kept, NewMessage, NewPage, Note, OwnBody, Seen, party};
+use crate::store::{BLOCKED, By, Job, Kept, NewMessage, NewPage, Note, OwnBody, Refused, Seen, party};
 
 impl Agent {
     pub(super) fn obey(&mut self, asked: Asked) {
@@ -100,6 +100,16 @@ impl Agent {
         self.drain();
         let what = what.map(|session| Achieved { session: Some(self.name(session)), ..Achieved::default() });
         self.tell(Told::Outcome(Outcome { id, what }));
+    }
+
+    /// What peers had refused lately when the store was opened; of accounts that are no more nothing.
+    pub(super) fn refusals(&self) -> Vec<Refusal> {
+        let refusal = |refused: &Refused| {
+            let Refused { account, peer, wrapped, media_type, until } = refused.clone();
+            let account = self.account(Some(&account)).ok()?;
+            Some(Refusal { account, peer, wrapped, media_type, until })
+        };
+        self.store.refused().iter().filter_map(refusal).collect()
     }
 
     /// Whom to block: by the address that counts for it.

@@ -44,6 +44,7 @@ pub(crate) fn kind(what: &What) -> &'static str {
         What::Progress { .. } => "progress",
         What::Roster(_) => "roster",
         What::RosterEnded { .. } => "roster_ended",
+        What::TypeRefused { .. } => "type_refused",
         What::AddAccepted { .. } => "add_accepted",
         What::AddRefused { .. } => "add_refused",
         What::Nickname { .. } => "nickname",
@@ -134,6 +135,10 @@ pub(crate) fn payload(what: &What, run: u64) -> String {
         }
         What::Roster(roster) => Payload::from(roster),
         What::RosterEnded { why } => Payload::RosterEnded { why },
+        What::TypeRefused { peer, wrapped, media_type, until } => {
+            let (peer, until) = (peer.into(), super::seconds(*until));
+            Payload::TypeRefused { peer, wrapped: *wrapped, media_type, until }
+        }
         What::AddAccepted { address } => Payload::AddAccepted { address },
         What::AddRefused { address, status, reason } => {
             Payload::AddRefused { address, status: *status, reason }
@@ -346,6 +351,12 @@ enum Payload<'a> {
         joined: Vec<User<'a>>,
         changed: Vec<User<'a>>,
         left: Vec<User<'a>>,
+    },
+    TypeRefused {
+        peer: Party<'a>,
+        wrapped: bool,
+        media_type: &'a str,
+        until: String,
     },
     RosterEnded {
         why: &'a str,

@@ -7,6 +7,7 @@ mod fetch;
 mod note;
 mod notice;
 mod read;
+mod refusal;
 mod spool;
 mod sqlite;
 #[cfg(test)]
@@ -31,6 +32,7 @@ use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 pub(crate) use note::{BLOCKED, Decision, Note, PATHS, Path as Decided};
 pub(crate) use notice::{Due, Seen};
 pub(crate) use read::{Entry, ReadFault, Reader, Row, Saying};
+pub(crate) use refusal::Refused;
 
 use crate::model::SessionName;
 
@@ -172,6 +174,7 @@ pub(crate) struct Store {
     last_path: u64,
     /// What was owed when the store was opened.
     due: Vec<Due>,
+    refused: Vec<Refused>,
     /// In a store that keeps nothing: what is owed once the user is shown a message.
     waiting: notice::Waiting,
     threads: Vec<std::thread::JoinHandle<()>>,
@@ -194,6 +197,8 @@ impl Store {
         let (blocked, last_path) =
             database.notes().map_err(|error| OpenFault::Database { file: database_file(dir), error })?;
         let due = database.due().map_err(|error| OpenFault::Database { file: database_file(dir), error })?;
+        let refused =
+            database.refusals().map_err(|error| OpenFault::Database { file: database_file(dir), error })?;
         let (jobs, waiting) = mpsc::channel();
         let spools_dir = dir.join("spool");
         make_private_dir(&spools_dir).map_err(directory)?;
@@ -221,6 +226,7 @@ impl Store {
             blocked,
             last_path,
             due,
+            refused,
             waiting: notice::Waiting::default(),
             threads: spool_threads.into_iter().chain([fetch_thread, writer]).collect(),
             dropped: BTreeMap::new(),
@@ -242,6 +248,11 @@ impl Store {
     /// What authors were owed when the store was opened: once.
     pub(crate) fn take_due(&mut self) -> Vec<Due> {
         std::mem::take(&mut self.due)
+    }
+
+    /// What peers had refused lately when the store was opened.
+    pub(crate) fn refused(&self) -> &[Refused] {
+        &self.refused
     }
 
     /// The number of the last path of decisions when the store was opened.
@@ -271,6 +282,7 @@ impl Store {
             blocked: Vec::new(),
             last_path: 0,
             due: Vec::new(),
+            refused: Vec::new(),
             waiting: notice::Waiting::default(),
             threads: Vec::new(),
             dropped: BTreeMap::new(),

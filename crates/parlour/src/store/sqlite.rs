@@ -12,7 +12,9 @@ use tokio::sync::mpsc::UnboundedSender;
 
 use super::read::{number, unsigned};
 use super::spool::file_name;
-use super::{Answer, Bulk, Done, Due, Job, Kept, NewPage, OpenFault, OwnBody, note, notice, party};
+use super::{
+    Answer, Bulk, Done, Due, Job, Kept, NewPage, OpenFault, OwnBody, Refused, note, notice, party, refusal,
+};
 use crate::json;
 use crate::model::SessionName;
 
@@ -49,6 +51,8 @@ const MIGRATIONS: &[&str] = &["
         id TEXT PRIMARY KEY, seq INTEGER NOT NULL, time INTEGER NOT NULL, account TEXT NOT NULL, due INTEGER NOT NULL,
         json TEXT NOT NULL);
     CREATE INDEX owed ON notices (seq);
+", "
+    CREATE INDEX refused ON events (seq) WHERE kind = 'type_refused';
 "];
 
 /// How long another program may hold the database before we call it broken.
@@ -104,6 +108,12 @@ impl Database {
     /// Who is blocked, and the number of the last path.
     pub(super) fn notes(&self) -> rusqlite::Result<(Vec<Blocked>, u64)> {
         Ok((note::blocked(&self.connection)?, note::last_path(&self.connection)?))
+    }
+
+    /// What peers have refused lately.
+    pub(super) fn refusals(&self) -> rusqlite::Result<Vec<Refused>> {
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        refusal::refusals(&self.connection, now)
     }
 
     /// What authors are owed since before.

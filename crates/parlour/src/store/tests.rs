@@ -691,3 +691,34 @@ fn a_message_outside_any_session_is_durable_with_its_state() {
     assert_eq!(found[0], ("acknowledged".into(), None, delivered));
     assert_eq!(found[2], ("failed".into(), Some(why), None));
 }
+
+//= IM M-12 test
+#[test]
+fn what_a_peer_refused_outlives_the_program() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).expect("a clock");
+    let refused = |media_type: &str, until| {
+        let peer = Peer { address: "sip:a@x".into(), display_name: None, verified: true };
+        event(What::TypeRefused { peer, wrapped: true, media_type: media_type.into(), until })
+    };
+    let (mut store, _answers) = Store::open(dir.path()).expect("a store");
+    assert!(store.refused().is_empty());
+    let late = now.saturating_add(Duration::from_secs(3600));
+    store.submit(vec![
+        refused("text/plain", late),
+        refused("text/html", now.saturating_sub(Duration::from_secs(1))),
+    ]);
+    store.close();
+    let (store, _answers) = Store::open(dir.path()).expect("the same store");
+    let [one] = store.refused() else { panic!("{:?}", store.refused()) };
+    let expected = (("sip:us@x", "sip:a@x"), (true, "text/plain"), late.as_secs());
+    assert_eq!(
+        (
+            (one.account.as_str(), one.peer.as_str()),
+            (one.wrapped, one.media_type.as_str()),
+            one.until.as_secs()
+        ),
+        expected
+    );
+    store.close();
+}
