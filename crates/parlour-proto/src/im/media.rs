@@ -134,6 +134,8 @@ impl Core {
             let session_id = self.random.bits() >> 2;
             return Some(Local::behind(self.media_address(flow)?, path, session_id, 1));
         }
+        // For whoever comes next, or again.
+        self.want_relay(account);
         let tls = tls.unwrap_or(self.prefers_tls());
         if self.needs_relay(account) { None } else { self.direct_media(flow, tls) }
     }

@@ -167,6 +167,9 @@ impl Core {
             return self.sessions.put(session);
         }
         lost.tries = lost.tries.saturating_add(1);
+        if let Some(why) = self.lacks_relay(session.account, None) {
+            return self.recovery_failed(session, &why);
+        }
         if !takes_invite(&live.talk.remote.allow) {
             return self
                 .leave_broken(session, "the other side takes no INVITE that could mend the media".into());

@@ -3,7 +3,7 @@
 //!
 //! ```text
 //! URIs of one stream: wanted --> asked -- they are here --> ready -- a description takes them --> the stream's
-//!                               asked -- refused --> nothing is asked for 30 s
+//!                               asked -- refused --> nothing is asked for a minute; unreachable --> for 2 s
 //!                               ready -- their time is over, the connection is lost --> gone
 //! ```
 //!
@@ -15,7 +15,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use parlour_msrp::uri::{MsrpPath, MsrpUri};
-use parlour_msrp::{ConnectionId, LeaseId, RelayId, RelaySpec, SessionFailure};
+use parlour_msrp::{ConnectionId, LeaseFailure, LeaseId, RelayId, RelaySpec, SessionFailure};
 
 use crate::config;
 use crate::im::Core;
@@ -30,8 +30,11 @@ use crate::io::{
 /// The registered port of MSRP (RFC 4975 15.4), for relays whose URI names none.
 const PORT: u16 = 2855;
 
-/// How long a relay that has refused us is left alone.
-const PAUSE: Duration = Duration::from_secs(30);
+/// How long a relay that has refused us is left alone: asking it at once again would bring the same.
+const REFUSED: Duration = Duration::from_secs(60);
+
+/// The same of one that is not there: it may be back in a moment, and sessions wait for it.
+const AWAY: Duration = Duration::from_secs(2);
 
 /// The relays of all accounts.
 #[derive(Debug, Default)]
@@ -196,9 +199,13 @@ impl Core {
     }
 
     /// There are no URIs, or none any more.
-    pub(crate) fn relay_refuses(&mut self, lease: LeaseId, why: &parlour_msrp::LeaseFailure) {
+    pub(crate) fn relay_refuses(&mut self, lease: LeaseId, why: &LeaseFailure) {
         let Some(lent) = self.relays.leases.remove(&lease) else { return };
-        let (account, until) = (lent.account, self.now.instant + PAUSE);
+        let pause = match why {
+            LeaseFailure::ConnectFailed | LeaseFailure::Disconnected | LeaseFailure::Unresponsive => AWAY,
+            _ => REFUSED,
+        };
+        let (account, until) = (lent.account, self.now.instant + pause);
         let required = self.needs_relay(account);
         let Some(acting) = self.relays.accounts.get_mut(&account) else { return };
         acting.ready.retain(|ready| *ready != lease);
@@ -211,9 +218,10 @@ impl Core {
         if acting.failed.as_ref().is_none_or(|(_, until)| self.now.instant >= *until) {
             acting.failed = Some((why.to_string(), until));
             let decision = match required {
-                true => "no session for now: `relay_required` is set. The relay is asked again after 30 s",
-                false => "sessions do without the relay for now. It is asked again after 30 s",
+                true => "no session for now, as `relay_required` is set",
+                false => "sessions do without the relay for now",
             };
+            let decision = format!("{decision}; it may be asked again in {} s", pause.as_secs());
             self.explain(account, None, "M-20", decision, &why.to_string());
         }
         self.go_on_behind(account);

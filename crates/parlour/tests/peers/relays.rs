@@ -153,3 +153,116 @@ fn chat(bob: &Setup, from: &mut Agent, to: &mut Agent) {
 fn two_talk_behind_a_relay_over_tcp() {
     talk("relay-tcp", ["tcp", "tcp"], "MD5");
 }
+
+//= IM M-20 test
+#[test]
+#[ignore = "needs Kamailio: run ./check"]
+fn a_relay_that_wants_sha_256_gets_it() {
+    talk("relay-sha256", ["tcp", "tcp"], "SHA-256");
+}
+
+//= IM M-20 test
+#[test]
+#[ignore = "needs Kamailio: run ./check"]
+fn a_wrong_password_leaves_the_relay_out_or_ends_the_session() {
+    let folder = Folder::new("relay-password");
+    let relay = Relay::start(&folder, "MD5");
+    let bob = Setup::new(&folder, "bob", "all");
+    let via = json!({"do": "invite", "to": bob.address, "via": format!("udp:{}:{}", bob.host, bob.sip)});
+    let mut to = bob.start(&folder, "bob");
+    for required in [true, false] {
+        let name = if required { "alice" } else { "carol" };
+        let more = format!("relay_required = {required}");
+        let setup = relay.member(&folder, name, "tcp", &more);
+        folder.write(&format!("{name}.password"), "wrong\n");
+        let mut from = setup.start(&folder, name);
+        from.tell(&via);
+        if required {
+            let end = from.await_event("ended", WAIT)["end"].to_string();
+            assert!(end.contains("password is wrong"), "{end}");
+        } else {
+            let session = from.await_event("connected", WAIT)["session"].clone();
+            from.tell(&json!({"do": "say", "session": session, "text": "without it"}));
+            from.await_such("progress", WAIT, |event| event["state"] == "acknowledged");
+        }
+        from.quit();
+    }
+    to.quit();
+}
+
+//= IM M-22 test
+#[test]
+#[ignore = "needs Kamailio: run ./check"]
+fn a_relay_that_is_killed_and_comes_back_loses_nothing_that_was_acknowledged() {
+    let folder = Folder::new("relay-killed");
+    let mut relay = Relay::start(&folder, "MD5");
+    let more = "relay_required = true";
+    let bob = relay.member(&folder, "bob", "tcp", more);
+    let mut to = bob.start(&folder, "bob");
+    let mut from = relay.member(&folder, "alice", "tcp", more).start(&folder, "alice");
+    from.tell(&json!({"do": "invite", "to": bob.address, "via": format!("udp:{}:{}", bob.host, bob.sip)}));
+    let session = from.await_event("connected", WAIT)["session"].clone();
+    to.await_event("connected", WAIT);
+    let say = |from: &mut Agent, number: usize| {
+        let text = format!("{number} {}", "x".repeat(20_000));
+        from.tell(
+            &json!({"do": "say", "session": session, "message_id": format!("msg{number}"), "text": text}),
+        );
+    };
+    for number in 0..20 {
+        say(&mut from, number);
+    }
+    from.await_such("progress", WAIT, |event| {
+        event["state"] == "acknowledged" && event["message_id"] == "msg3"
+    });
+    // Its workers would outlive a kill of the first process, and go on.
+    relay.kamailio.take().expect("it runs").terminate();
+    for number in 20..30 {
+        say(&mut from, number);
+    }
+    from.await_event("reconnecting", WAIT);
+    relay.run(&folder);
+    from.await_event("connected", WAIT);
+    let acknowledged = |agent: &Agent, number: usize| {
+        let id = format!("msg{number}");
+        agent.seen.iter().any(|it| it["state"] == "acknowledged" && it["message_id"] == *id)
+    };
+    while let Some(missing) = (0..30).find(|number| !acknowledged(&from, *number)) {
+        assert!(from.next(WAIT).is_some(), "msg{missing} is not acknowledged: {:#?}", from.seen.last());
+    }
+    to.drain(Duration::from_millis(500));
+    for number in 0..30 {
+        let id = format!("msg{number}");
+        let came = to.seen.iter().filter(|it| it["type"] == "message" && it["message_id"] == *id).count();
+        assert_eq!(came, 1, "{id}");
+    }
+    from.quit();
+    to.quit();
+}
+
+//= IM M-20 test
+#[test]
+#[ignore = "needs Kamailio and 20 s: run ./check"]
+fn uris_that_end_are_renewed_while_messages_go_on() {
+    let folder = Folder::new("relay-renewal");
+    let relay = Relay::lending_for(&folder, "MD5", 8);
+    let more = "relay_required = true";
+    let bob = relay.member(&folder, "bob", "tcp", more);
+    let mut to = bob.start(&folder, "bob");
+    let mut from = relay.member(&folder, "alice", "tcp", more).start(&folder, "alice");
+    from.tell(&json!({"do": "invite", "to": bob.address, "via": format!("udp:{}:{}", bob.host, bob.sip)}));
+    let session = from.await_event("connected", WAIT)["session"].clone();
+    for number in 0..40 {
+        let id = format!("msg{number}");
+        from.tell(&json!({"do": "say", "session": session, "message_id": id, "text": "Still here?"}));
+        from.await_such("progress", WAIT, |event| {
+            event["state"] == "acknowledged" && event["message_id"] == id
+        });
+        std::thread::sleep(Duration::from_millis(400));
+    }
+    to.drain(Duration::from_millis(200));
+    assert_eq!(to.seen.iter().filter(|it| it["type"] == "message").count(), 40);
+    assert_eq!(from.count("reconnecting"), 0, "nobody has noticed");
+    from.quit();
+    to.quit();
+}
