@@ -11,6 +11,33 @@ use crate::{
     Role, SessionSpec, Source, SourceId, SpoolId, Verdict,
 };
 
+/// Cuts octets into the messages of a WebSocket, and reads these as the other end does: nothing is lost or added, no cut
+/// falls inside a frame, and no message holds two.
+///
+/// # Panics
+/// If that is not so.
+pub fn fuzz_websocket(data: &[u8]) {
+    use crate::frame::{FrameReader, Piece};
+    let cut: Vec<&[u8]> = crate::websocket::frames(data).collect();
+    assert_eq!(cut.concat(), data, "nothing is lost or added");
+    let ends = |octets: &[u8]| {
+        let (mut reader, mut input, mut ends) = (FrameReader::new(16 * 1024), octets, Vec::new());
+        while let Some(piece) = reader.next(&mut input) {
+            match piece {
+                Piece::End(_) => ends.push(input.len()),
+                Piece::Fault(_) => return None,
+                Piece::Head(_) | Piece::Body(_) => {}
+            }
+        }
+        (!reader.is_mid_frame()).then_some(ends)
+    };
+    // Where the octets are whole frames, as all that leaves is, each one is a message.
+    if let Some(whole) = ends(data) {
+        assert_eq!(cut.len(), whole.len(), "one frame a message");
+        assert!(cut.iter().all(|message| ends(message).is_some_and(|ends| ends == [0])));
+    }
+}
+
 /// Feeds an endpoint with a stream and with a driver's acts, both chosen by the data, and checks that it keeps to its
 /// bounds. The first octet of each step says what happens, the second how much of it.
 ///

@@ -99,6 +99,7 @@ pub mod timer;
 #[cfg(feature = "tokio")]
 pub mod tokio;
 pub mod uri;
+pub mod websocket;
 pub mod write;
 
 pub use endpoint::Endpoint;

@@ -78,6 +78,8 @@ pub struct Target {
     pub address: SocketAddr,
     /// What is expected of TLS; None without TLS.
     pub tls: Option<TlsExpect>,
+    /// For MSRP over WebSocket (RFC 7977): the host and port to name in its handshake.
+    pub websocket: Option<String>,
 }
 
 /// What is expected of a TLS connection that we open.

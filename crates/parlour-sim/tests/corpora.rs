@@ -78,3 +78,8 @@ fn msrp_stream() {
 fn scenario() {
     replay("scenario", parlour_sim::fuzzing::scenario);
 }
+
+#[test]
+fn websocket() {
+    replay("websocket", parlour_msrp::fuzzing::fuzz_websocket);
+}

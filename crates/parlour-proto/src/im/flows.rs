@@ -289,7 +289,16 @@ impl Flows {
             must_verify: true,
             present_certificate: false,
         });
-        Some((flow, Some(Target { service: Service::Sip, transport: hop.transport, address: peer, tls })))
+        Some((
+            flow,
+            Some(Target {
+                service: Service::Sip,
+                transport: hop.transport,
+                address: peer,
+                tls,
+                websocket: None,
+            }),
+        ))
     }
 
     /// Whether one of our listeners has this address.

@@ -337,7 +337,8 @@ impl Core {
                     let address = SocketAddr::new(*address, port);
                     let transport = if tls { Transport::Tls } else { Transport::Tcp };
                     let expect = tls.then(|| self.expectation(msrp)).flatten();
-                    let to = Target { service: Service::Msrp, transport, address, tls: expect };
+                    let to =
+                        Target { service: Service::Msrp, transport, address, tls: expect, websocket: None };
                     let others = addresses.get(at.saturating_add(1)..).unwrap_or_default().to_vec();
                     let stream = Stream { fallback: Some((msrp, others)), ..Stream::asked_for(&to, now) };
                     self.flows.opened(flow, stream, usize::MAX);

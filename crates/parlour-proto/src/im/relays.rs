@@ -201,10 +201,11 @@ impl Core {
     /// There are no URIs, or none any more.
     pub(crate) fn relay_refuses(&mut self, lease: LeaseId, why: &LeaseFailure) {
         let Some(lent) = self.relays.leases.remove(&lease) else { return };
-        let pause = match why {
-            LeaseFailure::ConnectFailed | LeaseFailure::Disconnected | LeaseFailure::Unresponsive => AWAY,
-            _ => REFUSED,
-        };
+        let is_away = matches!(
+            why,
+            LeaseFailure::ConnectFailed | LeaseFailure::Disconnected | LeaseFailure::Unresponsive
+        );
+        let pause = if is_away { AWAY } else { REFUSED };
         let (account, until) = (lent.account, self.now.instant + pause);
         let required = self.needs_relay(account);
         let Some(acting) = self.relays.accounts.get_mut(&account) else { return };
@@ -297,6 +298,11 @@ impl Core {
     }
 }
 
+/// Whether a URI is for MSRP over WebSocket (RFC 7977 5.2.1).
+fn is_websocket(uri: &MsrpUri) -> bool {
+    uri.transport().eq_ignore_ascii_case("ws")
+}
+
 /// The way to a relay.
 impl Core {
     /// MSRP wants a connection to a relay.
@@ -305,13 +311,18 @@ impl Core {
         let of = self.relays.accounts.iter().find(|(_, acting)| acting.relay == relay);
         let Some(account) = of.map(|(account, _)| *account) else { return };
         let (address, port, host) = (to.ip(), to.port(), to.host().to_owned());
-        self.relays.dialling.insert(connection, Dial { account, to, addresses: Vec::new() });
+        self.relays.dialling.insert(connection, Dial { account, to: to.clone(), addresses: Vec::new() });
         match (address, port) {
             (Some(address), port) => {
                 let address = SocketAddr::new(address, port.unwrap_or(PORT));
                 self.relay_found(connection, vec![address]);
             }
             (None, Some(port)) => self.look_up_relay(connection, host, port),
+            // RFC 6455 3: the ports of the web.
+            (None, None) if is_websocket(&to) => {
+                let port = if to.is_secure() { 443 } else { 80 };
+                self.look_up_relay(connection, host, port);
+            }
             // RFC 4976 8: without a port the name is that of a service.
             (None, None) => {
                 let query = self.flows.query();
@@ -359,17 +370,25 @@ impl Core {
             self.explain(account, None, "M-20", "the relay cannot be reached", &host);
             return self.msrp.handle(now, parlour_msrp::Input::Closed { connection });
         }
-        let address = dial.addresses.remove(0);
+        let (address, account) = (dial.addresses.remove(0), dial.account);
         // RFC 4976 9.2: its certificate is for the host of the URI, wherever an SRV record led.
         let tls = dial.to.is_secure();
+        let dialled = dial.to.clone();
+        let insecure = self.relays_of(account).is_some_and(|relays| relays.insecure);
         let to = Target {
             service: Service::Msrp,
             transport: if tls { Transport::Tls } else { Transport::Tcp },
             address,
             tls: tls.then(|| TlsExpect {
-                name: dial.to.host().to_owned(),
-                must_verify: true,
+                name: dialled.host().to_owned(),
+                // Else it is judged when it stands.
+                must_verify: !insecure,
                 present_certificate: false,
+            }),
+            websocket: is_websocket(&dialled).then(|| {
+                let host = dialled.host();
+                let host = if host.contains(':') { format!("[{host}]") } else { host.to_owned() };
+                format!("{host}:{}", address.port())
             }),
         };
         let flow = FlowId::Stream(connection.0);

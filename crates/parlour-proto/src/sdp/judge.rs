@@ -300,14 +300,16 @@ fn path(media: &Media, ours: &Capabilities, tls: bool) -> Result<MsrpPath, Unfit
         if uri.port().is_none() {
             return Err(Unfit::PathPart("a URI without port"));
         }
-        if !uri.transport().eq_ignore_ascii_case("tcp") {
-            return Err(Unfit::PathPart("a transport other than tcp"));
-        }
     }
     if path.rightmost().session_id().is_none() {
         return Err(Unfit::PathPart("a URI without session-id"));
     }
     let hop = path.leftmost();
+    // RFC 7977 5.2.2: what lies behind the first hop may speak whatever it likes, such as WebSocket (ws) with its relay. No
+    // peer can be connected to by WebSocket.
+    if !hop.transport().eq_ignore_ascii_case("tcp") {
+        return Err(Unfit::PathPart("a first hop with a transport other than tcp"));
+    }
     if hop.is_secure() != tls {
         return Err(Unfit::PathPart(if tls { "msrp for TCP/TLS/MSRP" } else { "msrps for TCP/MSRP" }));
     }

@@ -11,6 +11,7 @@ mod tcp;
 mod tests;
 pub(crate) mod tls;
 mod udp;
+mod ws;
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
@@ -377,7 +378,11 @@ async fn connect(to: Target, client: Option<tls::Client>) -> Result<Opened, Clos
     let local = stream.local_addr().map_err(|_| CloseReason::Connect)?;
     let peer = to.address;
     let (Some(client), Some(expect)) = (client, to.tls) else {
-        return Ok(Opened { wire: Wire::Plain(stream), local, peer, security: Security::Plain });
+        let wire = match &to.websocket {
+            None => Wire::Plain(stream),
+            Some(authority) => web_socket(Box::new(stream), false, authority, peer).await?,
+        };
+        return Ok(Opened { wire, local, peer, security: Security::Plain });
     };
     let wanted = expect.name;
     let name = tls::server_name(&wanted).ok_or(CloseReason::Tls)?;
@@ -386,7 +391,10 @@ async fn connect(to: Target, client: Option<tls::Client>) -> Result<Opened, Clos
             let chain = stream.get_ref().1.peer_certificates().unwrap_or_default();
             let verified = expect.must_verify || client.vouches(chain, &name);
             let security = Security::Tls { verified, certificate: shown(to.service, chain) };
-            let wire = Wire::Tls(Box::new(stream.into()));
+            let wire = match &to.websocket {
+                None => Wire::Tls(Box::new(stream.into())),
+                Some(authority) => web_socket(Box::new(stream), true, authority, peer).await?,
+            };
             Ok(Opened { wire, local, peer, security })
         }
         Ok(Err(error)) => {
@@ -396,6 +404,26 @@ async fn connect(to: Target, client: Option<tls::Client>) -> Result<Opened, Clos
         Err(_) => {
             tracing::warn!(%peer, "no TLS handshake within 10 s");
             Err(CloseReason::Tls)
+        }
+    }
+}
+
+/// The handshake of MSRP over WebSocket.
+async fn web_socket(
+    below: Box<dyn ws::Below>,
+    secure: bool,
+    authority: &str,
+    peer: SocketAddr,
+) -> Result<Wire, CloseReason> {
+    match tokio::time::timeout(HANDSHAKE, ws::Socket::connect(below, secure, authority)).await {
+        Ok(Ok(socket)) => Ok(Wire::WebSocket(Box::new(socket))),
+        Ok(Err(error)) => {
+            tracing::warn!(%peer, authority, %error, "no WebSocket for MSRP there");
+            Err(CloseReason::Connect)
+        }
+        Err(_) => {
+            tracing::warn!(%peer, authority, "no WebSocket handshake within 10 s");
+            Err(CloseReason::Connect)
         }
     }
 }

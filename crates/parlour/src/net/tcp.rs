@@ -14,6 +14,8 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsStream;
 
+use super::ws::Socket;
+
 /// Octets that the client may hand us for one stream before the peer reads them; the kernel keeps as many unsent. So a
 /// REPORT never waits behind more than this twice.
 pub(super) const WINDOW: usize = 256 * 1024;
@@ -43,6 +45,7 @@ pub(super) struct Opened {
 pub(super) enum Wire {
     Plain(TcpStream),
     Tls(Box<TlsStream<TcpStream>>),
+    WebSocket(Box<Socket>),
 }
 
 pub(super) struct Stream {
@@ -247,6 +250,7 @@ impl Wire {
         let read = match self {
             Wire::Plain(stream) => Pin::new(stream).poll_read(context, &mut into),
             Wire::Tls(stream) => Pin::new(stream.as_mut()).poll_read(context, &mut into),
+            Wire::WebSocket(socket) => socket.read(context, &mut into),
         };
         read.map_ok(|()| into.filled().len())
     }
@@ -266,6 +270,7 @@ impl Wire {
         match self {
             Wire::Plain(stream) => Pin::new(stream).poll_write_vectored(context, slices),
             Wire::Tls(stream) => Pin::new(stream.as_mut()).poll_write_vectored(context, slices),
+            Wire::WebSocket(socket) => socket.write(context, queue, written),
         }
     }
 
@@ -273,6 +278,7 @@ impl Wire {
         match self {
             Wire::Plain(_) => Poll::Ready(Ok(())),
             Wire::Tls(stream) => Pin::new(stream.as_mut()).poll_flush(context),
+            Wire::WebSocket(socket) => socket.flush(context),
         }
     }
 
@@ -280,6 +286,7 @@ impl Wire {
         match self {
             Wire::Plain(stream) => Pin::new(stream).poll_shutdown(context),
             Wire::Tls(stream) => Pin::new(stream.as_mut()).poll_shutdown(context),
+            Wire::WebSocket(socket) => socket.shut(context),
         }
     }
 }

@@ -170,7 +170,13 @@ async fn room_is_told_again_only_when_the_peer_has_read() {
 async fn a_connection_that_is_refused_is_told() {
     let (mut net, mut rung) = net(tls::Files::default());
     let nobody = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
-    let target = Target { service: Service::Sip, transport: Transport::Tcp, address: nobody, tls: None };
+    let target = Target {
+        service: Service::Sip,
+        transport: Transport::Tcp,
+        address: nobody,
+        tls: None,
+        websocket: None,
+    };
     net.open(FlowId::Stream(1 << 63), target);
     let closed = next(&mut net, &mut rung).await.unwrap();
     assert!(closed.contains("Connect"), "{closed}");
@@ -218,6 +224,7 @@ async fn tls_stands_only_with_the_right_name_and_a_known_authority() {
             transport: Transport::Tls,
             address: here,
             tls: Some(TlsExpect { name: name.into(), must_verify: true, present_certificate: false }),
+            websocket: None,
         };
         let flow = FlowId::Stream(1 << 63);
         client.open(flow, target);
@@ -241,4 +248,97 @@ async fn tls_stands_only_with_the_right_name_and_a_known_authority() {
             assert!(heard.iter().any(|input| input == "hello over TLS"), "{heard:?}");
         }
     }
+}
+
+/// A WebSocket server for one client: what it does with it, once the handshake confirms `protocol`.
+fn web_server(
+    protocol: Option<&'static str>,
+    serve: impl FnOnce(tokio_tungstenite::tungstenite::WebSocket<StdStream>) + Send + 'static,
+) -> (SocketAddr, std::thread::JoinHandle<()>) {
+    use tokio_tungstenite::tungstenite::handshake::server::{Request, Response};
+    use tokio_tungstenite::tungstenite::http::HeaderValue;
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let here = listener.local_addr().unwrap();
+    #[expect(clippy::result_large_err, reason = "the library's own type")]
+    let confirm = move |request: &Request, mut response: Response| {
+        assert_eq!(request.headers().get("Sec-WebSocket-Protocol"), Some(&HeaderValue::from_static("msrp")));
+        if let Some(protocol) = protocol {
+            response.headers_mut().insert("Sec-WebSocket-Protocol", HeaderValue::from_static(protocol));
+        }
+        Ok(response)
+    };
+    let thread = std::thread::spawn(move || {
+        let (stream, _) = listener.accept().unwrap();
+        serve(tokio_tungstenite::tungstenite::accept_hdr(stream, confirm).unwrap());
+    });
+    (here, thread)
+}
+
+fn web_socket_to(address: SocketAddr) -> Target {
+    let websocket = Some(address.to_string());
+    Target { service: Service::Msrp, transport: Transport::Tcp, address, tls: None, websocket }
+}
+
+#[tokio::test]
+async fn a_web_socket_carries_one_frame_a_message_and_reads_text_and_binary_alike() {
+    use tokio_tungstenite::tungstenite::Message;
+    let frame = |tid: &str| format!("MSRP {tid} 200 OK\r\nTo-Path: x\r\nFrom-Path: y\r\n-------{tid}$\r\n");
+    let (one, two) = (frame("tid1"), frame("tid2"));
+    let expected = [one.clone(), two.clone()];
+    let (here, server) = web_server(Some("msrp"), move |mut socket| {
+        socket.send(Message::text("as text, ")).unwrap();
+        socket.send(Message::binary("as octets".as_bytes().to_vec())).unwrap();
+        socket.send(Message::Ping("still there?".into())).unwrap();
+        let mut heard = Vec::new();
+        let mut answered = false;
+        while heard.len() < 2 || !answered {
+            match socket.read().unwrap() {
+                Message::Binary(octets) => heard.push(String::from_utf8(octets.to_vec()).unwrap()),
+                Message::Pong(said) => answered = said == "still there?",
+                Message::Ping(_) => {}
+                other @ (Message::Text(_) | Message::Close(_) | Message::Frame(_)) => panic!("{other:?}"),
+            }
+        }
+        assert_eq!(heard, expected);
+        // More than is taken at once.
+        let _ = socket.send(Message::binary(vec![b'x'; 2 * 1024 * 1024]));
+        let closed = loop {
+            match socket.read() {
+                Ok(_) => {}
+                Err(error) => break error,
+            }
+        };
+        drop(closed);
+    });
+    let (mut net, mut rung) = net(tls::Files::default());
+    let flow = FlowId::Stream(1 << 63);
+    net.open(flow, web_socket_to(here));
+    net.send(flow, [one, two].concat().into_bytes());
+    let mut heard = String::new();
+    let closed = loop {
+        let Some(input) = next(&mut net, &mut rung).await else { continue };
+        if input.contains("Closed") {
+            break input;
+        }
+        if !input.contains("Opened") && !input.contains("Writable") {
+            heard += &input;
+        }
+    };
+    assert_eq!(heard, "as text, as octets");
+    assert!(closed.contains("Error"), "{closed}");
+    server.join().unwrap();
+}
+
+#[tokio::test]
+async fn a_web_server_that_does_not_speak_msrp_is_left() {
+    let (here, server) = web_server(None, |mut socket| assert!(socket.read().is_err()));
+    let (mut net, mut rung) = net(tls::Files::default());
+    net.open(FlowId::Stream(1 << 63), web_socket_to(here));
+    let closed = loop {
+        if let Some(input) = next(&mut net, &mut rung).await {
+            break input;
+        }
+    };
+    assert!(closed.contains("why: Connect"), "{closed}");
+    server.join().unwrap();
 }

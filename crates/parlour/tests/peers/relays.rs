@@ -169,7 +169,7 @@ fn a_wrong_password_leaves_the_relay_out_or_ends_the_session() {
     let relay = Relay::start(&folder, "MD5");
     let bob = Setup::new(&folder, "bob", "all");
     let via = json!({"do": "invite", "to": bob.address, "via": format!("udp:{}:{}", bob.host, bob.sip)});
-    let mut to = bob.start(&folder, "bob");
+    let to = bob.start(&folder, "bob");
     for required in [true, false] {
         let name = if required { "alice" } else { "carol" };
         let more = format!("relay_required = {required}");
@@ -265,4 +265,31 @@ fn uris_that_end_are_renewed_while_messages_go_on() {
     assert_eq!(from.count("reconnecting"), 0, "nobody has noticed");
     from.quit();
     to.quit();
+}
+
+//= IM D-1 test
+#[test]
+#[ignore = "needs Kamailio: run ./check"]
+fn one_speaks_web_socket_to_the_relay_and_the_other_tcp() {
+    talk("relay-ws", ["ws", "tcp"], "MD5");
+}
+
+#[test]
+#[ignore = "needs Kamailio: run ./check"]
+fn both_speak_web_socket_to_the_relay() {
+    talk("relay-ws-ws", ["ws", "ws"], "MD5");
+}
+
+//= IM M-20 test
+#[test]
+#[ignore = "needs Kamailio: run ./check"]
+fn two_talk_behind_a_relay_over_tls() {
+    talk("relay-tls", ["tls", "tls"], "MD5");
+}
+
+//= IM M-20 test
+#[test]
+#[ignore = "needs Kamailio: run ./check"]
+fn one_speaks_secure_web_socket_to_the_relay_and_the_other_tls() {
+    talk("relay-wss", ["wss", "tls"], "MD5");
 }
