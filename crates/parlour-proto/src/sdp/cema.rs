@@ -45,7 +45,7 @@ pub(super) fn anchor(
     let active = role == Role::Active;
     let to_stated = || stated.clone().filter(|uri| moved && active && uri.port() != Some(9));
     match (ours.cema, half) {
-        (Cema::Off, _) => Ok(Anchor::default()),
+        (Cema::Off | Cema::Auto, _) => Ok(Anchor::default()),
         // RFC 6714 4.3: a relay that connects cannot be told where to; both ends do as RFC 4975 says. That also covers
         // relays at both ends, as one of them connects.
         (_, Half::Offer) if knows && if active { ours.relay } else { relayed } => Ok(Anchor::default()),

@@ -5,9 +5,7 @@ use super::cema::Half;
 use super::judge::{examine, is_secured};
 use super::setup::{answer_role, offerer_role};
 use super::write::Lines;
-use super::{
-    Capabilities, Cema, Judged, Local, Media, Offered, Refusal, Role, Session, Setup, Stream, Unfit,
-};
+use super::{Capabilities, Judged, Local, Media, Offered, Refusal, Role, Session, Setup, Stream, Unfit};
 use parlour_msrp::uri::MsrpPath;
 
 /// What is on in a session before a later offer.
@@ -136,7 +134,7 @@ pub fn offer_again(
     for (at, media) in before.media.iter().enumerate() {
         if chat == Some(at) {
             lines.stream(&media.media, &media.protocol, &local.told(Role::Passive), setup, ours);
-            lines.cema(ours.cema != Cema::Off && !local.without_cema);
+            lines.cema(ours.knows_cema() && !local.without_cema);
             lines.types(&ours.receivable, ours.max_size);
             // RFC 7701 8: without it, rooms take it that we no longer know them.
             lines.chatroom();

@@ -160,6 +160,11 @@ impl Capabilities {
         !self.fingerprints.is_empty()
     }
 
+    /// Whether our descriptions say that we know CEMA.
+    pub(crate) fn knows_cema(&self) -> bool {
+        matches!(self.cema, Cema::Strict | Cema::Lenient)
+    }
+
     /// Whether a listener with or without TLS is ready.
     pub(crate) fn can_listen(&self, tls: bool) -> bool {
         if tls { self.listens_tls } else { self.listens }

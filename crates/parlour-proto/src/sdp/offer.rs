@@ -11,8 +11,8 @@ use super::judge::examine;
 use super::setup::offerer_role;
 use super::write::Lines;
 use super::{
-    Capabilities, Cema, Direction, FileAttributes, Local, Preconditions, Refusal, Role, Session, Setup,
-    Stream, Unfit,
+    Capabilities, Direction, FileAttributes, Local, Preconditions, Refusal, Role, Session, Setup, Stream,
+    Unfit,
 };
 
 /// An offer of ours: keep it until the answer comes.
@@ -42,7 +42,7 @@ pub fn offer_under(local: &Local, ours: &Capabilities, preconditions: &Precondit
     let path = local.path(role).clone();
     let mut lines = Lines::new(local.address, local.session_id, local.version, std::iter::empty());
     lines.stream("message", protocol(local.is_secure()), &local.told(role), setup, ours);
-    lines.cema(ours.cema != Cema::Off && !local.without_cema);
+    lines.cema(ours.knows_cema() && !local.without_cema);
     lines.types(&ours.receivable, ours.max_size);
     lines.chatroom();
     preconditions.write(&mut lines);
@@ -69,7 +69,7 @@ pub fn offer_files(local: &Local, files: &[FileEnd<'_>], ours: &Capabilities) ->
     let mut lines = Lines::new(local.address, local.session_id, local.version, std::iter::empty());
     for FileEnd { file, sends, local } in files {
         lines.stream("message", protocol(local.is_secure()), &local.told(role), setup, ours);
-        lines.cema(ours.cema != Cema::Off && !local.without_cema);
+        lines.cema(ours.knows_cema() && !local.without_cema);
         // RFC 4975 8.6: accept-types may not be missing, also where only the peer's list matters.
         let kind = file.selector.media_type.as_deref().map_or("*", essence);
         lines.types(&AcceptTypes::parse(kind, None), ours.max_file);

@@ -9,6 +9,7 @@ mod conference;
 mod dissected;
 mod durable;
 mod early;
+mod encrypted;
 mod harness;
 mod invitations;
 mod namespaces;
