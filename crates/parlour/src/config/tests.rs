@@ -107,6 +107,7 @@ fn the_documented_file_is_right_and_names_every_key() {
     let example = text.split("```toml\n").nth(1).and_then(|rest| rest.split("```").next()).unwrap();
     let dir = tempfile::tempdir().unwrap();
     write(dir.path(), "password", 0o600, "swordfish\n");
+    write(dir.path(), "relay-password", 0o600, "swordfish\n");
     let signer = rcgen::KeyPair::generate().unwrap().public_key_pem();
     write(dir.path(), "signer.pem", 0o644, &signer);
     let settings = Settings::read(&write(dir.path(), "c.toml", 0o644, example)).unwrap();
