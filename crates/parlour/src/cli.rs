@@ -45,11 +45,12 @@ Exit codes:
   2  wrong command line
   130  it was told to end twice")]
     Run(Box<Run>),
-    /// Send one message, wait until the other side has it, leave
+    /// Send one message, or files, wait until the other side has it, leave
     #[command(after_help = "Examples:
   parlour send --to sip:bob@192.0.2.2 \"Dinner at eight?\"
   parlour send --to sip:bob@example.com --via proxy.example.com:5060 \"Dinner at eight?\"
   parlour send --pager --to sip:bob@example.com \"Running late\"
+  parlour send --to sip:bob@192.0.2.2 --file menu.pdf --file map.png
 
 Exit codes:
   0  the other side has it; with --pager, the next hop at least
@@ -57,8 +58,15 @@ Exit codes:
   2  wrong command line
   3  refused or declined
   4  no answer or no way there
-  5  the session stood, but the message was not acknowledged")]
+  5  the session stood, but the message was not acknowledged, or a file did not arrive")]
     Send(Box<Send>),
+    /// Show which files were sent and received, and where they lie
+    #[command(after_help = "Examples:
+  parlour files
+  parlour files --json --data ~/bob
+
+A file that was interrupted goes on when `parlour run` starts with the same data directory, or by its command resume.")]
+    Files(FilesList),
     /// Show what was said
     #[command(after_help = "Example: parlour history --with sip:bob@example.com")]
     History(History),
@@ -168,8 +176,22 @@ pub(crate) struct Send {
     /// Certificate authorities trusted besides the system's (PEM)
     #[arg(long, value_name = "FILE")]
     pub(crate) ca: Option<PathBuf>,
+    /// A file to send instead of a text; may be repeated
+    #[arg(long, value_name = "PATH", conflicts_with_all = ["text", "pager"])]
+    pub(crate) file: Vec<PathBuf>,
     /// What to say
-    pub(crate) text: String,
+    #[arg(required_unless_present = "file")]
+    pub(crate) text: Option<String>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct FilesList {
+    /// As JSON lines (docs/json.md)
+    #[arg(long)]
+    pub(crate) json: bool,
+    /// Where everything is kept [default: ~/.local/share/parlour]
+    #[arg(long, value_name = "DIR")]
+    pub(crate) data: Option<PathBuf>,
 }
 
 #[derive(Debug, Args)]

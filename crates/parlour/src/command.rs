@@ -1,8 +1,11 @@
 //! What a user or a program can ask, whatever front end it comes from.
 
+use std::path::PathBuf;
+
 use parlour_proto::client::Decline;
 use parlour_proto::config::Proxy;
 use parlour_proto::event::Participant;
+use parlour_proto::sdp::FileSelector;
 
 use crate::model::SessionName;
 
@@ -18,6 +21,31 @@ pub(crate) struct Asked {
 pub(crate) enum Command {
     Accept {
         session: Option<SessionName>,
+        /// These files alone; without it, all that come in.
+        files: Option<Vec<SessionName>>,
+    },
+    /// Send files in a session of their own.
+    SendFiles {
+        account: Option<String>,
+        to: String,
+        via: Option<Proxy>,
+        paths: Vec<PathBuf>,
+    },
+    /// Ask somebody for a file that he has shared.
+    FetchFile {
+        account: Option<String>,
+        to: String,
+        via: Option<Proxy>,
+        selector: FileSelector,
+    },
+    /// Decline a file, or give its transfer up.
+    CancelFile {
+        /// Named like a session.
+        file: SessionName,
+    },
+    /// Go on with a file that was interrupted, known by the id of its row.
+    ResumeFile {
+        file: String,
     },
     Decline {
         session: Option<SessionName>,

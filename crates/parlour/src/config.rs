@@ -53,6 +53,11 @@ pub(crate) struct Settings {
     /// Octets of memory above which no invitation is taken; 0 for any.
     pub(crate) memory_limit: u64,
     pub(crate) tls: tls::Files,
+    /// Where files lie that come in; in the store without it.
+    pub(crate) files: Option<PathBuf>,
+    /// Octets of all files that came in, and of those of one peer.
+    pub(crate) file_quota: u64,
+    pub(crate) file_quota_per_peer: u64,
 }
 
 /// A configuration that cannot be used.
@@ -92,6 +97,9 @@ impl Settings {
             disk_reserve: 64 * 1024 * 1024,
             memory_limit: 0,
             tls: tls::Files::default(),
+            files: None,
+            file_quota: 10 * 1024 * 1024 * 1024,
+            file_quota_per_peer: 2 * 1024 * 1024 * 1024,
         }
     }
 
@@ -161,6 +169,15 @@ struct File {
     advertised_address: Option<IpAddr>,
     bandwidth: Option<u32>,
     max_size: Option<NonZeroU64>,
+    /// Octets; 0 for none.
+    max_file: Option<u64>,
+    /// Octets.
+    auto_accept_file: Option<u64>,
+    files: Option<PathBuf>,
+    /// Octets.
+    file_quota: Option<u64>,
+    /// Octets.
+    file_quota_per_peer: Option<u64>,
     chunk_size: Option<NonZeroUsize>,
     ack: Option<FileAck>,
     preferred_identity: Option<FilePreferred>,
@@ -386,6 +403,8 @@ impl File {
         proto.advertised_address = self.advertised_address;
         proto.bandwidth = self.bandwidth;
         set(&mut proto.max_size, self.max_size.map(NonZeroU64::get));
+        set(&mut proto.max_file, self.max_file);
+        set(&mut proto.auto_accept_file, self.auto_accept_file);
         set(&mut proto.chunk_size, self.chunk_size.map(NonZeroUsize::get));
         let ack = self.ack.map(|ack| match ack {
             FileAck::Stored => Ack::Stored,
@@ -418,6 +437,8 @@ impl File {
         set(&mut proto.im_service, self.im_service);
         set(&mut proto.busy_retry_after, self.busy_retry_after.map(whole));
         set(&mut settings.disk_reserve, self.disk_reserve);
+        set(&mut settings.file_quota, self.file_quota);
+        set(&mut settings.file_quota_per_peer, self.file_quota_per_peer);
         set(&mut settings.memory_limit, self.memory_limit);
         proto.store_and_forward = self.store_and_forward;
         if let Some(limits) = self.limits {
@@ -427,6 +448,7 @@ impl File {
         settings.msrp = self.msrp;
         settings.msrps = self.msrps;
         settings.data = self.data.map(within);
+        settings.files = self.files.map(within);
         set(&mut settings.store, self.store);
         settings.tls = tls::Files {
             ca: self.tls_ca.map(within),

@@ -110,7 +110,7 @@ async fn answer(commands: Sender<Asked>, mut told: Hearer) -> Result<(), String>
         let Some(what) = narrate("Bob", told)? else { continue };
         match what {
             What::Invited { .. } => {
-                let _ = ask(Command::Accept { session: None }).await;
+                let _ = ask(Command::Accept { session: None, files: None }).await;
             }
             What::Message(_) => {
                 received += 1;
@@ -170,6 +170,7 @@ fn player(name: &'static str, dir: &Directory, start: Instant) -> Result<(Agent,
         tap: Some(ladder(name == "alice", start)),
         echo: false,
         shows: false,
+        resumes: false,
         explain: false,
     };
     Agent::start(setup).map_err(|fault: StartFault| fault.into())

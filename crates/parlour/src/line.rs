@@ -41,6 +41,8 @@ who [N]                              who is in the conference
 nick [@N] NAME                       what the conference is to call you; nick alone: by no name
 msg [@N] WHO TEXT                    say it to one of the conference alone: an address or a nickname, with blanks in \"..\"
 add [N] SIP-URI                      have the conference invite somebody
+sendfile SIP-URI PATH                  send a file in a session of its own
+cancelfile N                           decline a file, or give it up; resume ID goes on with one that broke off
 help, quit
 N is a session's number, needed only when there are several.";
 
@@ -112,7 +114,23 @@ fn command(line: &str, run: u64) -> Option<Result<Command, String>> {
         "" => return None,
         "help" if words.is_empty() => return Some(Err(HELP.into())),
         "quit" if words.is_empty() => Some(Command::Quit),
-        "accept" => at(&words).map(|session| Command::Accept { session }),
+        "accept" => at(&words).map(|session| Command::Accept { session, files: None }),
+        // A path may have blanks.
+        "sendfile" => match rest.split_once(char::is_whitespace) {
+            Some((to, path)) if to.contains(':') => {
+                let (to, paths) = (to.to_owned(), vec![path.trim().into()]);
+                Some(Command::SendFiles { account: None, to, via: None, paths })
+            }
+            Some(_) | None => return Some(Err("write: sendfile SIP-URI PATH".into())),
+        },
+        "cancelfile" => match words.as_slice() {
+            [number] => name(number).map(|file| Command::CancelFile { file }),
+            _ => return Some(Err("write: cancelfile N, as the file was told".into())),
+        },
+        "resume" => match words.as_slice() {
+            [id] if id.contains('-') => Some(Command::ResumeFile { file: (*id).to_owned() }),
+            _ => None,
+        },
         "add" => match words.split_last() {
             // Without the scheme it is a sentence.
             Some((address, numbers)) if address.contains(':') => {
@@ -566,8 +584,8 @@ mod tests {
     fn verbs_are_understood_and_everything_else_is_said() {
         let name = SessionName { run: 3, session: SessionId(7) };
         let ok = |command| Some(Ok(command));
-        assert_eq!(command("accept", 3), ok(Command::Accept { session: None }));
-        assert_eq!(command("accept 7", 3), ok(Command::Accept { session: Some(name) }));
+        assert_eq!(command("accept", 3), ok(Command::Accept { session: None, files: None }));
+        assert_eq!(command("accept 7", 3), ok(Command::Accept { session: Some(name), files: None }));
         assert_eq!(command("decline busy", 3), ok(Command::Decline { session: None, how: Decline::Busy }));
         assert_eq!(
             command("decline 7 unavailable", 3),

@@ -8,6 +8,8 @@ mod conformance;
 mod demo;
 mod diary;
 mod explain;
+mod files;
+mod files_list;
 mod history;
 mod json;
 mod json_front;
@@ -18,6 +20,7 @@ mod net;
 mod roster;
 mod run;
 mod send;
+mod send_files;
 mod shown;
 mod store;
 
@@ -39,6 +42,7 @@ fn main() -> ExitCode {
         Verb::Demo => demo::demo(),
         Verb::Run(flags) => run::run(*flags),
         Verb::Send(flags) => send::send(*flags),
+        Verb::Files(flags) => files_list::files(&flags),
         Verb::History(flags) => history::history(&flags),
         Verb::Explain(flags) => explain::explain(&flags),
         Verb::Conformance(flags) => conformance::conformance(&flags),

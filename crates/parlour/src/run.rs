@@ -57,6 +57,7 @@ pub(crate) fn run(flags: Run) -> Result<ExitCode, Fault> {
             tap: None,
             echo: flags.echo,
             shows: !flags.json,
+            resumes: true,
             explain: flags.explain,
         };
         let (agent, controls) = Agent::start(setup)?;

@@ -17,14 +17,14 @@ use crate::line::{end, who};
 use crate::net::Listen;
 use crate::run::{apply_account, local_address, runtime, settings, stop_on_signals};
 use crate::store::{self, Answer, OpenFault, Store};
-use crate::{Fault, explain, log};
+use crate::{Fault, explain, log, send_files};
 
 /// The other side refused or declined.
-const REFUSED: u8 = 3;
+pub(crate) const REFUSED: u8 = 3;
 /// Nobody answered, or there was no way there.
-const NO_ANSWER: u8 = 4;
+pub(crate) const NO_ANSWER: u8 = 4;
 /// The session stood, but the message was not acknowledged.
-const NOT_ACKNOWLEDGED: u8 = 5;
+pub(crate) const NOT_ACKNOWLEDGED: u8 = 5;
 /// RFC 3261 16.6: proxies give up an INVITE that rings after three minutes or more.
 const PATIENCE: Duration = Duration::from_secs(190);
 
@@ -48,11 +48,23 @@ pub(crate) fn send(flags: Send) -> Result<ExitCode, Fault> {
     };
     let listen = vec![place(Service::Sip, Transport::Udp), place(Service::Msrp, msrp)];
     runtime()?.block_on(async {
-        let setup =
-            Setup { settings, listen, store, tap: None, echo: false, shows: false, explain: flags.explain };
+        let setup = Setup {
+            settings,
+            listen,
+            store,
+            tap: None,
+            echo: false,
+            shows: false,
+            resumes: false,
+            explain: flags.explain,
+        };
         let (agent, controls) = Agent::start(setup)?;
         stop_on_signals(controls.stop.clone())?;
-        let ((), (code, sentence)) = tokio::join!(agent.run(), tell(controls, flags));
+        let ((), (code, sentence)) = if flags.file.is_empty() {
+            tokio::join!(agent.run(), tell(controls, flags))
+        } else {
+            tokio::join!(agent.run(), send_files::tell(controls, flags))
+        };
         log::say_out(&sentence);
         Ok(ExitCode::from(code))
     })
@@ -77,7 +89,8 @@ async fn tell(controls: Controls, flags: Send) -> (u8, String) {
     let mut outcome = None;
     let mut stood = false;
     let story = async {
-        let (content_type, body) = ("text/plain".to_owned(), flags.text.clone().into_bytes());
+        let (content_type, body) =
+            ("text/plain".to_owned(), flags.text.clone().unwrap_or_default().into_bytes());
         let (account, to_whom, via) = (None, flags.to.clone(), flags.via.clone());
         let begin = if flags.pager {
             Command::Page { account, to: to_whom, via, message_id: None, content_type, body }
@@ -101,7 +114,8 @@ async fn tell(controls: Controls, flags: Send) -> (u8, String) {
                 What::Established { peer, .. } => {
                     stood = true;
                     tracing::info!(peer = %who(&peer), "in session");
-                    let (content_type, body) = ("text/plain".into(), flags.text.clone().into_bytes());
+                    let (content_type, body) =
+                        ("text/plain".into(), flags.text.clone().unwrap_or_default().into_bytes());
                     let _ =
                         ask(Command::Say { session: None, to: None, message_id: None, content_type, body })
                             .await;
@@ -177,7 +191,7 @@ fn unpaged(why: &str) -> u8 {
 }
 
 /// The session ended before the message was confirmed.
-fn unsent(to: &str, why: &Ended, stood: bool) -> (u8, String) {
+pub(crate) fn unsent(to: &str, why: &Ended, stood: bool) -> (u8, String) {
     let code = match why {
         Ended::Refused { status: 408 | 480 | 502 | 503 | 504, .. } | Ended::NoAnswer => NO_ANSWER,
         Ended::Refused { .. } | Ended::Declined { .. } | Ended::Cancelled { .. } => REFUSED,

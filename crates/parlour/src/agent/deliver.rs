@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use parlour_msrp::{Body, Source};
 use parlour_proto::client::{Notice, Page, Say, StoreFault, Stored};
-use parlour_proto::event::{Event, Incoming, Progress, What};
+use parlour_proto::event::{Event, FileNews, Incoming, Progress, What};
 use parlour_proto::io::{AccountId, Input, SessionId};
 
 use super::{Agent, Happening, STORE_STUCK, Told};
@@ -22,6 +22,9 @@ impl Agent {
         let time = self.clock.now().unix;
         let account = self.address(event.account);
         let session = event.session.map(|session| self.name(session));
+        if !self.hear_of_files(&event) {
+            return;
+        }
         if let What::Explain(why) = &event.what {
             if tracing::enabled!(tracing::Level::DEBUG) {
                 tracing::debug!("{account}: {}", crate::explain::line(why));
@@ -35,8 +38,13 @@ impl Agent {
             return;
         }
         // None of them is kept: a typing state is of the moment (M-42).
-        let is_passing =
-            matches!(event.what, What::Receiving { .. } | What::Sending { .. } | What::Composing { .. });
+        let is_passing = matches!(
+            event.what,
+            What::Receiving { .. }
+                | What::Sending { .. }
+                | What::Composing { .. }
+                | What::File { news: FileNews::Moved { .. }, .. }
+        );
         if is_explanation || is_passing {
             self.tell(Told::Event(Happening { seq: None, time, account, session, event, file: None }));
             return;
@@ -62,6 +70,7 @@ impl Agent {
                 }
             }
             Answer::Due(due) => self.owe(due),
+            Answer::File(told) => self.disk_says(told),
             Answer::Spooled { spool, upto } => self.give(Input::Spooled { spool, upto }),
             Answer::Fetched { source, offset, bytes } => {
                 self.give(Input::Fetched { source, offset, bytes: &bytes });
@@ -91,6 +100,9 @@ impl Agent {
                         }
                     }
                 }
+                if let What::File { file: id, news: FileNews::Done } = &event.what {
+                    file = self.file_is_done(*id);
+                }
                 let seq = outcome.ok().map(|kept| kept.seq);
                 let waits = matches!(&event.what, What::Message(message) if message.notices.iter().any(Notice::waits));
                 self.tell(Told::Event(Happening { seq, time, account, session, event, file }));
@@ -106,6 +118,9 @@ impl Agent {
                     self.tell_outcome(by, what);
                 }
             },
+            Job::Note { by: Some(By::File(file, verdict)), .. } => {
+                self.file_noted(file, verdict, outcome.is_ok());
+            }
             Job::Note { by, note } => self.noted(by, note, outcome),
             Job::Say { by, time, account, session, peer, message } => match outcome {
                 Ok(Kept { seq, .. }) => self.say(by, seq, time, account, session, peer, message),
@@ -235,6 +250,7 @@ impl Agent {
     pub(super) fn tell_outcome(&mut self, by: By, what: Result<Achieved, String>) {
         match by {
             By::Front(id) => self.tell(Told::Outcome(Outcome { id, what })),
+            By::File(..) => {}
             By::Echo => {
                 if let Err(why) = what {
                     tracing::warn!(why, "an echo was not sent");

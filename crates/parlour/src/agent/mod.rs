@@ -6,6 +6,7 @@
 //! datagrams a short rest between two rounds lets each find several ([`pace`]).
 
 mod deliver;
+mod files;
 mod held;
 mod obey;
 mod pace;
@@ -23,6 +24,7 @@ use parlour_proto::io::{AccountId, Input, Now, Output, QueryId, Service, Session
 use tokio::sync::Notify;
 use tokio::sync::mpsc::{Receiver, Sender, UnboundedReceiver, UnboundedSender, channel, unbounded_channel};
 
+use files::{Desk, Quota};
 use pace::Pace;
 use teller::Teller;
 
@@ -31,6 +33,7 @@ pub(crate) use teller::Hearer;
 use crate::command::{Asked, Outcome};
 use crate::config::Settings;
 use crate::diary::Diary;
+use crate::files::{Files, Places, SOURCE};
 use crate::model::{Model, SessionName};
 use crate::net::identity::Identity;
 use crate::net::tls::{Tls, TlsFault};
@@ -68,6 +71,8 @@ pub(crate) struct Setup {
     pub(crate) echo: bool,
     /// The front end shows each message to the user as it comes.
     pub(crate) shows: bool,
+    /// Files that were interrupted go on.
+    pub(crate) resumes: bool,
     /// Tell why things are decided.
     pub(crate) explain: bool,
 }
@@ -138,6 +143,8 @@ pub(crate) enum StartFault {
     Tls(#[from] TlsFault),
     #[error("the operating system gives no randomness: {0}")]
     Random(getrandom::Error),
+    #[error("the directory for files cannot be used: {0}. Name another with `files` in the configuration")]
+    Files(std::io::Error),
     #[error("account {address}: {why}")]
     Account { address: String, why: Misuse },
 }
@@ -176,12 +183,14 @@ pub(crate) struct Agent {
     blocked: Vec<Blocked>,
     diary: Diary,
     watch: Watch,
+    desk: Desk,
 }
 
 impl Agent {
     /// Opens all sockets. Call it inside the runtime, then [`Agent::run`].
     pub(crate) fn start(setup: Setup) -> Result<(Agent, Controls), StartFault> {
-        let Setup { mut settings, listen, store: (store, answers), tap, echo, shows, explain } = setup;
+        let Setup { mut settings, listen, store: (mut store, answers), tap, echo, shows, resumes, explain } =
+            setup;
         let mut seed = [0; 32];
         getrandom::fill(&mut seed).map_err(StartFault::Random)?;
         let mut random = Random::new(seed);
@@ -206,6 +215,15 @@ impl Agent {
         let (stop, count) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
         let disk = store.dir().map(|dir| (dir.to_owned(), settings.disk_reserve));
         settings.proto.explain = explain || store.dir().is_some() || tracing::enabled!(tracing::Level::DEBUG);
+        let places = settings.files.or_else(|| store.dir().map(|dir| dir.join("files")));
+        let places = places.filter(|_| store.dir().is_some()).map(|root| Places { root });
+        let disk_of_files = Files::start(places, &store.answers()).map_err(StartFault::Files)?;
+        let quota = Quota {
+            all: settings.file_quota,
+            peer: settings.file_quota_per_peer,
+            reserve: settings.disk_reserve,
+        };
+        let desk = Desk::new(disk_of_files, quota, store.take_files());
         let watch = Watch { disk, memory: settings.memory_limit, looked: None };
         let (blocked, diary) = (store.blocked().to_vec(), Diary::new(store.last_path()));
         let mut agent = Agent {
@@ -237,10 +255,12 @@ impl Agent {
             blocked,
             diary,
             watch,
+            desk,
         };
         agent.client.set_blocked(agent.clock.now(), &agent.blocked);
         agent.client.set_refusals(agent.clock.now(), &agent.refusals());
         agent.watch();
+        agent.remember_files(resumes);
         agent.drain();
         for input in heard {
             agent.give(input);
@@ -325,8 +345,9 @@ impl Agent {
         }
         self.write_diary();
         self.settle();
-        let Agent { store, teller, .. } = self;
+        let Agent { store, teller, desk, .. } = self;
         drop(teller);
+        desk.disk.stop();
         store.close();
     }
 
@@ -372,6 +393,9 @@ impl Agent {
         for input in std::mem::take(&mut self.news) {
             self.give(input);
         }
+        if self.leaving.is_none() && self.desk.due().is_some_and(|due| now >= due) {
+            self.resume_due();
+        }
         if self.diary.due().is_some_and(|due| now >= due) {
             self.write_diary();
         }
@@ -405,7 +429,8 @@ impl Agent {
     /// When the next round begins at the latest.
     fn due(&self) -> Option<Instant> {
         let client = self.deadline.map(|(deadline, _)| self.clock.real(deadline));
-        [client, self.net.deadline(), self.leaving, self.diary.due()].into_iter().flatten().min()
+        let others = [self.net.deadline(), self.leaving, self.diary.due(), self.desk.due()];
+        others.into_iter().chain([client]).flatten().min()
     }
 
     /// Carries out what the client asks for, until it is idle.
@@ -422,13 +447,23 @@ impl Agent {
                 Output::Hold { flow } => self.net.hold(flow),
                 Output::Resume { flow } => self.net.resume(flow),
                 Output::Close { flow } => self.net.close(flow),
+                Output::Spool { spool, offset, bytes } if self.desk.file_of(spool).is_some() => {
+                    if let Some(file) = self.desk.file_of(spool) {
+                        self.desk.disk.write(file, Some(spool), offset, bytes);
+                    }
+                }
                 Output::Spool { spool, offset, bytes } => {
                     self.store.spool(SpoolJob::Write { bulk: Bulk::Received(spool), offset, bytes })
                 }
                 Output::Discard { spool } => {
-                    self.store.spool(SpoolJob::Discard { bulk: Bulk::Received(spool) })
+                    if !self.let_go(spool) {
+                        self.store.spool(SpoolJob::Discard { bulk: Bulk::Received(spool) });
+                    }
                 }
-                Output::Keep { .. } => {}
+                Output::Keep { spool, file } => self.keep(spool, file),
+                Output::Fetch { source, offset, length } if source.0 & SOURCE != 0 => {
+                    self.desk.disk.fetch(source, offset, length);
+                }
                 Output::Settled { notice } => {
                     self.enqueue(Job::Note { by: None, note: Note::Settled(notice) });
                 }

@@ -3,7 +3,7 @@
 use std::time::Instant;
 
 use parlour_proto::client::{Blocked, Load, Page, Refusal, StoreFault};
-use parlour_proto::io::{AccountId, SessionId};
+use parlour_proto::io::{AccountId, FileId, SessionId};
 use parlour_proto::sip::uri::{Uri, is_anonymous};
 
 use super::{Agent, LEAVING, Told};
@@ -28,9 +28,32 @@ impl Agent {
                     Err(why) => Err(why),
                 }
             }
-            Command::Accept { session } => self.which(session, &[Stage::Invited]).and_then(|session| {
-                self.client.accept(now, session).map(|()| session).map_err(|why| why.to_string())
-            }),
+            Command::Accept { session, files: Some(files) } => {
+                self.which(session, &[Stage::Invited]).and_then(|session| {
+                    let files =
+                        files.into_iter().map(|file| self.file_here(file)).collect::<Result<Vec<_>, _>>();
+                    files.and_then(|files| self.accept_files(session, &files)).map(|()| session)
+                })
+            }
+            Command::SendFiles { account, to, via, paths } => {
+                return self.send_files(By::Front(id), account, to, via, paths);
+            }
+            Command::FetchFile { account, to, via, selector } => {
+                self.fetch_file(account.as_deref(), &to, via, selector)
+            }
+            Command::CancelFile { file } => {
+                let what = self
+                    .file_here(file)
+                    .and_then(|file| self.client.cancel_file(now, file).map_err(|why| why.to_string()));
+                self.drain();
+                return self.answer_about_file(id, what);
+            }
+            Command::ResumeFile { file } => return self.resume_file(&file, Some(By::Front(id))),
+            Command::Accept { session, files: None } => {
+                self.which(session, &[Stage::Invited]).and_then(|session| {
+                    self.client.accept(now, session).map(|()| session).map_err(|why| why.to_string())
+                })
+            }
             Command::Decline { session, how } => self.which(session, &[Stage::Invited]).and_then(|session| {
                 self.client.decline(now, session, how).map(|()| session).map_err(|why| why.to_string())
             }),
@@ -145,7 +168,7 @@ impl Agent {
                     self.blocked.retain(|known| party(&known.address) != party(&address));
                     self.client.set_blocked(self.clock.now(), &self.blocked);
                 }
-                Note::Looked(_) | Note::Seen(_) | Note::Settled(_) | Note::Paths(_) => {}
+                Note::Looked(_) | Note::Seen(_) | Note::Settled(_) | Note::Paths(_) | Note::File(_) => {}
             }
             self.drain();
         }
@@ -220,6 +243,15 @@ impl Agent {
             Ok(name.session)
         } else {
             Err(format!("there is no session {name}: it has ended, or never was"))
+        }
+    }
+
+    /// A file of this run.
+    fn file_here(&self, name: SessionName) -> Result<FileId, String> {
+        if name.run == self.store.run() {
+            Ok(FileId(name.session.0))
+        } else {
+            Err(format!("there is no file {name} on its way now"))
         }
     }
 

@@ -1,11 +1,13 @@
 //! Commands, as programs write them.
 
 use std::num::NonZeroU32;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use parlour_proto::client::Decline;
+use parlour_proto::sdp::{FileHash, FileSelector};
 use serde::Deserialize;
 
 use crate::command::{Asked, Command, Whom};
@@ -31,7 +33,28 @@ pub(crate) fn command(line: &str) -> Result<Asked, (Option<String>, String)> {
     let session =
         |text: Option<String>| text.map(|text| text.parse::<SessionName>().map_err(fault)).transpose();
     let command = match line {
-        Line::Accept { session: text } => Command::Accept { session: session(text)? },
+        Line::Accept { session: text, files } => {
+            let files = files
+                .map(|files| files.iter().map(|name| name.parse::<SessionName>()).collect::<Result<_, _>>());
+            Command::Accept { session: session(text)?, files: files.transpose().map_err(fault)? }
+        }
+        Line::SendFiles { account, to, via, paths } => {
+            let via = via.map(|via| config::proxy(&via).map_err(fault)).transpose()?;
+            if paths.is_empty() || paths.len() > 8 {
+                return Err(fault("\"paths\" has one to eight paths".into()));
+            }
+            Command::SendFiles { account, to, via, paths }
+        }
+        Line::FetchFile { account, to, via, name, size, hash } => {
+            let via = via.map(|via| config::proxy(&via).map_err(fault)).transpose()?;
+            let wrong = || fault("\"hash\" looks like sha-1:AB:CD:...".into());
+            let hash = hash.map(|hash| FileHash::parse(&hash).ok_or_else(wrong)).transpose()?;
+            let hashes = hash.into_iter().collect();
+            let selector = FileSelector { name, size, hashes, media_type: None };
+            Command::FetchFile { account, to, via, selector }
+        }
+        Line::CancelFile { file: name } => Command::CancelFile { file: name.parse().map_err(fault)? },
+        Line::ResumeFile { file } => Command::ResumeFile { file },
         Line::Decline { session: text, how, after, reachable } => {
             let how = how.unwrap_or_default();
             let seconds = |seconds: NonZeroU32| Duration::from_secs(seconds.get().into());
@@ -102,6 +125,27 @@ fn body(verb: &str, words: Option<String>, base64: Option<String>) -> Result<Vec
 enum Line {
     Accept {
         session: Option<String>,
+        files: Option<Vec<String>>,
+    },
+    SendFiles {
+        account: Option<String>,
+        to: String,
+        via: Option<String>,
+        paths: Vec<PathBuf>,
+    },
+    FetchFile {
+        account: Option<String>,
+        to: String,
+        via: Option<String>,
+        name: Option<String>,
+        size: Option<u64>,
+        hash: Option<String>,
+    },
+    CancelFile {
+        file: String,
+    },
+    ResumeFile {
+        file: String,
     },
     Decline {
         session: Option<String>,

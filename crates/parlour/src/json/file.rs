@@ -2,9 +2,11 @@
 
 use parlour_proto::event::{FileInfo, FileNews, FileStop};
 use parlour_proto::io::{FileId, SessionId};
+use parlour_proto::sdp::FileHash;
 use serde::Serialize;
 
 use crate::model::SessionName;
+use crate::store::FileRow;
 
 /// What names a file across restarts: written like the name of a session.
 pub(crate) fn file_name(run: u64, file: FileId) -> String {
@@ -53,6 +55,27 @@ impl<'a> About<'a> {
             modified: info.about.modified.as_deref(),
         }
     }
+}
+
+/// A file of the store, as a line.
+pub(crate) fn row_line(row: &FileRow) -> String {
+    let hash = |hash: &FileHash| format!("{}:{}", hash.algorithm(), hash.text());
+    let line = serde_json::json!({
+        "id": row.id,
+        "time": super::rfc3339(row.time),
+        "account": row.account,
+        "peer": row.peer,
+        "direction": if row.incoming { "in" } else { "out" },
+        "name": row.name,
+        "content_type": row.content_type,
+        "size": row.size,
+        "hashes": row.hashes.iter().map(hash).collect::<Vec<_>>(),
+        "state": row.state.text(),
+        "why": row.why,
+        "octets": row.octets,
+        "path": row.path,
+    });
+    line.to_string()
 }
 
 /// What is new of a file.

@@ -30,7 +30,7 @@ pub(crate) const VERSION: u32 = 1;
 /// Octets of a command line, its end included.
 pub(crate) const LONGEST_COMMAND: usize = 4 * 1024 * 1024;
 
-/// A line for a live event. `file` is where a spooled body lies.
+/// A line for a live event. `file` is where a spooled body, or a whole file, lies.
 pub(crate) fn event_line(
     seq: Option<u64>,
     time: Duration,
@@ -43,6 +43,9 @@ pub(crate) fn event_line(
     let session = session.map(|session| session.to_string());
     let mut line = envelope(seq, time, Some(account), session.as_deref(), kind(what));
     push_object(&mut line, &payload(what, run));
+    if let (What::File { .. }, Some(path)) = (what, file) {
+        push_field(&mut line, "path", path);
+    }
     if let What::Message(message) = what {
         match &message.body {
             Body::Inline(octets) => push_body(&mut line, &message.content_type, octets),

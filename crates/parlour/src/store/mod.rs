@@ -4,6 +4,7 @@
 //! thread that puts all that wait into one transaction (group commit); the answers come back together after the commit.
 
 mod fetch;
+mod file;
 mod note;
 mod notice;
 mod read;
@@ -22,18 +23,20 @@ use std::sync::{Arc, mpsc};
 use std::time::Duration;
 
 use parlour_msrp::{Body, SourceId, SpoolId};
-use parlour_proto::client::{Blocked, Page, StoreFault, Stored};
+use parlour_proto::client::{Blocked, FileFault, Page, StoreFault, Stored};
 use parlour_proto::config::Proxy;
 use parlour_proto::event::Event;
-use parlour_proto::io::{AccountId, SessionId};
+use parlour_proto::io::{AccountId, FileId, SessionId};
 use parlour_proto::sip::uri::{Uri, aor};
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
+pub(crate) use file::{FileRow, FileState};
 pub(crate) use note::{BLOCKED, Decision, Note, PATHS, Path as Decided};
 pub(crate) use notice::{Due, Seen};
 pub(crate) use read::{Entry, ReadFault, Reader, Row, Saying};
 pub(crate) use refusal::Refused;
 
+use crate::files;
 use crate::model::SessionName;
 
 /// Messages of ours with more octets go into a file, as what is received does.
@@ -60,6 +63,8 @@ pub(crate) enum By {
     Front(Option<String>),
     /// `--echo`.
     Echo,
+    /// A file that came in, and whether it is kept.
+    File(FileId, Result<(), FileFault>),
 }
 
 /// A message of ours, before it leaves.
@@ -133,6 +138,8 @@ pub(crate) enum Answer {
     Due(Vec<Due>),
     /// Octets of a message of ours; none if they cannot be read.
     Fetched { source: SourceId, offset: u64, bytes: Vec<u8> },
+    /// Something about files.
+    File(files::Told),
 }
 
 /// The directory cannot be used, and why.
@@ -171,6 +178,7 @@ pub(crate) struct Store {
     last_seq: u64,
     instance: Option<String>,
     blocked: Vec<Blocked>,
+    files: Vec<FileRow>,
     last_path: u64,
     /// What was owed when the store was opened.
     due: Vec<Due>,
@@ -199,6 +207,8 @@ impl Store {
         let due = database.due().map_err(|error| OpenFault::Database { file: database_file(dir), error })?;
         let refused =
             database.refusals().map_err(|error| OpenFault::Database { file: database_file(dir), error })?;
+        let files =
+            database.files().map_err(|error| OpenFault::Database { file: database_file(dir), error })?;
         let (jobs, waiting) = mpsc::channel();
         let spools_dir = dir.join("spool");
         make_private_dir(&spools_dir).map_err(directory)?;
@@ -224,6 +234,7 @@ impl Store {
             last_seq,
             instance,
             blocked,
+            files,
             last_path,
             due,
             refused,
@@ -280,6 +291,7 @@ impl Store {
             last_seq: 0,
             instance: None,
             blocked: Vec::new(),
+            files: Vec::new(),
             last_path: 0,
             due: Vec::new(),
             refused: Vec::new(),
@@ -376,6 +388,16 @@ impl Store {
     pub(crate) fn file(&self, bulk: Bulk) -> Option<PathBuf> {
         let dir = self.dir.as_deref()?;
         Some(dir.join("spool").join(spool::file_name(self.run, bulk)))
+    }
+
+    /// Where answers come from that are not of the store itself.
+    pub(crate) fn answers(&self) -> UnboundedSender<Answer> {
+        self.answers.clone()
+    }
+
+    /// The files that were sent and received before.
+    pub(crate) fn take_files(&mut self) -> Vec<FileRow> {
+        std::mem::take(&mut self.files)
     }
 
     /// How often this store was opened for writing: names sessions across restarts.

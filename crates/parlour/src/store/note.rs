@@ -6,6 +6,7 @@ use parlour_proto::client::Blocked;
 use rusqlite::{Connection, params};
 use serde::{Deserialize, Serialize};
 
+use super::file::{self, FileRow};
 use super::notice::{self, Due, Seen};
 use super::party;
 use super::read::{number, unsigned};
@@ -31,6 +32,8 @@ pub(crate) enum Note {
     Settled(String),
     /// Why things were decided about these invitations.
     Paths(Vec<Path>),
+    /// How a file is.
+    File(Box<FileRow>),
 }
 
 /// What was decided about one invitation, or one session of ours, in order.
@@ -63,6 +66,7 @@ impl Note {
         match self {
             Note::Block(_) | Note::Unblock(_) | Note::Looked(_) | Note::Seen(_) | Note::Settled(_) => 0,
             Note::Paths(paths) => paths.len().saturating_mul(1024),
+            Note::File(_) => 1024,
         }
     }
 
@@ -76,6 +80,7 @@ impl Note {
             Note::Unblock(address) => {
                 connection.execute("DELETE FROM blocked WHERE party = ?1", params![party(address)])?;
             }
+            Note::File(row) => file::write(connection, row)?,
             Note::Looked(upto) => {
                 connection.execute("UPDATE looked SET upto = ?1", params![number(*upto)])?;
             }

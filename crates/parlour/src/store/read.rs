@@ -209,6 +209,11 @@ impl Reader {
         rows.filter(|row| row.as_ref().map_or(true, |row| row.seen_to().is_none())).collect()
     }
 
+    /// Files that were sent and received, oldest first.
+    pub(crate) fn files(&self) -> rusqlite::Result<Vec<super::FileRow>> {
+        super::file::all(&self.connection)
+    }
+
     /// What was decided about the last invitation, or about those with this session or Call-ID; oldest first.
     pub(crate) fn paths(&self, which: Option<&str>) -> rusqlite::Result<Vec<super::Decided>> {
         super::note::paths(&self.connection, which)

@@ -13,7 +13,8 @@ use tokio::sync::mpsc::UnboundedSender;
 use super::read::{number, unsigned};
 use super::spool::file_name;
 use super::{
-    Answer, Bulk, Done, Due, Job, Kept, NewPage, OpenFault, OwnBody, Refused, note, notice, party, refusal,
+    Answer, Bulk, Done, Due, Job, Kept, NewPage, OpenFault, OwnBody, Refused, file, note, notice, party,
+    refusal,
 };
 use crate::json;
 use crate::model::SessionName;
@@ -53,7 +54,7 @@ const MIGRATIONS: &[&str] = &["
     CREATE INDEX owed ON notices (seq);
 ", "
     CREATE INDEX refused ON events (seq) WHERE kind = 'type_refused';
-"];
+", file::TABLE];
 
 /// How long another program may hold the database before we call it broken.
 const BUSY: Duration = Duration::from_secs(5);
@@ -120,6 +121,10 @@ impl Database {
     pub(super) fn due(&self) -> rusqlite::Result<Vec<Due>> {
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         notice::due(&self.connection, now)
+    }
+
+    pub(super) fn files(&self) -> rusqlite::Result<Vec<super::FileRow>> {
+        file::all(&self.connection)
     }
 
     pub(super) fn instance(&self) -> String {

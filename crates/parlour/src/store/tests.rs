@@ -64,7 +64,7 @@ fn outcomes(answers: &mut UnboundedReceiver<Answer>, count: usize) -> Vec<Result
     while outcomes.len() < count {
         match answers.blocking_recv().expect("the store lives") {
             Answer::Done(done) => outcomes.extend(done.into_iter().map(|done| done.outcome)),
-            Answer::Spooled { .. } | Answer::Fetched { .. } | Answer::Due(_) => {}
+            Answer::Spooled { .. } | Answer::Fetched { .. } | Answer::Due(_) | Answer::File(_) => {}
         }
     }
     outcomes

@@ -10,6 +10,7 @@ mod dissected;
 mod durable;
 mod early;
 mod encrypted;
+mod files;
 mod harness;
 mod invitations;
 mod namespaces;

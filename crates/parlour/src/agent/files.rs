@@ -1,0 +1,781 @@
+//! Files: what the agent decides about them, and what it remembers.
+//!
+//! A file has one row in the store, however many transfers it takes. What was interrupted goes on when the program comes
+//! back: who has part of a file asks for the rest, who was sending one offers the rest, each from the last checkpoint on.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+use parlour_msrp::{Body, SourceId, SpoolId};
+use parlour_proto::client::{FileAnswer, FileFault, FileOffer};
+use parlour_proto::config::Proxy;
+use parlour_proto::event::{Event, FileInfo, FileNews, FileStop, Peer, What};
+use parlour_proto::io::{AccountId, FileId, SessionId};
+use parlour_proto::sdp::{FileHash, FileSelector};
+
+use super::{Agent, Told};
+use crate::command::{Achieved, Outcome};
+use crate::files::{Expected, Files, Finished, Prepared, Told as FromDisk};
+use crate::json::file::file_name;
+use crate::store::{By, FileRow, FileState, Job, Note, party};
+
+/// How far what was recorded of a file that we send may lag behind what has left.
+const CHECKPOINT: u64 = 8 * 1024 * 1024;
+/// Octets that may have left without being answered.
+const UNANSWERED: u64 = 512 * 1024;
+/// How much further back a resumption begins when the other side has less than we thought.
+const STEP_BACK: u64 = 3 * CHECKPOINT;
+/// How long after the start, or after a break, what was interrupted goes on.
+const RESUME_AT_START: Duration = Duration::from_secs(1);
+const RESUME_AFTER_BREAK: Duration = Duration::from_secs(15);
+/// How often a file that breaks off is offered again by itself.
+const TRIES: u8 = 4;
+/// Files that go on by themselves at the start.
+const MOST_RESUMED: usize = 32;
+
+/// How much may lie here.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Quota {
+    /// Octets of all files that came in.
+    pub(crate) all: u64,
+    /// Octets of those of one peer.
+    pub(crate) peer: u64,
+    /// Octets that stay free on the disk.
+    pub(crate) reserve: u64,
+}
+
+/// All that the agent knows of files.
+pub(super) struct Desk {
+    pub(super) disk: Files,
+    quota: Quota,
+    rows: BTreeMap<String, FileRow>,
+    /// Transfers that are on, or offered.
+    on: BTreeMap<FileId, Transfer>,
+    kept: BTreeMap<SpoolId, FileId>,
+    /// Who is at the other end of sessions.
+    peers: BTreeMap<SessionId, (AccountId, String)>,
+    /// Files of ours that are being looked at, and why.
+    looking: BTreeMap<u64, Why>,
+    /// Rows that go on by themselves, and when.
+    resume: Vec<(Instant, String)>,
+}
+
+struct Transfer {
+    /// The id of its row.
+    row: String,
+    part: Option<PathBuf>,
+    source: Option<SourceId>,
+    /// Octets that it leaves out.
+    skip: u64,
+    begun: bool,
+    tries: u8,
+}
+
+/// Why files of ours are looked at.
+enum Why {
+    Send { by: By, account: Option<String>, to: String, via: Option<Proxy> },
+    Resume { row: String, by: Option<By>, tries: u8 },
+    Serve { session: SessionId, asked: Vec<(FileInfo, String)> },
+}
+
+impl Desk {
+    pub(super) fn new(disk: Files, quota: Quota, rows: Vec<FileRow>) -> Desk {
+        let rows = rows.into_iter().map(|row| (row.id.clone(), row)).collect();
+        let (on, kept, peers) = (BTreeMap::new(), BTreeMap::new(), BTreeMap::new());
+        Desk { disk, quota, rows, on, kept, peers, looking: BTreeMap::new(), resume: Vec::new() }
+    }
+
+    /// When something goes on by itself.
+    pub(super) fn due(&self) -> Option<Instant> {
+        self.resume.iter().map(|(at, _)| *at).min()
+    }
+
+    /// The file that a spool is of.
+    pub(super) fn file_of(&self, spool: SpoolId) -> Option<FileId> {
+        self.kept.get(&spool).copied()
+    }
+
+    /// Where the file of a transfer lies.
+    pub(super) fn path(&self, file: FileId) -> Option<String> {
+        let row = self.rows.get(&self.on.get(&file)?.row)?;
+        row.path.as_ref().map(|path| path.to_string_lossy().into_owned())
+    }
+
+    fn is_on(&self, row: &str) -> bool {
+        self.on.values().any(|transfer| transfer.row == row)
+    }
+
+    /// Octets that lie here, or are on their way: of all, and of one peer.
+    fn used(&self, peer: &str) -> (u64, u64) {
+        let counts = |row: &&FileRow| {
+            row.incoming
+                && match row.state {
+                    FileState::Running | FileState::Interrupted => true,
+                    FileState::Done => row.path.as_ref().is_some_and(|path| path.exists()),
+                    FileState::Offered | FileState::Failed => false,
+                }
+        };
+        let mut used = (0_u64, 0_u64);
+        for row in self.rows.values().filter(counts) {
+            let size = row.size.unwrap_or(row.octets);
+            used.0 = used.0.saturating_add(size);
+            if row.peer == peer {
+                used.1 = used.1.saturating_add(size);
+            }
+        }
+        used
+    }
+
+    /// Why a file of that size may not come in.
+    //= IM X-30
+    fn refuses(&self, peer: &str, size: u64) -> Option<String> {
+        let Some(places) = self.disk.places() else { return Some("there is no directory for it".into()) };
+        let (all, of_peer) = self.used(peer);
+        let free = rustix::fs::statvfs(&places.root)
+            .map_or(u64::MAX, |disk| disk.f_bavail.saturating_mul(disk.f_frsize));
+        if all.saturating_add(size) > self.quota.all {
+            Some(format!("file_quota: {all} of {} octets are used", self.quota.all))
+        } else if of_peer.saturating_add(size) > self.quota.peer {
+            Some(format!("file_quota_per_peer: {of_peer} of {} octets are used", self.quota.peer))
+        } else if free.saturating_sub(self.quota.reserve) < size {
+            Some(format!("disk_reserve: {free} octets are free on the disk"))
+        } else {
+            None
+        }
+    }
+
+    /// The row of a file that is meant: same other side, same direction, and a hash that both name.
+    fn find(&self, peer: &str, incoming: bool, hashes: &[FileHash]) -> Option<&FileRow> {
+        let same = |row: &&FileRow| {
+            row.peer == peer
+                && row.incoming == incoming
+                && row.hashes.iter().any(|hash| hashes.contains(hash))
+        };
+        self.rows.values().rev().find(same)
+    }
+}
+
+/// What the user asks.
+impl Agent {
+    pub(super) fn send_files(
+        &mut self,
+        by: By,
+        account: Option<String>,
+        to: String,
+        via: Option<Proxy>,
+        paths: Vec<PathBuf>,
+    ) {
+        let ticket = self.desk.disk.prepare(paths);
+        self.desk.looking.insert(ticket, Why::Send { by, account, to, via });
+    }
+
+    /// Asks somebody for a file.
+    pub(super) fn fetch_file(
+        &mut self,
+        account: Option<&str>,
+        to: &str,
+        via: Option<Proxy>,
+        selector: FileSelector,
+    ) -> Result<SessionId, String> {
+        let account = self.account(account)?;
+        let offer = FileOffer { selector, source: None, skip: 0, modified: None };
+        let offered = self.client.offer_files(self.clock.now(), account, to, via, vec![offer]);
+        offered.map(|(session, _)| session).map_err(|why| why.to_string())
+    }
+
+    pub(super) fn accept_files(&mut self, session: SessionId, files: &[FileId]) -> Result<(), String> {
+        let answers = files.iter().map(|file| FileAnswer { file: *file, serve: None }).collect();
+        self.client.accept_files(self.clock.now(), session, answers).map_err(|why| why.to_string())
+    }
+
+    /// Goes on with a file that was interrupted.
+    pub(super) fn resume_file(&mut self, id: &str, by: Option<By>) {
+        if let Err(why) = self.try_to_resume(id, by.clone(), 0) {
+            match by {
+                Some(by) => self.tell_outcome(by, Err(why)),
+                None => tracing::warn!(file = id, why, "a file does not go on"),
+            }
+        }
+    }
+
+    //= IM D-43
+    fn try_to_resume(&mut self, id: &str, by: Option<By>, tries: u8) -> Result<(), String> {
+        let row = self.desk.rows.get(id).ok_or_else(|| format!("there is no file {id}"))?.clone();
+        if self.desk.is_on(id) {
+            return Err(format!("file {id} is on its way"));
+        }
+        if !matches!(row.state, FileState::Interrupted | FileState::Failed) {
+            return Err(format!("file {id} is {}: there is nothing to go on with", row.state.text()));
+        }
+        if !row.incoming {
+            let path = row.path.clone().ok_or("nobody knows where the file lies")?;
+            let ticket = self.desk.disk.prepare(vec![path]);
+            self.desk.looking.insert(ticket, Why::Resume { row: id.to_owned(), by, tries });
+            return Ok(());
+        }
+        let account = self.account(Some(&row.account))?;
+        let part = row.path.clone().filter(|part| part.exists() && row.state == FileState::Interrupted);
+        let skip = if part.is_some() { row.octets } else { 0 };
+        let selector = FileSelector {
+            name: row.name.clone(),
+            media_type: row.content_type.clone(),
+            size: row.size,
+            hashes: row.hashes.clone(),
+        };
+        let offer = FileOffer { selector, source: None, skip, modified: None };
+        let offered = self.client.offer_files(self.clock.now(), account, &row.address, None, vec![offer]);
+        let (session, files) = offered.map_err(|why| why.to_string())?;
+        for file in files {
+            let transfer =
+                Transfer { row: id.to_owned(), part: part.clone(), source: None, skip, begun: false, tries };
+            self.desk.on.insert(file, transfer);
+        }
+        self.drain();
+        if let Some(by) = by {
+            self.tell_outcome(by, Ok(Achieved { session: Some(self.name(session)), ..Achieved::default() }));
+        }
+        Ok(())
+    }
+
+    /// What was interrupted when the program ended goes on.
+    pub(super) fn remember_files(&mut self, resumes: bool) {
+        let at = Instant::now() + RESUME_AT_START;
+        let mut changed = Vec::new();
+        for row in self.desk.rows.values_mut() {
+            if matches!(row.state, FileState::Running | FileState::Offered) {
+                let never = row.state == FileState::Offered && row.incoming;
+                row.state = if never { FileState::Failed } else { FileState::Interrupted };
+                row.why = Some("the program ended".to_owned());
+                changed.push(row.clone());
+            }
+        }
+        for row in changed {
+            self.note_file(row, None);
+        }
+        if !resumes {
+            return;
+        }
+        let interrupted = self.desk.rows.values().filter(|row| row.state == FileState::Interrupted);
+        self.desk.resume = interrupted.rev().take(MOST_RESUMED).map(|row| (at, row.id.clone())).collect();
+    }
+
+    /// Goes on with what is due.
+    pub(super) fn resume_due(&mut self) {
+        let now = Instant::now();
+        let (due, later): (Vec<_>, Vec<_>) =
+            std::mem::take(&mut self.desk.resume).into_iter().partition(|(at, _)| *at <= now);
+        self.desk.resume = later;
+        for (_, id) in due {
+            self.resume_file(&id, None);
+        }
+    }
+
+    fn note_file(&mut self, row: FileRow, by: Option<By>) {
+        self.enqueue(Job::Note { by, note: Note::File(Box::new(row)) });
+    }
+
+    fn change(&mut self, id: &str, change: impl FnOnce(&mut FileRow)) {
+        if let Some(row) = self.desk.rows.get_mut(id) {
+            change(row);
+            let row = row.clone();
+            self.note_file(row, None);
+        }
+    }
+}
+
+/// What the disk tells.
+impl Agent {
+    pub(super) fn disk_says(&mut self, told: FromDisk) {
+        match told {
+            FromDisk::Spooled { spool, upto } => self.give(parlour_proto::io::Input::Spooled { spool, upto }),
+            FromDisk::Fetched { source, offset, bytes } => {
+                self.give(parlour_proto::io::Input::Fetched { source, offset, bytes: &bytes });
+            }
+            FromDisk::Checkpoint { file, octets } => {
+                let Some(row) = self.desk.on.get(&file).map(|transfer| transfer.row.clone()) else { return };
+                let ended = self.desk.rows.get(&row).is_some_and(|row| row.state == FileState::Interrupted);
+                self.change(&row, |row| row.octets = row.octets.max(octets));
+                if ended {
+                    self.desk.on.remove(&file);
+                }
+            }
+            FromDisk::Prepared { ticket, files } => {
+                let Some(why) = self.desk.looking.remove(&ticket) else { return };
+                match why {
+                    Why::Send { by, account, to, via } => {
+                        let sent = files.and_then(|files| self.offer_prepared(account, &to, via, files));
+                        self.tell_outcome(by, sent);
+                    }
+                    Why::Resume { row, by, tries } => {
+                        let resumed = files.and_then(|files| self.offer_rest(&row, tries, files));
+                        match (resumed, by) {
+                            (resumed, Some(by)) => self.tell_outcome(by, resumed),
+                            (Ok(_), None) => {}
+                            (Err(why), None) => tracing::warn!(file = row, why, "a file does not go on"),
+                        }
+                    }
+                    Why::Serve { session, asked } => self.serve_prepared(session, asked, files),
+                }
+                self.drain();
+            }
+            FromDisk::Finished { file, outcome } => self.file_finished(file, outcome),
+        }
+    }
+
+    fn offer_prepared(
+        &mut self,
+        account: Option<String>,
+        to: &str,
+        via: Option<Proxy>,
+        files: Vec<Prepared>,
+    ) -> Result<Achieved, String> {
+        let account = self.account(account.as_deref())?;
+        let mut offers = Vec::with_capacity(files.len());
+        for prepared in &files {
+            let source = self.desk.disk.serve(prepared, 0).map_err(|error| error.to_string())?;
+            offers.push(offer_of(prepared, source, 0));
+        }
+        let sources: Vec<_> = offers.iter().map(|offer| offer.source).collect();
+        let offered = self.client.offer_files(self.clock.now(), account, to, via, offers);
+        let (session, ids) = offered.map_err(|why| why.to_string())?;
+        for ((file, prepared), source) in ids.into_iter().zip(&files).zip(sources) {
+            let id = file_name(self.store.run(), file);
+            let row = FileRow {
+                id: id.clone(),
+                time: self.clock.now().unix,
+                account: self.address(account).to_string(),
+                peer: party(to),
+                address: to.to_owned(),
+                incoming: false,
+                name: Some(prepared.name.clone()),
+                content_type: Some(prepared.media_type.to_owned()),
+                size: Some(prepared.size),
+                hashes: prepared.hashes.clone(),
+                state: FileState::Offered,
+                why: None,
+                octets: 0,
+                path: Some(prepared.path.clone()),
+                modified: prepared.modified,
+            };
+            self.desk.rows.insert(id.clone(), row.clone());
+            self.note_file(row, None);
+            let transfer = Transfer { row: id, part: None, source, skip: 0, begun: false, tries: 0 };
+            self.desk.on.insert(file, transfer);
+        }
+        self.drain();
+        Ok(Achieved { session: Some(self.name(session)), ..Achieved::default() })
+    }
+
+    /// Offers what is left of a file of ours.
+    fn offer_rest(&mut self, id: &str, tries: u8, files: Vec<Prepared>) -> Result<Achieved, String> {
+        let row = self.desk.rows.get(id).ok_or("it is gone")?.clone();
+        let prepared = files.into_iter().next().ok_or("it is gone")?;
+        if prepared.hashes != row.hashes || Some(prepared.size) != row.size {
+            self.change(id, |row| {
+                (row.state, row.why) = (FileState::Failed, Some("the file has changed since".to_owned()));
+            });
+            return Err("the file has changed since: send it anew".into());
+        }
+        if self.desk.is_on(id) {
+            return Err("it is on its way".into());
+        }
+        let account = self.account(Some(&row.account))?;
+        let skip = row.octets;
+        let source = self.desk.disk.serve(&prepared, skip).map_err(|error| error.to_string())?;
+        let offers = vec![offer_of(&prepared, source, skip)];
+        let offered = self.client.offer_files(self.clock.now(), account, &row.address, None, offers);
+        let (session, files) = offered.map_err(|why| why.to_string())?;
+        for file in files {
+            let source = Some(source);
+            let row = id.to_owned();
+            let transfer = Transfer { row, part: None, source, skip, begun: false, tries };
+            self.desk.on.insert(file, transfer);
+        }
+        self.drain();
+        Ok(Achieved { session: Some(self.name(session)), ..Achieved::default() })
+    }
+
+    /// Gives somebody the files that were shared with him, and no others.
+    //= IM D-43
+    fn serve_prepared(
+        &mut self,
+        session: SessionId,
+        asked: Vec<(FileInfo, String)>,
+        files: Result<Vec<Prepared>, String>,
+    ) {
+        let mut answers = Vec::new();
+        for ((info, id), prepared) in asked.into_iter().zip(files.unwrap_or_default()) {
+            let same = self
+                .desk
+                .rows
+                .get(&id)
+                .is_some_and(|row| row.hashes == prepared.hashes && !self.desk.is_on(&id));
+            let skip = info.about.skipped();
+            let source = if same { self.desk.disk.serve(&prepared, skip).ok() } else { None };
+            let Some(source) = source else { continue };
+            let selector = offer_of(&prepared, source, skip).selector;
+            // What is asked for may be called as its receiver calls it.
+            let selector =
+                FileSelector { name: info.about.selector.name.clone().or(selector.name), ..selector };
+            let selector = FileSelector {
+                media_type: info.about.selector.media_type.clone().or(selector.media_type),
+                ..selector
+            };
+            answers.push(FileAnswer { file: info.file, serve: Some((selector, source)) });
+            let part = None;
+            let transfer = Transfer { row: id, part, source: Some(source), skip, begun: false, tries: 0 };
+            self.desk.on.insert(info.file, transfer);
+        }
+        let now = self.clock.now();
+        let nothing = answers.is_empty();
+        let answered = match nothing {
+            true => self.client.decline(now, session, parlour_proto::client::Decline::Declined),
+            false => self.client.accept_files(now, session, answers),
+        };
+        if let Err(why) = answered {
+            tracing::debug!(%why, "files that were asked for were not given");
+        }
+    }
+
+    /// A file that came in has been looked at; its last response leaves when its row is durable.
+    fn file_finished(&mut self, file: FileId, outcome: Result<Finished, (FileFault, Option<PathBuf>)>) {
+        let Some(id) = self.desk.on.get(&file).map(|transfer| transfer.row.clone()) else { return };
+        let Some(row) = self.desk.rows.get_mut(&id) else { return };
+        let verdict = match outcome {
+            Ok(Finished { path, size, hashes, apart }) => {
+                (row.state, row.octets, row.size) = (FileState::Done, size, Some(size));
+                (row.path, row.hashes, row.why) = (Some(path), hashes, apart.map(str::to_owned));
+                Ok(())
+            }
+            Err((fault, path)) => {
+                (row.state, row.why, row.octets) = (FileState::Failed, Some(fault.to_string()), 0);
+                row.path = path;
+                Err(fault)
+            }
+        };
+        if let (Some(why), Some(path)) = (&row.why, &row.path) {
+            let told = format!("a file lies in {}, apart from the others: {why}", path.display());
+            let row = row.clone();
+            self.tell(Told::Trouble(told));
+            self.note_file(row, Some(By::File(file, verdict)));
+        } else {
+            let row = row.clone();
+            self.note_file(row, Some(By::File(file, verdict)));
+        }
+    }
+
+    /// The row of a file that came in is durable, or will never be.
+    pub(super) fn file_noted(&mut self, file: FileId, verdict: Result<(), FileFault>, kept: bool) {
+        let broken = FileFault::Store(parlour_proto::client::StoreFault::Broken);
+        let verdict = if kept { verdict } else { Err(broken) };
+        // Its session may have ended: it is here all the same.
+        let _ = self.client.file_kept(self.clock.now(), file, verdict);
+        self.drain();
+    }
+}
+
+/// What the client tells.
+impl Agent {
+    /// Hears of files, before anybody else does. Returns whether others should.
+    pub(super) fn hear_of_files(&mut self, event: &Event) -> bool {
+        let (account, session) = (event.account, event.session);
+        if let What::File { file, news } = &event.what {
+            return self.file_news(*file, session, news);
+        }
+        let Some(session) = session else { return true };
+        if let What::Inviting { to: address }
+        | What::Invited { peer: Peer { address, .. }, .. }
+        | What::Established { peer: Peer { address, .. }, .. } = &event.what
+        {
+            self.desk.peers.insert(session, (account, address.clone()));
+        }
+        if let What::Invited { files, .. } = &event.what
+            && !files.is_empty()
+        {
+            self.invited_to_files(session, files);
+        }
+        if matches!(event.what, What::Ended(_) | What::Missed { .. }) {
+            self.desk.peers.remove(&session);
+        }
+        true
+    }
+
+    /// An invitation to files: what goes on by itself, and what cannot be.
+    fn invited_to_files(&mut self, session: SessionId, files: &[FileInfo]) {
+        let Some(peer) = self.desk.peers.get(&session).map(|(_, address)| party(address)) else { return };
+        let mut asked = Vec::new();
+        let mut resumed = Vec::new();
+        let mut refused = Vec::new();
+        for info in files {
+            let hashes = &info.about.selector.hashes;
+            let skip = info.about.skipped();
+            if info.sends {
+                // Whoever asks must know what he asks for, and it must be his already.
+                let row = self.desk.find(&peer, false, hashes);
+                let row = row.filter(|row| row.path.is_some() && !self.desk.is_on(&row.id));
+                match row {
+                    Some(row) => asked.push((info.clone(), row.id.clone())),
+                    None => refused.push((info.file, "it was not shared with who asks for it".to_owned())),
+                }
+            } else if skip > 0 {
+                let row = self.desk.find(&peer, true, hashes);
+                let row = row.filter(|row| row.state == FileState::Interrupted && row.octets >= skip);
+                match row.map(|row| row.id.clone()) {
+                    Some(id) => resumed.push((info.clone(), id)),
+                    None => refused.push((info.file, "less of it is here than it leaves out".to_owned())),
+                }
+            } else if let Some(why) = self.desk.refuses(&peer, info.about.selector.size.unwrap_or(0)) {
+                self.tell(Told::Trouble(format!("a file was refused: {why}")));
+                refused.push((info.file, why));
+            }
+        }
+        let now = self.clock.now();
+        if !asked.is_empty() {
+            let paths = asked.iter().filter_map(|(_, id)| self.desk.rows.get(id)?.path.clone()).collect();
+            let ticket = self.desk.disk.prepare(paths);
+            self.desk.looking.insert(ticket, Why::Serve { session, asked });
+            return;
+        }
+        for (file, why) in refused {
+            tracing::info!(why, "a file is declined");
+            let _ = self.client.cancel_file(now, file);
+        }
+        if resumed.is_empty() {
+            return;
+        }
+        let ids: Vec<FileId> = resumed.iter().map(|(info, _)| info.file).collect();
+        for (info, id) in resumed {
+            // Both sides may have come back at once: who has the file decides.
+            let crossing: Vec<FileId> = self
+                .desk
+                .on
+                .iter()
+                .filter(|(_, it)| it.row == id && !it.begun)
+                .map(|(file, _)| *file)
+                .collect();
+            for file in crossing {
+                self.desk.on.remove(&file);
+                let _ = self.client.cancel_file(now, file);
+            }
+            if self.desk.is_on(&id) {
+                continue;
+            }
+            let part = self.desk.rows.get(&id).and_then(|row| row.path.clone());
+            let skip = info.about.skipped();
+            let transfer = Transfer { row: id, part, source: None, skip, begun: false, tries: 0 };
+            self.desk.on.insert(info.file, transfer);
+        }
+        if let Err(why) = self.accept_files(session, &ids) {
+            tracing::debug!(why, "files do not go on");
+        }
+    }
+
+    fn file_news(&mut self, file: FileId, session: Option<SessionId>, news: &FileNews) -> bool {
+        match news {
+            FileNews::Offered(_) => {}
+            FileNews::Begun(info) => {
+                if let Some(session) = session {
+                    self.file_begun(session, info);
+                }
+            }
+            FileNews::Moved { octets, .. } => self.file_moved(file, *octets),
+            FileNews::Whole { body, .. } => {
+                self.file_whole(file, body);
+                return false;
+            }
+            FileNews::Done => {
+                if let Some(transfer) = self.desk.on.get(&file) {
+                    let (row, source) = (transfer.row.clone(), transfer.source);
+                    source.into_iter().for_each(|source| self.desk.disk.unserve(source));
+                    if source.is_some() {
+                        self.change(&row, |row| {
+                            (row.state, row.why) = (FileState::Done, None);
+                            row.octets = row.size.unwrap_or(row.octets);
+                        });
+                    }
+                }
+            }
+            FileNews::Stopped(stop) => self.file_stopped(file, stop),
+        }
+        true
+    }
+
+    fn file_begun(&mut self, session: SessionId, info: &FileInfo) {
+        let file = info.file;
+        let selector = &info.about.selector;
+        if let Some(transfer) = self.desk.on.get_mut(&file) {
+            transfer.begun = true;
+            let (row, part, skip) = (transfer.row.clone(), transfer.part.clone(), transfer.skip);
+            self.change(&row, |row| {
+                (row.state, row.why) = (FileState::Running, None);
+                row.octets = if row.incoming { row.octets.min(skip) } else { skip };
+            });
+            if !info.sends {
+                let part = part.or_else(|| self.new_part(file));
+                if let Some(part) = part {
+                    self.desk.disk.take(file, &part, skip);
+                    self.change(&row, |row| row.path = Some(part.clone()));
+                    if let Some(transfer) = self.desk.on.get_mut(&file) {
+                        transfer.part = Some(part);
+                    }
+                }
+            }
+            return;
+        }
+        if info.sends {
+            return;
+        }
+        let Some((account, address)) = self.desk.peers.get(&session).cloned() else { return };
+        let peer = party(&address);
+        let why = self.desk.refuses(&peer, selector.size.unwrap_or(0));
+        let part = self.new_part(file).filter(|_| why.is_none());
+        let Some(part) = part else {
+            let why = why.unwrap_or_else(|| "there is no place for it".to_owned());
+            self.tell(Told::Trouble(format!("a file was refused: {why}")));
+            let _ = self.client.cancel_file(self.clock.now(), file);
+            return;
+        };
+        let id = file_name(self.store.run(), file);
+        let row = FileRow {
+            id: id.clone(),
+            time: self.clock.now().unix,
+            account: self.address(account).to_string(),
+            peer,
+            address,
+            incoming: true,
+            name: selector.name.clone(),
+            content_type: selector.media_type.clone(),
+            size: selector.size,
+            hashes: selector.hashes.clone(),
+            state: FileState::Running,
+            why: None,
+            octets: 0,
+            path: Some(part.clone()),
+            modified: Duration::ZERO,
+        };
+        self.desk.disk.take(file, &part, 0);
+        self.desk.rows.insert(id.clone(), row.clone());
+        self.note_file(row, None);
+        let transfer = Transfer { row: id, part: Some(part), source: None, skip: 0, begun: true, tries: 0 };
+        self.desk.on.insert(file, transfer);
+    }
+
+    /// The path of a file whose transfer is done, for the last time.
+    pub(super) fn file_is_done(&mut self, file: FileId) -> Option<String> {
+        let path = self.desk.path(file);
+        self.desk.on.remove(&file);
+        path
+    }
+
+    fn new_part(&self, file: FileId) -> Option<PathBuf> {
+        let places = self.desk.disk.places()?;
+        Some(places.incoming().join(format!("{}.part", file_name(self.store.run(), file))))
+    }
+
+    /// Octets of a spool are a file's.
+    pub(super) fn keep(&mut self, spool: SpoolId, file: FileId) {
+        self.desk.kept.insert(spool, file);
+    }
+
+    /// No more comes through a spool that is a file's.
+    pub(super) fn let_go(&mut self, spool: SpoolId) -> bool {
+        let Some(file) = self.desk.kept.remove(&spool) else { return false };
+        self.desk.disk.close(file);
+        true
+    }
+
+    /// Octets of a file of ours have left: what is surely there is recorded now and then.
+    fn file_moved(&mut self, file: FileId, octets: u64) {
+        let Some(transfer) = self.desk.on.get(&file).filter(|transfer| transfer.source.is_some()) else {
+            return;
+        };
+        let row = transfer.row.clone();
+        let safe = octets.saturating_sub(UNANSWERED);
+        let safe = safe.saturating_sub(safe % CHECKPOINT);
+        if self.desk.rows.get(&row).is_some_and(|row| safe > row.octets) {
+            self.change(&row, |row| row.octets = safe);
+        }
+    }
+
+    fn file_whole(&mut self, file: FileId, body: &Body) {
+        let Some(transfer) = self.desk.on.get(&file) else { return };
+        let (Some(part), Some(row)) = (transfer.part.clone(), self.desk.rows.get(&transfer.row)) else {
+            return;
+        };
+        let expected = Expected {
+            name: row.name.clone(),
+            media_type: row.content_type.clone(),
+            size: row.size,
+            hashes: row.hashes.clone(),
+        };
+        match body {
+            Body::Inline(octets) => self.desk.disk.write(file, None, 0, octets.clone()),
+            Body::Spooled { spool, .. } => drop(self.desk.kept.remove(spool)),
+        }
+        self.desk.disk.finish(file, &part, expected);
+    }
+
+    fn file_stopped(&mut self, file: FileId, stop: &FileStop) {
+        let Some(transfer) = self.desk.on.get(&file) else { return };
+        let (id, part, source) = (transfer.row.clone(), transfer.part.clone(), transfer.source);
+        let (begun, skip, tries) = (transfer.begun, transfer.skip, transfer.tries);
+        source.into_iter().for_each(|source| self.desk.disk.unserve(source));
+        let why = Some(crate::line::stopped(stop));
+        let goes_on = match stop {
+            FileStop::Interrupted { .. } => begun,
+            // The other side has less than we thought, or is not there.
+            FileStop::Declined => skip > 0,
+            FileStop::Cancelled | FileStop::Aborted | FileStop::Corrupt | FileStop::Failed { .. } => false,
+        };
+        let was = self.desk.rows.get(&id).map(|row| row.state);
+        if was == Some(FileState::Done) {
+            return;
+        }
+        let incoming = part.is_some();
+        if goes_on || (!begun && was == Some(FileState::Interrupted)) {
+            self.change(&id, |row| {
+                (row.state, row.why) = (FileState::Interrupted, why);
+                if !begun && *stop == FileStop::Declined && !row.incoming {
+                    row.octets = row.octets.saturating_sub(STEP_BACK);
+                }
+            });
+            if !incoming && tries < TRIES {
+                let at = Instant::now() + RESUME_AFTER_BREAK;
+                self.desk.resume.push((at, id));
+            }
+            if incoming && begun {
+                // The last checkpoint is on its way, and removes it.
+                self.desk.disk.close(file);
+                return;
+            }
+        } else {
+            if let (Some(part), true) = (&part, *stop != FileStop::Corrupt) {
+                self.desk.disk.drop_part(file, part);
+            }
+            let corrupt = *stop == FileStop::Corrupt;
+            self.change(&id, |row| {
+                (row.state, row.why) = (FileState::Failed, why);
+                if incoming && !corrupt {
+                    (row.octets, row.path) = (0, None);
+                }
+            });
+        }
+        self.desk.on.remove(&file);
+    }
+
+    /// Tells whoever asked what became of a command about a file.
+    pub(super) fn answer_about_file(&mut self, id: Option<String>, what: Result<(), String>) {
+        self.tell(Told::Outcome(Outcome { id, what: what.map(|()| Achieved::default()) }));
+    }
+}
+
+fn offer_of(prepared: &Prepared, source: SourceId, skip: u64) -> FileOffer {
+    let selector = FileSelector {
+        name: Some(prepared.name.clone()),
+        media_type: Some(prepared.media_type.to_owned()),
+        size: Some(prepared.size),
+        hashes: prepared.hashes.clone(),
+    };
+    FileOffer { selector, source: Some(source), skip, modified: None }
+}

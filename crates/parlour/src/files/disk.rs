@@ -1,0 +1,288 @@
+//! Writing what comes in, reading what goes out, in order; and a thread that makes durable what is written.
+
+use std::collections::BTreeMap;
+use std::fs::{self, File, OpenOptions};
+use std::io;
+use std::os::unix::fs::{FileExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, mpsc};
+use std::thread::JoinHandle;
+use std::time::{Duration, UNIX_EPOCH};
+
+use parlour_msrp::{SourceId, SpoolId};
+use parlour_proto::io::FileId;
+use tokio::sync::mpsc::UnboundedSender;
+
+use super::{Expected, Told, look};
+use crate::store::Answer;
+
+/// Octets that are written before they are made durable. Four times as many, 8 MiB, come twice after a sudden end: those of
+/// a checkpoint at work, of one that waits, of one that waits for that, and those since.
+const CHECKPOINT: u64 = 2 * 1024 * 1024;
+
+#[derive(Debug)]
+pub(super) enum Ask {
+    Serve { source: SourceId, open: File, base: u64, size: u64, modified: Duration },
+    Fetch { source: SourceId, offset: u64, length: usize },
+    Unserve { source: SourceId },
+    Take { file: FileId, part: PathBuf, base: u64 },
+    Write { file: FileId, spool: Option<SpoolId>, offset: u64, bytes: Vec<u8> },
+    Close { file: FileId },
+    Drop { file: FileId, part: PathBuf },
+    Finish { file: FileId, part: PathBuf, expected: Expected },
+}
+
+/// A file of the user.
+struct Served {
+    open: File,
+    base: u64,
+    size: u64,
+    modified: Duration,
+}
+
+/// A file that comes in.
+struct Taken {
+    open: io::Result<Arc<File>>,
+    base: u64,
+    /// Octets of the spool that were handed out.
+    taken: u64,
+    /// Octets from the beginning of the file without a hole.
+    upto: u64,
+    /// How many of them are, or are about to be, durable.
+    synced: u64,
+}
+
+struct Sync {
+    file: FileId,
+    open: Arc<File>,
+    octets: u64,
+}
+
+pub(super) fn start(
+    look: mpsc::Sender<look::Ask>,
+    answers: UnboundedSender<Answer>,
+) -> io::Result<(mpsc::Sender<Ask>, [JoinHandle<()>; 2])> {
+    let (asks, waiting) = mpsc::channel();
+    // One checkpoint at work and one that waits bound what is not durable.
+    let (syncs, due) = mpsc::sync_channel::<Sync>(1);
+    let told = answers.clone();
+    let sync = std::thread::Builder::new().name("file-sync".into()).spawn(move || {
+        while let Ok(Sync { file, open, octets }) = due.recv() {
+            match open.sync_data() {
+                Ok(()) => drop(told.send(Answer::File(Told::Checkpoint { file, octets }))),
+                Err(error) => tracing::error!(%error, "part of a file cannot be made durable"),
+            }
+        }
+    })?;
+    let disk = Disk { served: BTreeMap::new(), taken: BTreeMap::new(), syncs, look, answers };
+    let work = std::thread::Builder::new().name("file-disk".into()).spawn(move || disk.serve(&waiting))?;
+    Ok((asks, [work, sync]))
+}
+
+struct Disk {
+    served: BTreeMap<SourceId, Served>,
+    taken: BTreeMap<FileId, Taken>,
+    syncs: mpsc::SyncSender<Sync>,
+    look: mpsc::Sender<look::Ask>,
+    answers: UnboundedSender<Answer>,
+}
+
+impl Disk {
+    fn serve(mut self, asks: &mpsc::Receiver<Ask>) {
+        while let Ok(ask) = asks.recv() {
+            self.carry_out(ask);
+        }
+    }
+
+    fn tell(&self, told: Told) {
+        let _ = self.answers.send(Answer::File(told));
+    }
+
+    fn carry_out(&mut self, ask: Ask) {
+        match ask {
+            Ask::Serve { source, open, base, size, modified } => {
+                self.served.insert(source, Served { open, base, size, modified });
+            }
+            Ask::Fetch { source, offset, length } => {
+                let read = self.served.get(&source).map(|served| served.read(offset, length));
+                let bytes =
+                    read.unwrap_or_else(|| Err(io::ErrorKind::NotFound.into())).unwrap_or_else(|error| {
+                        tracing::warn!(%error, "a file that is being sent cannot be read any more");
+                        Vec::new()
+                    });
+                self.tell(Told::Fetched { source, offset, bytes });
+            }
+            Ask::Unserve { source } => drop(self.served.remove(&source)),
+            Ask::Take { file, part, base } => {
+                let open = part_file(&part, base).map(Arc::new);
+                if let Err(error) = &open {
+                    tracing::error!(%error, ?part, "a file that comes in cannot be written");
+                }
+                self.taken.insert(file, Taken { open, base, taken: 0, upto: base, synced: base });
+            }
+            Ask::Write { file, spool, offset, bytes } => self.write(file, spool, offset, &bytes),
+            Ask::Close { file } => {
+                if let Some(Taken { open: Ok(open), upto, .. }) = self.taken.remove(&file) {
+                    let _ = self.syncs.send(Sync { file, open, octets: upto });
+                }
+            }
+            Ask::Drop { file, part } => {
+                self.taken.remove(&file);
+                let _ = fs::remove_file(part);
+            }
+            Ask::Finish { file, part, expected } => {
+                let open = match self.taken.remove(&file) {
+                    Some(taken) => taken.open,
+                    None => Err(io::ErrorKind::NotFound.into()),
+                };
+                let _ = self.look.send(look::Ask::Finish { file, part, open, expected });
+            }
+        }
+    }
+
+    fn write(&mut self, file: FileId, spool: Option<SpoolId>, offset: u64, bytes: &[u8]) {
+        let length = u64::try_from(bytes.len()).unwrap_or(u64::MAX);
+        let Some(taken) = self.taken.get_mut(&file) else {
+            // Nobody wants it any more; the endpoint still waits for word.
+            if let Some(spool) = spool {
+                self.tell(Told::Spooled { spool, upto: u64::MAX });
+            }
+            return;
+        };
+        let at = taken.base.saturating_add(offset);
+        taken.taken = taken.taken.saturating_add(length);
+        let written = match &taken.open {
+            Ok(open) => open.write_all_at(bytes, at),
+            Err(_) => Ok(()),
+        };
+        match written {
+            Ok(()) if at == taken.upto => taken.upto = at.saturating_add(length),
+            Ok(()) => {}
+            Err(error) => {
+                tracing::error!(%error, "a file that comes in cannot be written");
+                taken.open = Err(error);
+            }
+        }
+        let upto = taken.taken;
+        if let Ok(open) = &taken.open
+            && taken.upto.saturating_sub(taken.synced) >= CHECKPOINT
+        {
+            taken.synced = taken.upto;
+            let sync = Sync { file, open: open.clone(), octets: taken.upto };
+            // Waits for the checkpoint before the last one: nobody sends faster than the disk.
+            let _ = self.syncs.send(sync);
+        }
+        if let Some(spool) = spool {
+            self.tell(Told::Spooled { spool, upto });
+        }
+    }
+}
+
+impl Served {
+    /// All of the octets, or none: a file that was changed is another one.
+    fn read(&self, offset: u64, length: usize) -> io::Result<Vec<u8>> {
+        let meta = self.open.metadata()?;
+        let modified = meta.modified()?.duration_since(UNIX_EPOCH).unwrap_or_default();
+        if meta.len() != self.size || modified != self.modified {
+            return Err(io::Error::other("it has changed meanwhile"));
+        }
+        let mut bytes = vec![0; length];
+        self.open.read_exact_at(&mut bytes, self.base.saturating_add(offset))?;
+        Ok(bytes)
+    }
+}
+
+/// A new file that nobody else can read, or the one that was begun: no link is followed.
+//= IM X-30
+fn part_file(part: &Path, base: u64) -> io::Result<File> {
+    let no_links = i32::try_from(rustix::fs::OFlags::NOFOLLOW.bits()).unwrap_or(0);
+    let mut options = OpenOptions::new();
+    options.write(true).read(true).mode(0o600).custom_flags(no_links);
+    if base == 0 {
+        return options.create_new(true).open(part);
+    }
+    let open = options.open(part)?;
+    let meta = open.metadata()?;
+    if !meta.is_file() || meta.len() < base {
+        return Err(io::Error::other("less of the file is here than was thought"));
+    }
+    // What was written behind the last checkpoint comes again.
+    open.set_len(base)?;
+    Ok(open)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn disk() -> (mpsc::Sender<Ask>, tokio::sync::mpsc::UnboundedReceiver<Answer>) {
+        let (answers, told) = tokio::sync::mpsc::unbounded_channel();
+        let (look, _) = mpsc::channel();
+        let (asks, _) = start(look, answers).unwrap();
+        (asks, told)
+    }
+
+    //= IM X-30 test
+    #[test]
+    fn x_30_no_link_is_followed_and_nothing_is_overwritten() {
+        let dir = tempfile::tempdir().unwrap();
+        let (target, link) = (dir.path().join("target"), dir.path().join("link"));
+        fs::write(&target, "precious").unwrap();
+        std::os::unix::fs::symlink(&target, &link).unwrap();
+        assert!(
+            part_file(&link, 0).is_err() && part_file(&link, 3).is_err() && part_file(&target, 0).is_err()
+        );
+        let dangling = dir.path().join("dangling");
+        std::os::unix::fs::symlink(dir.path().join("nowhere"), &dangling).unwrap();
+        assert!(part_file(&dangling, 0).is_err());
+        assert_eq!(fs::read_to_string(&target).unwrap(), "precious");
+        let fresh = dir.path().join("fresh");
+        part_file(&fresh, 0).unwrap();
+        use std::os::unix::fs::PermissionsExt;
+        assert_eq!(fs::metadata(&fresh).unwrap().permissions().mode() & 0o777, 0o600);
+    }
+
+    //= IM D-43 test
+    #[test]
+    fn a_checkpoint_counts_octets_without_a_hole() {
+        let dir = tempfile::tempdir().unwrap();
+        let part = dir.path().join("part");
+        let (asks, mut told) = disk();
+        let file = FileId(1);
+        asks.send(Ask::Take { file, part: part.clone(), base: 0 }).unwrap();
+        let write = |offset, bytes| Ask::Write { file, spool: Some(SpoolId(4)), offset, bytes };
+        asks.send(write(0, vec![1; 100])).unwrap();
+        asks.send(write(200, vec![3; 100])).unwrap();
+        asks.send(Ask::Close { file }).unwrap();
+        let mut upto = Vec::new();
+        let octets = loop {
+            let answer = told.blocking_recv().unwrap();
+            if let Answer::File(Told::Checkpoint { octets, .. }) = answer {
+                break octets;
+            }
+            let Answer::File(Told::Spooled { upto: of, .. }) = answer else { panic!("{answer:?}") };
+            upto.push(of);
+        };
+        assert_eq!((upto, octets), (vec![100, 200], 100));
+        // What lies behind it is written again.
+        asks.send(Ask::Take { file, part: part.clone(), base: 100 }).unwrap();
+        asks.send(write(0, vec![2; 50])).unwrap();
+        asks.send(Ask::Close { file }).unwrap();
+        while !matches!(told.blocking_recv().unwrap(), Answer::File(Told::Checkpoint { octets: 150, .. })) {}
+        assert_eq!(fs::read(&part).unwrap(), [vec![1; 100], vec![2; 50]].concat());
+    }
+
+    #[test]
+    fn a_file_that_changes_while_it_is_sent_is_not_sent_on() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("f");
+        fs::write(&path, b"0123456789").unwrap();
+        let meta = fs::metadata(&path).unwrap();
+        let modified = meta.modified().unwrap().duration_since(UNIX_EPOCH).unwrap();
+        let served = Served { open: File::open(&path).unwrap(), base: 4, size: 10, modified };
+        assert_eq!(served.read(0, 3).unwrap(), b"456");
+        assert!(served.read(5, 3).is_err(), "behind the end");
+        fs::write(&path, b"01234567890").unwrap();
+        assert!(served.read(0, 3).is_err());
+    }
+}

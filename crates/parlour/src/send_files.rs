@@ -1,0 +1,208 @@
+//! `parlour send --file`: files, how far they are, and whether they arrived.
+
+use std::collections::BTreeMap;
+use std::io::{self, IsTerminal, Write};
+use std::time::{Duration, Instant};
+
+use parlour_proto::event::{Ended, FileNews, FileStop, What};
+use parlour_proto::io::FileId;
+use parlour_proto::text;
+
+use crate::agent::{Controls, Told};
+use crate::cli::Send;
+use crate::command::{Asked, Command};
+use crate::line::{end, stopped};
+use crate::send::{NO_ANSWER, NOT_ACKNOWLEDGED, REFUSED, unsent};
+use crate::{explain, log};
+
+/// How often the line that shows how far things are is drawn anew.
+const GLANCE: Duration = Duration::from_millis(200);
+
+/// One file on its way.
+struct Going {
+    name: String,
+    size: u64,
+    octets: u64,
+    fate: Option<Result<(), FileStop>>,
+}
+
+/// The story of files: exit code and sentence.
+pub(crate) async fn tell(controls: Controls, flags: Send) -> (u8, String) {
+    let Controls { commands, mut told, stop, .. } = controls;
+    let to = text::neutral(&flags.to);
+    let paths = flags.file.clone();
+    let command = Command::SendFiles { account: None, to: flags.to.clone(), via: flags.via.clone(), paths };
+    let mut files = BTreeMap::<FileId, Going>::new();
+    let mut over = None;
+    let mut stood = false;
+    let mut meter = Meter::new();
+    if commands.send(Asked { id: None, command }).await.is_err() {
+        return (1, "Not sent: the program was ended first.".to_owned());
+    }
+    while let Some(told) = told.hear().await {
+        let happening = match told {
+            Told::Event(happening) => happening,
+            Told::Outcome(answer) => match answer.what {
+                Err(why) => {
+                    over = Some((NO_ANSWER, format!("Not sent: {why}.")));
+                    break;
+                }
+                Ok(_) => continue,
+            },
+            Told::Trouble(what) => {
+                log::say(&what);
+                continue;
+            }
+            Told::Said { .. } | Told::Paged { .. } | Told::Missed(_) => continue,
+        };
+        let what = happening.event.what;
+        if let What::Explain(why) = &what {
+            log::say(&explain::line(why));
+        }
+        stood |= matches!(what, What::Established { .. });
+        if let What::Ended(why) = what {
+            over = Some(sum_up(&to, &why, stood, files.values()));
+            break;
+        }
+        if let What::File { file, news } = what {
+            note(&mut files, file, news);
+            meter.show(files.values());
+        }
+    }
+    meter.clear();
+    stop.notify_one();
+    // The agent ends when it has left; what it still tells is not waited for.
+    drop(told);
+    over.unwrap_or_else(|| (NO_ANSWER, format!("Not sent to {to}: the program was ended first.")))
+}
+
+/// Takes in what is new of a file.
+fn note(files: &mut BTreeMap<FileId, Going>, file: FileId, news: FileNews) {
+    match news {
+        FileNews::Offered(info) | FileNews::Begun(info) => {
+            let selector = &info.about.selector;
+            let name = selector.name.clone().unwrap_or_default();
+            let (size, octets) = (selector.size.unwrap_or(0), info.about.skipped());
+            files.entry(file).or_insert(Going { name, size, octets, fate: None });
+        }
+        FileNews::Moved { octets, .. } => {
+            files.entry(file).and_modify(|going| going.octets = octets);
+        }
+        FileNews::Done => {
+            files.entry(file).and_modify(|going| {
+                (going.octets, going.fate) = (going.size, Some(Ok(())));
+            });
+        }
+        FileNews::Stopped(stop) => {
+            files.entry(file).and_modify(|going| going.fate = Some(Err(stop)));
+        }
+        FileNews::Whole { .. } => {}
+    }
+}
+
+/// The session is over.
+fn sum_up<'g>(to: &str, why: &Ended, stood: bool, files: impl Iterator<Item = &'g Going>) -> (u8, String) {
+    if !stood {
+        return unsent(to, why, false);
+    }
+    let (code, sentence) = sum(to, files);
+    let usual = matches!(why, Ended::Left | Ended::PeerLeft);
+    (code, if code == 0 || usual { sentence } else { format!("{sentence} {}.", end(why)) })
+}
+
+/// What became of all files.
+fn sum<'g>(to: &str, files: impl Iterator<Item = &'g Going>) -> (u8, String) {
+    let (mut code, mut sentences) = (0, Vec::new());
+    for going in files {
+        let name = text::neutral_within(&going.name, 80);
+        match &going.fate {
+            Some(Ok(())) => sentences.push(format!("{to} has {name:?}.")),
+            Some(Err(stop)) => {
+                let this = if *stop == FileStop::Declined { REFUSED } else { NOT_ACKNOWLEDGED };
+                code = code.max(this);
+                sentences.push(format!("{to} does not have {name:?}: {}.", stopped(stop)));
+            }
+            None => {
+                code = code.max(NOT_ACKNOWLEDGED);
+                sentences.push(format!("{to} does not have {name:?}: the session is over."));
+            }
+        }
+    }
+    (code, sentences.join(" "))
+}
+
+/// A line on a terminal.
+struct Meter {
+    shows: bool,
+    start: Instant,
+    drawn: Option<Instant>,
+    /// Octets that were there before we began.
+    before: Option<u64>,
+}
+
+impl Meter {
+    fn new() -> Meter {
+        Meter { shows: io::stderr().is_terminal(), start: Instant::now(), drawn: None, before: None }
+    }
+
+    fn show<'g>(&mut self, files: impl Iterator<Item = &'g Going>) {
+        let now = Instant::now();
+        let (size, octets) = files
+            .fold((0_u64, 0_u64), |sum, it| (sum.0.saturating_add(it.size), sum.1.saturating_add(it.octets)));
+        let before = *self.before.get_or_insert(octets);
+        if !self.shows || self.drawn.is_some_and(|drawn| now.duration_since(drawn) < GLANCE) {
+            return;
+        }
+        self.drawn = Some(now);
+        let line = progress(size, octets, octets.saturating_sub(before), now.duration_since(self.start));
+        let _ = write!(io::stderr(), "\r{line}\x1b[K");
+    }
+
+    fn clear(&self) {
+        if self.drawn.is_some() {
+            let _ = write!(io::stderr(), "\r\x1b[K");
+        }
+    }
+}
+
+/// `42 % of 300.0 MB, 12.3 MB/s, 14 s left`. The rate is of what has moved in that time.
+fn progress(size: u64, octets: u64, moved: u64, time: Duration) -> String {
+    let percent = octets.saturating_mul(100).checked_div(size).unwrap_or(100).min(100);
+    let millis = u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
+    let rate = moved.saturating_mul(1000).checked_div(millis).unwrap_or(0);
+    let left = size.saturating_sub(octets).checked_div(rate);
+    let left = left.map(|seconds| format!(", {seconds} s left")).unwrap_or_default();
+    format!("{percent} % of {}, {}/s{left}", megabytes(size), megabytes(rate))
+}
+
+fn megabytes(octets: u64) -> String {
+    let tenths = octets / 100_000;
+    format!("{}.{} MB", tenths / 10, tenths % 10)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn progress_tells_part_rate_and_time_left() {
+        let line = progress(300_000_000, 150_000_000, 100_000_000, Duration::from_secs(10));
+        assert_eq!(line, "50 % of 300.0 MB, 10.0 MB/s, 15 s left");
+        assert_eq!(progress(0, 0, 0, Duration::ZERO), "100 % of 0.0 MB, 0.0 MB/s");
+    }
+
+    #[test]
+    fn the_worst_of_several_files_is_the_exit_code() {
+        let going = |fate| Going { name: "a\x1bb".into(), size: 1, octets: 1, fate };
+        let code = |fates: Vec<Option<Result<(), FileStop>>>| {
+            let files: Vec<Going> = fates.into_iter().map(going).collect();
+            sum("sip:b@x", files.iter()).0
+        };
+        assert_eq!(code(vec![Some(Ok(())), Some(Ok(()))]), 0);
+        assert_eq!(code(vec![Some(Ok(())), Some(Err(FileStop::Declined))]), REFUSED);
+        assert_eq!(code(vec![Some(Err(FileStop::Corrupt)), Some(Err(FileStop::Declined))]), NOT_ACKNOWLEDGED);
+        assert_eq!(code(vec![None, Some(Ok(()))]), NOT_ACKNOWLEDGED);
+        let sentence = sum("sip:b@x", [going(Some(Ok(())))].iter()).1;
+        assert!(!sentence.contains('\x1b'), "{sentence}");
+    }
+}

@@ -1,0 +1,139 @@
+//! What is known of each file that was sent or received: one row a file, however many transfers it takes.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use parlour_proto::sdp::FileHash;
+use rusqlite::{Connection, Row, params};
+
+use super::read::{number, unsigned};
+use super::sqlite::micros;
+
+/// A file.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct FileRow {
+    /// The name of its first transfer.
+    pub(crate) id: String,
+    /// When that began, since 1970.
+    pub(crate) time: Duration,
+    pub(crate) account: String,
+    /// The other side, as a key.
+    pub(crate) peer: String,
+    /// Where it is called.
+    pub(crate) address: String,
+    pub(crate) incoming: bool,
+    /// As its sender calls it.
+    pub(crate) name: Option<String>,
+    pub(crate) content_type: Option<String>,
+    pub(crate) size: Option<u64>,
+    pub(crate) hashes: Vec<FileHash>,
+    /// `offered`, `running`, `interrupted`, `done`, `failed`.
+    pub(crate) state: FileState,
+    pub(crate) why: Option<String>,
+    /// Octets at its beginning that need not be transferred again.
+    pub(crate) octets: u64,
+    /// Where it lies: whole, or the part that is here.
+    pub(crate) path: Option<PathBuf>,
+    /// When a file of ours was changed last, since 1970.
+    pub(crate) modified: Duration,
+}
+
+/// How far a file is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum FileState {
+    Offered,
+    Running,
+    Interrupted,
+    Done,
+    Failed,
+}
+
+impl FileState {
+    pub(crate) fn text(self) -> &'static str {
+        match self {
+            FileState::Offered => "offered",
+            FileState::Running => "running",
+            FileState::Interrupted => "interrupted",
+            FileState::Done => "done",
+            FileState::Failed => "failed",
+        }
+    }
+
+    fn parse(text: &str) -> FileState {
+        let all = [FileState::Offered, FileState::Running, FileState::Interrupted, FileState::Done];
+        all.into_iter().find(|state| state.text() == text).unwrap_or(FileState::Failed)
+    }
+}
+
+pub(super) const TABLE: &str = "
+    CREATE TABLE files (
+        id TEXT PRIMARY KEY, time INTEGER NOT NULL, account TEXT NOT NULL, peer TEXT NOT NULL, address TEXT NOT NULL,
+        incoming INTEGER NOT NULL, name TEXT, content_type TEXT, size INTEGER, hashes TEXT NOT NULL,
+        state TEXT NOT NULL, why TEXT, octets INTEGER NOT NULL, path TEXT, modified INTEGER NOT NULL);
+";
+
+pub(super) fn write(connection: &Connection, file: &FileRow) -> rusqlite::Result<()> {
+    let sql = "INSERT OR REPLACE INTO files (id, time, account, peer, incoming, name, content_type, size, hashes, state, \
+        why, octets, path, modified, address) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15)";
+    let hashes: Vec<String> =
+        file.hashes.iter().map(|hash| format!("{}:{}", hash.algorithm(), hash.text())).collect();
+    connection.prepare_cached(sql)?.execute(params![
+        file.id,
+        micros(file.time),
+        file.account,
+        file.peer,
+        file.incoming,
+        file.name,
+        file.content_type,
+        file.size.map(number),
+        hashes.join(" "),
+        file.state.text(),
+        file.why,
+        number(file.octets),
+        file.path.as_ref().map(|path| path.to_string_lossy()),
+        nanos(file.modified),
+        file.address,
+    ])?;
+    Ok(())
+}
+
+/// All of them, oldest first; none in a store of before there were files.
+pub(super) fn all(connection: &Connection) -> rusqlite::Result<Vec<FileRow>> {
+    let there = "SELECT 1 FROM sqlite_schema WHERE name = 'files'";
+    if !connection.prepare(there)?.exists([])? {
+        return Ok(Vec::new());
+    }
+    let mut statement = connection.prepare(
+        "SELECT id, time, account, peer, incoming, name, content_type, size, hashes, state, why, octets, path, modified, address \
+         FROM files ORDER BY time, rowid",
+    )?;
+    let rows = statement.query_map([], read)?;
+    rows.collect()
+}
+
+fn read(row: &Row<'_>) -> rusqlite::Result<FileRow> {
+    let (hashes, state): (String, String) = (row.get(8)?, row.get(9)?);
+    let size: Option<i64> = row.get(7)?;
+    let path: Option<String> = row.get(12)?;
+    Ok(FileRow {
+        id: row.get(0)?,
+        time: Duration::from_micros(unsigned(row.get(1)?)),
+        account: row.get(2)?,
+        peer: row.get(3)?,
+        incoming: row.get(4)?,
+        name: row.get(5)?,
+        content_type: row.get(6)?,
+        size: size.map(unsigned),
+        hashes: hashes.split(' ').filter_map(FileHash::parse).collect(),
+        state: FileState::parse(&state),
+        why: row.get(10)?,
+        octets: unsigned(row.get(11)?),
+        path: path.map(PathBuf::from),
+        modified: Duration::from_nanos(unsigned(row.get(13)?)),
+        address: row.get(14)?,
+    })
+}
+
+fn nanos(time: Duration) -> i64 {
+    i64::try_from(time.as_nanos()).unwrap_or(i64::MAX)
+}

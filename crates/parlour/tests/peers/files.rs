@@ -1,0 +1,228 @@
+//! Files between programs: large ones in little memory, and ones that are killed in the middle.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use serde_json::{Value, json};
+
+use crate::agent::{Agent, Setup};
+use crate::harness::Folder;
+
+const WAIT: Duration = Duration::from_secs(60);
+
+/// Two agents, each of which is the other's proxy, so that each can call the other when it comes back.
+struct Two {
+    folder: Folder,
+    alice: Setup,
+    bob: Setup,
+}
+
+impl Two {
+    fn new(name: &str, accept: &'static str) -> Two {
+        let folder = Folder::new(name);
+        let config = folder.write("files.toml", "auto_accept_file = 1000000000\n").display().to_string();
+        let (mut alice, mut bob) = (Setup::new(&folder, "alice", accept), Setup::new(&folder, "bob", accept));
+        let proxy = |to: &Setup| format!("tcp:{}:{}", to.host, to.sip);
+        let (to_alice, to_bob) = (proxy(&alice), proxy(&bob));
+        alice.more = ["--proxy", &to_bob, "--config", &config].map(str::to_owned).to_vec();
+        bob.more = ["--proxy", &to_alice, "--config", &config].map(str::to_owned).to_vec();
+        Two { folder, alice, bob }
+    }
+
+    /// A file of so many octets, each 8 of which are different.
+    fn file(&self, name: &str, octets: u64) -> PathBuf {
+        let path = self.folder.join(name);
+        let whole: Vec<u8> =
+            (0..octets / 8).flat_map(|n| (n.wrapping_mul(0x9E37_79B9_7F4A_7C15)).to_le_bytes()).collect();
+        fs::write(&path, whole).expect("a file");
+        path
+    }
+}
+
+fn push(from: &mut Agent, to: &Setup, path: &Path) {
+    from.tell(&json!({"do": "send_files", "to": to.address, "paths": [path]}));
+}
+
+/// What `parlour files` shows.
+fn listed(data: &Path) -> Vec<Value> {
+    let out = std::process::Command::new(env!("CARGO_BIN_EXE_parlour"))
+        .args(["files", "--json", "--data"])
+        .arg(data)
+        .output()
+        .expect("parlour runs");
+    let text = String::from_utf8(out.stdout).expect("text");
+    text.lines().map(|line| serde_json::from_str(line).expect("JSON")).collect()
+}
+
+/// Waits until the one file there is in this state.
+#[track_caller]
+fn await_state(data: &Path, state: &str) -> Value {
+    let until = Instant::now() + WAIT;
+    loop {
+        let rows = listed(data);
+        if let [row] = rows.as_slice()
+            && row["state"] == state
+        {
+            return row.clone();
+        }
+        assert!(Instant::now() < until, "not {state}: {rows:#?}");
+        std::thread::sleep(Duration::from_millis(50));
+    }
+}
+
+/// Octets in memory at most, so far.
+fn peak(agent: &mut Agent) -> u64 {
+    let status =
+        fs::read_to_string(format!("/proc/{}/status", agent.program.child().id())).expect("a process");
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).expect("a peak");
+    line.trim().trim_end_matches("kB").trim().parse::<u64>().expect("a number") * 1024
+}
+
+//= IM F-14 test
+//= IM D-43 test
+#[test]
+#[ignore = "moves 300 MB between two programs: run ./check"]
+fn a_large_file_takes_little_memory_while_a_chat_goes_on() {
+    let two = Two::new("large-file", "all");
+    let path = two.file("large.dat", 300_000_000);
+    let mut bob = two.bob.start(&two.folder, "bob");
+    let mut alice = two.alice.start(&two.folder, "alice");
+    alice.tell(&json!({"do": "invite", "to": two.bob.address}));
+    let chat = alice.await_event("connected", WAIT)["session"].clone();
+    push(&mut alice, &two.bob, &path);
+    alice.await_such("file", WAIT, |event| event["state"] == "moved");
+    let mut said = 0;
+    loop {
+        let id = format!("while{said}");
+        alice.tell(&json!({"do": "say", "session": chat, "message_id": id, "text": "still here?"}));
+        let mut over = false;
+        alice.await_such("progress", WAIT, |event| {
+            event["message_id"] == id && event["state"] == "acknowledged"
+        });
+        over |= alice.seen.iter().any(|event| event["type"] == "file" && event["state"] == "done");
+        said += 1;
+        if over {
+            break;
+        }
+    }
+    let done = bob.await_such("file", WAIT, |event| event["state"] == "done");
+    let kept = done["path"].as_str().expect("a path").to_owned();
+    assert!(
+        fs::read(&kept).expect("it is there") == fs::read(&path).expect("it is there"),
+        "the same octets"
+    );
+    assert!(said > 3, "the chat waited for the file: {said} messages");
+    for (name, agent) in [("alice", &mut alice), ("bob", &mut bob)] {
+        let peak = peak(agent);
+        assert!(peak < 120_000_000, "{name} took {peak} octets");
+    }
+    assert_eq!(listed(&two.bob.data)[0]["state"], "done");
+    assert_eq!(listed(&two.alice.data)[0]["state"], "done");
+    alice.quit();
+    bob.quit();
+}
+
+/// Octets that a transfer leaves out.
+fn skipped(agent: &Agent) -> Vec<u64> {
+    let begun = agent.seen.iter().filter(|event| event["type"] == "file" && event["state"] == "begun");
+    begun.map(|event| event["about"]["skip"].as_u64().unwrap_or(0)).collect()
+}
+
+const CHECKPOINT: u64 = 8 * 1024 * 1024;
+
+/// Somebody is killed in the middle, and comes back.
+fn killed(sender: bool) {
+    let two = Two::new(if sender { "killed-sender" } else { "killed-receiver" }, "all");
+    let path = two.file("f.dat", 120_000_000);
+    let mut bob = two.bob.start(&two.folder, "bob");
+    let mut alice = two.alice.start(&two.folder, "alice");
+    push(&mut alice, &two.bob, &path);
+    let victim = if sender { &mut alice } else { &mut bob };
+    let at = victim.await_such("file", WAIT, |event| event["octets"].as_u64() > Some(60_000_000));
+    victim.kill();
+    let there = at["octets"].as_u64().expect("a number");
+    if sender {
+        alice = two.alice.start(&two.folder, "alice");
+        alice.await_such("file", WAIT, |event| event["state"] == "begun");
+    } else {
+        bob = two.bob.start(&two.folder, "bob");
+    }
+    let done = bob.await_such("file", WAIT, |event| event["state"] == "done");
+    let kept = done["path"].as_str().expect("a path").to_owned();
+    assert!(
+        fs::read(&kept).expect("it is there") == fs::read(&path).expect("it is there"),
+        "the same octets"
+    );
+    let skip = skipped(if sender { &alice } else { &bob }).last().copied().expect("a second transfer");
+    // One checkpoint, and 2 MB between the programs.
+    assert!(skip > 0 && skip + CHECKPOINT + 2_000_000 > there, "{skip} of {there} octets were left out");
+    let row = await_state(&two.bob.data, "done");
+    assert_eq!((row["octets"].as_u64(), row["size"].as_u64()), (Some(120_000_000), Some(120_000_000)));
+    await_state(&two.alice.data, "done");
+    alice.quit();
+    bob.quit();
+}
+
+//= IM D-43 test
+#[test]
+#[ignore = "kills a sender in the middle of a file: run ./check"]
+fn a_killed_sender_goes_on_when_it_comes_back() {
+    killed(true);
+}
+
+//= IM D-43 test
+#[test]
+#[ignore = "kills a receiver in the middle of a file: run ./check"]
+fn a_killed_receiver_goes_on_when_it_comes_back() {
+    killed(false);
+}
+
+//= IM F-14 test
+//= IM D-43 test
+#[test]
+#[ignore = "starts programs and needs free ports: run ./check"]
+fn send_file_says_what_became_of_each_and_only_what_was_shared_is_given() {
+    let two = Two::new("send-file", "all");
+    let (one, other) = (two.file("one.dat", 8000), two.file("two.sh", 200_000));
+    let mut bob = two.bob.start(&two.folder, "bob");
+    let send = |to: &str| {
+        std::process::Command::new(env!("CARGO_BIN_EXE_parlour"))
+            .args(["send", "--to", to, "--address", &two.alice.address, "--data"])
+            .arg(&two.alice.data)
+            .args(["--via", &format!("tcp:{}:{}", two.bob.host, two.bob.sip), "--file"])
+            .arg(&one)
+            .arg("--file")
+            .arg(&other)
+            .output()
+            .expect("parlour runs")
+    };
+    let sent = send(&two.bob.address);
+    let said = String::from_utf8_lossy(&sent.stdout).into_owned();
+    assert_eq!(sent.status.code(), Some(0), "{said} {}", String::from_utf8_lossy(&sent.stderr));
+    assert!(said.contains("has \"one.dat\"") && said.contains("has \"two.sh\""), "{said}");
+    let rows = listed(&two.bob.data);
+    assert_eq!(rows.len(), 2, "{rows:#?}");
+    let places: Vec<&str> = rows.iter().filter_map(|row| row["path"].as_str()).collect();
+    assert!(places.iter().any(|path| path.ends_with("/files/one.dat")), "{places:?}");
+    assert!(
+        places.iter().any(|path| path.ends_with("/files/quarantine/two.sh")),
+        "a program lies apart: {places:?}"
+    );
+    // Bob has lost one and asks for it: Alice gives it, by its hash, and nothing else.
+    let alice = two.alice.start(&two.folder, "alice");
+    let sent = listed(&two.alice.data);
+    let hash = sent.iter().find(|row| row["name"] == "one.dat").expect("it was sent")["hashes"][0].clone();
+    bob.tell(&json!({"do": "fetch_file", "to": two.alice.address, "hash": hash}));
+    let done = bob.await_such("file", WAIT, |event| {
+        event["state"] == "done" && !places.iter().any(|place| event["path"] == *place)
+    });
+    assert!(
+        fs::read(done["path"].as_str().expect("a path")).expect("it is there") == fs::read(&one).unwrap()
+    );
+    let nobody = "sha-1:00:11:22:33:44:55:66:77:88:99:AA:BB:CC:DD:EE:FF:00:11:22:33";
+    bob.tell(&json!({"do": "fetch_file", "to": two.alice.address, "hash": nobody}));
+    bob.await_such("file", WAIT, |event| event["state"] == "stopped" && event["stop"] == "declined");
+    alice.quit();
+    bob.quit();
+}
