@@ -30,7 +30,7 @@ pub(crate) fn files(flags: &FilesList) -> Result<ExitCode, Fault> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// `3-7 2026-01-02T03:04:05Z sip:bob@example.com > "a.jpg" 4092 octets, done: /home/...`.
+/// `3-7 2026-01-02T03:04:05Z sip:bob@example.com > "a.jpg" 4092 octets, done: /var/files/a.jpg`.
 fn readable(row: &FileRow) -> String {
     let arrow = if row.incoming { ">" } else { "<" };
     let name = text::neutral_within(row.name.as_deref().unwrap_or("a file"), 80);

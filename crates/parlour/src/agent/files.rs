@@ -3,7 +3,6 @@
 //! A file has one row in the store, however many transfers it takes. What was interrupted goes on when the program comes
 //! back: who has part of a file asks for the rest, who was sending one offers the rest, each from the last checkpoint on.
 
-use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
@@ -11,12 +10,13 @@ use parlour_msrp::{Body, SourceId, SpoolId};
 use parlour_proto::client::{FileAnswer, FileFault, FileOffer};
 use parlour_proto::config::Proxy;
 use parlour_proto::event::{Event, FileInfo, FileNews, FileStop, Peer, What};
-use parlour_proto::io::{AccountId, FileId, SessionId};
-use parlour_proto::sdp::{FileHash, FileSelector};
+use parlour_proto::io::{FileId, SessionId};
+use parlour_proto::sdp::FileSelector;
 
+use super::desk::{Transfer, Why};
 use super::{Agent, Told};
 use crate::command::{Achieved, Outcome};
-use crate::files::{Expected, Files, Finished, Prepared, Told as FromDisk};
+use crate::files::{Expected, Finished, Prepared, Told as FromDisk};
 use crate::json::file::file_name;
 use crate::store::{By, FileRow, FileState, Job, Note, party};
 
@@ -34,130 +34,9 @@ const TRIES: u8 = 4;
 /// Files that go on by themselves at the start.
 const MOST_RESUMED: usize = 32;
 
-/// How much may lie here.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Quota {
-    /// Octets of all files that came in.
-    pub(crate) all: u64,
-    /// Octets of those of one peer.
-    pub(crate) peer: u64,
-    /// Octets that stay free on the disk.
-    pub(crate) reserve: u64,
-}
-
-/// All that the agent knows of files.
-pub(super) struct Desk {
-    pub(super) disk: Files,
-    quota: Quota,
-    rows: BTreeMap<String, FileRow>,
-    /// Transfers that are on, or offered.
-    on: BTreeMap<FileId, Transfer>,
-    kept: BTreeMap<SpoolId, FileId>,
-    /// Who is at the other end of sessions.
-    peers: BTreeMap<SessionId, (AccountId, String)>,
-    /// Files of ours that are being looked at, and why.
-    looking: BTreeMap<u64, Why>,
-    /// Rows that go on by themselves, and when.
-    resume: Vec<(Instant, String)>,
-}
-
-struct Transfer {
-    /// The id of its row.
-    row: String,
-    part: Option<PathBuf>,
-    source: Option<SourceId>,
-    /// Octets that it leaves out.
-    skip: u64,
-    begun: bool,
-    tries: u8,
-}
-
-/// Why files of ours are looked at.
-enum Why {
-    Send { by: By, account: Option<String>, to: String, via: Option<Proxy> },
-    Resume { row: String, by: Option<By>, tries: u8 },
-    Serve { session: SessionId, asked: Vec<(FileInfo, String)> },
-}
-
-impl Desk {
-    pub(super) fn new(disk: Files, quota: Quota, rows: Vec<FileRow>) -> Desk {
-        let rows = rows.into_iter().map(|row| (row.id.clone(), row)).collect();
-        let (on, kept, peers) = (BTreeMap::new(), BTreeMap::new(), BTreeMap::new());
-        Desk { disk, quota, rows, on, kept, peers, looking: BTreeMap::new(), resume: Vec::new() }
-    }
-
-    /// When something goes on by itself.
-    pub(super) fn due(&self) -> Option<Instant> {
-        self.resume.iter().map(|(at, _)| *at).min()
-    }
-
-    /// The file that a spool is of.
-    pub(super) fn file_of(&self, spool: SpoolId) -> Option<FileId> {
-        self.kept.get(&spool).copied()
-    }
-
-    /// Where the file of a transfer lies.
-    pub(super) fn path(&self, file: FileId) -> Option<String> {
-        let row = self.rows.get(&self.on.get(&file)?.row)?;
-        row.path.as_ref().map(|path| path.to_string_lossy().into_owned())
-    }
-
-    fn is_on(&self, row: &str) -> bool {
-        self.on.values().any(|transfer| transfer.row == row)
-    }
-
-    /// Octets that lie here, or are on their way: of all, and of one peer.
-    fn used(&self, peer: &str) -> (u64, u64) {
-        let counts = |row: &&FileRow| {
-            row.incoming
-                && match row.state {
-                    FileState::Running | FileState::Interrupted => true,
-                    FileState::Done => row.path.as_ref().is_some_and(|path| path.exists()),
-                    FileState::Offered | FileState::Failed => false,
-                }
-        };
-        let mut used = (0_u64, 0_u64);
-        for row in self.rows.values().filter(counts) {
-            let size = row.size.unwrap_or(row.octets);
-            used.0 = used.0.saturating_add(size);
-            if row.peer == peer {
-                used.1 = used.1.saturating_add(size);
-            }
-        }
-        used
-    }
-
-    /// Why a file of that size may not come in.
-    //= IM X-30
-    fn refuses(&self, peer: &str, size: u64) -> Option<String> {
-        let Some(places) = self.disk.places() else { return Some("there is no directory for it".into()) };
-        let (all, of_peer) = self.used(peer);
-        let free = rustix::fs::statvfs(&places.root)
-            .map_or(u64::MAX, |disk| disk.f_bavail.saturating_mul(disk.f_frsize));
-        if all.saturating_add(size) > self.quota.all {
-            Some(format!("file_quota: {all} of {} octets are used", self.quota.all))
-        } else if of_peer.saturating_add(size) > self.quota.peer {
-            Some(format!("file_quota_per_peer: {of_peer} of {} octets are used", self.quota.peer))
-        } else if free.saturating_sub(self.quota.reserve) < size {
-            Some(format!("disk_reserve: {free} octets are free on the disk"))
-        } else {
-            None
-        }
-    }
-
-    /// The row of a file that is meant: same other side, same direction, and a hash that both name.
-    fn find(&self, peer: &str, incoming: bool, hashes: &[FileHash]) -> Option<&FileRow> {
-        let same = |row: &&FileRow| {
-            row.peer == peer
-                && row.incoming == incoming
-                && row.hashes.iter().any(|hash| hashes.contains(hash))
-        };
-        self.rows.values().rev().find(same)
-    }
-}
-
 /// What the user asks.
 impl Agent {
+    //= IM F-14
     pub(super) fn send_files(
         &mut self,
         by: By,

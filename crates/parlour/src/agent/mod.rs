@@ -6,6 +6,7 @@
 //! datagrams a short rest between two rounds lets each find several ([`pace`]).
 
 mod deliver;
+mod desk;
 mod files;
 mod held;
 mod obey;
@@ -24,7 +25,7 @@ use parlour_proto::io::{AccountId, Input, Now, Output, QueryId, Service, Session
 use tokio::sync::Notify;
 use tokio::sync::mpsc::{Receiver, Sender, UnboundedReceiver, UnboundedSender, channel, unbounded_channel};
 
-use files::{Desk, Quota};
+use desk::{Desk, Quota};
 use pace::Pace;
 use teller::Teller;
 

@@ -188,7 +188,7 @@ mod tests {
     #[test]
     fn x_30_a_file_with_another_hash_lies_apart() {
         let desk = Desk::new();
-        // RFC 3174 A.5 and FIPS 180-2 B.1: both of "abc".
+        // The hashes of "abc" that FIPS 180-2 tells, A.1 and B.1.
         let sha1 =
             FileHash::parse("sha-1:A9:99:3E:36:47:06:81:6A:BA:3E:25:71:78:50:C2:6C:9C:D0:D8:9D").unwrap();
         let right = Expected { size: Some(3), hashes: vec![sha1], ..expected("a.txt") };
