@@ -137,6 +137,34 @@ fn the_offer_of_a_real_im_server() {
 //= IM S-1 test
 //= IM D-1 test
 //= IM D-2 test
+//= IM D-1 test
+//= IM D-2 test
+//= IM M-21 test
+#[test]
+fn what_lies_behind_the_first_hop_may_speak_another_transport() {
+    let relayed = |path: &str| format!("m=message 7394 TCP/MSRP *\n{TYPES}a=path:{path}\na=setup:actpass\n");
+    let path = "msrp://relay.example.com:2855/x;tcp msrps://df7jal23ls0d.invalid:2855/98cjs;ws";
+    assert_eq!(stream(&relayed(path)).path.to_string(), path);
+    let backwards = "msrp://df7jal23ls0d.invalid:2855/98cjs;ws msrp://relay.example.com:2855/x;tcp";
+    assert_eq!(refusal(&relayed(backwards)).clause, "D-2");
+}
+
+//= IM M-21 test
+//= IM D-13 test
+#[test]
+fn an_end_behind_a_relay_tells_the_whole_path_and_offers_either_role() {
+    let path = "msrp://relay.example.com:2855/lent;tcp msrp://192.0.2.9:2855/own;tcp";
+    let behind = Local::behind("192.0.2.7".parse().unwrap(), path.parse().unwrap(), 7, 1);
+    let deaf = Capabilities { listens: false, reachable: false, ..ours() };
+    let text = String::from_utf8(offer_of(&behind, &deaf)).unwrap();
+    for line in
+        ["c=IN IP4 192.0.2.9", "m=message 2855 TCP/MSRP *", &format!("a=path:{path}"), "a=setup:actpass"]
+    {
+        assert!(text.lines().any(|it| it == line), "{line} in {text}");
+    }
+    assert!(behind.is_relayed() && behind.path(Role::Active).as_str().ends_with("/own;tcp"));
+}
+
 //= IM D-3 test
 #[test]
 fn what_is_not_acceptable_and_the_warning() {

@@ -293,3 +293,45 @@ fn two_talk_behind_a_relay_over_tls() {
 fn one_speaks_secure_web_socket_to_the_relay_and_the_other_tls() {
     talk("relay-wss", ["wss", "tls"], "MD5");
 }
+
+//= IM M-22 test
+#[test]
+#[ignore = "needs Kamailio, sends 100 MB: run ./check"]
+fn large_messages_cross_a_relay_while_both_chat() {
+    let folder = Folder::new("relay-large");
+    let relay = Relay::start(&folder, "MD5");
+    let more = "relay_required = true";
+    let (bob, alice) =
+        (relay.member(&folder, "bob", "tls", more), relay.member(&folder, "alice", "tls", more));
+    for setup in [&bob, &alice] {
+        let file = std::path::PathBuf::from(&setup.more[1]);
+        let text = std::fs::read_to_string(&file).expect("the configuration");
+        std::fs::write(file, format!("max_size = 4000000\n{text}")).expect("the configuration");
+    }
+    let (mut to, mut from) = (bob.start(&folder, "bob"), alice.start(&folder, "alice"));
+    from.tell(&json!({"do": "invite", "to": bob.address, "via": format!("udp:{}:{}", bob.host, bob.sip)}));
+    let session = from.await_event("connected", WAIT)["session"].clone();
+    let theirs = to.await_event("connected", WAIT)["session"].clone();
+    // Octets that nothing on the way could confuse with those of another place.
+    let large = |number: usize| (0..500_000).map(|at| format!("{number:02}{at:05x}")).collect::<String>();
+    for number in 0..30 {
+        let id = format!("large{number}");
+        from.tell(&json!({"do": "say", "session": session, "message_id": id, "text": large(number)}));
+        to.tell(&json!({"do": "say", "session": theirs, "text": format!("aside {number}")}));
+    }
+    for number in 0..30 {
+        let id = format!("large{number}");
+        let came = to.await_such("message", 6 * WAIT, |event| event["message_id"] == id);
+        let octets = std::fs::read(came["file"].as_str().expect("a file")).expect("the message");
+        let start = usize::try_from(came["body_offset"].as_u64().unwrap_or(0)).expect("a small header");
+        assert!(octets[start..] == *large(number).as_bytes(), "{id} came as something else");
+    }
+    from.await_such("progress", 6 * WAIT, |event| {
+        event["state"] == "acknowledged" && event["message_id"] == "large29"
+    });
+    let asides = from.seen.iter().filter(|it| it["type"] == "message" && it["direction"] == "in").count();
+    assert_eq!(asides, 30, "the chat went on");
+    assert_eq!(from.count("reconnecting"), 0);
+    from.quit();
+    to.quit();
+}
