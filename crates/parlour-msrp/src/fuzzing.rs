@@ -147,6 +147,7 @@ fn session() -> SessionSpec {
         accept: AcceptTypes::new(["*"], []),
         max_size: 100_000,
         chunk_size: 2048,
+        relayed_chunk_size: 2048,
         via: None,
     }
 }

@@ -15,10 +15,6 @@ use crate::uri::{MsrpPath, MsrpUri};
 /// How many identifiers of refused, and of finished, messages are remembered.
 const REMEMBERED: usize = 8;
 
-/// Octets of a chunk that a relay passes on: one in wide use (Kamailio) drops frames of more than 10,238 octets, paths and
-/// all, or answers them 501.
-const RELAYED: usize = 8 * 1024;
-
 /// Bounds of what leaves in one piece: RFC 4975 7.1.1 wants no smaller chunks, and whatever interrupts a message has to
 /// wait for the end of a larger one.
 const SMALLEST: usize = 2048;
@@ -41,6 +37,7 @@ pub(crate) struct Session {
     pub(crate) max_size: u64,
     pub(crate) peer_max_size: Option<u64>,
     pub(crate) chunk_size: usize,
+    pub(crate) relayed_chunk_size: usize,
     pub(crate) bind: Bind,
     /// Whether `peer` is known from SDP; until then it is whoever binds.
     pub(crate) agreed: bool,
@@ -92,6 +89,7 @@ impl Session {
             max_size: spec.max_size,
             peer_max_size: max_size,
             chunk_size: spec.chunk_size.clamp(SMALLEST, LARGEST),
+            relayed_chunk_size: spec.relayed_chunk_size.clamp(SMALLEST, LARGEST),
             agreed: true,
             bind: Bind::Expected,
             greeted: true,
@@ -137,7 +135,7 @@ impl Session {
 
     /// The largest chunk that leaves in one piece.
     pub(crate) fn chunk(&self) -> usize {
-        if self.is_relayed() { self.chunk_size.min(RELAYED) } else { self.chunk_size }
+        if self.is_relayed() { self.chunk_size.min(self.relayed_chunk_size) } else { self.chunk_size }
     }
 
     /// Whether a response says only that the next hop has a chunk.

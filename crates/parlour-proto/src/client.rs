@@ -11,6 +11,7 @@ pub use crate::event::Notice;
 use crate::im::Core;
 use crate::im::core::{Deadline, Errand};
 use crate::im::flows::{Progress, Stream};
+use crate::im::large::Large;
 use crate::io::{
     AccountId, CloseReason, FlowId, Input, Now, Output, QueryId, Receipt, Security, Service, SessionId,
     Transport, Why,
@@ -160,7 +161,23 @@ impl Client {
         via: Option<Proxy>,
     ) -> Result<SessionId, Misuse> {
         self.core.now = now;
-        self.core.invite(account, to, via)
+        self.core.invite(account, to, via, None)
+    }
+
+    /// Invites `to` to take one large message (F-15): the first that is said in the session, of any size that `to` takes.
+    /// The session ends when it is acknowledged, or has failed.
+    ///
+    /// # Errors
+    /// As [`invite`](Self::invite).
+    pub fn invite_to_large(
+        &mut self,
+        now: Now,
+        account: AccountId,
+        to: &str,
+        via: Option<Proxy>,
+    ) -> Result<SessionId, Misuse> {
+        self.core.now = now;
+        self.core.invite(account, to, via, Some(Large::Ours))
     }
 
     /// Accepts an invitation, with all the files that it offers; those that it asks for are refused.

@@ -105,8 +105,12 @@ pub struct Config {
     pub page_size: usize,
     /// Whom something else holds for than for others.
     pub contacts: Vec<Contact>,
-    /// The largest SEND body that leaves in one piece, octets (interop: 12 KiB).
+    /// The largest SEND body that leaves in one piece, octets (interop: 12 KiB). Where relays are on the way it never is
+    /// more than 8 KiB, unless the account says so.
     pub chunk_size: usize,
+    /// Whether messages that are too large for a chat are taken by invitations of their own (F-15). If not, such
+    /// invitations are taken for chats.
+    pub large_message: Option<LargeMessage>,
     /// Whether the last response to a message waits until it is stored.
     pub ack: Ack,
     /// When our own address goes out as P-Preferred-Identity (G-8).
@@ -167,6 +171,19 @@ pub struct Account {
     pub relays: Option<Relays>,
     /// What is told and asked of what became of messages.
     pub imdn: Imdn,
+    /// The largest message that this account takes in a chat, octets; that of the configuration without it.
+    pub max_size: Option<u64>,
+    /// The largest SEND body that leaves in one piece, octets, relays or not; that of the configuration without it.
+    pub chunk_size: Option<usize>,
+}
+
+/// What large messages may come to, octets (F-15).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct LargeMessage {
+    /// One that the user has accepted.
+    pub most: u64,
+    /// One that is accepted unasked, from a caller for whom somebody vouches; 0 if the user is always asked.
+    pub unasked: u64,
 }
 
 /// Which notifications of what became of messages (RFC 5438) an account asks for, and which it sends when asked.
@@ -495,6 +512,8 @@ impl Default for Account {
             identities: Vec::new(),
             relays: None,
             imdn: Imdn::default(),
+            max_size: None,
+            chunk_size: None,
         }
     }
 }
@@ -544,6 +563,7 @@ impl Default for Config {
             page_size: 1300,
             contacts: Vec::new(),
             chunk_size: 12 * 1024,
+            large_message: None,
             ack: Ack::default(),
             preferred_identity: PreferredIdentity::default(),
             conference_subscribe: ConferenceSubscribe::default(),

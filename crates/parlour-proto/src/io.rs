@@ -257,6 +257,8 @@ pub enum Why {
     Writers,
     /// Files of a session are over, and something follows from that.
     Files,
+    /// A large message does not come, or its sender does not leave.
+    Large,
     /// Another deadline of an established session.
     Session,
 }

@@ -51,6 +51,7 @@ Exit codes:
   parlour send --to sip:bob@example.com --via proxy.example.com:5060 \"Dinner at eight?\"
   parlour send --pager --to sip:bob@example.com \"Running late\"
   parlour send --to sip:bob@192.0.2.2 --file menu.pdf --file map.png
+  parlour send --to sip:bob@example.com --large - < novel.txt
 
 Exit codes:
   0  the other side has it; with --pager, the next hop at least
@@ -179,7 +180,10 @@ pub(crate) struct Send {
     /// A file to send instead of a text; may be repeated
     #[arg(long, value_name = "PATH", conflicts_with_all = ["text", "pager"])]
     pub(crate) file: Vec<PathBuf>,
-    /// What to say
+    /// As one large message, which is no chat (OMA Large Message Mode): for what is too large for a chat of the other side
+    #[arg(long, conflicts_with_all = ["pager", "file"])]
+    pub(crate) large: bool,
+    /// What to say; - reads it from stdin
     #[arg(required_unless_present = "file")]
     pub(crate) text: Option<String>,
 }

@@ -85,6 +85,8 @@ pub(crate) enum Command {
         account: Option<String>,
         to: String,
         via: Option<Proxy>,
+        /// To take one large message: the first that is said.
+        large: bool,
     },
     /// The conference is to call us so; by none if it is empty.
     Nick {

@@ -15,8 +15,8 @@ use std::time::Duration;
 
 use parlour_proto::config::{
     Accept, Account, Ack, ActpassAnswer, AnonymousAnswer, BlockedAnswer, ConferenceSubscribe, Config,
-    Contact, ContactImdn, CoreKind, Credentials, DeclineScope, Hop, Hours, Imdn, PreferredIdentity, Proxy,
-    ReplaceAccept, Stir, Unwanted,
+    Contact, ContactImdn, CoreKind, Credentials, DeclineScope, Hop, Hours, Imdn, LargeMessage,
+    PreferredIdentity, Proxy, ReplaceAccept, Stir, Unwanted,
 };
 use serde::Deserialize;
 use zeroize::Zeroizing;
@@ -130,6 +130,9 @@ pub(crate) fn password(file: &Path) -> Result<Zeroizing<String>, ConfigFault> {
     }
 }
 
+/// Octets of a large message that is taken unasked, where nothing else is configured.
+const LARGE_UNASKED: u64 = 1024 * 1024;
+
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct File {
@@ -179,6 +182,10 @@ struct File {
     /// Octets.
     file_quota_per_peer: Option<u64>,
     chunk_size: Option<NonZeroUsize>,
+    /// Octets; 0 turns the mode off.
+    large_message_max: Option<u64>,
+    /// Octets; 0 asks always.
+    large_message_unasked: Option<u64>,
     ack: Option<FileAck>,
     preferred_identity: Option<FilePreferred>,
     conference_subscribe: Option<FileConference>,
@@ -265,6 +272,8 @@ struct FileAccount {
     tell_displayed: Option<bool>,
     tell_unverified: Option<bool>,
     tell_forbidden: Option<bool>,
+    max_size: Option<NonZeroU64>,
+    chunk_size: Option<NonZeroUsize>,
 }
 
 #[derive(Deserialize)]
@@ -406,6 +415,9 @@ impl File {
         set(&mut proto.max_file, self.max_file);
         set(&mut proto.auto_accept_file, self.auto_accept_file);
         set(&mut proto.chunk_size, self.chunk_size.map(NonZeroUsize::get));
+        let unasked = self.large_message_unasked.unwrap_or(LARGE_UNASKED);
+        let most = self.large_message_max.filter(|most| *most > 0);
+        proto.large_message = most.map(|most| LargeMessage { most, unasked });
         let ack = self.ack.map(|ack| match ack {
             FileAck::Stored => Ack::Stored,
             FileAck::Received => Ack::Received,
@@ -503,6 +515,8 @@ impl FileAccount {
             identities: self.identities,
             relays,
             imdn,
+            max_size: self.max_size.map(NonZeroU64::get),
+            chunk_size: self.chunk_size.map(NonZeroUsize::get),
         })
     }
 }

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::str::FromStr;
 
-use parlour_proto::event::{Event, Participant, Peer, Progress, What};
+use parlour_proto::event::{Event, Kind, Participant, Peer, Progress, What};
 use parlour_proto::io::{AccountId, SessionId};
 use parlour_proto::nickname;
 
@@ -54,6 +54,8 @@ pub(crate) struct Talk {
     pub(crate) stage: Stage,
     /// Message-IDs of ours whose fate is still open.
     pub(crate) open: BTreeSet<String>,
+    /// Whether it is for one large message of the peer: nothing can be said in it.
+    pub(crate) large: bool,
     /// Who is in the conference or about to come, by address; None if it does not tell.
     pub(crate) present: Option<BTreeMap<String, Participant>>,
 }
@@ -81,7 +83,7 @@ impl Talk {
     }
 
     fn new(account: AccountId, peer: Peer, stage: Stage) -> Talk {
-        Talk { account, peer, stage, open: BTreeSet::new(), present: None }
+        Talk { account, peer, stage, open: BTreeSet::new(), large: false, present: None }
     }
 }
 
@@ -149,8 +151,10 @@ impl Model {
             return;
         };
         match &event.what {
-            What::Invited { peer, .. } => {
-                self.talks.insert(session, Talk::new(account, peer.clone(), Stage::Invited));
+            What::Invited { peer, kind, .. } => {
+                let talk = Talk::new(account, peer.clone(), Stage::Invited);
+                let large = *kind == Kind::LargeMessage;
+                self.talks.insert(session, Talk { large, ..talk });
             }
             What::Inviting { to } => {
                 let peer = Peer { address: to.clone(), ..Peer::default() };
@@ -230,8 +234,9 @@ impl Model {
 
     /// The one session at these stages, if there is exactly one; else what to do about it.
     pub(crate) fn only(&self, stages: &[Stage]) -> Result<SessionId, String> {
-        let mut fitting =
-            self.talks.iter().filter(|(_, talk)| stages.contains(&talk.stage)).map(|(session, _)| session);
+        let fits =
+            |talk: &Talk| stages.contains(&talk.stage) && (!talk.large || talk.stage == Stage::Invited);
+        let mut fitting = self.talks.iter().filter(|(_, talk)| fits(talk)).map(|(session, _)| session);
         match (fitting.next(), fitting.next()) {
             (Some(session), None) => Ok(*session),
             (None, _) if stages == [Stage::Invited] => Err("no invitation waits for an answer".into()),
@@ -243,7 +248,7 @@ impl Model {
 
 #[cfg(test)]
 mod tests {
-    use parlour_proto::event::{Ended, Kind, Roster, Thread};
+    use parlour_proto::event::{Ended, Roster, Thread};
 
     use super::*;
 

@@ -1,5 +1,6 @@
 //! `parlour send`: one message, and whether it arrived.
 
+use std::io::Read as _;
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -28,8 +29,15 @@ pub(crate) const NOT_ACKNOWLEDGED: u8 = 5;
 /// RFC 3261 16.6: proxies give up an INVITE that rings after three minutes or more.
 const PATIENCE: Duration = Duration::from_secs(190);
 
+/// Octets of a message that is read from stdin.
+const LONGEST: u64 = 64 * 1024 * 1024;
+
 /// Sends, waits, leaves; one sentence on stdout says what happened, and the exit code says it to programs.
 pub(crate) fn send(flags: Send) -> Result<ExitCode, Fault> {
+    let mut flags = flags;
+    if flags.text.as_deref() == Some("-") {
+        flags.text = Some(typed()?);
+    }
     let mut settings = settings(flags.config.as_deref())?;
     let to = Uri::parse(flags.to.as_bytes())
         .map_err(|_| format!("{:?} is not a SIP address: write it as sip:user@host", flags.to))?;
@@ -70,6 +78,19 @@ pub(crate) fn send(flags: Send) -> Result<ExitCode, Fault> {
     })
 }
 
+/// The message from stdin.
+fn typed() -> Result<String, Fault> {
+    let mut text = String::new();
+    std::io::stdin()
+        .take(LONGEST.saturating_add(1))
+        .read_to_string(&mut text)
+        .map_err(|error| format!("the message cannot be read from stdin: {error}"))?;
+    if u64::try_from(text.len()).unwrap_or(u64::MAX) > LONGEST {
+        return Err(format!("the message has more than {LONGEST} octets").into());
+    }
+    Ok(text)
+}
+
 /// Where the message is kept: without a directory of its own the usual one, if no other parlour has it.
 fn keep(dir: Option<&std::path::Path>) -> Result<(Store, UnboundedReceiver<Answer>), OpenFault> {
     match Store::open(dir.unwrap_or(&store::default_dir())) {
@@ -95,7 +116,7 @@ async fn tell(controls: Controls, flags: Send) -> (u8, String) {
         let begin = if flags.pager {
             Command::Page { account, to: to_whom, via, message_id: None, content_type, body }
         } else {
-            Command::Invite { account, to: to_whom, via }
+            Command::Invite { account, to: to_whom, via, large: flags.large }
         };
         let _ = ask(begin).await;
         while let Some(told) = told.hear().await {
@@ -133,7 +154,12 @@ async fn tell(controls: Controls, flags: Send) -> (u8, String) {
                     let _ = ask(Command::Leave { session: None }).await;
                 }
                 What::Progress { progress: Progress::Failed { why }, .. } => {
-                    outcome = Some((NOT_ACKNOWLEDGED, format!("{to} did not confirm the message: {why}.")));
+                    let hint = match why.contains("larger than") && !flags.large {
+                        true => " Try --large",
+                        false => "",
+                    };
+                    outcome =
+                        Some((NOT_ACKNOWLEDGED, format!("{to} did not confirm the message: {why}.{hint}")));
                     let _ = ask(Command::Leave { session: None }).await;
                 }
                 What::Ended(why) => {

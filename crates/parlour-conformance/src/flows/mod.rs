@@ -15,6 +15,7 @@ pub(crate) mod hostile;
 pub(crate) mod imdn;
 pub(crate) mod ims;
 pub(crate) mod inside;
+pub(crate) mod large;
 pub(crate) mod media;
 pub(crate) mod offers;
 pub(crate) mod originating;

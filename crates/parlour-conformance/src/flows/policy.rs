@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 
 use parlour_proto::client::StoreFault;
-use parlour_proto::config::{Accept, Account, Config, Hop};
+use parlour_proto::config::{Accept, Account, Config, Hop, LargeMessage};
 use parlour_proto::event::{Kind, Peer, What};
 use parlour_proto::io::{AccountId, Service};
 use parlour_sim::{Mail, Script, text};
@@ -341,8 +341,9 @@ pub(crate) fn who_is_not_wanted_never_rings() {
 pub(crate) fn an_invitation_says_what_it_is_for() {
     let server = "sip:standfw@example.com";
     let hop = Hop { address: IpAddr::from([192, 0, 2, 1]), bits: 32 };
-    let core = || Config { trusted_hops: vec![hop], store_and_forward: vec![server.into()], ..config(BOB) };
-    let plain = || Config { store_and_forward: vec![server.into()], ..config(BOB) };
+    let large_message = Some(LargeMessage { most: 1 << 20, unasked: 0 });
+    let plain = || Config { store_and_forward: vec![server.into()], large_message, ..config(BOB) };
+    let core = || Config { trusted_hops: vec![hop], ..plain() };
     let kind = |config, rows: &str| answer_with(config, rows).1;
     assert_eq!(kind(core(), ""), Some(Kind::Chat));
     assert_eq!(kind(core(), "Accept-Contact: *;+g.oma.sip-im\r\n"), Some(Kind::Chat));

@@ -166,6 +166,18 @@ pub(crate) fn what_is_said_to_all_is_wrapped_and_names_the_room() {
 
 //= IM M-60 test
 #[cfg_attr(test, test)]
+pub(crate) fn even_a_room_that_likes_bare_text_better_gets_it_wrapped() {
+    let offer = |script: &Script| script.sdp("actpass", "text/plain message/cpim");
+    let mut focus = Focus::asked_by(accepting(Accept::All), &focus_contact(), "", offer);
+    focus.answer("200 OK", "Expires: 3600\r\n");
+    focus.notify("active;expires=3600", &document(1, "full", &users()));
+    says(&mut focus, common::text("said1", "hello")).expect("it can be said");
+    assert_eq!(gets(&mut focus, "200 OK").2, format!("<{ROOM}>"));
+    focus.over(true);
+}
+
+//= IM M-60 test
+#[cfg_attr(test, test)]
 pub(crate) fn a_contact_with_a_name_is_the_room_until_it_names_itself() {
     let offer = |script: &Script| script.sdp("actpass", "message/cpim") + BOTH;
     let contact = "<sip:room22@chat.example.com;transport=tcp>;isfocus";

@@ -55,6 +55,9 @@ pub struct SessionSpec {
     /// Largest SEND frame body that leaves in one piece, in octets: 12 KiB by default, 2 KiB at least and 128 KiB at
     /// most, as responses, REPORTs and other sessions wait while a piece leaves.
     pub chunk_size: usize,
+    /// The same, if smaller, where relays are on the way: 8 KiB by default, as one in wide use (Kamailio) drops frames of
+    /// more than 10,238 octets, paths and all, or answers them 501.
+    pub relayed_chunk_size: usize,
     /// The relay that acts for us in it, by a lease that came with [`Event::Leased`](crate::Event::Leased). Its connection is used whichever
     /// end connects (RFC 4976 5.1).
     pub via: Option<LeaseId>,
@@ -144,6 +147,7 @@ impl SessionSpec {
             accept,
             max_size: 64 << 20,
             chunk_size: 12 * 1024,
+            relayed_chunk_size: 8 * 1024,
             via: None,
         }
     }

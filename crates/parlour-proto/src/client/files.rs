@@ -23,7 +23,7 @@ impl Client {
         if files.is_empty() || files.len() > 8 {
             return Err(Misuse::Unsendable("a session is for one to eight files".into()));
         }
-        self.core.invite_for(account, to, via, files)
+        self.core.invite_for(account, to, via, files, None)
     }
 
     /// Accepts these files of an invitation, and the chat that it may offer besides. A file that is not named is refused.

@@ -26,6 +26,8 @@ pub(crate) struct Account {
     pub(crate) access_network: Option<String>,
     /// P-Associated-URI of the last registration, default first; before, what is configured.
     pub(crate) imdn: Imdn,
+    pub(crate) max_size: Option<u64>,
+    pub(crate) chunk_size: Option<usize>,
     pub(crate) identities: Vec<String>,
     /// Service-Route of the last registration (RFC 3608); before, what is configured.
     pub(crate) service_route: Vec<String>,
@@ -57,6 +59,8 @@ impl Account {
             core: config.core,
             access_network: config.access_network.clone(),
             imdn: config.imdn,
+            max_size: config.max_size,
+            chunk_size: config.chunk_size,
             identities: identities.clone(),
             service_route: service_route.clone(),
             unregistered: (identities, service_route),

@@ -6,6 +6,7 @@ use crate::config::Ack;
 use crate::event::{Ended, Incoming, Progress, What};
 use crate::im::Core;
 use crate::im::imdn::Origin;
+use crate::im::large::ends_large;
 use crate::im::recover::Lost;
 use crate::im::room::not_named;
 use crate::im::session::{Phase, Session};
@@ -73,6 +74,7 @@ impl Core {
         if went {
             return;
         }
+        let ends_large = ends_large(&event);
         let (msrp, what) = match event {
             E::Bound { session } => return self.connected(session),
             E::Untrusted { session, connection } => return self.tell_untrusted(session, connection),
@@ -91,6 +93,7 @@ impl Core {
                 return self.message_came_on(session, came);
             }
             E::Receiving { session, message_id, received, total } => {
+                self.large_goes_on(session);
                 (session, What::Receiving { message_id, received, total })
             }
             E::Incomplete { session, message_id, received, why } => {
@@ -138,6 +141,9 @@ impl Core {
             // What cannot be held any more is news that nobody misses.
             self.tell_of_media(account, id, what);
         }
+        if ends_large {
+            self.large_is_over(msrp);
+        }
     }
 
     /// Messages can flow.
@@ -146,6 +152,7 @@ impl Core {
         if let Some((account, id)) = self.sessions.owner_of(msrp) {
             self.tell_of_media(account, id, What::Connected);
             self.notify_late(id);
+            self.large_goes_on(msrp);
         }
         for came in self.proven(msrp) {
             self.message_came(msrp, came);
@@ -223,6 +230,10 @@ impl Core {
             self.explain(account, Some(id), "M-60", decision, "");
             return self.msrp.settle(self.now.instant, parlour_msrp::Receipt(receipt.0), Verdict::Accepted);
         }
+        if let Err(why) = self.large_came(id) {
+            self.explain(account, Some(id), "F-15", "a message was refused with 403", why);
+            return self.refuse_message(receipt, spool, 403);
+        }
         self.take_apart(account, Some(id), &mut incoming, &around);
         let writer = self.sessions.get(id).filter(|session| session.writing.has_others());
         let writer = writer.map(|session| session.speaker(&incoming));
@@ -299,6 +310,7 @@ impl Core {
     pub(crate) fn say(&mut self, id: SessionId, message: Say) -> Result<(), Misuse> {
         let session = self.sessions.get_mut(id).ok_or(Misuse::NoSession)?;
         session.writing.said();
+        session.may_say()?;
         if let Some(new) = session.phase.successor() {
             // Whoever said it did not know yet that the chat goes on elsewhere.
             let (account, message_id) = (session.account, message.message_id.clone());
@@ -318,7 +330,13 @@ impl Core {
             {
                 &mut session.queue
             }
-            Phase::Live(_) => return self.say_now(id, message),
+            Phase::Live(_) => {
+                let said = self.say_now(id, message);
+                if said.is_err() {
+                    self.large_not_said(id);
+                }
+                return said;
+            }
             other @ (Phase::Inviting(_) | Phase::Answered(_) | Phase::Invited(_) | Phase::Leaving(_)) => {
                 return Err(Misuse::WrongState { state: other.name(), verb: "say" });
             }

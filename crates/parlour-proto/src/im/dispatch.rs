@@ -2,7 +2,7 @@
 
 use crate::event::{Kind, Peer};
 use crate::im::Core;
-use crate::im::stamp::FEATURE;
+use crate::im::stamp::LARGE;
 use crate::im::trust;
 use crate::io::FlowId;
 use crate::sip::header::{AcceptContact, Contact, Header};
@@ -17,7 +17,7 @@ impl Core {
     pub(crate) fn kind(&self, flow: FlowId, request: &Message<'_>, peer: &Peer) -> Kind {
         if self.is_deferred(flow, request, peer) {
             Kind::Deferred
-        } else if asks_for(request, &format!("{FEATURE}.large-message")) {
+        } else if self.config.large_message.is_some() && asks_for(request, LARGE) {
             Kind::LargeMessage
         } else if is_focus(request) {
             Kind::Group

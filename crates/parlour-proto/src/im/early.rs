@@ -90,6 +90,7 @@ impl Core {
     //= IM R-62
     fn describe_early(&mut self, session: &mut Session) -> Option<Vec<u8>> {
         let owner = (session.account, session.id);
+        let ours = self.capabilities_in(session);
         let Phase::Invited(invited) = &mut session.phase else { return None };
         if !matches!(invited.early.media, Media::Fresh) {
             return None;
@@ -99,8 +100,7 @@ impl Core {
                 let stream = judged.chat.clone()?;
                 let local = self.local_media(session.account, session.flow, Some(stream.tls))?;
                 let local = local.clone().settled(local.path(stream.role).clone());
-                let description =
-                    sdp::answer(offer, judged, &local, &self.capabilities(session.account, session.flow));
+                let description = sdp::answer(offer, judged, &local, &ours);
                 let origin = offer.origin.clone();
                 // RFC 3262 5: the peer may connect as soon as it has the answer.
                 let msrp = self.expect_media(owner, local.path(stream.role), &stream);

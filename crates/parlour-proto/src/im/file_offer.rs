@@ -98,7 +98,7 @@ impl Core {
             let Ok(nobody) = parlour_msrp::uri::MsrpPath::new(vec![path.clone()]) else { continue };
             let nobody = parlour_msrp::Remote::new(nobody, parlour_msrp::Role::Passive);
             let via = self.use_lease(&path);
-            let spec = self.spec(&path, &listed, nobody).with(|spec| {
+            let spec = self.spec(owner.0, &path, &listed, nobody).with(|spec| {
                 spec.max_size = largest;
                 spec.via = via;
             });

@@ -175,6 +175,7 @@ impl Core {
             Why::Composing => self.composing_due(id),
             Why::Writers => self.writers_due(id),
             Why::Files => self.files_due(id),
+            Why::Large => self.large_due(id),
             Why::Trying
             | Why::Retransmit
             | Why::TransactionTimeout

@@ -10,6 +10,7 @@ use crate::config::{Cema, Config, MediaSecurity, Proxy};
 use crate::im::Core;
 use crate::im::core::Errand;
 use crate::im::flows::{Source, Stream, covered};
+use crate::im::large::Large;
 use crate::im::secure::trust;
 use crate::im::session::Session;
 use crate::io::{AccountId, FlowId, Output, Service, SessionId, Target, Transport};
@@ -93,7 +94,7 @@ impl Core {
         Capabilities {
             receivable: self.receivable.clone(),
             sendable: vec!["text/plain".to_owned()],
-            max_size: self.config.max_size,
+            max_size: self.takes(account, None),
             max_file: self.config.max_file,
             ipv4: address.is_none_or(|address| address.is_ipv4()),
             ipv6: address.is_none_or(|address| address.is_ipv6()),
@@ -112,6 +113,21 @@ impl Core {
             },
             relay: self.acts_for(account, None),
             bandwidth: self.config.bandwidth,
+        }
+    }
+
+    /// The same in a session.
+    pub(crate) fn capabilities_in(&self, session: &Session) -> Capabilities {
+        let max_size = self.takes(session.account, session.large);
+        Capabilities { max_size, ..self.capabilities(session.account, session.flow) }
+    }
+
+    /// The largest message that is taken: it depends on what a session is for, and on the account.
+    pub(crate) fn takes(&self, account: AccountId, large: Option<Large>) -> u64 {
+        let own = self.account(account).and_then(|account| account.max_size);
+        match large {
+            Some(Large::Awaited(most)) => most,
+            Some(Large::Here | Large::Ours | Large::Sent) | None => own.unwrap_or(self.config.max_size),
         }
     }
 
@@ -171,7 +187,7 @@ impl Core {
         stream: &sdp::Stream,
     ) -> parlour_msrp::SessionId {
         let via = self.use_lease(local);
-        let spec = self.spec(local, &stream.listed, remote(stream)).with(|spec| {
+        let spec = self.spec(owner.0, local, &stream.listed, remote(stream)).with(|spec| {
             spec.via = via;
             spec.max_size = self.largest(stream);
         });
@@ -190,7 +206,10 @@ impl Core {
         stream: &sdp::Stream,
     ) -> parlour_msrp::SessionId {
         let via = self.use_lease(local);
-        let spec = self.spec(local, &stream.listed, remote(stream)).with(|spec| spec.via = via);
+        let spec = self.spec(owner.0, local, &stream.listed, remote(stream)).with(|spec| {
+            spec.via = via;
+            spec.max_size = self.largest(stream);
+        });
         let msrp = self.msrp.expect(self.now.instant, spec);
         self.sessions.index_msrp(msrp, owner);
         msrp
@@ -199,8 +218,8 @@ impl Core {
     /// The largest message that we take on a stream: a file comes as one.
     fn largest(&self, stream: &sdp::Stream) -> u64 {
         match &stream.file {
-            Some(file) => file.length().unwrap_or(u64::MAX).min(self.config.max_file),
-            None => self.config.max_size,
+            Some(file) => file.length().unwrap_or(u64::MAX).min(stream.takes),
+            None => stream.takes,
         }
     }
 
@@ -237,7 +256,10 @@ impl Core {
         let nobody = MsrpPath::new(vec![offered.path.clone()]).ok()?;
         let nobody = Remote::new(nobody, parlour_msrp::Role::Passive);
         let via = self.use_lease(&offered.path);
-        let spec = self.spec(&offered.path, &offered.listed, nobody).with(|spec| spec.via = via);
+        let spec = self.spec(owner.0, &offered.path, &offered.listed, nobody).with(|spec| {
+            spec.via = via;
+            spec.max_size = offered.takes;
+        });
         let msrp = self.msrp.expect(self.now.instant, spec);
         self.sessions.index_msrp(msrp, owner);
         let local = local.settled(offered.path.clone());
@@ -264,15 +286,25 @@ impl Core {
         Agreed { offerer: true, ..agreed }
     }
 
-    pub(crate) fn spec(&self, local: &MsrpUri, listed: &AcceptTypes, remote: Remote) -> SessionSpec {
+    /// What is the same for all MSRP sessions of an account.
+    //= IM M-4
+    pub(crate) fn spec(
+        &self,
+        account: AccountId,
+        local: &MsrpUri,
+        listed: &AcceptTypes,
+        remote: Remote,
+    ) -> SessionSpec {
+        let piece = self.account(account).and_then(|account| account.chunk_size);
         let mut accept = listed.clone();
         // RFC 4975 7.3.1 and 14.3: a peer may send these to every endpoint, whatever its description lists.
         content::taken_unlisted().for_each(|must| accept.add_types(must));
         SessionSpec::new(local.clone(), remote.path.clone(), remote.role, accept).with(|spec| {
             spec.remote = remote;
             spec.matching = self.config.sessmatch;
-            spec.max_size = self.config.max_size;
-            spec.chunk_size = self.config.chunk_size;
+            spec.chunk_size = piece.unwrap_or(self.config.chunk_size);
+            // Who names pieces for an account knows its relays.
+            spec.relayed_chunk_size = piece.unwrap_or(spec.relayed_chunk_size);
         })
     }
 

@@ -22,6 +22,7 @@ mod groups;
 mod imdn;
 mod ims;
 mod inbound;
+pub(crate) mod large;
 mod learned;
 mod leaving;
 mod media;

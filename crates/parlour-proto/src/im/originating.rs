@@ -9,6 +9,7 @@ use crate::im::bodies;
 use crate::im::composing::Writing;
 use crate::im::core::{Accepted, Acknowledged, Deadline, Errand, Purpose};
 use crate::im::flows::Source;
+use crate::im::large::Large;
 use crate::im::leaving::NextHop;
 use crate::im::media::OwnOffer;
 use crate::im::prack::{Provisional, dialog_of};
@@ -49,17 +50,19 @@ impl Core {
         account: AccountId,
         to: &str,
         via: Option<Proxy>,
+        large: Option<Large>,
     ) -> Result<SessionId, Misuse> {
-        self.invite_for(account, to, via, Vec::new()).map(|(id, _)| id)
+        self.invite_for(account, to, via, Vec::new(), large).map(|(id, _)| id)
     }
 
-    /// The same for files, if there are any.
+    /// The same for files, if there are any, or for one large message.
     pub(crate) fn invite_for(
         &mut self,
         account: AccountId,
         to: &str,
         via: Option<Proxy>,
         files: Vec<FileOffer>,
+        large: Option<Large>,
     ) -> Result<(SessionId, Vec<FileId>), Misuse> {
         //= IM G-4u
         // An IM Session Identity is taken as it was told: a Contact.
@@ -111,6 +114,7 @@ impl Core {
             queue: Vec::new(),
             writing: Writing::default(),
             room: Room::default(),
+            large,
             ties: Ties::default(),
         };
         self.sessions.put(session);
@@ -186,6 +190,7 @@ impl Core {
     }
 
     fn send_invite(&mut self, mut session: Session, rows: &[(Name, String)]) {
+        let wishes = session.wishes();
         let Phase::Inviting(inviting) = &mut session.phase else { return self.sessions.put(session) };
         inviting.call.cseq = inviting.call.cseq.saturating_add(1);
         inviting.proceeding = false;
@@ -193,7 +198,7 @@ impl Core {
         inviting.forks.clear();
         let policy = self.timer_policy();
         inviting.asked = session.timer.asks(policy, false);
-        let rows = [session.timer.request_rows(policy, false).as_slice(), rows].concat();
+        let rows = [session.timer.request_rows(policy, false).as_slice(), &wishes, rows].concat();
         let (Some(account), Some(own)) = (self.account(session.account), &inviting.own) else { return };
         let from = format!("{};tag={}", account.from(), inviting.call.tag);
         let to = format!("<{}>", inviting.call.uri);

@@ -283,7 +283,7 @@ impl Core {
         let before = sdp::parse(&agreed.description).ok()?;
         let line = agreed.chat.as_ref()?.stream.line;
         let files = self.files.lines_on(session.id);
-        let ours = self.capabilities(session.account, session.flow);
+        let ours = self.capabilities_in(session);
         let offered = sdp::offer_again(&before, Some(line), &files, &local, &ours);
         self.expect((session.account, session.id), local, offered)
     }
@@ -297,7 +297,7 @@ impl Core {
         let answer = sdp::parse(answer).map_err(|fault| fault.to_string())?;
         let line = session.phase.chat().map_or(0, |chat| chat.stream.line);
         let lines = sdp::parse(&own.offered.octets).map_or(1, |own| own.media.len());
-        let ours = self.capabilities(session.account, session.flow);
+        let ours = self.capabilities_in(session);
         let stream = sdp::read_answer_again(&own.offered, line, lines, &answer, &ours)
             .map_err(|refusal| refusal.text)?;
         //= IM X-22

@@ -297,6 +297,7 @@ impl Core {
             setup: Setup::Actpass,
             path: agreed.local.path(chat.stream.role).clone(),
             listed: chat.stream.listed.clone(),
+            takes: chat.stream.takes,
         };
         self.reanswered(session, &offered, answer);
     }

@@ -12,7 +12,7 @@ use crate::im::account::Account;
 use crate::im::core::{Deadline, Errand, Purpose};
 use crate::im::flows::Source;
 use crate::im::originating::reason_phrase;
-use crate::im::stamp::{ALLOW, Draft, FEATURE};
+use crate::im::stamp::{ALLOW, Draft};
 use crate::im::trust::plain;
 use crate::io::{AccountId, FlowId, Transport, Why};
 use crate::sip::digest::Chain;
@@ -333,7 +333,7 @@ impl Core {
         // RFC 3840 10.2.7: callers may choose a device by what it takes.
         let mut all = vec![
             //= IM R-40
-            (Name::Contact, format!("<{contact}>;{FEATURE}{instance};methods=\"{ALLOW}\"")),
+            (Name::Contact, format!("<{contact}>;{}{instance};methods=\"{ALLOW}\"", self.features())),
             (Name::Expires, expires.as_secs().to_string()),
             // RFC 3327 5.1: proxies may put themselves on the way to us; that is all that concerns us.
             //= IM R-52

@@ -160,7 +160,8 @@ impl Core {
         offer: &[u8],
     ) -> Result<Box<[u8]>, PeerFault> {
         let offer = sdp::parse(offer).map_err(|fault| PeerFault::Sdp(fault.to_string()))?;
-        let ours = self.capabilities(session.account, flow);
+        let max_size = self.takes(session.account, session.large);
+        let ours = sdp::Capabilities { max_size, ..self.capabilities(session.account, flow) };
         let agreed = session.phase.agreed_mut().ok_or(PeerFault::Renegotiation)?;
         let stands = agreed.chat.as_ref().is_some_and(|chat| self.msrp.is_open(chat.msrp));
         // RFC 4975 8.4: who changes nothing says the same o= line.
@@ -238,7 +239,8 @@ impl Core {
     /// Our offer inside a session: all as it is, but for files that are over, and the peer free to choose again.
     //= IM S-1a
     pub(crate) fn offer_again(&mut self, flow: FlowId, session: &mut Session) -> Result<Offered, PeerFault> {
-        let ours = self.capabilities(session.account, flow);
+        let max_size = self.takes(session.account, session.large);
+        let ours = sdp::Capabilities { max_size, ..self.capabilities(session.account, flow) };
         let files = self.files.lines_on(session.id);
         let agreed = session.phase.agreed_mut().ok_or(PeerFault::Renegotiation)?;
         let chat = agreed.chat.as_ref();
@@ -283,7 +285,7 @@ impl Core {
         offered: &Offered,
         answer: &[u8],
     ) -> Result<Option<sdp::Stream>, String> {
-        let ours = self.capabilities(session.account, session.flow);
+        let ours = self.capabilities_in(session);
         let answer = sdp::parse(answer).map_err(|fault| fault.to_string())?;
         let id = session.id;
         let agreed = session.phase.agreed_mut().ok_or("nothing was agreed on")?;

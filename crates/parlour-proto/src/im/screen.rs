@@ -5,7 +5,7 @@ use crate::fault::{NotReplaced, PeerFault};
 use crate::im::Core;
 use crate::im::bodies;
 use crate::im::pager;
-use crate::im::stamp::{ALLOWED, FEATURE, OPTIONS, Reply};
+use crate::im::stamp::{ALLOWED, FEATURE, LARGE, OPTIONS, Reply};
 use crate::io::{AccountId, FlowId};
 use crate::mime::conference_info;
 use crate::sip::dialog::DialogKey;
@@ -59,7 +59,7 @@ impl Core {
         let inside = core.to.tag().is_some();
         if account.is_some() && !inside {
             // RFC 3841 6: caller preferences come before 8.2.1.
-            preferences(request)?;
+            preferences(request, self.config.large_message.is_some())?;
         }
         let can = abilities(request.method());
         door::method(request, &can)?;
@@ -298,9 +298,11 @@ pub(crate) fn abilities(method: Option<Method>) -> Abilities<'static> {
     Abilities { methods: MethodSet::of(ALLOWED), options: OPTIONS, media_types }
 }
 
-/// Whether the caller's preferences exclude the one feature that we register (RFC 3841 6 and 7.2.4).
+/// Whether the caller's preferences exclude the features that we register (RFC 3841 6 and 7.2.4).
 //= IM R-43
-fn preferences(request: &Message<'_>) -> Result<(), PeerFault> {
+fn preferences(request: &Message<'_>, large: bool) -> Result<(), PeerFault> {
+    let is_ours =
+        |name: &str| name.eq_ignore_ascii_case(FEATURE) || (large && name.eq_ignore_ascii_case(LARGE));
     let excluded =
         |text: &[u8]| Err(PeerFault::CallerPreferences(String::from_utf8_lossy(text).into_owned()));
     for (value, raw) in request.list::<AcceptContact<'_>>().flatten().zip(request.values(Name::AcceptContact))
@@ -311,6 +313,7 @@ fn preferences(request: &Message<'_>) -> Result<(), PeerFault> {
                 "require" => require = true,
                 "explicit" => explicit = true,
                 FEATURE => conflict |= param.value.is_some_and(is_false),
+                LARGE if large => conflict |= param.value.is_some_and(is_false),
                 _ => unknown = true,
             }
         }
@@ -322,10 +325,7 @@ fn preferences(request: &Message<'_>) -> Result<(), PeerFault> {
     {
         let mut features = value.params.iter().peekable();
         let any = features.peek().is_some();
-        if any
-            && features
-                .all(|param| param.name.eq_ignore_ascii_case(FEATURE) && !param.value.is_some_and(is_false))
-        {
+        if any && features.all(|param| is_ours(param.name) && !param.value.is_some_and(is_false)) {
             return excluded(raw);
         }
     }

@@ -14,6 +14,7 @@ use crate::im::composing::Writing;
 use crate::im::first_message::First;
 use crate::im::flows::Source;
 use crate::im::groups::Groups;
+use crate::im::large::Large;
 use crate::im::media::{Agreed, Chat, OwnOffer};
 use crate::im::prack::Fork;
 use crate::im::recover::Lost;
@@ -53,6 +54,8 @@ pub(crate) struct Session {
     pub(crate) queue: Vec<Say>,
     pub(crate) writing: Writing,
     pub(crate) room: Room,
+    /// Set if it is for one large message alone.
+    pub(crate) large: Option<Large>,
     pub(crate) ties: Ties,
 }
 

@@ -41,6 +41,9 @@ const ENABLER: &str = "IM-client/OMA1.0";
 /// The media feature tag of OMA SIMPLE IM.
 pub(crate) const FEATURE: &str = "+g.oma.sip-im";
 
+/// The media feature tag of its Large Message Mode.
+pub(crate) const LARGE: &str = "+g.oma.sip-im.large-message";
+
 /// A response in the making.
 #[derive(Debug, Default)]
 pub(crate) struct Reply<'r> {
@@ -195,7 +198,9 @@ impl Core {
         // RFC 3428 4: a MESSAGE bears no Contact.
         if matches!(draft.method, Method::Invite | Method::Subscribe | Method::Refer | Method::Message) {
             //= IM R-41
-            out.fmt(Name::AcceptContact, format_args!("*;{FEATURE}"));
+            if !draft.rows.iter().any(|(name, _)| *name == Name::AcceptContact) {
+                out.fmt(Name::AcceptContact, format_args!("*;{FEATURE}"));
+            }
         }
         // RFC 7315 6.4: nothing is told to whom we have not proven who we are.
         let proven = draft.rows.iter().any(|(name, _)| *name == Name::Authorization);
@@ -241,7 +246,16 @@ impl Core {
             self.registered_contact(account, secure).or_else(|| self.contact_uri(flow, account, secure))
         {
             //= IM R-41
-            out.fmt(Name::Contact, format_args!("<{uri}>;{FEATURE}"));
+            out.fmt(Name::Contact, format_args!("<{uri}>;{}", self.features()));
+        }
+    }
+
+    /// What our Contacts say that we are (RFC 3840 9).
+    //= IM R-40
+    pub(crate) fn features(&self) -> String {
+        match self.config.large_message {
+            Some(_) => format!("{FEATURE};{LARGE}"),
+            None => FEATURE.to_owned(),
         }
     }
 

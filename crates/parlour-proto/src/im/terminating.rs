@@ -60,7 +60,13 @@ impl Core {
             let most = usize::try_from(self.config.max_size).unwrap_or(usize::MAX);
             screen::fits(first.len(), most)?;
         }
-        let offer = self.read_offer(account, flow, carried.description)?;
+        let mut offer = self.read_offer(account, flow, carried.description)?;
+        let kind = self.kind(flow, request, &peer);
+        let chat = offer.as_mut().and_then(|(_, judged)| judged.chat.as_mut());
+        let large = self.large(kind, chat.as_deref())?;
+        if let Some(chat) = chat {
+            chat.takes = self.takes(account, large);
+        }
         let early = Early::of(request);
         self.check_preconditions(flow, offer.as_ref(), &early)?;
         //= IM G-1
@@ -107,6 +113,7 @@ impl Core {
             queue: Vec::new(),
             writing: Writing::default(),
             room: Room::default(),
+            large,
             ties,
         };
         self.want_relay(account);
@@ -165,7 +172,8 @@ impl Core {
         };
         let by_config = by_config && self.files_need_no_word(id);
         let goes_on = self.goes_on(&session);
-        let answers_itself = by_config || goes_on;
+        let unasked = self.takes_unasked(&mut session, by_config);
+        let answers_itself = (by_config && session.large.is_none()) || unasked || goes_on;
         // It was read before, or nobody would be alerted.
         let carried = bodies::invitation(&request).unwrap_or_default();
         let (asked, invited_with) = (!answers_itself, carried.invited_with);
@@ -187,6 +195,8 @@ impl Core {
         self.sessions.put(session);
         let (clause, input) = if goes_on {
             ("P-7", "replace_accept = \"auto_if_active\"")
+        } else if unasked {
+            ("F-15", "a large message, and large_message_unasked allows so many octets of this caller")
         } else if self.config.accept == Accept::All {
             ("S-2", "accept = \"all\"")
         } else {

@@ -48,7 +48,7 @@ fn accept(lines: &mut Lines, media: &Media, stream: &Stream, local: &Local, ours
     lines.stream(&media.media, &media.protocol, &local.told(stream.role), Setup::from(stream.role), ours);
     // RFC 6714 4.3
     lines.cema(stream.cema);
-    lines.types(&stream.listed, if stream.file.is_some() { ours.max_file } else { ours.max_size });
+    lines.types(&stream.listed, stream.takes);
     // RFC 7701 8: it is no negotiation; who does not speak of rooms need not hear of them.
     if stream.chatroom.is_some() {
         lines.chatroom();

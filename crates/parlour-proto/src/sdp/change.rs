@@ -144,7 +144,7 @@ pub fn offer_again(
             reject(&mut lines, media);
         }
     }
-    Offered { octets: lines.finish(), setup, path, listed: ours.receivable.clone() }
+    Offered { octets: lines.finish(), setup, path, listed: ours.receivable.clone(), takes: ours.max_size }
 }
 
 /// A line that stands, once more: who connects is the one thing that an offer says differently from an answer.
@@ -180,7 +180,7 @@ pub fn read_answer_again(
     let role = |said, _| offerer_role(offered.setup, said);
     match examine(answer, line, media, ours, Half::Answer, role) {
         Ok(stream) if stream.tls != offered.path.is_secure() => Err(Refusal::from(&Unfit::Downgrade)),
-        Ok(stream) => Ok(Some(Stream { listed: offered.listed.clone(), ..stream })),
+        Ok(stream) => Ok(Some(Stream { listed: offered.listed.clone(), takes: offered.takes, ..stream })),
         Err(unfit) => Err(Refusal::from(&unfit)),
     }
 }

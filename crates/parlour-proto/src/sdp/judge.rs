@@ -42,6 +42,8 @@ pub struct Stream {
     pub accepted: AcceptTypes,
     /// What our description lists: this governs what we take; anything else gets 415 (D-33).
     pub listed: AcceptTypes,
+    /// The largest message that our description says that we take, octets; larger ones get 413.
+    pub takes: u64,
     /// The largest message that the peer wishes to receive, octets (D-7).
     pub max_size: Option<u64>,
     /// Whether we connect or listen.
@@ -223,11 +225,13 @@ pub(super) fn examine(
     let mid = media.attribute("mid").map(str::to_owned);
     let label = media.attribute("label").map(str::to_owned).or_else(|| media.title.clone());
     let chatroom = Chatroom::of(media);
+    let takes = if file.is_some() { ours.max_file } else { ours.max_size };
     Ok(Stream {
         line,
         path,
         accepted,
         listed,
+        takes,
         max_size,
         role,
         direction,

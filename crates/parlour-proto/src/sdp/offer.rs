@@ -26,6 +26,8 @@ pub struct Offered {
     pub path: MsrpUri,
     /// What it lists.
     pub listed: AcceptTypes,
+    /// The largest message that it says that we take, octets.
+    pub takes: u64,
 }
 
 //= IM S-1a
@@ -46,7 +48,7 @@ pub fn offer_under(local: &Local, ours: &Capabilities, preconditions: &Precondit
     lines.types(&ours.receivable, ours.max_size);
     lines.chatroom();
     preconditions.write(&mut lines);
-    Offered { octets: lines.finish(), setup, path, listed: ours.receivable.clone() }
+    Offered { octets: lines.finish(), setup, path, listed: ours.receivable.clone(), takes: ours.max_size }
 }
 
 /// Our end of a file in an offer of ours.
@@ -76,7 +78,13 @@ pub fn offer_files(local: &Local, files: &[FileEnd<'_>], ours: &Capabilities) ->
         lines.direction(if *sends { Direction::SendOnly } else { Direction::RecvOnly });
         file.write(&mut lines, Part::Offers);
     }
-    Offered { octets: lines.finish(), setup, path: local.path(role).clone(), listed: AcceptTypes::default() }
+    Offered {
+        octets: lines.finish(),
+        setup,
+        path: local.path(role).clone(),
+        listed: AcceptTypes::default(),
+        takes: ours.max_file,
+    }
 }
 
 impl Capabilities {
@@ -102,7 +110,7 @@ pub fn read_answer(offered: &Offered, answer: &Session, ours: &Capabilities) -> 
     let role = |said, _| offerer_role(offered.setup, said);
     match examine(answer, 0, media, ours, Half::Answer, role) {
         Ok(stream) if stream.tls != offered.path.is_secure() => Err(Refusal::from(&Unfit::Downgrade)),
-        Ok(stream) => Ok(Stream { listed: offered.listed.clone(), ..stream }),
+        Ok(stream) => Ok(Stream { listed: offered.listed.clone(), takes: offered.takes, ..stream }),
         Err(unfit) => Err(Refusal::from(&unfit)),
     }
 }

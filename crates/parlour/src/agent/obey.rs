@@ -81,9 +81,16 @@ impl Agent {
                     Err(why) => Err(why),
                 }
             }
-            Command::Invite { account, to, via } => self.account(account.as_deref()).and_then(|account| {
-                self.client.invite(now, account, &to, via).map_err(|why| why.to_string())
-            }),
+            Command::Invite { account, to, via, large } => {
+                self.account(account.as_deref()).and_then(|account| {
+                    let invited = if large {
+                        self.client.invite_to_large(now, account, &to, via)
+                    } else {
+                        self.client.invite(now, account, &to, via)
+                    };
+                    invited.map_err(|why| why.to_string())
+                })
+            }
             Command::Add { session, address } => {
                 self.which(session, &[Stage::Connected, Stage::Established]).and_then(|session| {
                     self.client.add(now, session, &address).map(|()| session).map_err(|why| why.to_string())

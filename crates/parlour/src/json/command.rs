@@ -96,9 +96,9 @@ pub(crate) fn command(line: &str) -> Result<Asked, (Option<String>, String)> {
             let via = via.map(|via| config::proxy(&via).map_err(fault)).transpose()?;
             Command::Page { account, to, via, message_id, content_type, body }
         }
-        Line::Invite { account, to, via } => {
+        Line::Invite { account, to, via, large } => {
             let via = via.map(|via| config::proxy(&via).map_err(fault)).transpose()?;
-            Command::Invite { account, to, via }
+            Command::Invite { account, to, via, large }
         }
         Line::Add { session: text, address } => Command::Add { session: session(text)?, address },
         Line::Nick { session: text, nickname } => Command::Nick { session: session(text)?, nickname },
@@ -186,6 +186,8 @@ enum Line {
         account: Option<String>,
         to: String,
         via: Option<String>,
+        #[serde(default)]
+        large: bool,
     },
     Nick {
         session: Option<String>,
