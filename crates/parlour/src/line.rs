@@ -20,7 +20,7 @@ use crate::json_front::next_line;
 use crate::model::SessionName;
 use crate::shown::shown;
 use crate::store::Reader;
-use crate::{config, explain, history, json, roster};
+use crate::{config, explain, history, json, large, roster};
 
 /// Missed invitations that are shown at once.
 const SHOWN: usize = 20;
@@ -56,7 +56,7 @@ pub(crate) fn print_events(mut told: Hearer) -> io::Result<JoinHandle<io::Result
         let mut out = BufWriter::new(io::stdout().lock());
         let mut large = BTreeSet::new();
         while let Some(round) = told.wait() {
-            let mut shown = round.iter().filter(|told| !is_frame(told, &mut large));
+            let mut shown = round.iter().filter(|told| !large::is_frame(told, &mut large));
             let printed = shown.try_for_each(|told| print(&mut out, told));
             printed
                 .and_then(|()| out.flush())
@@ -290,23 +290,6 @@ pub(crate) fn missed_notice(reader: &Reader) -> Option<String> {
     let count = reader.missed().map(|missed| missed.len()).unwrap_or(0);
     let invitations = if count == 1 { "invitation" } else { "invitations" };
     (count > 0).then(|| format!("{count} missed {invitations}: type missed to see them"))
-}
-
-/// Whether what is told is only the frame of a large message that nobody was asked about: it is shown as a message, not as
-/// a chat.
-//= IM F-15
-fn is_frame(told: &Told, large: &mut BTreeSet<SessionId>) -> bool {
-    let Told::Event(Happening { event, .. }) = told else { return false };
-    let Some(session) = event.session else { return false };
-    let what = &event.what;
-    if matches!(what, What::Invited { kind: Kind::LargeMessage, asked: false, .. }) {
-        return large.insert(session);
-    }
-    if let What::Ended(why) = what {
-        return large.remove(&session)
-            && matches!(why, Ended::Left | Ended::PeerLeft | Ended::Replaced { .. });
-    }
-    large.contains(&session) && matches!(what, What::Established { .. } | What::Connected)
 }
 
 fn print(out: &mut impl Write, told: &Told) -> io::Result<()> {
@@ -680,36 +663,5 @@ mod tests {
         assert_eq!(line(true, Some("text/plain")).as_deref(), Some("[2] sip:a@x is typing"));
         assert_eq!(line(true, Some("audio/amr")).as_deref(), Some("[2] sip:a@x is recording"));
         assert_eq!(line(false, None), None);
-    }
-
-    //= IM F-15 test
-    #[test]
-    fn a_large_message_that_nobody_was_asked_about_is_shown_as_a_message() {
-        let mut large = BTreeSet::new();
-        let mut is_frame = |session, what| {
-            let event = Event { account: AccountId(0), session: Some(SessionId(session)), what };
-            let (time, account) = (Duration::ZERO, "sip:us@x".into());
-            let told = Happening { seq: None, time, account, session: None, event, file: None };
-            super::is_frame(&Told::Event(told), &mut large)
-        };
-        let invited = |kind, asked| What::Invited {
-            peer: Peer::default(),
-            kind,
-            subject: None,
-            asked,
-            identity: None,
-            thread: Thread::default(),
-            invited_with: Vec::new(),
-            files: Vec::new(),
-        };
-        assert!(is_frame(1, invited(Kind::LargeMessage, false)) && is_frame(1, What::Connected));
-        assert!(!is_frame(2, invited(Kind::Chat, false)) && !is_frame(2, What::Connected));
-        assert!(!is_frame(3, invited(Kind::LargeMessage, true)) && !is_frame(3, What::Connected));
-        let receiving = What::Receiving { message_id: "m".into(), received: 1, total: None };
-        assert!(!is_frame(1, receiving));
-        assert!(is_frame(1, What::Ended(Ended::PeerLeft)));
-        assert!(!is_frame(1, What::Ended(Ended::PeerLeft)), "it is over");
-        assert!(is_frame(4, invited(Kind::LargeMessage, false)));
-        assert!(!is_frame(4, What::Ended(Ended::MediaFailed { why: "broke".into() })), "that is news");
     }
 }

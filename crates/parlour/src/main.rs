@@ -13,6 +13,7 @@ mod files_list;
 mod history;
 mod json;
 mod json_front;
+mod large;
 mod line;
 mod log;
 mod model;
