@@ -250,6 +250,10 @@ pub enum What {
     AddRefused { address: String, status: u16, reason: String },
     /// The MSRP connection is encrypted, and what that says of who is at its other end. [`What::Connected`] follows.
     Secured(Secured),
+    /// The peer is known by its fingerprint, and was known by another one when it was there before (RFC 6714 7.7). Whoever
+    /// keeps what a peer has shown tells it, right after [`What::Secured`]; the client itself remembers nothing of it. `since`
+    /// is when `old` was first seen, since 1970; `protected` is as in [`Secured`].
+    FingerprintChanged { peer: Peer, old: String, new: String, since: Duration, protected: bool },
     /// Somebody with another certificate is at the other end of the MSRP connection. Nothing was sent to it, and the
     /// session ends. `expected` are the fingerprints of the peer's description, or what was wanted instead; `shown` is that
     /// of the certificate, `None` if there was none.

@@ -78,6 +78,7 @@ impl Model {
                 Ok(())
             }
             What::Secured(_)
+            | What::FingerprintChanged { .. }
             | What::Impostor { .. }
             | What::Held
             | What::Resumed

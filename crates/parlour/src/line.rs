@@ -370,6 +370,9 @@ fn event(happening: &Happening) -> Option<String> {
             format!("{session}reconnecting, what you say waits: {}", text::neutral(why))
         }
         What::Secured(secured) => format!("{session}{}", encrypted(secured)),
+        What::FingerprintChanged { peer, old, new, since, protected } => {
+            format!("{session}{}", another_certificate(peer, old, new, *since, *protected))
+        }
         What::Impostor { shown, .. } => {
             let shown = shown
                 .as_deref()
@@ -456,6 +459,30 @@ fn encrypted(secured: &Secured) -> String {
         ),
         Voucher::Nobody => format!("encrypted; nothing says whether it is {} who is there", who(peer)),
     }
+}
+
+/// A peer that is known by another certificate: what happened, why it may matter and what to do.
+pub(crate) fn another_certificate(
+    peer: &Peer,
+    old: &str,
+    new: &str,
+    since: Duration,
+    protected: bool,
+) -> String {
+    let unprotected = if protected {
+        ""
+    } else {
+        " The invitation came unprotected: whoever could change it on its way could have put this certificate in."
+    };
+    format!(
+        "! SECURITY: {} shows another certificate than before (since {}). It may be a new device or program, or somebody \
+         in between who reads what you write.{unprotected} Before you write what is private, ask your contact on another \
+         way whether this is the new one: {:?}. The old one was {:?}. You are not warned of it again",
+        who(peer),
+        json::seconds(since),
+        text::neutral(new),
+        text::neutral(old)
+    )
 }
 
 /// A peer by name and address; the name never alone, and `unverified` where nobody vouches (X-3).
@@ -575,6 +602,21 @@ mod tests {
 
     use super::event as event_of;
     use super::*;
+
+    //= IM X-43 test
+    #[test]
+    fn x_43_a_change_of_certificate_says_what_why_and_what_to_do() {
+        let peer = Peer { address: "sip:alice@x".into(), display_name: None, verified: true };
+        let line = |protected| {
+            another_certificate(&peer, "SHA-256 AA", "SHA-256 BB", Duration::from_secs(1), protected)
+        };
+        for part in
+            ["sip:alice@x", "1970-01-01T00:00:01Z", "\"SHA-256 AA\"", "\"SHA-256 BB\"", "ask your contact"]
+        {
+            assert!(line(true).contains(part), "{part}: {}", line(true));
+        }
+        assert!(line(false).contains("came unprotected") && !line(true).contains("unprotected"));
+    }
 
     fn said(line: &str) -> Option<String> {
         match command(line, 3) {

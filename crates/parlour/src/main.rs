@@ -18,6 +18,7 @@ mod line;
 mod log;
 mod model;
 mod net;
+mod pins;
 mod roster;
 mod run;
 mod send;

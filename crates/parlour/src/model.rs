@@ -120,6 +120,7 @@ impl Model {
             | What::Established { .. }
             | What::Connected
             | What::Secured(_)
+            | What::FingerprintChanged { .. }
             | What::Impostor { .. }
             | What::Reconnecting { .. }
             | What::Held
@@ -213,6 +214,7 @@ impl Model {
             | What::Held
             | What::Resumed
             | What::Secured(_)
+            | What::FingerprintChanged { .. }
             | What::Impostor { .. }
             | What::TakeoverRefused { .. }
             | What::AddAccepted { .. }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use parlour_msrp::{Body, Source};
 use parlour_proto::client::{Notice, Page, Say, StoreFault, Stored};
-use parlour_proto::event::{Event, FileNews, Incoming, Progress, What};
+use parlour_proto::event::{Event, FileNews, Incoming, Progress, Secured, What};
 use parlour_proto::io::{AccountId, Input, SessionId};
 
 use super::{Agent, Happening, STORE_STUCK, Told};
@@ -49,11 +49,32 @@ impl Agent {
             self.tell(Told::Event(Happening { seq: None, time, account, session, event, file: None }));
             return;
         }
+        let certificate = if let What::Secured(secured) = &event.what {
+            Some((event.account, event.session, secured.clone()))
+        } else {
+            None
+        };
         let job = Job::Event { time, account, session, event };
         if self.pending > STORE_STUCK {
             return self.done(Done { outcome: Err(StoreFault::Broken), job });
         }
         self.enqueue(job);
+        if let Some((account, session, secured)) = certificate {
+            self.pin(account, session, secured);
+        }
+    }
+
+    /// Remembers the certificate of a peer, and tells if it was another one before.
+    //= IM X-43
+    fn pin(&mut self, account: AccountId, session: Option<SessionId>, secured: Secured) {
+        let now = self.clock.now().unix;
+        let Some((pinned, before)) = self.pins.see(&self.address(account), now, &secured) else { return };
+        self.enqueue(Job::Note { by: None, note: Note::Pinned(Box::new(pinned)) });
+        if let (Some(before), Some(new)) = (before, secured.fingerprint) {
+            let (old, since, protected) = (before.fingerprint, before.first, secured.protected);
+            let what = What::FingerprintChanged { peer: secured.peer, old, new, since, protected };
+            self.happened(Event { account, session, what });
+        }
     }
 
     pub(super) fn enqueue(&mut self, job: Job) {

@@ -39,6 +39,7 @@ use crate::model::{Model, SessionName};
 use crate::net::identity::Identity;
 use crate::net::tls::{Tls, TlsFault};
 use crate::net::{Listen, ListenFault, Net, Rung, Tap, Token, dns};
+use crate::pins::Pins;
 use crate::store::{Answer, Bulk, Job, NewMessage, Note, SpoolJob, Store};
 use watch::Watch;
 
@@ -185,6 +186,8 @@ pub(crate) struct Agent {
     diary: Diary,
     watch: Watch,
     desk: Desk,
+    /// The certificates that peers have shown.
+    pins: Pins,
 }
 
 impl Agent {
@@ -225,6 +228,7 @@ impl Agent {
             reserve: settings.disk_reserve,
         };
         let desk = Desk::new(disk_of_files, quota, store.take_files());
+        let pins = Pins::new(store.take_pins());
         let watch = Watch { disk, memory: settings.memory_limit, looked: None };
         let (blocked, diary) = (store.blocked().to_vec(), Diary::new(store.last_path()));
         let mut agent = Agent {
@@ -257,6 +261,7 @@ impl Agent {
             diary,
             watch,
             desk,
+            pins,
         };
         agent.client.set_blocked(agent.clock.now(), &agent.blocked);
         agent.client.set_refusals(agent.clock.now(), &agent.refusals());

@@ -175,7 +175,12 @@ impl Agent {
                     self.blocked.retain(|known| party(&known.address) != party(&address));
                     self.client.set_blocked(self.clock.now(), &self.blocked);
                 }
-                Note::Looked(_) | Note::Seen(_) | Note::Settled(_) | Note::Paths(_) | Note::File(_) => {}
+                Note::Looked(_)
+                | Note::Seen(_)
+                | Note::Settled(_)
+                | Note::Paths(_)
+                | Note::File(_)
+                | Note::Pinned(_) => {}
             }
             self.drain();
         }

@@ -30,6 +30,7 @@ pub(crate) fn kind(what: &What) -> &'static str {
         What::Established { .. } => "established",
         What::Connected => "connected",
         What::Secured(_) => "secured",
+        What::FingerprintChanged { .. } => "fingerprint_changed",
         What::Impostor { .. } => "impostor",
         What::Reconnecting { .. } => "reconnecting",
         What::Held => "held",
@@ -101,6 +102,10 @@ pub(crate) fn payload(what: &What, run: u64) -> String {
             };
             let fingerprint = fingerprint.as_deref();
             Payload::Secured { peer: peer.into(), by, name, fingerprint, protected: *protected }
+        }
+        What::FingerprintChanged { peer, old, new, since, protected } => {
+            let (peer, since) = (peer.into(), super::seconds(*since));
+            Payload::FingerprintChanged { peer, old, new, since, protected: *protected }
         }
         What::Impostor { expected, shown } => Payload::Impostor { expected, shown: shown.as_deref() },
         What::Inviting { to } => Payload::Inviting { to },
@@ -261,6 +266,13 @@ enum Payload<'a> {
         #[serde(skip_serializing_if = "Option::is_none")]
         name: Option<&'a str>,
         fingerprint: Option<&'a str>,
+        protected: bool,
+    },
+    FingerprintChanged {
+        peer: Party<'a>,
+        old: &'a str,
+        new: &'a str,
+        since: String,
         protected: bool,
     },
     Impostor {

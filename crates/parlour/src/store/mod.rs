@@ -7,6 +7,7 @@ mod fetch;
 mod file;
 mod note;
 mod notice;
+mod pin;
 mod read;
 mod refusal;
 mod spool;
@@ -38,6 +39,7 @@ pub(crate) use refusal::Refused;
 
 use crate::files;
 use crate::model::SessionName;
+use crate::pins::{Owner, Pin};
 
 /// Messages of ours with more octets go into a file, as what is received does.
 const INLINE: usize = 64 * 1024;
@@ -183,6 +185,7 @@ pub(crate) struct Store {
     /// What was owed when the store was opened.
     due: Vec<Due>,
     refused: Vec<Refused>,
+    pins: Vec<(Owner, Pin)>,
     /// In a store that keeps nothing: what is owed once the user is shown a message.
     waiting: notice::Waiting,
     threads: Vec<std::thread::JoinHandle<()>>,
@@ -207,6 +210,8 @@ impl Store {
         let due = database.due().map_err(|error| OpenFault::Database { file: database_file(dir), error })?;
         let refused =
             database.refusals().map_err(|error| OpenFault::Database { file: database_file(dir), error })?;
+        let pins =
+            database.pins().map_err(|error| OpenFault::Database { file: database_file(dir), error })?;
         let files =
             database.files().map_err(|error| OpenFault::Database { file: database_file(dir), error })?;
         let (jobs, waiting) = mpsc::channel();
@@ -238,6 +243,7 @@ impl Store {
             last_path,
             due,
             refused,
+            pins,
             waiting: notice::Waiting::default(),
             threads: spool_threads.into_iter().chain([fetch_thread, writer]).collect(),
             dropped: BTreeMap::new(),
@@ -264,6 +270,11 @@ impl Store {
     /// What peers had refused lately when the store was opened.
     pub(crate) fn refused(&self) -> &[Refused] {
         &self.refused
+    }
+
+    /// The certificates that peers had shown when the store was opened: once.
+    pub(crate) fn take_pins(&mut self) -> Vec<(Owner, Pin)> {
+        std::mem::take(&mut self.pins)
     }
 
     /// The number of the last path of decisions when the store was opened.
@@ -295,6 +306,7 @@ impl Store {
             last_path: 0,
             due: Vec::new(),
             refused: Vec::new(),
+            pins: Vec::new(),
             waiting: notice::Waiting::default(),
             threads: Vec::new(),
             dropped: BTreeMap::new(),

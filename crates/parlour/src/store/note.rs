@@ -8,9 +8,10 @@ use serde::{Deserialize, Serialize};
 
 use super::file::{self, FileRow};
 use super::notice::{self, Due, Seen};
-use super::party;
 use super::read::{number, unsigned};
 use super::sqlite::micros;
+use super::{party, pin};
+use crate::pins::Pinned;
 
 /// Invitations whose paths of decision are kept.
 pub(crate) const PATHS: usize = 1000;
@@ -34,6 +35,8 @@ pub(crate) enum Note {
     Paths(Vec<Path>),
     /// How a file is.
     File(Box<FileRow>),
+    /// The certificates of a peer.
+    Pinned(Box<Pinned>),
 }
 
 /// What was decided about one invitation, or one session of ours, in order.
@@ -66,7 +69,7 @@ impl Note {
         match self {
             Note::Block(_) | Note::Unblock(_) | Note::Looked(_) | Note::Seen(_) | Note::Settled(_) => 0,
             Note::Paths(paths) => paths.len().saturating_mul(1024),
-            Note::File(_) => 1024,
+            Note::File(_) | Note::Pinned(_) => 1024,
         }
     }
 
@@ -81,6 +84,7 @@ impl Note {
                 connection.execute("DELETE FROM blocked WHERE party = ?1", params![party(address)])?;
             }
             Note::File(row) => file::write(connection, row)?,
+            Note::Pinned(pinned) => pin::write(connection, pinned)?,
             Note::Looked(upto) => {
                 connection.execute("UPDATE looked SET upto = ?1", params![number(*upto)])?;
             }

@@ -13,11 +13,12 @@ use tokio::sync::mpsc::UnboundedSender;
 use super::read::{number, unsigned};
 use super::spool::file_name;
 use super::{
-    Answer, Bulk, Done, Due, Job, Kept, NewPage, OpenFault, OwnBody, Refused, file, note, notice, party,
+    Answer, Bulk, Done, Due, Job, Kept, NewPage, OpenFault, OwnBody, Refused, file, note, notice, party, pin,
     refusal,
 };
 use crate::json;
 use crate::model::SessionName;
+use crate::pins::{Owner, Pin};
 
 /// One step for each version of the schema; `user_version` counts the steps taken.
 const MIGRATIONS: &[&str] = &["
@@ -54,7 +55,7 @@ const MIGRATIONS: &[&str] = &["
     CREATE INDEX owed ON notices (seq);
 ", "
     CREATE INDEX refused ON events (seq) WHERE kind = 'type_refused';
-", file::TABLE];
+", file::TABLE, pin::TABLE];
 
 /// How long another program may hold the database before we call it broken.
 const BUSY: Duration = Duration::from_secs(5);
@@ -121,6 +122,10 @@ impl Database {
     pub(super) fn due(&self) -> rusqlite::Result<Vec<Due>> {
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         notice::due(&self.connection, now)
+    }
+
+    pub(super) fn pins(&self) -> rusqlite::Result<Vec<(Owner, Pin)>> {
+        pin::all(&self.connection)
     }
 
     pub(super) fn files(&self) -> rusqlite::Result<Vec<super::FileRow>> {

@@ -1,8 +1,9 @@
 //! What authors are owed, and messages outside any session.
 
-use parlour_proto::event::{Notice, NoticeKind, NoticeStatus};
+use parlour_proto::event::{Notice, NoticeKind, NoticeStatus, Secured, Voucher};
 
 use super::*;
+use crate::pins::{Pinned, Pins};
 
 /// A message whose author is owed two notifications: one at once, and one when the user was shown it.
 fn asking(id: &str) -> Job {
@@ -119,6 +120,48 @@ fn a_message_outside_any_session_is_durable_with_its_state() {
     assert!(unsure.starts_with("not confirmed"), "{unsure}");
     assert_eq!(found[0], ("acknowledged".into(), None, delivered));
     assert_eq!(found[2], ("failed".into(), Some(why), None));
+}
+
+//= IM X-43 test
+#[test]
+fn x_43_what_a_peer_has_shown_outlives_the_program() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let shows = |print: &str| Secured {
+        peer: Peer { address: "sip:a@x".into(), display_name: None, verified: true },
+        by: Voucher::Fingerprint,
+        fingerprint: Some(print.into()),
+        protected: false,
+    };
+    let mut told = Vec::new();
+    for (second, print) in (1..).zip(["A", "A", "B", "B", "A"]) {
+        let (mut store, _answers) = Store::open(dir.path()).expect("a store");
+        let mut pins = Pins::new(store.take_pins());
+        let seen = pins.see("sip:us@x", Duration::from_secs(second), &shows(print));
+        let (pinned, before) = seen.expect("it is remembered");
+        told.extend(before.map(|pin| (second, pin)));
+        store.submit(vec![note(Note::Pinned(Box::new(pinned)))]);
+        store.close();
+    }
+    let pin = |print: &str, first, last, confirmed| {
+        let (first, last) = (Duration::from_secs(first), Duration::from_secs(last));
+        Pin { fingerprint: print.into(), first, last, protected: false, confirmed }
+    };
+    assert_eq!(told, [(3, pin("A", 1, 2, true))], "once, by what was known before");
+    let (mut store, mut answers) = Store::open(dir.path()).expect("the same store");
+    let kept = store.take_pins();
+    let owner = Owner { account: "sip:us@x".into(), party: "sip:a@x".into(), verified: true };
+    let both = [(owner.clone(), pin("A", 1, 5, true)), (owner.clone(), pin("B", 3, 4, false))];
+    assert_eq!(kept, both);
+    // Who has to go for another one goes from the disk, too.
+    let other = Owner { party: "sip:b@x".into(), ..owner.clone() };
+    let pins = vec![pin("C", 6, 6, true)];
+    let pinned = Pinned { owner: other.clone(), pins, forgotten: Some(owner) };
+    store.submit(vec![note(Note::Pinned(Box::new(pinned)))]);
+    outcomes(&mut answers, 1);
+    store.close();
+    let (mut store, _answers) = Store::open(dir.path()).expect("the same store");
+    assert_eq!(store.take_pins(), [(other, pin("C", 6, 6, true))]);
+    store.close();
 }
 
 //= IM M-12 test
