@@ -194,6 +194,7 @@ mod tests {
             "M is not known to be Alice's by having been claimed to be"
         );
         assert_eq!(told(&[claims("M"), sure("A")]), [None, None]);
+        assert_eq!(told(&[sure("A"), claims("M")]), [None, old("A")], "held against what is certain");
         let anonymous = |print| shows("sip:anonymous@anonymous.invalid", false, print);
         assert_eq!(told(&[anonymous("A"), anonymous("B")]), [None, None]);
         let by = Voucher::Authority { name: "x".into() };

@@ -223,6 +223,46 @@ fn refused(bob: &mut Agent, caller: &Caller, shown: &Value) {
     assert_eq!(bob.count("connected") + bob.count("reconnecting") + bob.count("secured"), 0);
 }
 
+/// openssl connects and says something.
+fn s_client(port: u16, caller: &Caller, shows: Option<&Certificate>) -> Child {
+    let mut command = Command::new("openssl");
+    command.args(["s_client", "-quiet", "-connect", &format!("127.0.0.1:{port}")]);
+    if let Some(shows) = shows {
+        command.arg("-cert").arg(&shows.file).arg("-key").arg(&shows.key);
+    }
+    command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null());
+    let mut openssl = command.spawn().expect("openssl");
+    let (to, from) = (&caller.path, OURS.replace("PORT", "9"));
+    let send = format!(
+        "MSRP abcd1234 SEND\r\nTo-Path: {to}\r\nFrom-Path: {from}\r\nMessage-ID: m1m1m1\r\nByte-Range: 1-6/6\r\n\
+         Content-Type: text/plain\r\n\r\nsecret\r\n-------abcd1234$\r\n"
+    );
+    openssl.stdin.as_mut().expect("piped").write_all(send.as_bytes()).expect("it is taken");
+    openssl
+}
+
+//= IM X-43 test
+#[test]
+#[ignore = "needs openssl: run ./check"]
+fn x_43_a_caller_with_another_certificate_is_told_once_across_restarts() {
+    let folder = Folder::new("pins");
+    let (own, other) = (certificate(&folder, "own"), certificate(&folder, "other"));
+    let (setup, port) = with_tls(&folder, "bob", "all", "allow_plain");
+    for (shows, is_new) in [(&own, false), (&own, false), (&other, true), (&other, false), (&own, false)] {
+        let mut bob = setup.start(&folder, "bob");
+        let caller = Caller::call(&setup, "active", 9, &shows.fingerprint);
+        let openssl = s_client(port, &caller, Some(shows));
+        bob.await_event("connected", WAIT);
+        bob.drain(Duration::from_millis(300));
+        let told = bob.seen.iter().filter(|event| event["type"] == "fingerprint_changed");
+        let told: Vec<_> = told.map(|event| (event["old"].clone(), event["new"].clone())).collect();
+        let change = (own.fingerprint.clone().into(), other.fingerprint.clone().into());
+        assert_eq!(told, Vec::from_iter(is_new.then_some(change)));
+        said(openssl);
+        bob.kill();
+    }
+}
+
 //= IM D-20 test
 #[test]
 #[ignore = "needs openssl: run ./check"]
@@ -233,19 +273,7 @@ fn openssl_as_the_active_end_is_let_in_with_the_certificate_of_its_description_a
         let (setup, port) = with_tls(&folder, "bob", "all", "allow_plain");
         let mut bob = setup.start(&folder, "bob");
         let caller = Caller::call(&setup, "active", 9, &own.fingerprint);
-        let mut command = Command::new("openssl");
-        command.args(["s_client", "-quiet", "-connect", &format!("127.0.0.1:{port}")]);
-        if let Some(shows) = shows {
-            command.arg("-cert").arg(&shows.file).arg("-key").arg(&shows.key);
-        }
-        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null());
-        let mut openssl = command.spawn().expect("openssl");
-        let (to, from) = (&caller.path, OURS.replace("PORT", "9"));
-        let send = format!(
-            "MSRP abcd1234 SEND\r\nTo-Path: {to}\r\nFrom-Path: {from}\r\nMessage-ID: m1m1m1\r\nByte-Range: 1-6/6\r\n\
-             Content-Type: text/plain\r\n\r\nsecret\r\n-------abcd1234$\r\n"
-        );
-        openssl.stdin.as_mut().expect("piped").write_all(send.as_bytes()).expect("it is taken");
+        let openssl = s_client(port, &caller, shows);
         if good {
             let secured = bob.await_event("secured", WAIT);
             assert_eq!(secured["fingerprint"], own.fingerprint);
