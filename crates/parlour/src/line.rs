@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use parlour_proto::client::Decline;
 use parlour_proto::event::{
-    Ended, Fate, FileInfo, FileNews, FileStop, Identity, Incoming, Invitee, Kind, Peer, Progress, Secured,
-    Thread, Voucher, What,
+    Ended, Fate, FileInfo, FileNews, FileStop, Identity, Incoming, Invitee, Kind, Peer, Progress, Thread,
+    What,
 };
 use parlour_proto::io::{FileId, SessionId};
 use parlour_proto::text;
@@ -18,6 +18,7 @@ use crate::agent::{Happening, Hearer, Told};
 use crate::command::{Asked, Command, Whom};
 use crate::json_front::next_line;
 use crate::model::SessionName;
+use crate::secured::{another_certificate, encrypted};
 use crate::shown::shown;
 use crate::store::Reader;
 use crate::{config, explain, history, json, large, roster};
@@ -445,46 +446,6 @@ fn event(happening: &Happening) -> Option<String> {
     Some(line)
 }
 
-/// What TLS says of who is there.
-fn encrypted(secured: &Secured) -> String {
-    let Secured { peer, by, fingerprint: _, protected } = secured;
-    match by {
-        Voucher::Authority { name } => format!("encrypted; an authority vouches for {}", text::neutral(name)),
-        Voucher::Fingerprint if *protected => {
-            format!("encrypted; the certificate is the one of {}", who(peer))
-        }
-        Voucher::Fingerprint => format!(
-            "encrypted; the certificate is the one of the invitation, which came unprotected: nobody vouches that it is {}'s",
-            who(peer)
-        ),
-        Voucher::Nobody => format!("encrypted; nothing says whether it is {} who is there", who(peer)),
-    }
-}
-
-/// A peer that is known by another certificate: what happened, why it may matter and what to do.
-pub(crate) fn another_certificate(
-    peer: &Peer,
-    old: &str,
-    new: &str,
-    since: Duration,
-    protected: bool,
-) -> String {
-    let unprotected = if protected {
-        ""
-    } else {
-        " The invitation came unprotected: whoever could change it on its way could have put this certificate in."
-    };
-    format!(
-        "! SECURITY: {} shows another certificate than before (since {}). It may be a new device or program, or somebody \
-         in between who reads what you write.{unprotected} Before you write what is private, ask your contact on another \
-         way whether this is the new one: {:?}. The old one was {:?}. You are not warned of it again",
-        who(peer),
-        json::seconds(since),
-        text::neutral(new),
-        text::neutral(old)
-    )
-}
-
 /// A peer by name and address; the name never alone, and `unverified` where nobody vouches (X-3).
 pub(crate) fn who(peer: &Peer) -> String {
     text::shown(peer.display_name.as_deref(), &peer.address, peer.verified)
@@ -602,21 +563,6 @@ mod tests {
 
     use super::event as event_of;
     use super::*;
-
-    //= IM X-43 test
-    #[test]
-    fn x_43_a_change_of_certificate_says_what_why_and_what_to_do() {
-        let peer = Peer { address: "sip:alice@x".into(), display_name: None, verified: true };
-        let line = |protected| {
-            another_certificate(&peer, "SHA-256 AA", "SHA-256 BB", Duration::from_secs(1), protected)
-        };
-        for part in
-            ["sip:alice@x", "1970-01-01T00:00:01Z", "\"SHA-256 AA\"", "\"SHA-256 BB\"", "ask your contact"]
-        {
-            assert!(line(true).contains(part), "{part}: {}", line(true));
-        }
-        assert!(line(false).contains("came unprotected") && !line(true).contains("unprotected"));
-    }
 
     fn said(line: &str) -> Option<String> {
         match command(line, 3) {

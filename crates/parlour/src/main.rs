@@ -21,6 +21,7 @@ mod net;
 mod pins;
 mod roster;
 mod run;
+mod secured;
 mod send;
 mod send_files;
 mod shown;

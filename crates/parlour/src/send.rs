@@ -18,7 +18,7 @@ use crate::line::{end, who};
 use crate::net::Listen;
 use crate::run::{apply_account, local_address, runtime, settings, stop_on_signals};
 use crate::store::{self, Answer, OpenFault, Store};
-use crate::{Fault, explain, line, log, send_files};
+use crate::{Fault, explain, log, secured, send_files};
 
 /// The other side refused or declined.
 pub(crate) const REFUSED: u8 = 3;
@@ -168,7 +168,7 @@ async fn tell(controls: Controls, flags: Send) -> (u8, String) {
                 }
                 What::Explain(why) => log::say(&explain::line(&why)),
                 What::FingerprintChanged { peer, old, new, since, protected } => {
-                    log::say(&line::another_certificate(&peer, &old, &new, since, protected));
+                    log::say(&secured::another_certificate(&peer, &old, &new, since, protected));
                 }
                 What::Registered { .. }
                 | What::RegistrationFailed { .. }
