@@ -3,6 +3,7 @@
 #![expect(clippy::wildcard_enum_match_arm, reason = "a benchmark looks at the few cases that it measures")]
 
 pub mod calls;
+pub mod frames;
 pub mod invite;
 pub mod memory;
 pub mod micro;

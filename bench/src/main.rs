@@ -69,7 +69,10 @@ fn main() -> Outcome<()> {
                 build(&PROGRAMS[..1])?;
             }
             std::fs::create_dir_all(&options.disk)?;
-            return soak::soak(options);
+            return match options.large {
+                Some(megabytes) => soak::large::soak(megabytes, &options.disk),
+                None => soak::soak(options),
+            };
         }
         Some(Verb::ServeSoakFloor) => return soak::floor::serve(),
         None => {}

@@ -5,9 +5,9 @@ use std::time::Duration;
 
 use rustix::time::{ClockId, clock_gettime};
 
-use crate::Effort;
 use crate::parse::{self, Contender};
 use crate::report::{Row, Target, median};
+use crate::{Effort, frames};
 
 /// Long enough for the clock, short enough to run undisturbed.
 const BATCH: Duration = Duration::from_millis(2);
@@ -29,6 +29,18 @@ pub fn rows(effort: Effort, allocations: &[Vec<f64>]) -> Vec<Row> {
         if let Some(counts) = allocations.get(at) {
             rows.extend(row("- allocations", counts, names, "allocs", count));
         }
+    }
+    for (what, body) in
+        [("read an MSRP frame of 100 octets", 100), ("read an MSRP frame of 12 KiB", 12 * 1024)]
+    {
+        let times = race(&mut frames::read(body), if effort.quick { 41 } else { 301 });
+        let [ours, floor] = times[..] else { continue };
+        let each = |time: f64| time / frames::TOGETHER as f64;
+        rows.push(
+            Row::new(what, each(ours), "us")
+                .beside("memchr of its line ends", each(floor))
+                .target(Target::AtMost(2.0 * each(floor))),
+        );
     }
     rows
 }

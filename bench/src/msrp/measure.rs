@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use super::{answerer, floors, meeting, sender};
+use super::{answerer, floors, meeting, sender, tls};
 use crate::calls::measure::parlour;
 use crate::process::{Server, ourselves};
 use crate::report::{Row, Target, median};
@@ -111,6 +111,8 @@ pub fn large(effort: Effort, data: &Path) -> Outcome<Vec<Row>> {
         })
     };
     let tcp = runs(&|_| Ok(floors::tcp(size)? / MIB))?;
+    let raw_tls = runs(&|_| Ok(tls::raw(size)? / MIB))?;
+    let over_tls = |chunk: u64| runs(&|_| Ok(tls::endpoint(size, chunk)? / MIB));
     let disk = runs(&|_| Ok(floors::disk(data, size)? / MIB))?;
     let whole = size;
     let row = |what: &str, value| Row::new(what, value, "MB/s");
@@ -121,6 +123,12 @@ pub fn large(effort: Effort, data: &Path) -> Outcome<Vec<Row>> {
         row("the same in chunks of 12 KiB", endpoint(12 << 10)?)
             .target(Target::AtLeast(500.0))
             .beside("raw TCP", tcp),
+        row("one large message over TLS to a sink, one chunk: endpoint and sockets alone", over_tls(whole)?)
+            .target(Target::PartOfFirst(0.5))
+            .beside("raw rustls", raw_tls),
+        row("the same in chunks of 12 KiB", over_tls(12 << 10)?)
+            .target(Target::PartOfFirst(0.5))
+            .beside("raw rustls", raw_tls),
         row("one large message to disk, one chunk: parlour run", program("", whole)?)
             .target(Target::PartOfFirst(0.6))
             .beside("raw write + fsync", disk),

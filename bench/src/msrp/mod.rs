@@ -5,3 +5,4 @@ pub mod floors;
 pub mod measure;
 pub mod meeting;
 pub mod sender;
+pub mod tls;

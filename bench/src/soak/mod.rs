@@ -5,6 +5,7 @@ pub mod call;
 pub mod caller;
 pub mod floor;
 pub mod held;
+pub mod large;
 pub mod lines;
 pub mod tally;
 pub mod wire;
@@ -40,6 +41,7 @@ const END: Duration = Duration::from_secs(10);
 #[command(after_help = "Examples:
   parlour-bench soak
   parlour-bench soak --quick
+  parlour-bench soak --large
   parlour-bench soak --connections 0 --rate 200 --refused-rate 400 --sessions 40000
 
 Exit codes:
@@ -70,6 +72,9 @@ pub struct Options {
     /// Some ten seconds of calls at low rates, and the time for tables to empty: one and a half minutes
     #[arg(long)]
     quick: bool,
+    /// Instead of calls: one message of so many megabytes, which must not take memory
+    #[arg(long, value_name = "MB", num_args = 0..=1, default_missing_value = "10000")]
+    pub large: Option<u64>,
     /// Where the store of the measured program lies: a directory on a real disk
     #[arg(long, value_name = "DIR", default_value = "target")]
     pub disk: PathBuf,

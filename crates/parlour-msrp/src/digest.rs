@@ -25,6 +25,13 @@ pub struct Credentials {
     pub realm: Option<String>,
 }
 
+impl Credentials {
+    /// For whatever realm asks.
+    pub fn new(username: impl Into<String>, password: impl Into<String>) -> Self {
+        Credentials { username: username.into(), password: Zeroizing::new(password.into()), realm: None }
+    }
+}
+
 impl fmt::Debug for Credentials {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Credentials")

@@ -12,7 +12,7 @@
 //! **What it acknowledges, you have.** The response to the chunk that completes a message, and its success REPORT,
 //! leave only after [`Endpoint::settle`].
 //!
-//! Two endpoints in one process:
+//! The [`guide`] goes through all of it; the feature `tokio` brings a driver. Two endpoints in one process:
 //!
 //! ```
 //! use parlour_msrp::{accept::AcceptTypes, random::Random, time::Instant, *};
@@ -78,6 +78,7 @@ mod endpoint;
 pub mod frame;
 #[doc(hidden)]
 pub mod fuzzing;
+pub mod guide;
 pub mod head;
 mod io;
 mod nickname;

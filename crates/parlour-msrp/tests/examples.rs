@@ -5,6 +5,8 @@
     reason = "each example is a program, of which its `main` is not called here"
 )]
 
+#[path = "../examples/behind_relay.rs"]
+mod behind_relay;
 #[path = "../examples/echo.rs"]
 mod echo;
 #[path = "../examples/send_file.rs"]
@@ -19,6 +21,12 @@ async fn echo_hears_what_it_says() {
     echo::run(words("one two three")).await.expect("all comes back");
     echo::run(words("--help")).await.expect("there is help");
     echo::run(words("--nonsense")).await.expect_err("that is no option");
+}
+
+#[tokio::test]
+async fn two_talk_through_a_relay() {
+    behind_relay::run(Vec::new()).await.expect("both are heard");
+    behind_relay::run(words("--help")).await.expect("there is help");
 }
 
 #[tokio::test]

@@ -22,6 +22,7 @@ mod registrar;
 mod relays;
 mod replacing;
 mod rosters;
+mod rough;
 mod scenario;
 mod sessions;
 mod signed;
