@@ -100,7 +100,7 @@ fn receive(mut stream: Accepted, spec: parlour_msrp::SessionSpec) -> Outcome<()>
     let mut endpoint = Endpoint::new(Limits::default(), Random::new([7; 32]));
     endpoint.open(now(), spec);
     let connection = ConnectionId(1);
-    endpoint.handle(now(), Input::Connected { connection, peer: stream.sock.peer_addr()? });
+    endpoint.handle(now(), Input::Connected { connection, peer: stream.sock.peer_addr()?, tls: None });
     let mut buffer = vec![0; PIECE];
     loop {
         let length = stream.read(&mut buffer)?;
