@@ -409,19 +409,14 @@ impl Core {
                 verb: "accept",
             });
         }
-        let offered = match &session.phase {
-            Phase::Invited(invited) => {
-                let judged = invited.offer.as_ref().map(|(_, judged)| judged);
-                judged.map(|judged| judged.chat.as_ref().is_some_and(|chat| chat.tls))
-            }
+        let judged = match &session.phase {
+            Phase::Invited(invited) => invited.offer.as_ref().map(|(_, judged)| judged),
             Phase::Inviting(_) | Phase::Answered(_) | Phase::Live(_) | Phase::Leaving(_) => None,
         };
-        let streams = match &session.phase {
-            Phase::Invited(invited) => {
-                invited.offer.as_ref().map_or(1, |(_, judged)| judged.streams().count())
-            }
-            Phase::Inviting(_) | Phase::Answered(_) | Phase::Live(_) | Phase::Leaving(_) => 0,
-        };
+        let offered = judged.and_then(|judged| judged.streams().next()).map(|stream| stream.tls);
+        let streams = judged.map_or(1, |judged| judged.streams().count());
+        // Each file has an end of its own: what stands in `o=` and `c=` leads nowhere.
+        let only_files = judged.is_some_and(|judged| judged.chat.is_none());
         if self.waits_for_relay(session.account, id, streams, offered) {
             self.sessions.put(session);
             return Ok(());
@@ -430,7 +425,11 @@ impl Core {
             self.reject(session, 480, "No Relay", Ended::Declined { status: 480 }, "M-20", &why);
             return Err(Misuse::NoRoute(why));
         }
-        let Some(local) = self.local_media(session.account, session.flow, offered) else {
+        let local = match offered.filter(|_| only_files) {
+            Some(tls) => self.direct_media(session.flow, tls),
+            None => self.local_media(session.account, session.flow, offered),
+        };
+        let Some(local) = local else {
             let input = "no address of ours can carry the messages";
             self.reject(session, 480, "Resource limit", Ended::Declined { status: 480 }, "G-1b", input);
             return Err(Misuse::NoRoute("the flow of the invitation is gone".into()));

@@ -3,6 +3,8 @@
 use super::answer::reject;
 use super::cema::Half;
 use super::judge::{examine, is_secured};
+use super::offer::protocol;
+use super::parse::parse;
 use super::setup::{answer_role, offerer_role};
 use super::write::Lines;
 use super::{Capabilities, Judged, Local, Media, Offered, Refusal, Role, Session, Setup, Stream, Unfit};
@@ -178,8 +180,11 @@ pub fn read_answer_again(
         return Ok(None);
     }
     let role = |said, _| offerer_role(offered.setup, said);
+    // D-22: each line was offered with TLS or without, and stays what it was.
+    let own = parse(&offered.octets).ok().and_then(|own| own.media.into_iter().nth(line));
+    let secure = own.is_some_and(|own| own.protocol.eq_ignore_ascii_case(protocol(true)));
     match examine(answer, line, media, ours, Half::Answer, role) {
-        Ok(stream) if stream.tls != offered.path.is_secure() => Err(Refusal::from(&Unfit::Downgrade)),
+        Ok(stream) if stream.tls != secure => Err(Refusal::from(&Unfit::Downgrade)),
         Ok(stream) => Ok(Some(Stream { listed: offered.listed.clone(), takes: offered.takes, ..stream })),
         Err(unfit) => Err(Refusal::from(&unfit)),
     }

@@ -115,7 +115,7 @@ pub fn read_answer(offered: &Offered, answer: &Session, ours: &Capabilities) -> 
     }
 }
 
-fn protocol(tls: bool) -> &'static str {
+pub(super) fn protocol(tls: bool) -> &'static str {
     if tls { "TCP/TLS/MSRP" } else { "TCP/MSRP" }
 }
 

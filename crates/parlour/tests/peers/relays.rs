@@ -335,3 +335,54 @@ fn large_messages_cross_a_relay_while_both_chat() {
     from.quit();
     to.quit();
 }
+
+//= IM M-21 test
+//= IM D-43 test
+#[test]
+#[ignore = "needs Kamailio, sends 100 MB (or RELAY_FILE octets): run ./check"]
+fn a_large_file_crosses_a_relay_while_a_chat_goes_on() {
+    let long = 15 * WAIT;
+    let size: u64 = std::env::var("RELAY_FILE").map_or(100_000_000, |octets| octets.parse().expect("octets"));
+    let folder = Folder::new("relay-file");
+    let relay = Relay::start(&folder, "MD5");
+    let path = folder.join("large.dat");
+    let mut file = std::io::BufWriter::new(std::fs::File::create(&path).expect("a file"));
+    for word in 0..size / 8 {
+        let octets = word.wrapping_mul(0x9E37_79B9_7F4A_7C15).to_le_bytes();
+        std::io::Write::write_all(&mut file, &octets).expect("room on the disk");
+    }
+    drop(file);
+    let more = "relay_required = true";
+    let (bob, alice) =
+        (relay.member(&folder, "bob", "tls", more), relay.member(&folder, "alice", "tls", more));
+    for setup in [&bob, &alice] {
+        let file = std::path::PathBuf::from(&setup.more[1]);
+        let text = std::fs::read_to_string(&file).expect("the configuration");
+        std::fs::write(file, format!("auto_accept_file = {size}\n{text}")).expect("the configuration");
+    }
+    let (mut to, mut from) = (bob.start(&folder, "bob"), alice.start(&folder, "alice"));
+    let via = format!("udp:{}:{}", bob.host, bob.sip);
+    from.tell(&json!({"do": "invite", "to": bob.address, "via": via}));
+    let chat = from.await_event("connected", WAIT)["session"].clone();
+    from.tell(&json!({"do": "send_files", "to": bob.address, "via": via, "paths": [path]}));
+    from.await_such("file", WAIT, |event| event["state"] == "moved");
+    let mut said = 0;
+    while !from.seen.iter().any(|event| event["type"] == "file" && event["state"] == "done") {
+        let id = format!("while{said}");
+        from.tell(&json!({"do": "say", "session": chat, "message_id": id, "text": "Still here?"}));
+        from.await_such("progress", long, |event| {
+            event["message_id"] == id && event["state"] == "acknowledged"
+        });
+        said += 1;
+    }
+    let done = to.await_such("file", long, |event| event["state"] == "done");
+    let sum = |path: &std::path::Path| {
+        let text = output(Command::new("sha256sum").arg(path));
+        text.split(' ').next().unwrap_or_default().to_owned()
+    };
+    assert_eq!(sum(done["path"].as_str().expect("a path").as_ref()), sum(&path));
+    assert!(said > 3, "the chat waited for the file: {said} messages");
+    assert_eq!((from.count("reconnecting"), to.count("reconnecting")), (0, 0));
+    from.quit();
+    to.quit();
+}
