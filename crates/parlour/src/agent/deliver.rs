@@ -142,6 +142,7 @@ impl Agent {
             Job::Note { by: Some(By::File(file, verdict)), .. } => {
                 self.file_noted(file, verdict, outcome.is_ok());
             }
+            Job::Note { by: Some(By::Sent(file, octets)), .. } => self.file_recorded(file, octets),
             Job::Note { by, note } => self.noted(by, note, outcome),
             Job::Say { by, time, account, session, peer, message } => match outcome {
                 Ok(Kept { seq, .. }) => self.say(by, seq, time, account, session, peer, message),
@@ -271,7 +272,7 @@ impl Agent {
     pub(super) fn tell_outcome(&mut self, by: By, what: Result<Achieved, String>) {
         match by {
             By::Front(id) => self.tell(Told::Outcome(Outcome { id, what })),
-            By::File(..) => {}
+            By::File(..) | By::Sent(..) => {}
             By::Echo => {
                 if let Err(why) = what {
                     tracing::warn!(why, "an echo was not sent");

@@ -40,6 +40,7 @@ pub(super) struct Desk {
     pub(super) resume: Vec<(Instant, String)>,
 }
 
+#[derive(Default)]
 pub(super) struct Transfer {
     /// The id of its row.
     pub(super) row: String,
@@ -49,6 +50,10 @@ pub(super) struct Transfer {
     pub(super) skip: u64,
     pub(super) begun: bool,
     pub(super) tries: u8,
+    /// How much of it, if it is ours, the store is being told to be surely there.
+    pub(super) recording: Option<u64>,
+    /// What is to be read once the store knows: offset and length.
+    pub(super) waiting: Option<(u64, usize)>,
 }
 
 /// Why files of ours are looked at.

@@ -24,6 +24,8 @@ use crate::store::{By, FileRow, FileState, Job, Note, party};
 const CHECKPOINT: u64 = 8 * 1024 * 1024;
 /// Octets that may have left without being answered.
 const UNANSWERED: u64 = 512 * 1024;
+/// Octets beyond a checkpoint that may leave before the store knows of it.
+const AHEAD: u64 = UNANSWERED + 1024 * 1024;
 /// How much further back a resumption begins when the other side has less than we thought.
 const STEP_BACK: u64 = 3 * CHECKPOINT;
 /// How long after the start, or after a break, what was interrupted goes on.
@@ -106,8 +108,15 @@ impl Agent {
         let offered = self.client.offer_files(self.clock.now(), account, &row.address, None, vec![offer]);
         let (session, files) = offered.map_err(|why| why.to_string())?;
         for file in files {
-            let transfer =
-                Transfer { row: id.to_owned(), part: part.clone(), source: None, skip, begun: false, tries };
+            let transfer = Transfer {
+                row: id.to_owned(),
+                part: part.clone(),
+                source: None,
+                skip,
+                begun: false,
+                tries,
+                ..Transfer::default()
+            };
             self.desk.on.insert(file, transfer);
         }
         self.drain();
@@ -239,7 +248,15 @@ impl Agent {
             };
             self.desk.rows.insert(id.clone(), row.clone());
             self.note_file(row, None);
-            let transfer = Transfer { row: id, part: None, source, skip: 0, begun: false, tries: 0 };
+            let transfer = Transfer {
+                row: id,
+                part: None,
+                source,
+                skip: 0,
+                begun: false,
+                tries: 0,
+                ..Transfer::default()
+            };
             self.desk.on.insert(file, transfer);
         }
         self.drain();
@@ -268,7 +285,8 @@ impl Agent {
         for file in files {
             let source = Some(source);
             let row = id.to_owned();
-            let transfer = Transfer { row, part: None, source, skip, begun: false, tries };
+            let transfer =
+                Transfer { row, part: None, source, skip, begun: false, tries, ..Transfer::default() };
             self.desk.on.insert(file, transfer);
         }
         self.drain();
@@ -303,7 +321,15 @@ impl Agent {
             };
             answers.push(FileAnswer { file: info.file, serve: Some((selector, source)) });
             let part = None;
-            let transfer = Transfer { row: id, part, source: Some(source), skip, begun: false, tries: 0 };
+            let transfer = Transfer {
+                row: id,
+                part,
+                source: Some(source),
+                skip,
+                begun: false,
+                tries: 0,
+                ..Transfer::default()
+            };
             self.desk.on.insert(info.file, transfer);
         }
         let now = self.clock.now();
@@ -442,7 +468,8 @@ impl Agent {
             }
             let part = self.desk.rows.get(&id).and_then(|row| row.path.clone());
             let skip = info.about.skipped();
-            let transfer = Transfer { row: id, part, source: None, skip, begun: false, tries: 0 };
+            let transfer =
+                Transfer { row: id, part, source: None, skip, begun: false, tries: 0, ..Transfer::default() };
             self.desk.on.insert(info.file, transfer);
         }
         if let Err(why) = self.accept_files(session, &ids) {
@@ -536,7 +563,15 @@ impl Agent {
         self.desk.disk.take(file, &part, 0);
         self.desk.rows.insert(id.clone(), row.clone());
         self.note_file(row, None);
-        let transfer = Transfer { row: id, part: Some(part), source: None, skip: 0, begun: true, tries: 0 };
+        let transfer = Transfer {
+            row: id,
+            part: Some(part),
+            source: None,
+            skip: 0,
+            begun: true,
+            tries: 0,
+            ..Transfer::default()
+        };
         self.desk.on.insert(file, transfer);
     }
 
@@ -572,8 +607,37 @@ impl Agent {
         let row = transfer.row.clone();
         let safe = octets.saturating_sub(UNANSWERED);
         let safe = safe.saturating_sub(safe % CHECKPOINT);
-        if self.desk.rows.get(&row).is_some_and(|row| safe > row.octets) {
-            self.change(&row, |row| row.octets = safe);
+        let Some(row) = self.desk.rows.get_mut(&row).filter(|row| safe > row.octets) else { return };
+        row.octets = safe;
+        let row = row.clone();
+        if let Some(transfer) = self.desk.on.get_mut(&file) {
+            transfer.recording = Some(safe);
+        }
+        self.note_file(row, Some(By::Sent(file, safe)));
+    }
+
+    /// Octets of a file of ours are to be read. What leaves while the store does not know of the last checkpoint comes
+    /// twice after a sudden end, so that is not much.
+    pub(super) fn read_file(&mut self, source: SourceId, offset: u64, length: usize) {
+        let transfer = self.desk.on.values_mut().find(|transfer| transfer.source == Some(source));
+        if let Some(transfer) = transfer
+            && let Some(recording) = transfer.recording
+            && transfer.skip.saturating_add(offset) > recording.saturating_add(AHEAD)
+        {
+            transfer.waiting = Some((offset, length));
+            return;
+        }
+        self.desk.disk.fetch(source, offset, length);
+    }
+
+    /// The store knows of a checkpoint, or cannot.
+    pub(super) fn file_recorded(&mut self, file: FileId, octets: u64) {
+        let Some(transfer) = self.desk.on.get_mut(&file).filter(|it| it.recording == Some(octets)) else {
+            return;
+        };
+        transfer.recording = None;
+        if let (Some((offset, length)), Some(source)) = (transfer.waiting.take(), transfer.source) {
+            self.desk.disk.fetch(source, offset, length);
         }
     }
 

@@ -468,7 +468,7 @@ impl Agent {
                 }
                 Output::Keep { spool, file } => self.keep(spool, file),
                 Output::Fetch { source, offset, length } if source.0 & SOURCE != 0 => {
-                    self.desk.disk.fetch(source, offset, length);
+                    self.read_file(source, offset, length);
                 }
                 Output::Settled { notice } => {
                     self.enqueue(Job::Note { by: None, note: Note::Settled(notice) });

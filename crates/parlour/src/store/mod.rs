@@ -67,6 +67,8 @@ pub(crate) enum By {
     Echo,
     /// A file that came in, and whether it is kept.
     File(FileId, Result<(), FileFault>),
+    /// A file that we send, and how much of it is surely there.
+    Sent(FileId, u64),
 }
 
 /// A message of ours, before it leaves.
