@@ -14,20 +14,15 @@ use parlour_proto::io::{FileId, SessionId};
 use parlour_proto::sdp::FileSelector;
 
 use super::desk::{Transfer, Why};
+use super::sending;
 use super::{Agent, Told};
 use crate::command::{Achieved, Outcome};
 use crate::files::{Expected, Finished, Prepared, Told as FromDisk};
 use crate::json::file::file_name;
 use crate::store::{By, FileRow, FileState, Job, Note, party};
 
-/// How far what was recorded of a file that we send may lag behind what has left.
-const CHECKPOINT: u64 = 8 * 1024 * 1024;
-/// Octets that may have left without being answered.
-const UNANSWERED: u64 = 512 * 1024;
-/// Octets beyond a checkpoint that may leave before the store knows of it.
-const AHEAD: u64 = UNANSWERED + 1024 * 1024;
 /// How much further back a resumption begins when the other side has less than we thought.
-const STEP_BACK: u64 = 3 * CHECKPOINT;
+const STEP_BACK: u64 = 3 * sending::CHECKPOINT;
 /// How long after the start, or after a break, what was interrupted goes on.
 const RESUME_AT_START: Duration = Duration::from_secs(1);
 const RESUME_AFTER_BREAK: Duration = Duration::from_secs(15);
@@ -159,7 +154,7 @@ impl Agent {
         }
     }
 
-    fn note_file(&mut self, row: FileRow, by: Option<By>) {
+    pub(super) fn note_file(&mut self, row: FileRow, by: Option<By>) {
         self.enqueue(Job::Note { by, note: Note::File(Box::new(row)) });
     }
 
@@ -597,48 +592,6 @@ impl Agent {
         let Some(file) = self.desk.kept.remove(&spool) else { return false };
         self.desk.disk.close(file);
         true
-    }
-
-    /// Octets of a file of ours have left: what is surely there is recorded now and then.
-    fn file_moved(&mut self, file: FileId, octets: u64) {
-        let Some(transfer) = self.desk.on.get(&file).filter(|transfer| transfer.source.is_some()) else {
-            return;
-        };
-        let row = transfer.row.clone();
-        let safe = octets.saturating_sub(UNANSWERED);
-        let safe = safe.saturating_sub(safe % CHECKPOINT);
-        let Some(row) = self.desk.rows.get_mut(&row).filter(|row| safe > row.octets) else { return };
-        row.octets = safe;
-        let row = row.clone();
-        if let Some(transfer) = self.desk.on.get_mut(&file) {
-            transfer.recording = Some(safe);
-        }
-        self.note_file(row, Some(By::Sent(file, safe)));
-    }
-
-    /// Octets of a file of ours are to be read. What leaves while the store does not know of the last checkpoint comes
-    /// twice after a sudden end, so that is not much.
-    pub(super) fn read_file(&mut self, source: SourceId, offset: u64, length: usize) {
-        let transfer = self.desk.on.values_mut().find(|transfer| transfer.source == Some(source));
-        if let Some(transfer) = transfer
-            && let Some(recording) = transfer.recording
-            && transfer.skip.saturating_add(offset) > recording.saturating_add(AHEAD)
-        {
-            transfer.waiting = Some((offset, length));
-            return;
-        }
-        self.desk.disk.fetch(source, offset, length);
-    }
-
-    /// The store knows of a checkpoint, or cannot.
-    pub(super) fn file_recorded(&mut self, file: FileId, octets: u64) {
-        let Some(transfer) = self.desk.on.get_mut(&file).filter(|it| it.recording == Some(octets)) else {
-            return;
-        };
-        transfer.recording = None;
-        if let (Some((offset, length)), Some(source)) = (transfer.waiting.take(), transfer.source) {
-            self.desk.disk.fetch(source, offset, length);
-        }
     }
 
     fn file_whole(&mut self, file: FileId, body: &Body) {

@@ -11,6 +11,7 @@ mod files;
 mod held;
 mod obey;
 mod pace;
+mod sending;
 mod teller;
 mod watch;
 
