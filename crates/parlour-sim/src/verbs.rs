@@ -32,6 +32,14 @@ impl World {
         }
     }
 
+    /// Our end of a way.
+    pub fn here(&self, way: Way) -> Option<SocketAddr> {
+        match way {
+            Way::Udp { local, .. } => Some(local),
+            Way::Stream { stream, side } => self.streams.get(&stream).map(|entry| entry.end(side).local),
+        }
+    }
+
     /// Closes a stream.
     pub fn close(&mut self, way: Way) {
         if let Way::Stream { stream, side } = way {

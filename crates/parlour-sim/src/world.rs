@@ -232,6 +232,13 @@ impl World {
         node
     }
 
+    /// Has a scripted peer do TLS at another of its ports for streams too.
+    pub fn does_tls_at(&mut self, node: NodeId, port: u16) {
+        let local = self.address(node, port);
+        let port = Port { node, service: Service::Msrp, transport: Transport::Tls, socket: 0 };
+        self.ports.insert((local, false), port);
+    }
+
     /// A port of a node.
     pub fn address(&self, node: NodeId, port: u16) -> SocketAddr {
         let unspecified = IpAddr::V4(Ipv4Addr::UNSPECIFIED);

@@ -26,6 +26,7 @@ pub(crate) mod refer;
 pub(crate) mod refresh;
 pub(crate) mod registration;
 pub(crate) mod rejections;
+pub(crate) mod relays;
 pub(crate) mod remote;
 pub(crate) mod renegotiate;
 pub(crate) mod replaces;

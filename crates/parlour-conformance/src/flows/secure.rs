@@ -14,24 +14,24 @@ fn print(name: &str) -> String {
 }
 
 /// Bob's configuration, with a certificate; he accepts everybody.
-fn with_certificate(config: Config) -> Config {
+pub(crate) fn with_certificate(config: Config) -> Config {
     let own = Fingerprint::of(Hash::Sha256, &certificate("bob"));
     Config { fingerprints: vec![own], accept: Accept::All, ..config }
 }
 
 /// Alice's description with TLS; `rows` are further lines of it.
-fn tls_sdp(call: &Call, setup: &str, rows: &str) -> String {
+pub(crate) fn tls_sdp(call: &Call, setup: &str, rows: &str) -> String {
     let plain = call.script.sdp(setup, "text/plain message/cpim");
     plain.replace("2855 TCP/MSRP", "2856 TCP/TLS/MSRP").replace("msrp:", "msrps:").replace(":2855/", ":2856/")
         + rows
 }
 
-fn fingerprint(name: &str) -> String {
+pub(crate) fn fingerprint(name: &str) -> String {
     format!("a=fingerprint:{}\r\n", print(name))
 }
 
 /// Alice speaks as her description with TLS says.
-fn speak_tls(call: &mut Call) {
+pub(crate) fn speak_tls(call: &mut Call) {
     call.script.path = call.script.path.replace("msrp:", "msrps:").replace(":2855/", ":2856/");
 }
 

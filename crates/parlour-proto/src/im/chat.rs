@@ -106,7 +106,7 @@ impl Core {
             E::Sent { session, message_id } => {
                 (session, What::Progress { message_id, progress: Progress::Sent })
             }
-            E::Acknowledged { session, message_id } | E::Reported { session, message_id } => {
+            E::Acknowledged { session, message_id } => {
                 (session, What::Progress { message_id, progress: Progress::Acknowledged })
             }
             E::Named { session, nickname } => (session, What::Nickname { nickname }),
@@ -134,8 +134,8 @@ impl Core {
             E::Leased { lease, path, lifetime: _ } => return self.relay_lends(lease, path),
             E::LeaseEnding { lease, session } => return self.lease_ends(lease, session),
             E::LeaseLost { lease, why } => return self.relay_refuses(lease, &why),
-            // What has left is known by then.
-            E::Reporting { .. } | _ => return,
+            // RFC 4976 6.4.1: where a relay answers, MSRP asks for the peer's REPORT and acknowledges by it alone.
+            E::Reported { .. } | E::Reporting { .. } | _ => return,
         };
         if let Some((account, id)) = self.sessions.owner_of(msrp) {
             // What cannot be held any more is news that nobody misses.
@@ -439,11 +439,7 @@ impl Core {
                 return Err(Misuse::Unsendable(format!("the peer does not take {content_type}")));
             }
         };
-        // Through relays a 200 is the next hop's: only a REPORT is the peer's own word.
-        let relayed = chat.stream.path.uris().len() > 1;
-        let outgoing =
-            Outgoing::new(message_id, content_type, body).with(|message| message.success_report = relayed);
-        Ok((chat.msrp, outgoing))
+        Ok((chat.msrp, Outgoing::new(message_id, content_type, body)))
     }
 
     /// Messages that nobody has acknowledged and nobody sends again.

@@ -144,6 +144,12 @@ fn chat(bob: &Setup, from: &mut Agent, to: &mut Agent) {
     from.tell(&json!({"do": "leave", "session": session}));
     from.await_event("ended", WAIT);
     to.await_event("ended", WAIT);
+    for (agent, messages) in [(from, 2), (to, 1)] {
+        let states =
+            agent.seen.iter().filter(|event| event["type"] == "progress").map(|event| &event["state"]);
+        let each = ["sent", "acknowledged"].iter().cycle().take(2 * messages);
+        assert!(states.eq(each), "{:#?}", agent.seen);
+    }
 }
 
 //= IM M-21 test
