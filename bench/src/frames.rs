@@ -45,7 +45,10 @@ pub fn read(body: usize) -> Vec<Contender> {
         Contender {
             name: "memchr floor",
             work: Box::new(move || {
-                black_box(memchr_iter(b'\n', black_box(&floor)).count());
+                // Each is looked at: counting alone would be another, faster algorithm.
+                memchr_iter(b'\n', black_box(&floor)).for_each(|at| {
+                    black_box(at);
+                });
             }),
         },
     ]

@@ -3,7 +3,7 @@
 //! A body ends where its end-line stands, never where Byte-Range says. Bodies pass as slices of the input; only a
 //! header section that is cut by the end of the input, and a tail that may be the start of an end-line, are copied.
 
-use memchr::{memchr, memchr_iter, memmem};
+use memchr::{memchr, memchr_iter};
 
 use crate::head::{Flag, Head, Tid};
 
@@ -43,7 +43,8 @@ pub struct FrameReader {
     buffer: Vec<u8>,
     /// Where in the header section the search for its end goes on.
     scan: Scan,
-    tid: Tid,
+    /// What ends the frame whose head was read last.
+    end_line: EndLine,
     /// Octets that may be the start of an end-line.
     tail: Tail,
 }
@@ -60,8 +61,8 @@ impl FrameReader {
     /// A reader that takes header sections of up to `limit` octets.
     pub fn new(limit: usize) -> Self {
         let tid = Tid::parse(b"none").expect("invariant: four letters are an ident");
-        let (scan, tail) = (Scan::default(), Tail::default());
-        FrameReader { limit, state: State::Head, buffer: Vec::new(), scan, tid, tail }
+        let (scan, end_line, tail) = (Scan::default(), EndLine::of(&tid), Tail::default());
+        FrameReader { limit, state: State::Head, buffer: Vec::new(), scan, end_line, tail }
     }
 
     /// Whether a frame has begun and not ended.
@@ -117,14 +118,17 @@ impl FrameReader {
             Ok(Some(end)) => {
                 let section: &'s [u8] = if before == 0 { input } else { &self.buffer };
                 *input = input.get(end.length.saturating_sub(before)..).unwrap_or_default();
-                self.tid = end.tid;
-                (self.state, self.tail) = match end.flag {
-                    Some(flag) => (State::End(flag), Tail::default()),
-                    None => (State::Body, Tail::after_head()),
-                };
-                self.scan = Scan::default();
-                let lines = section.get(..end.lines).unwrap_or_default();
-                Some(Piece::Head(Head::parse(end.tid, lines, end.flag.is_none())))
+                match end.flag {
+                    Some(flag) => (self.state, self.tail.length) = (State::End(flag), 0),
+                    None => {
+                        (self.state, self.tail) = (State::Body, Tail::after_head());
+                        self.end_line = EndLine::of(&end.tid);
+                    }
+                }
+                let section = section.get(..end.length).unwrap_or_default();
+                let head = Head::parse(end.tid, section, self.scan.lines(), end.flag.is_none());
+                self.scan.clear();
+                Some(Piece::Head(head))
             }
             Ok(None) => {
                 if before == 0 {
@@ -143,9 +147,8 @@ impl FrameReader {
     }
 
     fn next_body<'s, 'i: 's>(&'s mut self, input: &mut &'i [u8]) -> Option<Piece<'s>> {
-        let pattern = Pattern::of(&self.tid);
         if self.tail.length > 0 {
-            match self.tail.grow(&pattern, input) {
+            match self.tail.grow(&self.end_line, input) {
                 Grown::Whole(flag) => {
                     self.state = State::End(flag);
                     return self.next(input);
@@ -160,7 +163,7 @@ impl FrameReader {
                 }
             }
         }
-        let (body, rest, found) = pattern.find(input);
+        let (body, rest, found) = self.end_line.find(input);
         *input = rest;
         match found {
             Found::Whole(flag) => self.state = State::End(flag),
@@ -182,9 +185,7 @@ impl FrameReader {
 /// Where a header section ends.
 struct HeadEnd {
     tid: Tid,
-    /// Octets of the start line and the header lines.
-    lines: usize,
-    /// The same and the blank line, or the end-line if there is no body.
+    /// Octets of the start line, the header lines, and the blank line, or the end-line if there is no body.
     length: usize,
     /// The flag of the end-line if there is no body.
     flag: Option<Flag>,
@@ -194,29 +195,32 @@ struct HeadEnd {
 #[derive(Debug, Default)]
 struct Scan {
     tid: Option<Tid>,
-    line: usize,
     looked: usize,
+    /// Where each line that was seen ends, behind its CR LF.
+    ends: Vec<usize>,
 }
 
 impl Scan {
     fn find_end(&mut self, section: &[u8], limit: usize) -> Result<Option<HeadEnd>, FrameFault> {
         let seen = section.get(..limit).unwrap_or(section);
-        while let Some(at) = memchr(b'\n', seen.get(self.looked..).unwrap_or_default()) {
-            self.looked = self.looked.saturating_add(at).saturating_add(1);
-            let line = seen.get(self.line..self.looked).unwrap_or_default();
+        let from = self.looked;
+        for at in memchr_iter(b'\n', seen.get(from..).unwrap_or_default()) {
+            let length = from.saturating_add(at).saturating_add(1);
+            let start = self.ends.last().copied().unwrap_or(0);
             // A line ends with CR LF; a lone LF is one of its octets.
-            let Some(line) = line.strip_suffix(b"\r\n") else { continue };
-            let (lines, length) = (self.line, self.looked);
-            self.line = self.looked;
+            let Some(line) = seen.get(start..length).and_then(|line| line.strip_suffix(b"\r\n")) else {
+                continue;
+            };
             match self.tid {
                 None => self.tid = Some(read_tid(line).ok_or(FrameFault::NotMsrp)?),
-                Some(tid) if line.is_empty() => return Ok(Some(HeadEnd { tid, lines, length, flag: None })),
                 Some(tid) => {
-                    if let Some(flag) = end_flag(line, &tid) {
-                        return Ok(Some(HeadEnd { tid, lines, length, flag: Some(flag) }));
+                    let flag = end_flag(line, &tid);
+                    if line.is_empty() || flag.is_some() {
+                        return Ok(Some(HeadEnd { tid, length, flag }));
                     }
                 }
             }
+            self.ends.push(length);
         }
         self.looked = seen.len();
         // What cannot become a frame any more need not wait for its line's end.
@@ -225,6 +229,19 @@ impl Scan {
             return Err(FrameFault::NotMsrp);
         }
         if seen.len() >= limit { Err(FrameFault::HeadTooLong(limit)) } else { Ok(None) }
+    }
+
+    /// The start line and the header lines: from where to where each goes, with its CR LF.
+    fn lines(&self) -> impl Iterator<Item = (usize, usize)> {
+        std::iter::once(0).chain(self.ends.iter().copied()).zip(self.ends.iter().copied())
+    }
+
+    /// Ready for the next header section.
+    fn clear(&mut self) {
+        (self.tid, self.looked) = (None, 0);
+        self.ends.clear();
+        // Few heads have more lines; what one of thousands took is not kept for the life of the connection.
+        self.ends.shrink_to(32);
     }
 }
 
@@ -249,7 +266,8 @@ fn end_flag(line: &[u8], tid: &Tid) -> Option<Flag> {
 }
 
 /// CR LF, seven hyphens, the identifier: what an end-line after a body starts with. A flag and CR LF follow.
-struct Pattern {
+#[derive(Debug)]
+struct EndLine {
     octets: [u8; 9 + Tid::MAX],
     length: usize,
 }
@@ -261,8 +279,8 @@ enum Found<'a> {
     Nothing,
 }
 
-impl Pattern {
-    fn of(tid: &Tid) -> Pattern {
+impl EndLine {
+    fn of(tid: &Tid) -> EndLine {
         let mut octets = [b'-'; 9 + Tid::MAX];
         let length = tid.as_bytes().len().saturating_add(9);
         if let Some(start) = octets.get_mut(..2) {
@@ -271,7 +289,7 @@ impl Pattern {
         if let Some(end) = octets.get_mut(9..length) {
             end.copy_from_slice(tid.as_bytes());
         }
-        Pattern { octets, length }
+        EndLine { octets, length }
     }
 
     fn as_bytes(&self) -> &[u8] {
@@ -280,28 +298,20 @@ impl Pattern {
 
     /// Splits the input into octets that are surely body, and what follows the end-line or is not decided.
     fn find<'i>(&self, input: &'i [u8]) -> (&'i [u8], &'i [u8], Found<'i>) {
-        let finder = memmem::Finder::new(self.as_bytes());
-        let mut from = 0_usize;
-        while let Some(at) = finder.find(input.get(from..).unwrap_or_default()) {
-            let at = from.saturating_add(at);
+        for at in memchr_iter(b'\r', input) {
             let (body, line) = input.split_at_checked(at).unwrap_or((input, &[]));
-            let after = line.get(self.length..).unwrap_or_default();
-            match after {
-                [flag, b'\r', b'\n', rest @ ..] if Flag::of(*flag).is_some() => {
-                    return (body, rest, Flag::of(*flag).map_or(Found::Nothing, Found::Whole));
-                }
-                _ if self.begins(line) => return (body, &[], Found::Start(line)),
-                // The identifier stands in the body.
-                _ => from = at.saturating_add(self.length),
+            // Most lines of a body are told by these octets.
+            if line.get(2).is_some_and(|third| *third != b'-') {
+                continue;
             }
-        }
-        // A start that is shorter than the pattern can only lie in the last octets.
-        let near = input.len().saturating_sub(self.length).max(from);
-        for at in memchr_iter(b'\r', input.get(near..).unwrap_or_default()) {
-            let (body, line) = input.split_at_checked(near.saturating_add(at)).unwrap_or((input, &[]));
-            if self.begins(line) {
+            if let Some([flag, b'\r', b'\n', rest @ ..]) = line.strip_prefix(self.as_bytes()) {
+                if let Some(flag) = Flag::of(*flag) {
+                    return (body, rest, Found::Whole(flag));
+                }
+            } else if self.begins(line) {
                 return (body, &[], Found::Start(line));
             }
+            // The identifier stands in the body, or another line does.
         }
         (input, &[], Found::Nothing)
     }
@@ -374,22 +384,22 @@ impl Tail {
     }
 
     /// Takes octets off the input as long as they go on with the end-line.
-    fn grow(&mut self, pattern: &Pattern, input: &mut &[u8]) -> Grown {
+    fn grow(&mut self, end_line: &EndLine, input: &mut &[u8]) -> Grown {
         while let Some((&octet, rest)) = input.split_first() {
-            let before = self.length;
+            let flag = self.kept().get(end_line.length).copied().and_then(Flag::of);
+            match (end_line.as_bytes().get(self.length), self.length.saturating_sub(end_line.length), flag) {
+                (Some(expected), ..) if octet == *expected => {}
+                (None, 0, _) if Flag::of(octet).is_some() => {}
+                (None, 1, _) if octet == b'\r' => {}
+                (None, 2, Some(flag)) if octet == b'\n' => {
+                    *input = rest;
+                    self.length = 0;
+                    return Grown::Whole(flag);
+                }
+                _ => return Grown::Body,
+            }
             self.push(octet);
-            if pattern.begins(self.kept()) {
-                *input = rest;
-                continue;
-            }
-            let flag = self.kept().get(pattern.length).copied().and_then(Flag::of);
-            if let (Some(flag), b'\n', 3) = (flag, octet, self.length.saturating_sub(pattern.length)) {
-                *input = rest;
-                self.length = 0;
-                return Grown::Whole(flag);
-            }
-            self.length = before;
-            return Grown::Body;
+            *input = rest;
         }
         Grown::Maybe
     }

@@ -108,18 +108,10 @@ impl ByteRange {
     /// If it is malformed, or if its numbers contradict each other.
     //= IM X-20
     pub fn parse(value: &str) -> Result<ByteRange, HeadFault> {
-        let number = |text: &str| match text {
-            "*" => Ok(None),
-            // `u64::from_str` takes a plus sign, the grammar does not.
-            digits if digits.bytes().all(|digit| digit.is_ascii_digit()) => {
-                digits.parse().map(Some).map_err(|_| HeadFault::ByteRange)
-            }
-            _ => Err(HeadFault::ByteRange),
-        };
-        let (start, rest) = value.split_once('-').ok_or(HeadFault::ByteRange)?;
-        let (end, total) = rest.split_once('/').ok_or(HeadFault::ByteRange)?;
-        let start: u64 = number(start)?.filter(|start| *start >= 1).ok_or(HeadFault::ByteRange)?;
-        let (end, total) = (number(end)?, number(total)?);
+        let (start, rest) = range_number(value.as_bytes())?;
+        let (end, rest) = range_number(rest.strip_prefix(b"-").ok_or(HeadFault::ByteRange)?)?;
+        let (total, rest) = range_number(rest.strip_prefix(b"/").ok_or(HeadFault::ByteRange)?)?;
+        let start = start.filter(|start| *start >= 1 && rest.is_empty()).ok_or(HeadFault::ByteRange)?;
         // An empty range ends before it starts: `1-0/0`.
         let before = start.saturating_sub(1);
         let low = end.unwrap_or(before);
@@ -209,11 +201,20 @@ pub struct Head<'a> {
 }
 
 impl<'a> Head<'a> {
-    /// Reads the start line and the header lines, each with its CRLF.
-    pub(crate) fn parse(tid: Tid, section: &'a [u8], has_body: bool) -> Head<'a> {
-        let (first, mut rest) = split_line(section);
+    /// Reads the start line and the header lines: from where to where each goes in the section, with its CRLF.
+    pub(crate) fn parse(
+        tid: Tid,
+        section: &'a [u8],
+        mut lines: impl Iterator<Item = (usize, usize)>,
+        has_body: bool,
+    ) -> Head<'a> {
+        // Once for all of them: it is cheaper than value by value.
+        let whole = str::from_utf8(section).ok();
+        let line = |(from, to): (usize, usize)| section.get(from..to.saturating_sub(2)).unwrap_or_default();
+        let text = |(from, to): (usize, usize)| whole.and_then(|whole| whole.get(from..to.saturating_sub(2)));
+        let first = lines.next().unwrap_or_default();
         let mut fault = None;
-        let start = start_line(tid, first).unwrap_or_else(|| {
+        let start = start_line(tid, line(first)).unwrap_or_else(|| {
             fault = Some(HeadFault::StartLine);
             Start::Other("")
         });
@@ -231,15 +232,16 @@ impl<'a> Head<'a> {
             content_disposition: None,
             has_body,
             fault,
-            lines: rest,
+            lines: &[],
         };
-        while !rest.is_empty() {
-            let (line, tail) = split_line(rest);
-            rest = tail;
-            if let Err(fault) = head.read_line(line) {
+        let mut end = first.1;
+        for place in lines {
+            end = place.1;
+            if let Err(fault) = head.read_line(line(place), text(place)) {
                 head.fault.get_or_insert(fault);
             }
         }
+        head.lines = section.get(first.1..end).unwrap_or_default();
         if head.to_path.is_empty() {
             head.fault.get_or_insert(HeadFault::ToPath);
         }
@@ -265,33 +267,45 @@ impl<'a> Head<'a> {
         })
     }
 
-    fn read_line(&mut self, line: &'a [u8]) -> Result<(), HeadFault> {
-        let colon = memchr(b':', line).ok_or(HeadFault::Line)?;
-        let (name, value) = line.split_at_checked(colon).ok_or(HeadFault::Line)?;
-        let value = value.strip_prefix(b":").unwrap_or(value).trim_ascii();
-        let is = |wanted: &str| name.eq_ignore_ascii_case(wanted.as_bytes());
-        // The lengths of the names tell most of them apart.
-        match name.len() {
-            7 if is("To-Path") => keep_first(&mut self.to_path, text(value, HeadFault::ToPath)?),
-            9 if is("From-Path") => keep_first(&mut self.from_path, text(value, HeadFault::FromPath)?),
-            10 if is("Message-ID") => {
-                let good =
-                    (1..=MAX_MESSAGE_ID).contains(&value.len()) && value.iter().all(u8::is_ascii_graphic);
-                let value = text(value, HeadFault::MessageId)?;
+    /// Reads a header line; `text` is the same line if all of the section is UTF-8.
+    fn read_line(&mut self, line: &'a [u8], whole: Option<&'a str>) -> Result<(), HeadFault> {
+        let Some((field, length)) = Field::of(line) else {
+            // Headers that we do not know pass, whatever they say.
+            return if memchr(b':', line).is_some_and(|colon| colon > 0) {
+                Ok(())
+            } else {
+                Err(HeadFault::Line)
+            };
+        };
+        let value = line.get(length..).unwrap_or_default();
+        let text = |fault| {
+            match whole {
+                Some(whole) => Ok(whole.get(length..).unwrap_or_default()),
+                None => str::from_utf8(value).map_err(|_| fault),
+            }
+            .map(str::trim_ascii)
+        };
+        let value = value.trim_ascii();
+        match field {
+            Field::ToPath => keep_first(&mut self.to_path, text(HeadFault::ToPath)?),
+            Field::FromPath => keep_first(&mut self.from_path, text(HeadFault::FromPath)?),
+            Field::MessageId => {
+                let good = (1..=MAX_MESSAGE_ID).contains(&value.len()) && all(value, u8::is_ascii_graphic);
+                let value = text(HeadFault::MessageId)?;
                 self.message_id.get_or_insert(Some(value).filter(|_| good).ok_or(HeadFault::MessageId)?);
             }
-            10 if is("Byte-Range") => {
-                let range = ByteRange::parse(text(value, HeadFault::ByteRange)?)?;
+            Field::ByteRange => {
+                let range = ByteRange::parse(text(HeadFault::ByteRange)?)?;
                 self.byte_range.get_or_insert(range);
             }
-            14 if is("Success-Report") => {
+            Field::SuccessReport => {
                 self.success_report = match value {
                     _ if value.eq_ignore_ascii_case(b"yes") => true,
                     _ if value.eq_ignore_ascii_case(b"no") => false,
                     _ => return Err(HeadFault::Report),
                 };
             }
-            14 if is("Failure-Report") => {
+            Field::FailureReport => {
                 self.failure_report = match value {
                     _ if value.eq_ignore_ascii_case(b"yes") => FailureReport::Yes,
                     _ if value.eq_ignore_ascii_case(b"partial") => FailureReport::Partial,
@@ -299,25 +313,76 @@ impl<'a> Head<'a> {
                     _ => return Err(HeadFault::Report),
                 };
             }
-            6 if is("Status") => {
-                let status = status_value(text(value, HeadFault::Status)?).ok_or(HeadFault::Status)?;
+            Field::Status => {
+                let status = status_value(text(HeadFault::Status)?).ok_or(HeadFault::Status)?;
                 self.status.get_or_insert(status);
             }
-            12 if is("Content-Type") => {
-                let value = text(value, HeadFault::ContentType)?;
-                let good = value.contains('/') && !value.bytes().any(|byte| byte.is_ascii_control());
+            Field::ContentType => {
+                let good = value.contains(&b'/') && all(value, |octet| !octet.is_ascii_control());
+                let value = text(HeadFault::ContentType)?;
                 self.content_type.get_or_insert(Some(value).filter(|_| good).ok_or(HeadFault::ContentType)?);
             }
-            19 if is("Content-Disposition") => {
-                let value = text(value, HeadFault::Line)?;
+            Field::ContentDisposition => {
+                let value = text(HeadFault::Line)?;
                 self.content_disposition.get_or_insert(value);
             }
-            0 => return Err(HeadFault::Line),
-            // Headers that we do not know pass, whatever they say.
-            _ => {}
         }
         Ok(())
     }
+}
+
+/// The headers that have a field in [`Head`].
+#[derive(Clone, Copy)]
+enum Field {
+    ToPath,
+    FromPath,
+    MessageId,
+    ByteRange,
+    SuccessReport,
+    FailureReport,
+    Status,
+    ContentType,
+    ContentDisposition,
+}
+
+impl Field {
+    /// The header that a line starts with, and the length of its name and colon.
+    #[inline]
+    fn of(line: &[u8]) -> Option<(Field, usize)> {
+        fn named<const N: usize>(line: &[u8], name: &[u8; N], field: Field) -> Option<(Field, usize)> {
+            let found = line.first_chunk::<N>()?;
+            // Nearly all peers write it as the RFC does, and that is seen at once.
+            (found == name || found.eq_ignore_ascii_case(name)).then_some((field, N))
+        }
+        // The first letters tell most of them apart.
+        match line.first()?.to_ascii_lowercase() {
+            b't' => named(line, b"To-Path:", Field::ToPath),
+            b'f' => named(line, b"From-Path:", Field::FromPath)
+                .or_else(|| named(line, b"Failure-Report:", Field::FailureReport)),
+            b'm' => named(line, b"Message-ID:", Field::MessageId),
+            b'b' => named(line, b"Byte-Range:", Field::ByteRange),
+            b's' => named(line, b"Status:", Field::Status)
+                .or_else(|| named(line, b"Success-Report:", Field::SuccessReport)),
+            b'c' => named(line, b"Content-Type:", Field::ContentType)
+                .or_else(|| named(line, b"Content-Disposition:", Field::ContentDisposition)),
+            _ => None,
+        }
+    }
+}
+
+/// A number of a Byte-Range, `None` for `*`, and what follows it.
+fn range_number(text: &[u8]) -> Result<(Option<u64>, &[u8]), HeadFault> {
+    if let Some(rest) = text.strip_prefix(b"*") {
+        return Ok((None, rest));
+    }
+    let (mut number, mut rest) = (None, text);
+    while let [digit @ b'0'..=b'9', tail @ ..] = rest {
+        let before: u64 = number.unwrap_or(0);
+        let sum = before.checked_mul(10).and_then(|tens| tens.checked_add(u64::from(digit - b'0')));
+        number = Some(sum.ok_or(HeadFault::ByteRange)?);
+        rest = tail;
+    }
+    number.map(|number| (Some(number), rest)).ok_or(HeadFault::ByteRange)
 }
 
 /// The longest Message-ID that is taken: RFC 4975 allows 32 characters, and some peers write more.
@@ -325,12 +390,23 @@ const MAX_MESSAGE_ID: usize = 128;
 
 /// Whether the octets are an `ident` of RFC 4975 9: a letter or digit, then 3 to 31 of a few more.
 pub(crate) fn is_ident(octets: &[u8]) -> bool {
+    let belongs = |octet: &u8| IDENT.get(usize::from(*octet)).copied().unwrap_or(false);
     (4..=Tid::MAX).contains(&octets.len())
         && octets.first().is_some_and(u8::is_ascii_alphanumeric)
-        && octets
-            .iter()
-            .all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'-' | b'+' | b'%' | b'='))
+        && all(octets, belongs)
 }
+
+const IDENT: [bool; 256] = {
+    let (mut table, mut octet) = ([false; 256], 0_u8);
+    loop {
+        table[octet as usize] =
+            octet.is_ascii_alphanumeric() || matches!(octet, b'.' | b'-' | b'+' | b'%' | b'=');
+        if octet == u8::MAX {
+            break table;
+        }
+        octet += 1;
+    }
+};
 
 /// The first line without its CRLF, and what follows it.
 fn split_line(section: &[u8]) -> (&[u8], &[u8]) {
@@ -339,10 +415,10 @@ fn split_line(section: &[u8]) -> (&[u8], &[u8]) {
     (line.strip_suffix(b"\r\n").unwrap_or(line), rest)
 }
 
-/// `MSRP tid METHOD` or `MSRP tid 200 comment`; the caller has read the identifier already.
+/// `MSRP tid METHOD` or `MSRP tid 200 comment`; the caller has read what stands before the second space.
 fn start_line(tid: Tid, line: &[u8]) -> Option<Start<'_>> {
-    let rest = line.strip_prefix(b"MSRP ")?.strip_prefix(tid.as_bytes())?.strip_prefix(b" ")?;
-    let rest = str::from_utf8(rest).ok()?.trim_end();
+    let rest = line.get(usize::from(tid.length).saturating_add("MSRP  ".len())..)?;
+    let rest = str::from_utf8(rest).ok()?.trim_ascii_end();
     match rest {
         "SEND" => return Some(Start::Send),
         "REPORT" => return Some(Start::Report),
@@ -370,8 +446,9 @@ fn code(text: &str) -> Option<(u16, &str)> {
     Some((digits.parse().ok().filter(|_| good)?, rest.trim_start()))
 }
 
-fn text(value: &[u8], fault: HeadFault) -> Result<&str, HeadFault> {
-    str::from_utf8(value).map_err(|_| fault)
+/// Whether all of the octets are as they should be: without a branch for each, since nearly all are.
+fn all(octets: &[u8], good: impl Fn(&u8) -> bool) -> bool {
+    octets.iter().fold(true, |all, octet| all & good(octet))
 }
 
 fn keep_first<'a>(slot: &mut &'a str, value: &'a str) {
@@ -386,7 +463,9 @@ mod tests {
 
     fn head(section: &str) -> Head<'_> {
         let tid = Tid::parse(b"a786hjs2").expect("an ident");
-        Head::parse(tid, section.as_bytes(), false)
+        let ends = section.match_indices('\n').map(|(at, _)| at + 1);
+        let places = std::iter::once(0).chain(ends.clone()).zip(ends);
+        Head::parse(tid, section.as_bytes(), places, false)
     }
 
     const PATHS: &str = "To-Path: msrp://b:2/y;tcp\r\nFrom-Path: msrp://a:1/x;tcp\r\n";
