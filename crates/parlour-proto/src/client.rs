@@ -602,7 +602,7 @@ impl Client {
         }
     }
 
-    fn located(&mut self, query: QueryId, addresses: &[std::net::SocketAddr]) {
+    fn located(&mut self, query: QueryId, addresses: Option<&[std::net::SocketAddr]>) {
         if let Some((Errand::Relay(connection), hop)) = self.core.lookups.remove(&query) {
             self.core.relay_located(connection, hop.host, addresses);
             self.core.pump_msrp();

@@ -131,8 +131,9 @@ pub enum Input<'a> {
     Closed { flow: FlowId, why: CloseReason },
     /// The answer to [`Output::Resolve`]: addresses in the order in which to try them; empty if there are none.
     Resolved { query: QueryId, addresses: &'a [IpAddr] },
-    /// The answer to [`Output::Locate`]: where the service is, in the order in which to try; empty if the name has none.
-    Located { query: QueryId, addresses: &'a [SocketAddr] },
+    /// The answer to [`Output::Locate`]: where the service is, in the order in which to try; empty if its records lead
+    /// nowhere, none if there are no records.
+    Located { query: QueryId, addresses: Option<&'a [SocketAddr]> },
     /// The octets that [`Output::Fetch`] asked for; empty when the source cannot be read any more.
     Fetched { source: SourceId, offset: u64, bytes: &'a [u8] },
     /// All octets of the spool below `upto`, in the order in which they were handed out, are taken care of.

@@ -250,7 +250,7 @@ impl World {
         self.names.insert(name.to_owned(), addresses.to_vec());
     }
 
-    /// What they answer for a service of a name, such as `_msrps._tcp.relay.test`.
+    /// What they answer for a service of a name, such as `_msrps._tcp.relay.test`; nothing if its records lead nowhere.
     pub fn service(&mut self, name: &str, addresses: &[SocketAddr]) {
         self.services.insert(name.to_owned(), addresses.to_vec());
     }
@@ -529,8 +529,8 @@ impl World {
                 }
             }
             Arrival::Located { node, query, name } => {
-                let addresses = self.services.get(&name).cloned().unwrap_or_default();
-                self.tell(node, Input::Located { query, addresses: &addresses });
+                let addresses = self.services.get(&name).cloned();
+                self.tell(node, Input::Located { query, addresses: addresses.as_deref() });
             }
             Arrival::Resolved { node, query, name } => {
                 let addresses = self.names.get(&name).cloned().unwrap_or_default();

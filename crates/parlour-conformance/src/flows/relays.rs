@@ -301,6 +301,21 @@ pub(crate) fn the_first_of_several_relays_that_can_be_reached_is_used() {
 
 //= IM M-20 test
 #[cfg_attr(test, test)]
+pub(crate) fn a_relay_whose_srv_records_lead_nowhere_is_not_looked_for_elsewhere() {
+    let (mut call, relay) = Behind::world(with_relays(INNER, true));
+    let at = call.world.address(relay, 2855);
+    call.world.does_tls_at(relay, 2855);
+    call.world.service("_msrps._tcp.relay.test", &[]);
+    call.world.name("relay.test", &[at.ip()]);
+    let offer = tls_sdp(&call, "passive", &fingerprint("alice"));
+    call.send(call.script.invite_with("", &offer));
+    call.status(480);
+    assert!(call.world.mail_of(relay).is_empty());
+    call.over();
+}
+
+//= IM M-20 test
+#[cfg_attr(test, test)]
 pub(crate) fn nothing_is_said_to_a_relay_whose_certificate_is_another_ones() {
     let (mut call, relay) = Behind::world(with_relays("msrps://host.test:2856;tcp", true));
     let at = call.world.address(relay, 2856);

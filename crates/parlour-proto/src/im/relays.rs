@@ -342,13 +342,19 @@ impl Core {
         self.look_up(Errand::Relay(connection), hop);
     }
 
-    /// The answer to a search for the service of a relay: where it is, or nowhere by that name.
-    pub(crate) fn relay_located(&mut self, connection: ConnectionId, host: String, found: &[SocketAddr]) {
-        if found.is_empty() {
-            // RFC 4976 8: then it is a host's name.
-            self.look_up_relay(connection, host, PORT);
-        } else {
-            self.relay_found(connection, found.to_vec());
+    /// The answer to a search for the service of a relay.
+    //= IM M-20
+    pub(crate) fn relay_located(
+        &mut self,
+        connection: ConnectionId,
+        host: String,
+        found: Option<&[SocketAddr]>,
+    ) {
+        match found {
+            // RFC 2782: whoever has records for the service has it where they say, or not at all.
+            Some(found) => self.relay_found(connection, found.to_vec()),
+            // RFC 4976 8: else it is a host's name.
+            None => self.look_up_relay(connection, host, PORT),
         }
     }
 

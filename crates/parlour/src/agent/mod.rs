@@ -47,7 +47,7 @@ use watch::Watch;
 /// What a search for a name has found.
 enum Found {
     Host(QueryId, Vec<IpAddr>),
-    Service(QueryId, Vec<SocketAddr>),
+    Service(QueryId, Option<Vec<SocketAddr>>),
 }
 
 /// Octets read at once.
@@ -326,7 +326,7 @@ impl Agent {
                         self.give(Input::Resolved { query, addresses: &addresses });
                     }
                     Found::Service(query, addresses) => {
-                        self.give(Input::Located { query, addresses: &addresses });
+                        self.give(Input::Located { query, addresses: addresses.as_deref() });
                     }
                 },
                 asked = self.commands.recv(), if may_command => match asked {

@@ -34,23 +34,40 @@ pub(crate) async fn resolve(name: &str) -> Vec<IpAddr> {
     }
 }
 
-/// Where a service of `name` is, in the order in which to try (RFC 2782); empty if it has no SRV records, none in time, or
-/// says that there is no such service.
-pub(crate) async fn locate(service: &str, name: &str) -> Vec<SocketAddr> {
+/// Where a service of `name` is, in the order in which to try (RFC 2782): empty if its records lead nowhere or say that
+/// there is no such service, `None` if it has none, or none in time.
+pub(crate) async fn locate(service: &str, name: &str) -> Option<Vec<SocketAddr>> {
     let name = format!("{service}.{}.", name.trim_end_matches('.'));
     let records = match tokio::time::timeout(PATIENCE, records(&name)).await {
+        Ok(Ok(records)) if records.is_empty() => return None,
         Ok(Ok(records)) => records,
         Ok(Err(error)) => {
             tracing::debug!(name = %parlour_proto::text::neutral(&name), %error, "no SRV records");
-            return Vec::new();
+            return None;
         }
-        Err(_) => return Vec::new(),
+        Err(_) => {
+            tracing::warn!(name = %parlour_proto::text::neutral(&name), "no SRV records for this name in 10 s");
+            return None;
+        }
     };
+    // All at once: a name that nobody knows does not hold the others up.
+    let targets = in_order(usable(records), |bound| getrandom::u32().unwrap_or(0) % bound);
+    let targets = targets.into_iter().map(|Srv { target, port, .. }| {
+        tokio::spawn(async move {
+            let found = resolve(&target).await.into_iter();
+            found.map(|address| SocketAddr::new(address, port)).collect::<Vec<_>>()
+        })
+    });
     let mut addresses = Vec::new();
-    for Srv { target, port, .. } in in_order(records, |bound| getrandom::u32().unwrap_or(0) % bound) {
-        addresses.extend(resolve(&target).await.into_iter().map(|address| SocketAddr::new(address, port)));
+    for target in targets.collect::<Vec<_>>() {
+        addresses.extend(target.await.unwrap_or_default());
     }
-    addresses
+    Some(addresses)
+}
+
+/// RFC 2782: a target of "." says that the service is not to be had.
+fn usable(records: Vec<Srv>) -> Vec<Srv> {
+    records.into_iter().filter(|srv| srv.target != "." && srv.port != 0).collect()
 }
 
 /// One SRV record.
@@ -71,8 +88,7 @@ async fn records(name: &str) -> Result<Vec<Srv>, hickory_resolver::net::NetError
         let target = srv.target.to_ascii();
         Some(Srv { priority: srv.priority, weight: srv.weight, port: srv.port, target })
     });
-    // RFC 2782: a target of "." says that the service is not to be had.
-    Ok(records.filter(|srv| srv.target != "." && srv.port != 0).take(MOST).collect())
+    Ok(records.take(MOST).collect())
 }
 
 /// RFC 2782: by priority, and among equals by chance, with chances that grow with the weight.
@@ -114,6 +130,13 @@ mod tests {
         assert_eq!(order(17), ["heavy.", "light.", "b.", "c."]);
         let firsts = (0..162).filter(|dice| order(*dice)[0] == "heavy.").count();
         assert_eq!(firsts, 145, "of 17 and 145 chances");
+    }
+
+    #[test]
+    fn a_service_that_is_not_to_be_had_has_no_targets() {
+        let srv = |port, target: &str| Srv { priority: 0, weight: 0, port, target: target.into() };
+        assert_eq!(usable(vec![srv(2855, "."), srv(0, "a."), srv(9000, "b.")]), [srv(9000, "b.")]);
+        assert_eq!(usable(vec![srv(0, ".")]), []);
     }
 
     #[tokio::test]

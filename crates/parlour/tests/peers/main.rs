@@ -24,6 +24,7 @@ mod replacing;
 mod rosters;
 mod rough;
 mod scenario;
+mod services;
 mod sessions;
 mod signed;
 mod smime;

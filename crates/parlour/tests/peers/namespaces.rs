@@ -1,5 +1,6 @@
 //! Two network namespaces with a cable between them: what a peer from elsewhere may not aim us at.
 
+use std::path::PathBuf;
 use std::process::Command;
 use std::time::Duration;
 
@@ -7,49 +8,80 @@ use crate::agent::Setup;
 use crate::callers::{Call, Transport};
 use crate::harness::{Folder, output};
 
-/// Two namespaces, joined by a cable; they are gone when it is dropped.
+/// A network namespace with a loopback of its own; it is gone when this is dropped.
+pub(crate) struct Namespace {
+    name: String,
+}
+
+/// Two of them, joined by a cable.
 struct Cable {
-    ours: String,
-    theirs: String,
+    ours: Namespace,
+    theirs: Namespace,
 }
 
 const OURS: &str = "10.207.0.1";
 const THEIRS: &str = "10.207.0.2";
 
-impl Cable {
-    fn lay() -> Cable {
-        let id = std::process::id();
-        let cable = Cable { ours: format!("parlour-a{id}"), theirs: format!("parlour-b{id}") };
-        let ip = |words: &[&str]| drop(output(Command::new("ip").args(words)));
-        ip(&["netns", "add", &cable.ours]);
-        ip(&["netns", "add", &cable.theirs]);
-        ip(&[
-            "-n",
-            &cable.ours,
-            "link",
-            "add",
-            "cable",
-            "type",
-            "veth",
-            "peer",
-            "cable",
-            "netns",
-            &cable.theirs,
-        ]);
-        for (space, address) in [(&cable.ours, OURS), (&cable.theirs, THEIRS)] {
-            ip(&["-n", space, "address", "add", &format!("{address}/24"), "dev", "cable"]);
-            ip(&["-n", space, "link", "set", "cable", "up"]);
-            ip(&["-n", space, "link", "set", "lo", "up"]);
-        }
-        cable
+fn ip(words: &[&str]) {
+    output(Command::new("ip").args(words));
+}
+
+impl Namespace {
+    pub(crate) fn new(name: &str) -> Namespace {
+        let space = Namespace { name: format!("parlour-{name}{}", std::process::id()) };
+        ip(&["netns", "add", &space.name]);
+        ip(&["-n", &space.name, "link", "set", "lo", "up"]);
+        space
+    }
+
+    /// Has what runs in it ask this name server.
+    pub(crate) fn asks(&self, server: &str) {
+        let folder = self.settings();
+        std::fs::create_dir_all(&folder).expect("the namespace's settings");
+        std::fs::write(folder.join("resolv.conf"), format!("nameserver {server}\n")).expect("resolv.conf");
+    }
+
+    /// What `ip netns exec` lays over /etc.
+    fn settings(&self) -> PathBuf {
+        PathBuf::from("/etc/netns").join(&self.name)
+    }
+
+    /// The words before those of a command that is to run in it.
+    pub(crate) fn wrapper(&self) -> Vec<String> {
+        ["ip", "netns", "exec", &self.name].map(str::to_owned).to_vec()
+    }
+
+    /// A command that runs in it.
+    pub(crate) fn command(&self, program: &str) -> Command {
+        let mut command = Command::new("ip");
+        command.args(["netns", "exec", &self.name, program]);
+        command
+    }
+
+    /// Whether somebody listens at a TCP port in it.
+    pub(crate) fn listens(&self, port: u16) -> bool {
+        let found = output(self.command("ss").args(["-Hltn", &format!("sport = :{port}")]));
+        !found.is_empty()
     }
 }
 
-impl Drop for Cable {
+impl Drop for Namespace {
     fn drop(&mut self) {
-        for space in [&self.ours, &self.theirs] {
-            let _ = Command::new("ip").args(["netns", "delete", space]).output();
+        let _ = Command::new("ip").args(["netns", "delete", &self.name]).output();
+        let _ = std::fs::remove_dir_all(self.settings());
+    }
+}
+
+impl Cable {
+    fn lay() -> Cable {
+        let cable = Cable { ours: Namespace::new("a"), theirs: Namespace::new("b") };
+        let (ours, theirs) = (cable.ours.name.as_str(), cable.theirs.name.as_str());
+        ip(&["-n", ours, "link", "add", "cable", "type", "veth", "peer", "cable", "netns", theirs]);
+        for (space, address) in [(ours, OURS), (theirs, THEIRS)] {
+            ip(&["-n", space, "address", "add", &format!("{address}/24"), "dev", "cable"]);
+            ip(&["-n", space, "link", "set", "cable", "up"]);
         }
+        cable
     }
 }
 
@@ -62,9 +94,9 @@ fn a_peer_from_elsewhere_cannot_aim_us_at_our_loopback() {
     let mut setup = Setup::new(&folder, "bob", "all");
     setup.host = OURS.to_owned();
     setup.address = format!("sip:bob@{OURS}");
-    setup.wrapper = ["ip", "netns", "exec", &cable.ours].map(str::to_owned).to_vec();
+    setup.wrapper = cable.ours.wrapper();
     let mut bob = setup.start(&folder, "bob");
-    let sipp = ["ip", "netns", "exec", &cable.theirs, "sipp"];
+    let sipp = ["ip", "netns", "exec", &cable.theirs.name, "sipp"];
     // The offer says setup:passive, so that we would connect to its path: to ourselves, and then to a host of theirs.
     let aimed = |host: &str| {
         let call = Call::refused(488).offer("setup:active", "setup:passive");

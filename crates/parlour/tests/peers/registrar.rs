@@ -100,7 +100,7 @@ pub(crate) fn certificates(folder: &Folder) -> PathBuf {
     let root = params.self_signed(&authority).expect("a certificate");
     let issuer = rcgen::Issuer::new(params, authority);
     let key = rcgen::KeyPair::generate().expect("a key");
-    let names = [name.to_owned(), "localhost".to_owned(), "127.0.0.1".to_owned()];
+    let names = [name, "localhost", "127.0.0.1", "relay.test", "plain.test", "none.test"].map(str::to_owned);
     let params = rcgen::CertificateParams::new(names).expect("names");
     let certificate = params.signed_by(&key, &issuer).expect("a certificate");
     folder.write("server.key", key.serialize_pem());

@@ -9,18 +9,21 @@ use crate::agent::{Agent, Setup};
 use crate::capture;
 use crate::dissected::judge;
 use crate::harness::{Folder, Program, free_port, listens, output};
+use crate::namespaces::Namespace;
 
 const WAIT: Duration = Duration::from_secs(20);
 const CONFIG: &str = include_str!("kamailio/relay.cfg.in");
 const TLS: &str = include_str!("kamailio/tls.cfg.in");
 
 /// A running relay for `localhost`.
-struct Relay {
+pub(crate) struct Relay {
     msrp: u16,
-    msrps: u16,
+    pub(crate) msrps: u16,
     ws: u16,
     wss: u16,
     kamailio: Option<Program>,
+    /// Where it runs, if not here.
+    space: Option<Namespace>,
 }
 
 impl Relay {
@@ -30,14 +33,24 @@ impl Relay {
 
     /// A relay that lends its URIs for so many seconds.
     fn lending_for(folder: &Folder, algorithm: &str, seconds: u32) -> Relay {
+        Relay::configured(folder, algorithm, seconds, free_port(), None)
+    }
+
+    /// A relay in a namespace of its own, with this port for TLS.
+    pub(crate) fn in_space(folder: &Folder, msrps: u16, space: Namespace) -> Relay {
+        Relay::configured(folder, "MD5", 900, msrps, Some(space))
+    }
+
+    fn configured(
+        folder: &Folder,
+        algorithm: &str,
+        seconds: u32,
+        msrps: u16,
+        space: Option<Namespace>,
+    ) -> Relay {
         crate::registrar::certificates(folder);
-        let mut relay = Relay {
-            msrp: free_port(),
-            msrps: free_port(),
-            ws: free_port(),
-            wss: free_port(),
-            kamailio: None,
-        };
+        let mut relay =
+            Relay { msrp: free_port(), msrps, ws: free_port(), wss: free_port(), kamailio: None, space };
         for (name, text) in [("relay.cfg", CONFIG), ("tls.cfg", TLS)] {
             let text = text
                 .replace("@RUN@", &folder.path().display().to_string())
@@ -54,12 +67,16 @@ impl Relay {
     }
 
     fn run(&mut self, folder: &Folder) {
-        let mut command = Command::new("kamailio");
+        let mut command = match &self.space {
+            Some(space) => space.command("kamailio"),
+            None => Command::new("kamailio"),
+        };
         command.args(["-DD", "-E", "-m", "128", "-M", "16", "-f"]).arg(folder.join("relay.cfg"));
         command.arg("-Y").arg(folder.path()).arg("-P").arg(folder.join("kamailio.pid"));
         let mut kamailio = Program::run(folder, "kamailio", &mut command);
         let port = self.wss;
-        kamailio.ready(WAIT, || listens(port));
+        kamailio
+            .ready(WAIT, || self.space.as_ref().map_or_else(|| listens(port), |space| space.listens(port)));
         self.kamailio = Some(kamailio);
     }
 
@@ -74,7 +91,13 @@ impl Relay {
 
     /// An agent with this relay. `more` are lines for its account.
     fn member(&self, folder: &Folder, name: &str, transport: &str, more: &str) -> Setup {
+        self.member_at(folder, name, &self.uri(transport), more)
+    }
+
+    /// The same by this URI of the relay.
+    pub(crate) fn member_at(&self, folder: &Folder, name: &str, uri: &str, more: &str) -> Setup {
         let mut setup = Setup::new(folder, name, "all");
+        setup.wrapper = self.space.as_ref().map(Namespace::wrapper).unwrap_or_default();
         let password = folder.write(&format!("{name}.password"), format!("{name}pw\n"));
         output(Command::new("chmod").arg("600").arg(&password));
         let file = folder.write(
@@ -84,9 +107,9 @@ impl Relay {
                  relay_password_file = \"{}\"\n{}{more}\n",
                 folder.join("ca.pem").display(),
                 setup.address,
-                self.uri(transport),
+                uri,
                 password.display(),
-                if matches!(transport, "tcp" | "ws") { "relay_insecure = true\n" } else { "" },
+                if uri.starts_with("msrp:") { "relay_insecure = true\n" } else { "" },
             ),
         );
         setup.more = vec!["--config".to_owned(), file.display().to_string()];
@@ -124,7 +147,7 @@ fn talk(test: &str, transports: [&str; 2], algorithm: &str) {
 }
 
 /// One invites another, who accepts by itself; both say something short, and one something long.
-fn chat(bob: &Setup, from: &mut Agent, to: &mut Agent) {
+pub(crate) fn chat(bob: &Setup, from: &mut Agent, to: &mut Agent) {
     let via = format!("udp:{}:{}", bob.host, bob.sip);
     from.tell(&json!({"do": "invite", "to": bob.address, "via": via}));
     let session = from.await_event("connected", WAIT)["session"].clone();
