@@ -317,9 +317,8 @@ impl Client {
         for id in self.core.sessions.ids() {
             // An invitation may still be answered elsewhere; what is no invitation is left, and what ends already needs
             // nothing.
-            if self.core.decline(id, Decline::Unavailable).is_err() {
-                let _ = self.core.leave(id);
-            }
+            let _ = self.core.decline(id, Decline::Unavailable);
+            let _ = self.core.leave(id);
         }
         for id in self.core.account_ids() {
             let _ = self.core.unregister(id);

@@ -286,6 +286,10 @@ pub enum What {
     Incomplete { message_id: String, received: u64, why: String },
     /// One of our messages got further.
     Progress { message_id: String, progress: Progress },
+    /// The other side adds files to a session that stands, and waits: answer with
+    /// [`Client::accept_files`](crate::client::Client::accept_files), or `accept` or `decline` for all of them. After
+    /// `within` they count as declined.
+    FilesAdded { files: Vec<FileInfo>, within: Duration },
     /// A file of the session, and what is new of it.
     File { file: FileId, news: FileNews },
     /// The recipient of a message tells what became of it. Whether there was such a message, to him, is for whoever keeps

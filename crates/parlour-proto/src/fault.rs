@@ -53,6 +53,8 @@ pub enum PeerFault {
     InviteInProgress,
     /// An offer crosses one of ours.
     Glare,
+    /// An UPDATE brings what the user has to be asked about.
+    NeedsWord,
     /// An offer came before the last one was answered.
     OfferUnanswered,
     /// The dialog that is to be replaced stays as it is.
@@ -171,6 +173,11 @@ impl PeerFault {
             Self::CSeqOrder { .. } => (500, "CSeq out of order".into(), "X-8"),
             Self::InviteInProgress => (500, "Another INVITE is in progress".into(), "RFC 3261 14.2"),
             Self::Glare => (491, "Request Pending".into(), "D-53"),
+            Self::NeedsWord => (
+                504,
+                "Server Time-out: the user has to be asked, which takes an INVITE".into(),
+                "RFC 3311 5.2",
+            ),
             Self::OfferUnanswered => (500, "Another offer is not answered yet".into(), "RFC 3311 5.2"),
             Self::NotReplaced(why) => why.refused(),
             Self::NotAcceptable(_) => (488, "Not Acceptable Here".into(), "S-1"),
@@ -239,6 +246,7 @@ impl PeerFault {
             | Self::NoDialog
             | Self::Elsewhere(_)
             | Self::Glare
+            | Self::NeedsWord
             | Self::CallerPreferences(_)
             | Self::NotByRegistrar
             | Self::Blocked(_)
@@ -331,7 +339,11 @@ impl PeerFault {
                 let from = from.map_or_else(|| "nowhere".to_owned(), |from| from.ip().to_string());
                 format!("it came from {from}, where the peer of this dialog is not known to be: see `trusted_hops`")
             }
-            Self::InviteInProgress | Self::Glare | Self::OfferUnanswered | Self::Renegotiation => {
+            Self::InviteInProgress
+            | Self::Glare
+            | Self::NeedsWord
+            | Self::OfferUnanswered
+            | Self::Renegotiation => {
                 let row = request.rows(Name::CSeq).next().unwrap_or_default();
                 format!("CSeq: {}", String::from_utf8_lossy(row))
             }

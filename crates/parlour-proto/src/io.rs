@@ -258,6 +258,8 @@ pub enum Why {
     Writers,
     /// Files of a session are over, and something follows from that.
     Files,
+    /// The user did not say in time whether he takes the files that a re-INVITE adds.
+    Word,
     /// A large message does not come, or its sender does not leave.
     Large,
     /// Another deadline of an established session.

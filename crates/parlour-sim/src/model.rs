@@ -92,6 +92,7 @@ impl Model {
             | What::Composing { .. }
             | What::Receipt { .. }
             | What::Incomplete { .. }
+            | What::FilesAdded { .. }
             | What::File { .. }
             | What::Roster(_)
             | What::RosterEnded { .. }

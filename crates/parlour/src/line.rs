@@ -408,6 +408,13 @@ fn event(happening: &Happening) -> Option<String> {
             }
         }
         What::Composing { active: false, .. } | What::Receiving { .. } | What::Sending { .. } => return None,
+        What::FilesAdded { files, within } => {
+            let about = offered_files(files);
+            format!(
+                "{session}the other side wants you{about}: accept or decline within {} s?",
+                within.as_secs()
+            )
+        }
         What::File { file, news } => format!("{session}{}", file_news(*file, news)?),
         What::Incomplete { received, why, .. } => {
             format!("{session}! a message broke off after {received} octets: {}", text::neutral(why))

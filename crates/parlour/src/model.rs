@@ -4,8 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::str::FromStr;
 
-use parlour_proto::event::{Event, Kind, Participant, Peer, Progress, What};
-use parlour_proto::io::{AccountId, SessionId};
+use parlour_proto::event::{Event, FileNews, Kind, Participant, Peer, Progress, What};
+use parlour_proto::io::{AccountId, FileId, SessionId};
 use parlour_proto::nickname;
 
 /// A session's name across restarts: which run of the program on this store, and which session in it.
@@ -58,6 +58,8 @@ pub(crate) struct Talk {
     pub(crate) large: bool,
     /// Who is in the conference or about to come, by address; None if it does not tell.
     pub(crate) present: Option<BTreeMap<String, Participant>>,
+    /// Files that were added to it, and that wait for the user's word.
+    pub(crate) asked: BTreeSet<FileId>,
 }
 
 impl Talk {
@@ -83,7 +85,15 @@ impl Talk {
     }
 
     fn new(account: AccountId, peer: Peer, stage: Stage) -> Talk {
-        Talk { account, peer, stage, open: BTreeSet::new(), large: false, present: None }
+        Talk {
+            account,
+            peer,
+            stage,
+            open: BTreeSet::new(),
+            large: false,
+            present: None,
+            asked: BTreeSet::new(),
+        }
     }
 }
 
@@ -132,6 +142,7 @@ impl Model {
             | What::Receipt { .. }
             | What::TypeRefused { .. }
             | What::Incomplete { .. }
+            | What::FilesAdded { .. }
             | What::File { .. }
             | What::Progress { .. }
             | What::Roster(_)
@@ -204,6 +215,17 @@ impl Model {
                     talk.present = None;
                 }
             }
+            What::FilesAdded { files, .. } => {
+                if let Some(talk) = self.talks.get_mut(&session) {
+                    talk.asked = files.iter().map(|info| info.file).collect();
+                }
+            }
+            What::File { file, news: FileNews::Begun(_) | FileNews::Stopped(_) } => {
+                if let Some(talk) = self.talks.get_mut(&session) {
+                    talk.asked.remove(file);
+                }
+            }
+            What::File { .. } => {}
             What::Missed { .. } | What::Ended(_) => {
                 self.talks.remove(&session);
             }
@@ -228,7 +250,6 @@ impl Model {
             | What::TypeRefused { .. }
             | What::Receipt { .. }
             | What::Incomplete { .. }
-            | What::File { .. }
             | What::Progress { progress: Progress::Sent, .. }
             | What::Explain(_) => {}
         }
@@ -236,8 +257,10 @@ impl Model {
 
     /// The one session at these stages, if there is exactly one; else what to do about it.
     pub(crate) fn only(&self, stages: &[Stage]) -> Result<SessionId, String> {
-        let fits =
-            |talk: &Talk| stages.contains(&talk.stage) && (!talk.large || talk.stage == Stage::Invited);
+        let fits = |talk: &Talk| {
+            (stages.contains(&talk.stage) && (!talk.large || talk.stage == Stage::Invited))
+                || (stages == [Stage::Invited] && !talk.asked.is_empty())
+        };
         let mut fitting = self.talks.iter().filter(|(_, talk)| fits(talk)).map(|(session, _)| session);
         match (fitting.next(), fitting.next()) {
             (Some(session), None) => Ok(*session),

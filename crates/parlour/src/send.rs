@@ -191,6 +191,7 @@ async fn tell(controls: Controls, flags: Send) -> (u8, String) {
                 | What::Composing { .. }
                 | What::Receipt { .. }
                 | What::Incomplete { .. }
+                | What::FilesAdded { .. }
                 | What::File { .. }
                 | What::Roster(_)
                 | What::RosterEnded { .. }

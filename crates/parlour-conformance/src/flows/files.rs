@@ -349,7 +349,7 @@ pub(crate) fn x_30_a_file_that_is_too_large_is_refused_before_anybody_is_trouble
 }
 
 /// The line of a file that Alice, a script, offers.
-fn line(call: &Call, port: u16, id: &str, size: usize, more: &str) -> String {
+pub(crate) fn line(call: &Call, port: u16, id: &str, size: usize, more: &str) -> String {
     let path = format!("msrp://192.0.2.1:2855/file{id};tcp");
     assert!(call.script.offer().contains("m=message"));
     format!(
@@ -359,7 +359,7 @@ fn line(call: &Call, port: u16, id: &str, size: usize, more: &str) -> String {
 }
 
 /// An offer of another version with lines after those that stand.
-fn offer_with(call: &Call, version: u32, lines: &str) -> String {
+pub(crate) fn offer_with(call: &Call, version: u32, lines: &str) -> String {
     let offer = call.script.offer();
     let mut rows: Vec<String> = offer.split("\r\n").map(str::to_owned).collect();
     for row in &mut rows {
@@ -371,11 +371,11 @@ fn offer_with(call: &Call, version: u32, lines: &str) -> String {
     format!("{}{lines}", rows.join("\r\n"))
 }
 
-fn path_of(lines: &str) -> String {
+pub(crate) fn path_of(lines: &str) -> String {
     lines.lines().find_map(|row| row.strip_prefix("a=path:")).expect("a path").to_owned()
 }
 
-fn answer_of(mail: &parlour_sim::Mail) -> String {
+pub(crate) fn answer_of(mail: &parlour_sim::Mail) -> String {
     text::lossy(text::body(mail.message()))
 }
 
@@ -440,7 +440,7 @@ pub(crate) fn a_file_joins_a_chat_and_leaves_it_again() {
 }
 
 /// The same request between other ends.
-fn rerouted(send: &str, to: &str, from: &str) -> String {
+pub(crate) fn rerouted(send: &str, to: &str, from: &str) -> String {
     let rows = send.split("\r\n").map(|row| match row.split_once(": ") {
         Some(("To-Path", _)) => format!("To-Path: {to}"),
         Some(("From-Path", _)) => format!("From-Path: {from}"),

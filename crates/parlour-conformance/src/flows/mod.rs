@@ -11,6 +11,7 @@ pub(crate) mod content;
 pub(crate) mod early;
 pub(crate) mod faults;
 pub(crate) mod files;
+pub(crate) mod files_added;
 pub(crate) mod hostile;
 pub(crate) mod imdn;
 pub(crate) mod ims;

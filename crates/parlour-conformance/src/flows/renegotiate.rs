@@ -503,8 +503,9 @@ pub(crate) fn added_lines_are_judged_alone_and_missing_ones_refuse_the_offer() {
     let (mut call, media) = Call::connected();
     let second = call.script.offer();
     let second = second.split_once("m=").expect("a line").1.replace("/session", "/second");
-    let file =
-        format!("m={second}a=sendonly\r\na=file-selector:name:\"x\" size:4\r\na=file-transfer-id:z9\r\n");
+    let file = format!(
+        "m={second}a=sendonly\r\na=file-selector:name:\"x\" size:99999999999\r\na=file-transfer-id:z9\r\n"
+    );
     let more = format!("{}m=audio 7000 RTP/AVP 0\r\nm={second}{file}", offer(&call, 2));
     let path = call.script.peer_path.clone();
     let answer = ask(&mut call, "INVITE", &more, 200);

@@ -346,6 +346,7 @@ impl Core {
         self.disarm_all(&mut session);
         self.fail_queue(&mut session);
         self.drop_renewal(&mut session);
+        self.drop_asking(&mut session, "the session is over");
         self.refuse_held(&mut session);
         self.drop_files(session.id);
         self.drop_media(&session);

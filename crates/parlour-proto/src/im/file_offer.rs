@@ -4,7 +4,7 @@
 use crate::config::Accept;
 use crate::event::{FileNews, FileStop, What};
 use crate::im::Core;
-use crate::im::files::{FileTransfer, Stage, transfer_of};
+use crate::im::files::{FileTransfer, Named, Stage, transfer_of};
 use crate::im::media::{Agreed, OwnOffer, remote};
 use crate::im::session::{Phase, Session};
 use crate::io::{AccountId, FileId, FlowId, SessionId, Why};
@@ -13,10 +13,10 @@ use crate::verb::{Decline, FileAnswer, FileOffer, Misuse};
 
 /// What the user says.
 impl Core {
-    /// Accepts these files of an invitation, and the chat that it may offer too.
+    /// Accepts these files of an invitation, and the chat that it may offer too; or of those that are added to a session.
     pub(crate) fn accept_files(&mut self, id: SessionId, files: Vec<FileAnswer>) -> Result<(), Misuse> {
         let session = self.sessions.get(id).ok_or(Misuse::NoSession)?;
-        if !matches!(session.phase, Phase::Invited(_)) {
+        if !matches!(session.phase, Phase::Invited(_)) && !self.is_asking(id) {
             return Err(Misuse::WrongState { state: session.phase.name(), verb: "accept" });
         }
         self.files.take(id, files).map_err(|_| Misuse::NoFile)?;
@@ -231,36 +231,16 @@ impl Core {
         transfers.all(|transfer| !transfer.sends && small(&transfer.about))
     }
 
-    /// Refuses the new files of a later offer that nobody may accept without the user.
-    pub(crate) fn screen_new_files(&mut self, flow: FlowId, session: &Session, mut judged: Judged) -> Judged {
+    /// Whether policy may accept a file that is added to a session without asking.
+    //= IM X-30
+    pub(crate) fn takes_unasked_file(&self, session: &Session, stream: &sdp::Stream) -> bool {
         let accepts = match self.config.accept {
             Accept::Ask => false,
             Accept::Auto => session.peer.verified,
             Accept::All => true,
         };
-        for stream in judged.files.clone() {
-            let Some(file) = &stream.file else { continue };
-            let stands =
-                self.files.streams_on(session.id).iter().any(|it| sdp::is_same_transfer(it, &stream));
-            let small = file.selector.size.is_some_and(|size| size <= self.config.auto_accept_file);
-            let why = if stands {
-                continue;
-            } else if self.files.knows(session.id, &file.transfer_id) {
-                //= IM D-41
-                // RFC 5547 8.1: a name that was used begins nothing, and nobody is alerted.
-                "its file-transfer-id was used before"
-            } else if let Some(why) = self.aims_badly(session.account, flow, &stream) {
-                why
-            } else if accepts && small && !stream.direction.sends() {
-                continue;
-            } else {
-                "it needs the user's word: offer it in a session of its own"
-            };
-            let decision = format!("a file that was added is refused: {why}");
-            self.explain(session.account, Some(session.id), "D-42", decision, &file.brief());
-            judged.refuse(stream.line, Unfit::FileRefused(why));
-        }
-        judged
+        let size = stream.file.as_ref().and_then(|file| file.selector.size);
+        accepts && size.is_some_and(|size| size <= self.config.auto_accept_file) && !stream.direction.sends()
     }
 
     /// Makes our ends of the files of an invitation that is accepted.
@@ -273,7 +253,7 @@ impl Core {
         let (account, session) = owner;
         let mut ids = Vec::with_capacity(streams.len());
         for stream in streams {
-            let Some(file) = self.files.at(session, stream.line) else { continue };
+            let Some(file) = self.files.of_stream(session, stream) else { continue };
             let end = self.local_media(account, flow, Some(stream.tls));
             let Some(transfer) = self.files.get_mut(file) else { continue };
             transfer.local = end.map(|end| {
@@ -299,6 +279,12 @@ impl Core {
         let owner = (session.account, session.id);
         let mut added = Vec::with_capacity(new.len());
         for stream in &new {
+            let name = stream.file.as_ref().map_or("", |file| &file.transfer_id);
+            if matches!(self.files.named(session.id, name), Named::Taken(_)) {
+                // The user was asked about it.
+                added.push(stream.clone());
+                continue;
+            }
             let transfer = FileTransfer { taken: true, ..transfer_of(owner, stream) };
             let info = transfer.info(self.files.next_id());
             if let Some(file) = self.files.add(transfer) {
@@ -320,7 +306,7 @@ impl Core {
         ours: &Capabilities,
     ) -> Vec<u8> {
         let end = |stream: &sdp::Stream| {
-            let file = self.files.at(session, stream.line)?;
+            let file = self.files.of_stream(session, stream)?;
             self.files.get(file)?.local.as_ref()
         };
         let (with_end, without): (Vec<&sdp::Stream>, Vec<&sdp::Stream>) =
@@ -393,6 +379,9 @@ impl Core {
         }
         if none_left && inviting {
             return self.leave(id);
+        }
+        if self.has_his_word(id) {
+            self.answer_asking(id, &FileStop::Cancelled);
         }
         self.pump_msrp();
         Ok(())

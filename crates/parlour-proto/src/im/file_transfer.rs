@@ -20,6 +20,9 @@ pub(crate) const REFUSAL: Duration = Duration::from_secs(1);
 /// How long who did not make the session waits for the other side's BYE when all files are over.
 const LINGER: Duration = Duration::from_secs(10);
 
+/// How long an offer waits before it looks again whether another request of the dialog is finished.
+const BUSY: Duration = Duration::from_secs(1);
+
 impl Core {
     /// What a file is agreed on for begins: whoever has it sends it, as one message.
     pub(crate) fn begin_file(&mut self, file: FileId) {
@@ -269,7 +272,11 @@ impl Core {
         let Phase::Live(live) = &session.phase else { return self.sessions.put(session) };
         let Some(agreed) = &live.talk.agreed else { return self.sessions.put(session) };
         let (offerer, chats) = (agreed.offerer, agreed.chat.is_some());
-        let busy = live.renewal.is_some() || live.reanswered.is_some();
+        if live.asking.is_some() {
+            // What comes of that decides.
+            return self.sessions.put(session);
+        }
+        let busy = live.renewal.is_some() || live.is_asked();
         if !chats && !self.files.are_on(id) && self.files.are_all(&session) {
             if offerer {
                 self.explain(session.account, Some(id), "D-42", "left: all files are over", "");
@@ -281,8 +288,13 @@ impl Core {
             return self.sessions.put(session);
         }
         // RFC 5547 8.4: the session goes on, and an offer has port 0 for what was given up.
-        if self.files.owe_an_offer(id) && !busy && takes_invite(&live.talk.remote.allow) {
-            return self.renew(session, Renewal::lines());
+        if self.files.owe_an_offer(id) && takes_invite(&live.talk.remote.allow) {
+            // RFC 3261 14.1: no INVITE while another one of the dialog is not finished.
+            if busy {
+                self.later(id, self.now.instant + BUSY);
+            } else {
+                return self.renew(session, Renewal::lines());
+            }
         }
         self.sessions.put(session);
     }

@@ -73,6 +73,21 @@ pub(crate) enum Stage {
     Over,
 }
 
+/// What a file-transfer-id of a later offer means.
+#[derive(Debug)]
+pub(crate) enum Named<'f> {
+    /// A new transfer.
+    Unknown,
+    /// One that the user has not taken yet.
+    Asked,
+    /// One that the user takes, of this file.
+    Taken(&'f FileSelector),
+    /// One that never began.
+    Declined,
+    /// One that began.
+    Used,
+}
+
 impl FileTransfer {
     /// Whether something is still to come of it.
     pub(crate) fn is_on(&self) -> bool {
@@ -160,19 +175,23 @@ impl Files {
         self.all(session).any(|(_, transfer)| transfer.given_up && transfer.stream.is_some())
     }
 
-    /// Whether the session has had a transfer of that name.
-    pub(crate) fn knows(&self, session: SessionId, transfer_id: &str) -> bool {
-        self.all(session).any(|(_, transfer)| transfer.about.transfer_id == transfer_id)
+    /// What became of the transfer of that name, if the session has had one.
+    pub(crate) fn named(&self, session: SessionId, transfer_id: &str) -> Named<'_> {
+        let named = self.all(session).find(|(_, transfer)| transfer.about.transfer_id == transfer_id);
+        match named.map(|(_, transfer)| transfer) {
+            None => Named::Unknown,
+            Some(it) if it.stage == Stage::Offered && it.taken => Named::Taken(&it.about.selector),
+            Some(it) if it.stage == Stage::Offered => Named::Asked,
+            Some(it) if it.msrp.is_none() => Named::Declined,
+            Some(_) => Named::Used,
+        }
     }
 
-    /// The file whose line stands there, or is about to.
-    pub(crate) fn at(&self, session: SessionId, line: usize) -> Option<FileId> {
+    /// The file of a stream. A line may have had others: the name of the transfer tells which one is meant.
+    pub(crate) fn of_stream(&self, session: SessionId, stream: &sdp::Stream) -> Option<FileId> {
+        let name = &stream.file.as_ref()?.transfer_id;
         let mut all = self.all(session);
-        all.find(|(_, transfer)| transfer.line == line && transfer.stage != Stage::Over)
-            .or_else(|| {
-                self.all(session).find(|(_, transfer)| transfer.line == line && transfer.stream.is_some())
-            })
-            .map(|(id, _)| id)
+        all.find(|(_, transfer)| transfer.about.transfer_id == *name).map(|(id, _)| id)
     }
 
     pub(crate) fn by_msrp(&self, msrp: parlour_msrp::SessionId) -> Option<FileId> {
@@ -201,20 +220,22 @@ impl Files {
 
     /// The user takes all that he is given.
     pub(crate) fn take_all(&mut self, session: SessionId) {
+        self.each_offered(session, |transfer| transfer.taken = !transfer.sends);
+    }
+
+    /// Those of a session that somebody has to say yes to.
+    fn each_offered(&mut self, session: SessionId, then: impl Fn(&mut FileTransfer)) {
         for id in self.ids(session).to_vec() {
-            if let Some(transfer) = self.map.get_mut(&id) {
-                transfer.taken = !transfer.sends;
+            if let Some(transfer) = self.map.get_mut(&id).filter(|transfer| transfer.stage == Stage::Offered)
+            {
+                then(transfer);
             }
         }
     }
 
     /// The user takes, and serves, these alone. Returns the first that cannot be.
     pub(crate) fn take(&mut self, session: SessionId, answers: Vec<FileAnswer>) -> Result<(), FileId> {
-        for id in self.ids(session).to_vec() {
-            if let Some(transfer) = self.map.get_mut(&id) {
-                transfer.taken = false;
-            }
-        }
+        self.each_offered(session, |transfer| transfer.taken = false);
         for FileAnswer { file, serve } in answers {
             let transfer = self.map.get_mut(&file).filter(|transfer| {
                 transfer.session == session

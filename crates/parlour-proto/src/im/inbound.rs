@@ -151,9 +151,13 @@ impl Core {
 
     /// An INVITE can be answered no more: the stream that it came on is gone.
     pub(crate) fn invite_gone(&mut self, invite: ServerId) {
-        let Some(session) = self.sessions.by_invite(invite).and_then(|id| self.sessions.take(id)) else {
+        let Some(mut session) = self.sessions.by_invite(invite).and_then(|id| self.sessions.take(id)) else {
             return;
         };
+        if matches!(session.phase, Phase::Live(_)) {
+            self.drop_asking(&mut session, "the stream that it came on is gone");
+            return self.sessions.put(session);
+        }
         self.end(session, Ended::Lost { why: "the caller's connection is gone".into() });
     }
 
@@ -175,6 +179,7 @@ impl Core {
             Why::Composing => self.composing_due(id),
             Why::Writers => self.writers_due(id),
             Why::Files => self.files_due(id),
+            Why::Word => self.word_due(id),
             Why::Large => self.large_due(id),
             Why::Trying
             | Why::Retransmit

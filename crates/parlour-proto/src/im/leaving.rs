@@ -37,6 +37,7 @@ impl Core {
         self.unsubscribe(session.id);
         self.fail_queue(&mut session);
         self.drop_renewal(&mut session);
+        self.drop_asking(&mut session, "the session is over");
         let msrp = session.phase.msrp();
         let dialog = match session.phase {
             Phase::Live(live) => live.talk.dialog,

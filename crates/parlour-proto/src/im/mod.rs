@@ -4,6 +4,7 @@
 //= IM R-22
 
 pub(crate) mod account;
+mod added;
 mod bodies;
 mod chat;
 mod composing;

@@ -155,11 +155,12 @@ impl Core {
         let Some(mut session) = self.sessions.take(id) else { return };
         session.timers.retain(|(reason, _)| *reason != Why::Recover);
         let Phase::Live(live) = &mut session.phase else { return self.sessions.put(session) };
+        let is_asked = live.is_asked();
         let Some(lost) = live.talk.lost.as_mut().filter(|lost| lost.is_gone()) else {
             return self.sessions.put(session);
         };
         // RFC 3261 14.1: no INVITE while another one of the dialog is not finished.
-        if live.renewal.is_some() || live.reanswered.is_some() {
+        if live.renewal.is_some() || is_asked {
             self.retry_after_glare(&mut session, Why::Recover);
             return self.sessions.put(session);
         }

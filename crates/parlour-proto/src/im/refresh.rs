@@ -117,7 +117,7 @@ impl Core {
             return self.sessions.put(session);
         }
         // RFC 3261 14.1: no INVITE while another one of the dialog is not finished.
-        if live.reanswered.is_some() {
+        if live.is_asked() {
             self.retry_after_glare(&mut session, Why::Refresh);
             return self.sessions.put(session);
         }

@@ -1,6 +1,6 @@
 //! Later offers: what a peer changes of a session that stands (RFC 3261 14.2, RFC 3264 8, RFC 3311).
 //!
-//! Nothing here asks the user, so an UPDATE is always answered at once and never needs the 504 of RFC 3311 5.2.
+//! The one thing that the user is asked about are files that an offer adds ([`Core::ask_about_files`]).
 
 use std::time::Duration;
 
@@ -27,6 +27,35 @@ use crate::verb::Say;
 /// How long a session may be without a stream before we leave it.
 const NO_STREAM: Duration = Duration::from_secs(2);
 
+/// A later offer, judged.
+#[derive(Debug)]
+pub(crate) enum Later {
+    /// It changes nothing: our description, once more.
+    Same(Box<[u8]>),
+    Other(Box<Change>),
+}
+
+/// What a later offer changes.
+#[derive(Debug)]
+pub(crate) struct Change {
+    offer: sdp::Session,
+    ours: sdp::Capabilities,
+    /// None if it leaves no stream on.
+    judged: Option<sdp::Judged>,
+    /// Files that it adds, and that are refused unless the user takes them.
+    asked: Vec<sdp::Stream>,
+}
+
+impl Later {
+    /// The files that the user may be asked about.
+    fn asked(&self) -> &[sdp::Stream] {
+        match self {
+            Later::Same(_) => &[],
+            Later::Other(change) => &change.asked,
+        }
+    }
+}
+
 impl Core {
     /// A second INVITE of the dialog.
     //= IM D-50
@@ -45,20 +74,37 @@ impl Core {
             return Err(PeerFault::Glare);
         }
         match &session.phase {
-            Phase::Live(live) if live.reanswered.is_none() => {}
+            Phase::Live(live) if !live.is_asked() => {}
             // RFC 3261 15.1.1: with our BYE the session is over.
             Phase::Leaving(_) => return Err(PeerFault::NoDialog),
             Phase::Inviting(_) | Phase::Invited(_) | Phase::Answered(_) | Phase::Live(_) => {
                 return Err(PeerFault::InviteInProgress);
             }
         }
-        let (description, offered) = match bodies::description(request)? {
+        let said = match bodies::description(request)? {
             [] => {
                 let offered = self.offer_again(flow, session)?;
                 (offered.octets.clone().into(), Some(offered))
             }
-            offer => (self.answer_again(flow, session, offer)?, None),
+            offer => {
+                let later = self.judge_later(flow, session, offer)?;
+                if self.ask_about_files((flow, server), request, session, later.asked()) {
+                    return Ok(());
+                }
+                (self.carry_out(flow, session, later)?, None)
+            }
         };
+        self.answer_reinvite((flow, server), request, session, said)
+    }
+
+    /// The 2xx to a re-INVITE, with our answer, or an offer of ours.
+    pub(crate) fn answer_reinvite(
+        &mut self,
+        (flow, server): (FlowId, ServerId),
+        request: &Message<'_>,
+        session: &mut Session,
+        (description, offered): (Box<[u8]>, Option<Offered>),
+    ) -> Result<(), PeerFault> {
         let response = self.changed(flow, server, request, session, Some(&description))?;
         let cseq = request.one::<CSeq<'_>>()?.number;
         if let Phase::Live(live) = &mut session.phase {
@@ -90,7 +136,15 @@ impl Core {
             // RFC 3311 5.2: the offer of the INVITE has no answer yet.
             (_, Phase::Inviting(_)) => return Err(PeerFault::OfferUnanswered),
             (offer, Phase::Invited(_)) => Some(self.offered_early(session, offer)?),
-            (offer, Phase::Answered(_) | Phase::Live(_)) => Some(self.answer_again(flow, session, offer)?),
+            (_, Phase::Live(live)) if live.asking.is_some() => return Err(PeerFault::OfferUnanswered),
+            (offer, Phase::Answered(_) | Phase::Live(_)) => {
+                let later = self.judge_later(flow, session, offer)?;
+                // RFC 3311 5.2: an UPDATE is answered at once, and whatever takes a user is for an INVITE.
+                if !later.asked().is_empty() {
+                    return Err(PeerFault::NeedsWord);
+                }
+                Some(self.carry_out(flow, session, later)?)
+            }
         };
         self.changed(flow, server, request, session, description.as_deref())?;
         Ok(())
@@ -152,33 +206,55 @@ impl Core {
         Ok(octets.into_boxed_slice())
     }
 
-    /// Carries a later offer out, and returns our answer. A refused one has changed nothing.
-    fn answer_again(
-        &mut self,
+    /// Judges a later offer. One that is refused has changed nothing, nor has one that is not carried out.
+    pub(crate) fn judge_later(
+        &self,
         flow: FlowId,
-        session: &mut Session,
+        session: &Session,
         offer: &[u8],
-    ) -> Result<Box<[u8]>, PeerFault> {
+    ) -> Result<Later, PeerFault> {
         let offer = sdp::parse(offer).map_err(|fault| PeerFault::Sdp(fault.to_string()))?;
         let max_size = self.takes(session.account, session.large);
         let ours = sdp::Capabilities { max_size, ..self.capabilities(session.account, flow) };
-        let agreed = session.phase.agreed_mut().ok_or(PeerFault::Renegotiation)?;
+        let agreed = session.phase.talk().and_then(|talk| talk.agreed.as_ref());
+        let agreed = agreed.ok_or(PeerFault::Renegotiation)?;
         let stands = agreed.chat.as_ref().is_some_and(|chat| self.msrp.is_open(chat.msrp));
         // RFC 4975 8.4: who changes nothing says the same o= line.
         if offer.origin == agreed.origin && (stands || agreed.chat.is_none()) {
-            return Ok(agreed.description.clone());
+            return Ok(Later::Same(agreed.description.clone()));
         }
         let before = sdp::parse(&agreed.description).map_or(0, |own| own.media.len());
         let files = self.files.streams_on(session.id);
         let standing = sdp::Standing { chat: agreed.chat.as_ref().map(|chat| &chat.stream), files: &files };
-        let judged = sdp::judge_again(&offer, before, standing, &ours).map_err(PeerFault::NotAcceptable)?;
+        let mut judged =
+            sdp::judge_again(&offer, before, standing, &ours).map_err(PeerFault::NotAcceptable)?;
         //= IM D-22
         let had = agreed.chat.as_ref().is_some_and(|chat| chat.stream.tls);
         let has = judged.as_ref().and_then(|judged| judged.chat.as_ref()).is_some_and(|chat| !chat.tls);
         if had && has {
             return Err(PeerFault::NotAcceptable(sdp::Refusal::downgrade()));
         }
-        let judged = judged.map(|judged| self.screen_new_files(flow, session, judged));
+        let asked = judged.as_mut().map(|judged| self.screen_new_files(flow, session, judged));
+        let asked = asked.unwrap_or_default();
+        Ok(Later::Other(Box::new(Change { offer, ours, judged, asked })))
+    }
+
+    /// Carries a later offer out, and returns our answer.
+    pub(crate) fn carry_out(
+        &mut self,
+        flow: FlowId,
+        session: &mut Session,
+        later: Later,
+    ) -> Result<Box<[u8]>, PeerFault> {
+        let Change { offer, ours, judged, asked: _ } = match later {
+            Later::Same(description) => return Ok(description),
+            Later::Other(change) => *change,
+        };
+        if let Some(judged) = &judged {
+            self.explain_refused_files(session, &offer, judged);
+        }
+        let agreed = session.phase.agreed_mut().ok_or(PeerFault::Renegotiation)?;
+        let stands = agreed.chat.as_ref().is_some_and(|chat| self.msrp.is_open(chat.msrp));
         let Some(judged) = judged.filter(|judged| judged.streams().next().is_some()) else {
             let Some(agreed) = session.phase.agreed_mut() else { return Err(PeerFault::Renegotiation) };
             let local = agreed.local.clone().revised();

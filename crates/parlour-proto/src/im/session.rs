@@ -10,6 +10,7 @@ use parlour_msrp::timer::TimerId;
 use crate::config::Proxy;
 use crate::event::{Ended, Identity, Peer};
 use crate::fault::PeerFault;
+use crate::im::added::Asking;
 use crate::im::composing::Writing;
 use crate::im::first_message::First;
 use crate::im::flows::Source;
@@ -260,13 +261,15 @@ pub(crate) struct Live {
     pub(crate) reanswered: Option<Unacked>,
     /// The offer in that answer, if the re-INVITE had none: its ACK brings the peer's answer.
     pub(crate) reoffered: Option<sdp::Offered>,
+    /// A re-INVITE that waits for the user's word about the files that it adds.
+    pub(crate) asking: Option<Asking>,
     /// Our own request inside the session that has no final response yet.
     pub(crate) renewal: Option<Box<Renewal>>,
 }
 
 impl Live {
     pub(crate) fn of(talk: Talk) -> Self {
-        Live { talk, reanswered: None, reoffered: None, renewal: None }
+        Live { talk, reanswered: None, reoffered: None, asking: None, renewal: None }
     }
 }
 

@@ -257,6 +257,18 @@ impl Core {
 
     /// Nobody has refreshed the session (RFC 4028 10).
     pub(crate) fn session_expired(&mut self, id: SessionId) {
+        if let Some(session) = self.sessions.get_mut(id) {
+            session.timers.retain(|(reason, _)| *reason != Why::SessionExpires);
+        }
+        if self.is_asking(id) {
+            // The re-INVITE that waits for the user is a refresh, once it is answered.
+            self.word_due(id);
+            let refreshed =
+                |session: &Session| session.timer.interval.is_none() || session.is_armed(Why::SessionExpires);
+            if self.sessions.get(id).is_some_and(refreshed) {
+                return;
+            }
+        }
         let Some(session) = self.sessions.take(id) else { return };
         if !matches!(session.phase, Phase::Live(_)) {
             return self.sessions.put(session);

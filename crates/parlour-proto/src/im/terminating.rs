@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::config::{Accept, DeclineScope};
-use crate::event::{Ended, Kind, What};
+use crate::event::{Ended, FileStop, Kind, What};
 use crate::fault::{PeerFault, later};
 use crate::im::Core;
 use crate::im::bodies;
@@ -305,6 +305,10 @@ impl Core {
 
     /// The user, or policy, says no.
     pub(crate) fn decline(&mut self, id: SessionId, how: Decline) -> Result<(), Misuse> {
+        if self.is_asking(id) {
+            self.answer_asking(id, &FileStop::Cancelled);
+            return Ok(());
+        }
         let session = self.take_invited(id, "decline")?;
         let whole = |time: Duration| u32::try_from(time.as_secs()).unwrap_or(u32::MAX).max(1);
         let (status, reason, input) = match (how, self.config.decline_scope) {
@@ -339,8 +343,9 @@ impl Core {
 
     /// The caller gave up (RFC 3261 9.2).
     pub(crate) fn cancelled(&mut self, id: SessionId, cancel: &Message<'_>) {
-        let Some(session) = self.sessions.take(id) else { return };
+        let Some(mut session) = self.sessions.take(id) else { return };
         if !matches!(session.phase, Phase::Invited(_)) {
+            self.drop_asking(&mut session, "CANCEL: the other side takes its re-INVITE back");
             return self.sessions.put(session);
         }
         // RFC 3326 2: another device of ours answered, or the caller has no wish any more.
@@ -367,6 +372,10 @@ impl Core {
 
     /// The same, when it is said which files.
     pub(crate) fn accepted(&mut self, id: SessionId) -> Result<(), Misuse> {
+        if self.is_asking(id) {
+            self.answer_asking(id, &FileStop::Cancelled);
+            return Ok(());
+        }
         let mut session = self.take_invited(id, "accept")?;
         let Phase::Invited(invited) = &mut session.phase else { return Err(Misuse::NoSession) };
         if invited.early.step(Event::Accepted) == Some(Action::Answer) {

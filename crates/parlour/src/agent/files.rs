@@ -390,7 +390,7 @@ impl Agent {
         {
             self.desk.peers.insert(session, (account, address.clone()));
         }
-        if let What::Invited { files, .. } = &event.what
+        if let What::Invited { files, .. } | What::FilesAdded { files, .. } = &event.what
             && !files.is_empty()
         {
             self.invited_to_files(session, files);

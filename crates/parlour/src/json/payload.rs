@@ -41,6 +41,7 @@ pub(crate) fn kind(what: &What) -> &'static str {
         What::Receiving { .. } => "receiving",
         What::Sending { .. } => "sending",
         What::Incomplete { .. } => "incomplete",
+        What::FilesAdded { .. } => "files_added",
         What::File { .. } => "file",
         What::Progress { .. } => "progress",
         What::Roster(_) => "roster",
@@ -128,6 +129,10 @@ pub(crate) fn payload(what: &What, run: u64) -> String {
         }
         What::Incomplete { message_id, received, why } => {
             Payload::Incomplete { message_id, received: *received, why }
+        }
+        What::FilesAdded { files, within } => {
+            let files = files.iter().map(|info| About::of(info, run)).collect();
+            Payload::FilesAdded { files, within: within.as_secs() }
         }
         What::File { file, news } => Payload::File(file::news(*file, news, run)),
         What::Progress { message_id, progress } => {
@@ -235,6 +240,10 @@ enum Payload<'a> {
         invited_with: Vec<AlsoInvited<'a>>,
         #[serde(skip_serializing_if = "Vec::is_empty")]
         files: Vec<About<'a>>,
+    },
+    FilesAdded {
+        files: Vec<About<'a>>,
+        within: u64,
     },
     File(News<'a>),
     TakeoverRefused {
