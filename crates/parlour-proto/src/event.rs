@@ -226,8 +226,8 @@ pub enum What {
     Moved { message_id: String, to: SessionId },
     /// An invitation was refused without troubling the user, or ended before the user answered.
     Missed { peer: Peer, why: Ended },
-    /// Our invitation is on its way.
-    Inviting { to: String },
+    /// Our invitation is on its way: to a chat, to files, or to one large message.
+    Inviting { to: String, kind: Kind },
     /// Our invitation rings at the other end.
     Ringing,
     /// The session is agreed: 200 and ACK have passed.

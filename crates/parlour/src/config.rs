@@ -38,6 +38,8 @@ pub(crate) use value::{address, caller, hop, proxy};
 #[derive(Debug, Clone)]
 pub(crate) struct Settings {
     pub(crate) proto: Config,
+    /// The kind of network, for an account that is not in the file.
+    pub(crate) core: CoreKind,
     /// Where SIP listens; empty for the default.
     pub(crate) sip: Vec<Listen>,
     /// Where MSRP listens.
@@ -89,6 +91,7 @@ impl Settings {
     pub(crate) fn new() -> Settings {
         Settings {
             proto: Config::default(),
+            core: CoreKind::Generic,
             sip: Vec::new(),
             msrp: None,
             msrps: None,
@@ -310,6 +313,15 @@ enum FileCore {
     Ims,
 }
 
+impl From<FileCore> for CoreKind {
+    fn from(core: FileCore) -> CoreKind {
+        match core {
+            FileCore::Generic => CoreKind::Generic,
+            FileCore::Ims => CoreKind::Ims,
+        }
+    }
+}
+
 #[derive(Deserialize)]
 #[serde(rename_all = "lowercase")]
 enum FileAccept {
@@ -367,9 +379,10 @@ impl File {
     fn settings(self, base: &Path) -> Result<Settings, ConfigFault> {
         let within = |path: PathBuf| base.join(path);
         let mut settings = Settings::new();
+        settings.core = self.core.map_or(CoreKind::Generic, Into::into);
         let proto = &mut settings.proto;
         for account in self.accounts {
-            proto.accounts.push(account.account(base, self.core)?);
+            proto.accounts.push(account.account(base, settings.core)?);
         }
         set(&mut proto.vendor, self.vendor);
         set(&mut proto.accept, self.accept.map(Into::into));
@@ -474,7 +487,7 @@ impl File {
 }
 
 impl FileAccount {
-    fn account(self, base: &Path, core: Option<FileCore>) -> Result<Account, ConfigFault> {
+    fn account(self, base: &Path, core: CoreKind) -> Result<Account, ConfigFault> {
         let credentials = match (self.user, self.password_file) {
             (Some(username), Some(file)) => {
                 Some(Credentials { username, password: password(&base.join(file))?, realm: self.realm })
@@ -506,10 +519,7 @@ impl FileAccount {
             register_expires: self.register_expires.map_or(Duration::from_secs(3600), seconds),
             privacy: self.privacy,
             credentials,
-            core: match self.core.or(core) {
-                Some(FileCore::Ims) => CoreKind::Ims,
-                Some(FileCore::Generic) | None => CoreKind::Generic,
-            },
+            core: self.core.map_or(core, Into::into),
             access_network: self.access_network,
             service_route: self.service_route,
             identities: self.identities,

@@ -133,6 +133,10 @@ fn command(line: &str, run: u64) -> Option<Result<Command, String>> {
         },
         "resume" => match words.as_slice() {
             [id] if id.contains('-') => Some(Command::ResumeFile { file: (*id).to_owned() }),
+            // A number that is none must not be said to whoever is in session.
+            [id] if id.bytes().all(|octet| octet.is_ascii_digit()) => {
+                return Some(Err("write: resume ID, as parlour files tells it: 3-17".into()));
+            }
             _ => None,
         },
         "add" => match words.split_last() {
@@ -358,7 +362,7 @@ fn event(happening: &Happening) -> Option<String> {
             format!("{session}{}{signed} invites you{to}{with}{subject}{about}: {next}", who(peer))
         }
         What::Missed { peer, why } => format!("{session}{} called: {}", who(peer), end(why)),
-        What::Inviting { to } => format!("{session}inviting {}", text::neutral(to)),
+        What::Inviting { to, .. } => format!("{session}inviting {}", text::neutral(to)),
         What::Ringing => format!("{session}it rings"),
         What::Established { peer, conference: false, .. } => {
             format!("{session}in session with {}", who(peer))

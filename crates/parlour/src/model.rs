@@ -54,8 +54,8 @@ pub(crate) struct Talk {
     pub(crate) stage: Stage,
     /// Message-IDs of ours whose fate is still open.
     pub(crate) open: BTreeSet<String>,
-    /// Whether it is for one large message of the peer: nothing can be said in it.
-    pub(crate) large: bool,
+    /// Whether we may say something: not in one for files, nor in one for a large message of the peer.
+    pub(crate) says: bool,
     /// Who is in the conference or about to come, by address; None if it does not tell.
     pub(crate) present: Option<BTreeMap<String, Participant>>,
     /// Files that were added to it, and that wait for the user's word.
@@ -90,7 +90,7 @@ impl Talk {
             peer,
             stage,
             open: BTreeSet::new(),
-            large: false,
+            says: true,
             present: None,
             asked: BTreeSet::new(),
         }
@@ -165,12 +165,14 @@ impl Model {
         match &event.what {
             What::Invited { peer, kind, .. } => {
                 let talk = Talk::new(account, peer.clone(), Stage::Invited);
-                let large = *kind == Kind::LargeMessage;
-                self.talks.insert(session, Talk { large, ..talk });
+                let says = !matches!(kind, Kind::Files | Kind::LargeMessage);
+                self.talks.insert(session, Talk { says, ..talk });
             }
-            What::Inviting { to } => {
+            What::Inviting { to, kind } => {
                 let peer = Peer { address: to.clone(), ..Peer::default() };
-                self.talks.insert(session, Talk::new(account, peer, Stage::Inviting));
+                let talk = Talk::new(account, peer, Stage::Inviting);
+                let says = *kind != Kind::Files;
+                self.talks.insert(session, Talk { says, ..talk });
             }
             What::Established { peer, .. } => {
                 let fresh = || Talk::new(account, peer.clone(), Stage::Established);
@@ -255,17 +257,28 @@ impl Model {
         }
     }
 
-    /// The one session at these stages, if there is exactly one; else what to do about it.
+    /// The one session at these stages, whatever it is for, if there is exactly one; else what to do about it.
     pub(crate) fn only(&self, stages: &[Stage]) -> Result<SessionId, String> {
-        let fits = |talk: &Talk| {
-            (stages.contains(&talk.stage) && (!talk.large || talk.stage == Stage::Invited))
-                || (stages == [Stage::Invited] && !talk.asked.is_empty())
+        let nobody = match stages {
+            [Stage::Invited] => "no invitation waits for an answer",
+            _ => "there is no session now: invite somebody, or accept an invitation",
         };
+        // Files that were added to a session are answered as an invitation is.
+        let asks = |talk: &Talk| stages == [Stage::Invited] && !talk.asked.is_empty();
+        self.only_such(|talk| stages.contains(&talk.stage) || asks(talk), nobody)
+    }
+
+    /// The same, of those in which something can be said.
+    pub(crate) fn only_chat(&self, stages: &[Stage]) -> Result<SessionId, String> {
+        let nobody = "there is no chat now: invite somebody, or accept an invitation";
+        self.only_such(|talk| stages.contains(&talk.stage) && talk.says, nobody)
+    }
+
+    fn only_such(&self, fits: impl Fn(&Talk) -> bool, nobody: &str) -> Result<SessionId, String> {
         let mut fitting = self.talks.iter().filter(|(_, talk)| fits(talk)).map(|(session, _)| session);
         match (fitting.next(), fitting.next()) {
             (Some(session), None) => Ok(*session),
-            (None, _) if stages == [Stage::Invited] => Err("no invitation waits for an answer".into()),
-            (None, _) => Err("there is no session now: invite somebody, or accept an invitation".into()),
+            (None, _) => Err(nobody.to_owned()),
             (Some(_), Some(_)) => Err("there are several sessions: say which".into()),
         }
     }
@@ -309,11 +322,23 @@ mod tests {
         model.fold(&event(1, established("sip:a@x")));
         model.fold(&event(1, What::Connected));
         assert_eq!(model.only(&[Stage::Connected]), Ok(SessionId(1)));
-        model.fold(&event(2, What::Inviting { to: "sip:b@x".into() }));
+        model.fold(&event(2, What::Inviting { to: "sip:b@x".into(), kind: Kind::Chat }));
         assert!(model.only(&[Stage::Connected, Stage::Inviting]).unwrap_err().contains("several"));
         model.fold(&event(1, What::Ended(Ended::PeerLeft)));
         model.fold(&event(2, What::Ended(Ended::Left)));
         assert_eq!(model, Model::default());
+    }
+
+    #[test]
+    fn what_is_said_goes_to_the_chat_and_not_to_the_files_beside_it() {
+        let mut model = Model::default();
+        model.fold(&event(1, What::Inviting { to: "sip:b@x".into(), kind: Kind::Files }));
+        let stages = [Stage::Inviting];
+        assert!(model.only_chat(&stages).is_err(), "files alone");
+        assert_eq!(model.only(&stages), Ok(SessionId(1)), "but they can be left");
+        model.fold(&event(2, What::Inviting { to: "sip:b@x".into(), kind: Kind::Chat }));
+        assert_eq!(model.only_chat(&stages), Ok(SessionId(2)));
+        assert!(model.only(&stages).unwrap_err().contains("several"));
     }
 
     #[test]
@@ -340,7 +365,7 @@ mod tests {
     #[test]
     fn a_message_id_is_taken_until_its_fate_is_told() {
         let mut model = Model::default();
-        model.fold(&event(1, What::Inviting { to: "sip:b@x".into() }));
+        model.fold(&event(1, What::Inviting { to: "sip:b@x".into(), kind: Kind::Chat }));
         model.talks.get_mut(&SessionId(1)).unwrap().open.insert("m1".into());
         model.fold(&event(1, established("sip:b@x")));
         let progress = |progress| event(1, What::Progress { message_id: "m1".into(), progress });
@@ -363,7 +388,7 @@ mod tests {
             anonymous: false,
         };
         let mut model = Model::default();
-        model.fold(&event(1, What::Inviting { to: "sip:c@x".into() }));
+        model.fold(&event(1, What::Inviting { to: "sip:c@x".into(), kind: Kind::Chat }));
         let joined = vec![participant("sip:a@x"), participant("sip:b@x")];
         model.fold(&event(1, What::Roster(Roster { joined, ..Roster::default() })));
         let left = vec![participant("sip:a@x")];

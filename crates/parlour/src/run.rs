@@ -141,10 +141,8 @@ pub(crate) fn apply_account(
     towards: Option<&str>,
 ) -> Result<(), ConfigFault> {
     if settings.proto.accounts.is_empty() {
-        settings
-            .proto
-            .accounts
-            .push(Account { address: default_address(local_address(towards)), ..Account::default() });
+        let (address, core) = (default_address(local_address(towards)), settings.core);
+        settings.proto.accounts.push(Account { address, core, ..Account::default() });
     }
     let Some(account) = settings.proto.accounts.first_mut() else { return Ok(()) };
     if let Some(address) = address {

@@ -217,6 +217,29 @@ pub(crate) fn a_refresh_that_is_challenged_is_repeated_with_credentials() {
     }
 }
 
+//= IM X-41 test
+#[cfg_attr(test, test)]
+pub(crate) fn a_bye_that_is_challenged_is_repeated_and_its_200_is_no_challenge() {
+    let mut call = Call::new(Config { accept: Accept::All, ..at_home("192.0.2.1", Transport::Udp) });
+    call.script = Script::caller(&mut call.world, call.alice, call.way, HOME);
+    call.send(call.script.invite_with("", &call.script.offer()));
+    let answer = call.status(200);
+    call.ack(&answer);
+    let session = call.session();
+    call.world.act(call.bob, |bob, now| bob.leave(now, session)).expect("leave");
+    let bye = call.request("BYE");
+    let (line, challenge) = challenge(401, "example.net");
+    call.send(call.script.respond(bye.message(), &line, &challenge, ""));
+    let again = call.request("BYE");
+    assert_eq!(number(&again), number(&bye) + 1);
+    assert!(row(&again, "Authorization").is_some());
+    call.send(call.script.respond(again.message(), "200 OK", "", ""));
+    call.world.run(0);
+    let explains = |what: &What| matches!(what, What::Explain(why) if why.clause == "X-41");
+    assert!(!call.at_bob().events.iter().any(|(_, event)| explains(&event.what)));
+    call.over();
+}
+
 //= IM R-61 test
 //= IM X-41 test
 #[cfg_attr(test, test)]

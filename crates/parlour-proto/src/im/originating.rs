@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::config::Proxy;
-use crate::event::{Ended, Peer, What};
+use crate::event::{Ended, Kind, Peer, What};
 use crate::im::Core;
 use crate::im::bodies;
 use crate::im::composing::Writing;
@@ -90,6 +90,11 @@ impl Core {
             own_hop,
         };
         let id = self.sessions.fresh_id();
+        let kind = match (&large, files.is_empty()) {
+            (Some(_), _) => Kind::LargeMessage,
+            (None, false) => Kind::Files,
+            (None, true) => Kind::Chat,
+        };
         let inviting = Inviting {
             call,
             sent: None,
@@ -118,7 +123,7 @@ impl Core {
             ties: Ties::default(),
         };
         self.sessions.put(session);
-        self.tell(account, Some(id), What::Inviting { to: to.to_owned() });
+        self.tell(account, Some(id), What::Inviting { to: to.to_owned(), kind });
         let files = self.own_files((account, id), files);
         match self.reach(Errand::Invite(id), &hop) {
             Some(Ok(flow)) => self.invite_over(id, Ok(flow)),

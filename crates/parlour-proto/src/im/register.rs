@@ -588,6 +588,8 @@ impl Core {
         response: &Message<'_>,
         named: bool,
     ) -> Option<Vec<(Name, String)>> {
+        // RFC 3261 22.2 and 22.3: no other response is a challenge.
+        response.status().filter(|status| matches!(status, 401 | 407))?;
         let account = self.accounts.get_mut(usize::try_from(id.0).ok()?)?;
         let credentials = account.credentials.as_ref()?;
         // whoever answers an INVITE or a BYE may be anybody, and names the realm for which he wants to crack a

@@ -384,7 +384,7 @@ impl Agent {
             return self.file_news(*file, session, news);
         }
         let Some(session) = session else { return true };
-        if let What::Inviting { to: address }
+        if let What::Inviting { to: address, .. }
         | What::Invited { peer: Peer { address, .. }, .. }
         | What::Established { peer: Peer { address, .. }, .. } = &event.what
         {

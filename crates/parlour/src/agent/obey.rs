@@ -18,7 +18,10 @@ impl Agent {
         let what = match command {
             Command::Say { session, to, message_id, content_type, body } => {
                 let stages = [Stage::Connected, Stage::Established, Stage::Inviting];
-                match self.which(session, &stages).and_then(|session| Ok((session, self.to(session, to)?))) {
+                match self
+                    .which_chat(session, &stages)
+                    .and_then(|session| Ok((session, self.to(session, to)?)))
+                {
                     Ok((session, to)) => {
                         let message_id = message_id.unwrap_or_else(|| self.ident());
                         let body = OwnBody::Inline(body);
@@ -63,7 +66,7 @@ impl Agent {
                     self.client.leave(now, session).map(|()| session).map_err(|why| why.to_string())
                 }),
             Command::Composing { session } => {
-                self.which(session, &[Stage::Connected, Stage::Established]).and_then(|session| {
+                self.which_chat(session, &[Stage::Connected, Stage::Established]).and_then(|session| {
                     self.client.composing(now, session).map(|()| session).map_err(|why| why.to_string())
                 })
             }
@@ -92,12 +95,12 @@ impl Agent {
                 })
             }
             Command::Add { session, address } => {
-                self.which(session, &[Stage::Connected, Stage::Established]).and_then(|session| {
+                self.which_chat(session, &[Stage::Connected, Stage::Established]).and_then(|session| {
                     self.client.add(now, session, &address).map(|()| session).map_err(|why| why.to_string())
                 })
             }
             Command::Nick { session, nickname } => {
-                self.which(session, &[Stage::Connected, Stage::Established]).and_then(|session| {
+                self.which_chat(session, &[Stage::Connected, Stage::Established]).and_then(|session| {
                     self.client.nick(now, session, &nickname).map(|()| session).map_err(|why| why.to_string())
                 })
             }
@@ -191,7 +194,7 @@ impl Agent {
 
     /// Who is in the conference of a session.
     fn who(&self, session: Option<SessionName>) -> Result<Achieved, String> {
-        let session = self.which(session, &[Stage::Connected, Stage::Established])?;
+        let session = self.which_chat(session, &[Stage::Connected, Stage::Established])?;
         let present = self.model.talks.get(&session).and_then(|talk| talk.present.as_ref());
         let present = present.ok_or("this session does not tell who is in it")?;
         let users = Some(present.values().cloned().collect());
@@ -249,8 +252,16 @@ impl Agent {
         settled
     }
 
-    pub(super) fn which(&self, session: Option<SessionName>, stages: &[Stage]) -> Result<SessionId, String> {
-        let Some(name) = session else { return self.model.only(stages) };
+    /// The session that is meant; one in which something can be said, if none is named.
+    fn which_chat(&self, session: Option<SessionName>, stages: &[Stage]) -> Result<SessionId, String> {
+        session.map_or_else(|| self.model.only_chat(stages), |name| self.named(name))
+    }
+
+    fn which(&self, session: Option<SessionName>, stages: &[Stage]) -> Result<SessionId, String> {
+        session.map_or_else(|| self.model.only(stages), |name| self.named(name))
+    }
+
+    fn named(&self, name: SessionName) -> Result<SessionId, String> {
         if name.run == self.store.run() && self.model.talks.contains_key(&name.session) {
             Ok(name.session)
         } else {

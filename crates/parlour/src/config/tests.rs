@@ -85,6 +85,17 @@ fn a_mistake_is_told_with_its_line_and_key() {
 }
 
 #[test]
+fn an_account_that_is_not_in_the_file_belongs_to_its_core() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut settings = Settings::read(&write(dir.path(), "c.toml", 0o644, "core = 'ims'\n")).unwrap();
+    let address = Some("sip:a@x".to_owned());
+    let flags = crate::cli::AccountFlags { user: None, password_file: None };
+    crate::run::apply_account(&mut settings, address, None, &flags, None).unwrap();
+    let [account] = &settings.proto.accounts[..] else { panic!("one account") };
+    assert_eq!((account.address.as_str(), account.core), ("sip:a@x", CoreKind::Ims));
+}
+
+#[test]
 fn an_account_may_belong_to_another_core_than_the_others() {
     let dir = tempfile::tempdir().unwrap();
     let text = "core = 'ims'\n[[accounts]]\naddress = 'sip:a@x'\naccess_network = 'IEEE-802.3'\n\

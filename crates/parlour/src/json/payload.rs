@@ -15,6 +15,17 @@ use super::parts::{self, Author, PartLine};
 use crate::model::SessionName;
 use crate::store::NewMessage;
 
+/// The name of what an invitation is to.
+fn name_of(kind: Kind) -> &'static str {
+    match kind {
+        Kind::Chat => "chat",
+        Kind::Group => "group",
+        Kind::Files => "files",
+        Kind::LargeMessage => "large_message",
+        Kind::Deferred => "deferred",
+    }
+}
+
 /// The name of an event's kind: `type` in its line.
 pub(crate) fn kind(what: &What) -> &'static str {
     match what {
@@ -73,13 +84,7 @@ pub(crate) fn payload(what: &What, run: u64) -> String {
             let Thread { replaces, referred_by, conversation, continues } = thread;
             Payload::Invited {
                 peer: peer.into(),
-                kind: match kind {
-                    Kind::Chat => "chat",
-                    Kind::Group => "group",
-                    Kind::Files => "files",
-                    Kind::LargeMessage => "large_message",
-                    Kind::Deferred => "deferred",
-                },
+                kind: name_of(*kind),
                 subject: subject.as_deref(),
                 asked: *asked,
                 identity: identity.as_deref().map(Into::into),
@@ -109,7 +114,7 @@ pub(crate) fn payload(what: &What, run: u64) -> String {
             Payload::FingerprintChanged { peer, old, new, since, protected: *protected }
         }
         What::Impostor { expected, shown } => Payload::Impostor { expected, shown: shown.as_deref() },
-        What::Inviting { to } => Payload::Inviting { to },
+        What::Inviting { to, kind } => Payload::Inviting { to, kind: name_of(*kind) },
         What::Established { peer, session_identity, conference } => {
             Payload::Established { peer: peer.into(), session_identity, conference: *conference }
         }
@@ -260,6 +265,7 @@ enum Payload<'a> {
     },
     Inviting {
         to: &'a str,
+        kind: &'static str,
     },
     Established {
         peer: Party<'a>,

@@ -1,5 +1,7 @@
 //! The writer: one thread, one connection, one transaction for all that waits.
 
+use std::fs::OpenOptions;
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::mpsc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -91,6 +93,10 @@ pub(super) struct Database {
 impl Database {
     pub(super) fn open(file: &Path) -> Result<Database, OpenFault> {
         let fault = |error| OpenFault::Database { file: file.to_owned(), error };
+        // SQLite would make it with what the umask leaves; its journals get the mode of the database.
+        let own = OpenOptions::new().create(true).append(true).mode(0o600).open(file);
+        let dir = file.parent().unwrap_or(file);
+        own.map_err(|error| OpenFault::Directory { dir: dir.to_owned(), error })?;
         let mut connection = Connection::open(file).map_err(fault)?;
         prepare(&connection).map_err(fault)?;
         migrate(&mut connection, file)?;

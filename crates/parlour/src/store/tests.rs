@@ -134,6 +134,19 @@ fn the_same_message_again_is_a_duplicate_within_and_across_runs() {
     assert_eq!(history(dir.path(), Some("sip:a@x")).len(), 1);
 }
 
+#[test]
+fn only_its_owner_reads_the_store_wherever_it_lies() {
+    let dir = tempfile::tempdir().unwrap();
+    std::fs::set_permissions(dir.path(), std::fs::Permissions::from_mode(0o755)).unwrap();
+    let (mut store, mut answers) = Store::open(dir.path()).unwrap();
+    store.submit(vec![received("m1", "sip:a@x", text("one"))]);
+    outcomes(&mut answers, 1);
+    for name in ["parlour.db", "parlour.db-wal", "parlour.db-shm"] {
+        let mode = std::fs::metadata(dir.path().join(name)).unwrap().permissions().mode();
+        assert_eq!(mode & 0o777, 0o600, "{name}");
+    }
+}
+
 //= IM G-4u test
 #[test]
 fn what_was_said_in_a_conference_is_found_by_its_identity() {
