@@ -587,6 +587,7 @@ impl Client {
             Errand::Subscribe(session) => self.core.subscribe_resolved(session, &hop, addresses),
             Errand::Bye(session) => self.core.bye_resolved(session, &hop, addresses),
             Errand::Renew(session) => self.core.renewal_resolved(session, &hop, addresses),
+            Errand::Compare(asker) => self.core.name_found(asker, &hop.host, addresses),
             Errand::Relay(connection) => {
                 let port = hop.port.unwrap_or(0);
                 let found = addresses.iter().map(|address| std::net::SocketAddr::new(*address, port));

@@ -248,6 +248,8 @@ pub enum Why {
     Refresh,
     /// We offer a new MSRP session for one whose connection is lost.
     Recover,
+    /// We offer again without CEMA, as it cannot work (RFC 6714 4.2).
+    FallBack,
     /// A request of ours inside a session has no final response.
     Unanswered,
     /// Nobody has refreshed the session (RFC 4028 10).

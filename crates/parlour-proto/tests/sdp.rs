@@ -3,8 +3,8 @@
 use parlour_msrp::accept::AcceptTypes;
 use parlour_proto::config::{ActpassAnswer, Cema};
 use parlour_proto::sdp::{
-    Capabilities, Direction, Ends, Local, Refusal, Role, Session, Setup, Standing, Stream, Unfit, Wrapping,
-    answer, answer_disabled, capabilities, fuzzing, judge, judge_again, offer, offer_again, parse,
+    Capabilities, Direction, Ends, Local, Names, Refusal, Role, Session, Setup, Standing, Stream, Unfit,
+    Wrapping, answer, answer_disabled, capabilities, fuzzing, judge, judge_again, offer, offer_again, parse,
     read_answer, read_answer_again, same_path,
 };
 use proptest::prelude::*;
@@ -25,6 +25,7 @@ fn ours() -> Capabilities {
         connects: true,
         reachable: true,
         cema: Cema::Off,
+        names: Names::default(),
         relay: false,
         bandwidth: None,
         actpass_answer: ActpassAnswer::Auto,

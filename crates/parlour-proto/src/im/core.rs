@@ -19,6 +19,7 @@ use crate::im::gate::Gate;
 use crate::im::imdn::Pending;
 use crate::im::learned::Learned;
 use crate::im::media::receivable;
+use crate::im::names::{Asker, Inquiry};
 use crate::im::page::Lanes;
 use crate::im::pager::Pages;
 use crate::im::policy::{self, BlockList, Notices};
@@ -61,6 +62,8 @@ pub(crate) struct Core {
     pub(crate) timers: Timers<Deadline>,
     pub(crate) requests: BTreeMap<ClientId, Purpose>,
     pub(crate) lookups: BTreeMap<QueryId, (Errand, Proxy)>,
+    /// Names that have to be known before something is decided.
+    pub(crate) inquiries: BTreeMap<Asker, Inquiry>,
     pub(crate) outputs: VecDeque<Output>,
     /// When the store last failed to keep a message.
     pub(crate) store_failed: Option<Instant>,
@@ -186,6 +189,8 @@ pub(crate) enum Errand {
     Page(u64),
     /// An MSRP connection: the look-up is of the first URI of the peer's path.
     Connect(parlour_msrp::ConnectionId, parlour_msrp::SessionId),
+    /// Where something leads is compared.
+    Compare(Asker),
     /// A connection to a relay of ours.
     Relay(parlour_msrp::ConnectionId),
 }
@@ -221,6 +226,7 @@ impl Core {
             timers: Timers::default(),
             requests: BTreeMap::new(),
             lookups: BTreeMap::new(),
+            inquiries: BTreeMap::new(),
             unproven: BTreeMap::new(),
             outputs: VecDeque::new(),
             store_failed: None,
@@ -343,6 +349,7 @@ impl Core {
     /// Forgets a session that was taken out.
     pub(crate) fn forget(&mut self, mut session: Session) {
         self.unsubscribe(session.id);
+        self.inquiries.remove(&Asker::Session(session.id));
         self.disarm_all(&mut session);
         self.fail_queue(&mut session);
         self.drop_renewal(&mut session);

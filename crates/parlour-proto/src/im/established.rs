@@ -197,6 +197,7 @@ impl Core {
         if session.phase.chat().is_none() && !self.files.are_on(id) {
             return self.await_stream(session);
         }
+        self.watch_fall_back(&mut session);
         self.sessions.put(session);
         self.pump_msrp();
         // One by one: should the media fail meanwhile, the rest is told of before the end.

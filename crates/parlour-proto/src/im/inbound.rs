@@ -151,6 +151,7 @@ impl Core {
 
     /// An INVITE can be answered no more: the stream that it came on is gone.
     pub(crate) fn invite_gone(&mut self, invite: ServerId) {
+        self.drop_held(invite);
         let Some(mut session) = self.sessions.by_invite(invite).and_then(|id| self.sessions.take(id)) else {
             return;
         };
@@ -172,6 +173,7 @@ impl Core {
             Why::Leave => self.cancel_unanswered(id),
             Why::Refresh => self.refresh_due(id),
             Why::Recover => self.recovery_due(id),
+            Why::FallBack => self.fall_back_due(id),
             Why::Unanswered => self.renewal_unanswered(id),
             Why::SessionExpires => self.session_expired(id),
             Why::Session => self.media_lost(id),

@@ -6,7 +6,7 @@ use parlour_msrp::accept::AcceptTypes;
 use parlour_msrp::uri::{MsrpPath, MsrpUri};
 use parlour_msrp::{ConnectionId, Remote, SessionSpec};
 
-use crate::config::{Cema, Config, MediaSecurity, Proxy};
+use crate::config::{Config, MediaSecurity, Proxy};
 use crate::im::Core;
 use crate::im::core::Errand;
 use crate::im::flows::{Source, Stream, covered};
@@ -106,11 +106,8 @@ impl Core {
             connects: true,
             reachable: listens(false) || listens(true),
             actpass_answer: self.config.actpass_answer,
-            cema: match self.config.cema {
-                Cema::Auto if self.trust(flow).is_some() => Cema::Lenient,
-                Cema::Auto => Cema::Off,
-                said @ (Cema::Strict | Cema::Lenient | Cema::Off) => said,
-            },
+            cema: self.cema(flow),
+            names: sdp::Names::default(),
             relay: self.acts_for(account, None),
             bandwidth: self.config.bandwidth,
         }
@@ -317,6 +314,7 @@ impl Core {
     ) {
         // D-2: a URI in SDP has an explicit port; 2855 is the registered one (RFC 4975 15.4).
         let port = to.port().unwrap_or(2855);
+        self.explain_hop(session);
         match to.ip() {
             Some(address) => self.connect_to(connection, session, to.is_secure(), port, &[address]),
             None => {
@@ -325,6 +323,20 @@ impl Core {
                 self.look_up(Errand::Connect(connection, session), hop);
             }
         }
+    }
+
+    /// That we do not connect to where the path leads.
+    fn explain_hop(&mut self, msrp: parlour_msrp::SessionId) {
+        let Some(session) = self.sessions.by_msrp(msrp).and_then(|id| self.sessions.get(id)) else { return };
+        let Some(chat) = session.phase.chat().filter(|chat| chat.msrp == msrp) else { return };
+        let Some(hop) = &chat.stream.hop else { return };
+        let (clause, decision) = match chat.stream.cema {
+            true => ("D-15", "connected to c= and m=, as both ends know msrp-cema"),
+            false => ("D-16", "connected to c= and m=, which somebody has changed, and not to the path"),
+        };
+        let (account, id) = (session.account, session.id);
+        let input = format!("{hop}; the path: {}", chat.stream.path);
+        self.explain(account, Some(id), clause, decision, &input);
     }
 
     /// MSRP is done with a connection. If its address is still being looked up, nobody wants that any more.

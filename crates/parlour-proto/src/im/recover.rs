@@ -200,6 +200,7 @@ impl Core {
                     }
                 }
                 self.tell_of_hold(&mut session, sent);
+                self.watch_fall_back(&mut session);
                 if own.msrp.is_none_or(|msrp| !self.msrp.is_open(msrp)) {
                     return self.recovery_failed(session, "the new connection broke before its answer came");
                 }
@@ -281,6 +282,9 @@ impl Core {
         let mut local = self.local_media(session.account, session.flow, Some(tls))?;
         let next = agreed.local.clone().revised();
         (local.session_id, local.version) = (next.session_id, next.version);
+        // RFC 6714 4.2: what did not come about with CEMA is tried without.
+        let fell_back = agreed.chat.as_ref().is_some_and(|chat| chat.stream.fall_back != sdp::FallBack::No);
+        local.without_cema = next.without_cema || fell_back;
         let before = sdp::parse(&agreed.description).ok()?;
         let line = agreed.chat.as_ref()?.stream.line;
         let files = self.files.lines_on(session.id);

@@ -55,20 +55,22 @@ enum Asks {
     Media(Option<Box<OwnOffer>>),
     /// INVITE with an offer that disables the lines of files that are over; it is made when the way is known.
     Lines(Option<Box<Offered>>),
+    /// INVITE with the offer that stands, but without CEMA (RFC 6714 4.2); it is made when the way is known.
+    WithoutCema(Option<Box<Offered>>),
 }
 
 impl Asks {
     fn method(&self) -> Method {
         match self {
             Asks::Nothing => Method::Update,
-            Asks::TheSame | Asks::Media(_) | Asks::Lines(_) => Method::Invite,
+            Asks::TheSame | Asks::Media(_) | Asks::Lines(_) | Asks::WithoutCema(_) => Method::Invite,
         }
     }
 
     fn offer(&self) -> Option<&OwnOffer> {
         match self {
             Asks::Media(own) => own.as_deref(),
-            Asks::Nothing | Asks::TheSame | Asks::Lines(_) => None,
+            Asks::Nothing | Asks::TheSame | Asks::Lines(_) | Asks::WithoutCema(_) => None,
         }
     }
 }
@@ -94,6 +96,11 @@ impl Renewal {
     /// One that is to disable the lines of files.
     pub(crate) fn lines() -> Renewal {
         Renewal::new(Asks::Lines(None))
+    }
+
+    /// One that is to offer the same without CEMA.
+    pub(crate) fn without_cema() -> Renewal {
+        Renewal::new(Asks::WithoutCema(None))
     }
 
     /// Whether it leaves as soon as this flow stands.
@@ -176,12 +183,15 @@ impl Core {
                 renewal.asks = Asks::Media(Some(Box::new(own)));
             }
         }
-        if session.renewal_mut().is_some_and(|renewal| matches!(renewal.asks, Asks::Lines(None))) {
-            let Ok(offered) = self.offer_again(flow, &mut session) else {
+        let unmade = |asks: &Asks| matches!(asks, Asks::Lines(None) | Asks::WithoutCema(None));
+        if session.renewal_mut().is_some_and(|renewal| unmade(&renewal.asks)) {
+            let Ok(made) = self.offer_again(flow, &mut session) else {
                 return self.renewal_failed(session, "there is nothing left to offer");
             };
-            if let Some(renewal) = session.renewal_mut() {
-                renewal.asks = Asks::Lines(Some(Box::new(offered)));
+            if let Some(Asks::Lines(offered) | Asks::WithoutCema(offered)) =
+                session.renewal_mut().map(|renewal| &mut renewal.asks)
+            {
+                *offered = Some(Box::new(made));
             }
         }
         let Phase::Live(live) = &mut session.phase else { return self.sessions.put(session) };
@@ -196,7 +206,9 @@ impl Core {
             Asks::Nothing => None,
             Asks::TheSame => talk.agreed.as_ref().map(|agreed| &*agreed.description),
             Asks::Media(own) => own.as_ref().map(|own| own.offered.octets.as_slice()),
-            Asks::Lines(offered) => offered.as_ref().map(|offered| offered.octets.as_slice()),
+            Asks::Lines(offered) | Asks::WithoutCema(offered) => {
+                offered.as_ref().map(|offered| offered.octets.as_slice())
+            }
         }
         .map(|body| ("application/sdp", body));
         let method = renewal.asks.method();
@@ -276,8 +288,13 @@ impl Core {
                 self.reanswered(session, &offered, bodies::description_or_none(response));
                 self.later(id, self.now.instant);
             }
+            Asks::WithoutCema(Some(offered)) => {
+                self.reanswered(session, &offered, bodies::description_or_none(response));
+            }
             // RFC 3311 5.1: without an offer there is no answer.
-            Asks::Nothing | Asks::Media(None) | Asks::Lines(None) => self.sessions.put(session),
+            Asks::Nothing | Asks::Media(None) | Asks::Lines(None) | Asks::WithoutCema(None) => {
+                self.sessions.put(session);
+            }
         }
     }
 
@@ -298,6 +315,7 @@ impl Core {
             path: agreed.local.path(chat.stream.role).clone(),
             listed: chat.stream.listed.clone(),
             takes: chat.stream.takes,
+            cema: !agreed.local.without_cema && self.capabilities_in(&session).knows_cema(),
         };
         self.reanswered(session, &offered, answer);
     }
@@ -317,6 +335,7 @@ impl Core {
         }
         let seen = format!("{} answered {status}", renewal.asks.method().text());
         let recovers = matches!(renewal.asks, Asks::Media(_));
+        let falls_back = matches!(renewal.asks, Asks::WithoutCema(_));
         renewal.asks.offer().into_iter().for_each(|own| self.drop_offer(own));
         let retry_after = match status {
             //= IM D-53
@@ -334,6 +353,7 @@ impl Core {
         };
         match retry_after {
             Some(pause) if recovers => self.recovery_put_off(session, pause, &seen),
+            Some(pause) if falls_back => self.fall_back_put_off(session, pause, &seen),
             Some(pause) if session.timer.put_off < PUT_OFF => {
                 session.timer.put_off = session.timer.put_off.saturating_add(1);
                 self.arm(&mut session, Why::Refresh, self.now.instant + pause);
@@ -342,6 +362,7 @@ impl Core {
                 self.sessions.put(session);
             }
             None if recovers => self.recovery_failed(session, &seen),
+            None if falls_back => self.not_fallen_back(session, &seen),
             Some(_) | None => self.not_refreshed(session, &seen),
         }
     }
@@ -386,6 +407,7 @@ impl Core {
                 own.iter().for_each(|own| self.drop_offer(own));
                 self.recovery_failed(session, why);
             }
+            Some(Asks::WithoutCema(_)) => self.not_fallen_back(session, why),
             Some(Asks::Nothing | Asks::TheSame | Asks::Lines(_)) | None => self.not_refreshed(session, why),
         }
     }

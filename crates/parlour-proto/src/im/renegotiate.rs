@@ -15,7 +15,7 @@ use crate::im::session::{Phase, Session, Unacked};
 use crate::im::stamp::Reply;
 use crate::io::{AccountId, FlowId, SessionId, Why};
 use crate::sdp::{self, Local, Offered};
-use crate::sip::dialog::DialogKey;
+use crate::sip::dialog::{DialogKey, Role};
 use crate::sip::door::dialog_contact;
 use crate::sip::header::CSeq;
 use crate::sip::message::Message;
@@ -341,9 +341,15 @@ impl Core {
             return self.sessions.put(session);
         }
         let had_chat = session.phase.chat().is_some();
+        // RFC 6714 6.2: without CEMA it is the middlebox that answers. Whom we have called may name it, as it could have
+        // in its first answer.
+        let called = session.phase.dialog().is_some_and(|dialog| dialog.role() == Role::Uac)
+            && session.phase.chat().is_some_and(|chat| chat.stream.fall_back != sdp::FallBack::No);
         match self.read_again(&mut session, offered, answer) {
             Ok(Some(stream)) if self.stays(&session, &stream) => self.revise(&mut session, stream),
-            Ok(Some(stream)) if self.may_aim_again(&session, &stream) => self.rejoin(&mut session, stream),
+            Ok(Some(stream)) if called || self.may_aim_again(&session, &stream) => {
+                self.rejoin(&mut session, stream);
+            }
             Ok(None) if had_chat => self.disable(&mut session),
             Ok(None) => {}
             Ok(Some(_)) => {
@@ -352,6 +358,7 @@ impl Core {
             }
             Err(why) => return self.unanswerable(session, why),
         }
+        self.watch_fall_back(&mut session);
         self.sessions.put(session);
     }
 
@@ -387,6 +394,9 @@ impl Core {
             self.msrp.is_open(chat.msrp)
                 && sdp::same_path(&chat.stream.path, &stream.path)
                 && chat.stream.fingerprints == stream.fingerprints
+                // While nobody has connected yet, it matters who is to, and where.
+                && (self.msrp.is_bound(chat.msrp)
+                    || (chat.stream.role == stream.role && chat.stream.hop == stream.hop))
         })
     }
 
@@ -451,6 +461,7 @@ impl Core {
         let mut fresh = self.local_media(account, flow, Some(stream.tls))?;
         // RFC 3264 8: only the version in o= changes.
         (fresh.session_id, fresh.version) = (next.session_id, next.version);
+        fresh.without_cema = next.without_cema;
         let path = fresh.path(stream.role).clone();
         Some(fresh.settled(path))
     }

@@ -198,6 +198,7 @@ impl Core {
         let Some(invite) = invite else {
             return self.refuse(flow, server, request, account, &PeerFault::NoDialog);
         };
+        self.drop_held(invite);
         let session = self.sessions.by_invite(invite);
         let dialog_tag = session
             .and_then(|id| self.sessions.get(id))

@@ -265,11 +265,20 @@ pub(crate) struct Live {
     pub(crate) asking: Option<Asking>,
     /// Our own request inside the session that has no final response yet.
     pub(crate) renewal: Option<Box<Renewal>>,
+    /// How often we have offered again without CEMA.
+    pub(crate) offered_without_cema: u8,
 }
 
 impl Live {
     pub(crate) fn of(talk: Talk) -> Self {
-        Live { talk, reanswered: None, reoffered: None, asking: None, renewal: None }
+        Live {
+            talk,
+            reanswered: None,
+            reoffered: None,
+            asking: None,
+            renewal: None,
+            offered_without_cema: 0,
+        }
     }
 }
 

@@ -44,6 +44,7 @@ impl Core {
     ) -> Result<(), PeerFault> {
         //= IM G-4v
         dialog_contact(request)?;
+        let Some(names) = self.names_of_offer(flow, server, request, account) else { return Ok(()) };
         let signature = self.signature(flow, account, request);
         let peer = trust::caller(request, self.trust(flow), signature.signed.as_ref())?;
         let reason = trust::reason(request, &peer, signature.signed.as_ref());
@@ -60,7 +61,7 @@ impl Core {
             let most = usize::try_from(self.config.max_size).unwrap_or(usize::MAX);
             screen::fits(first.len(), most)?;
         }
-        let mut offer = self.read_offer(account, flow, carried.description)?;
+        let mut offer = self.read_offer(account, flow, carried.description, names)?;
         let kind = self.kind(flow, request, &peer);
         let chat = offer.as_mut().and_then(|(_, judged)| judged.chat.as_mut());
         let large = self.large(kind, chat.as_deref())?;
@@ -127,8 +128,9 @@ impl Core {
         account: AccountId,
         flow: FlowId,
         description: &[u8],
+        names: sdp::Names,
     ) -> Result<Option<(sdp::Session, sdp::Judged)>, PeerFault> {
-        let ours = self.capabilities(account, flow);
+        let ours = sdp::Capabilities { names, ..self.capabilities(account, flow) };
         //= IM S-1a
         if description.is_empty() {
             return if ours.offers() { Ok(None) } else { Err(PeerFault::NotAcceptable(sdp::Refusal::tls())) };

@@ -45,9 +45,8 @@ pub fn answer<'e>(
 }
 
 fn accept(lines: &mut Lines, media: &Media, stream: &Stream, local: &Local, ours: &Capabilities) {
-    lines.stream(&media.media, &media.protocol, &local.told(stream.role), Setup::from(stream.role), ours);
-    // RFC 6714 4.3
-    lines.cema(stream.cema);
+    let (path, setup) = (local.told(stream.role), Setup::from(stream.role));
+    lines.stream(&media.media, &media.protocol, &path, setup, stream.cema, ours);
     lines.types(&stream.listed, stream.takes);
     // RFC 7701 8: it is no negotiation; who does not speak of rooms need not hear of them.
     if stream.chatroom.is_some() {

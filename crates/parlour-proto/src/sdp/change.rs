@@ -7,7 +7,9 @@ use super::offer::protocol;
 use super::parse::parse;
 use super::setup::{answer_role, offerer_role};
 use super::write::Lines;
-use super::{Capabilities, Judged, Local, Media, Offered, Refusal, Role, Session, Setup, Stream, Unfit};
+use super::{
+    Capabilities, Connection, Judged, Local, Media, Offered, Refusal, Role, Session, Setup, Stream, Unfit,
+};
 use parlour_msrp::uri::MsrpPath;
 
 /// What is on in a session before a later offer.
@@ -131,29 +133,34 @@ pub fn offer_again(
     // RFC 6135 4.2.2: an offer is never passive, and actpass needs a port that listens.
     let listens = ours.can_listen(local.is_secure()) && ours.reachable && local.can_listen();
     let setup = if local.is_relayed() || listens { Setup::Actpass } else { Setup::Active };
+    let cema = ours.offers_cema(local);
     let times = before.times.iter().map(String::as_str);
     let mut lines = Lines::new(local.address, local.session_id, local.version, times);
     for (at, media) in before.media.iter().enumerate() {
         if chat == Some(at) {
-            lines.stream(&media.media, &media.protocol, &local.told(Role::Passive), setup, ours);
-            lines.cema(ours.knows_cema() && !local.without_cema);
+            lines.stream(&media.media, &media.protocol, &local.told(Role::Passive), setup, cema, ours);
             lines.types(&ours.receivable, ours.max_size);
             // RFC 7701 8: without it, rooms take it that we no longer know them.
             lines.chatroom();
         } else if files.contains(&at) {
-            repeat(&mut lines, media, setup);
+            repeat(&mut lines, media, setup, cema);
         } else {
             reject(&mut lines, media);
         }
     }
-    Offered { octets: lines.finish(), setup, path, listed: ours.receivable.clone(), takes: ours.max_size }
+    let (listed, takes) = (ours.receivable.clone(), ours.max_size);
+    Offered { octets: lines.finish(), setup, path, listed, takes, cema }
 }
 
 /// A line that stands, once more: who connects is the one thing that an offer says differently from an answer.
-fn repeat(lines: &mut Lines, media: &Media, setup: Setup) {
+fn repeat(lines: &mut Lines, media: &Media, setup: Setup, cema: bool) {
     lines.media(&media.media, media.port, &media.protocol, &media.formats);
+    if let Some(Connection { net_type, address_type, address }) = &media.connection {
+        lines.connection(net_type, address_type, address);
+    }
     for attribute in &media.attributes {
         match &attribute.value {
+            _ if !cema && attribute.name.eq_ignore_ascii_case("msrp-cema") => {}
             Some(_) if attribute.name.eq_ignore_ascii_case("setup") => lines.attribute("setup", setup.text()),
             Some(value) => lines.attribute(&attribute.name, value),
             None => lines.flag(&attribute.name),
@@ -183,7 +190,7 @@ pub fn read_answer_again(
     // D-22: each line was offered with TLS or without, and stays what it was.
     let own = parse(&offered.octets).ok().and_then(|own| own.media.into_iter().nth(line));
     let secure = own.is_some_and(|own| own.protocol.eq_ignore_ascii_case(protocol(true)));
-    match examine(answer, line, media, ours, Half::Answer, role) {
+    match examine(answer, line, media, ours, Half::Answer { cema: offered.cema }, role) {
         Ok(stream) if stream.tls != secure => Err(Refusal::from(&Unfit::Downgrade)),
         Ok(stream) => Ok(Some(Stream { listed: offered.listed.clone(), takes: offered.takes, ..stream })),
         Err(unfit) => Err(Refusal::from(&unfit)),

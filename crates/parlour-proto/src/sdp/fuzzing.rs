@@ -5,8 +5,8 @@ use std::net::{IpAddr, Ipv6Addr};
 use parlour_msrp::accept::AcceptTypes;
 
 use super::{
-    Capabilities, Ends, FileSelector, Fingerprint, Hash, Local, Standing, Stream, answer, answer_disabled,
-    judge, judge_again, offer, offer_again, parse, read_answer, read_answer_again,
+    Capabilities, Ends, FileSelector, Fingerprint, Hash, Local, Names, Standing, Stream, answer,
+    answer_disabled, judge, judge_again, offer, offer_again, parse, read_answer, read_answer_again,
 };
 use crate::config::{ActpassAnswer, Cema};
 
@@ -87,6 +87,7 @@ pub(super) fn everything() -> Capabilities {
         reachable: true,
         actpass_answer: ActpassAnswer::Auto,
         cema: Cema::Off,
+        names: Names::default(),
         relay: false,
         bandwidth: None,
     }

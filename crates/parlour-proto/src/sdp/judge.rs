@@ -5,7 +5,7 @@ use std::net::{IpAddr, Ipv4Addr};
 use parlour_msrp::accept::{AcceptTypes, essence};
 use parlour_msrp::uri::{MsrpPath, MsrpUri};
 
-use super::cema::{Anchor, Half, anchor};
+use super::cema::{Anchor, FallBack, Half, anchor, narrowed};
 use super::fingerprint;
 use super::setup::answer_role;
 use super::unfit::quote;
@@ -58,8 +58,8 @@ pub struct Stream {
     pub hop: Option<MsrpUri>,
     /// Whether both ends know CEMA (RFC 6714).
     pub cema: bool,
-    /// Whether it was offered with CEMA and has to be offered again without (RFC 6714 4.2).
-    pub falls_back: bool,
+    /// Whether it has to be offered again without CEMA.
+    pub fall_back: FallBack,
     /// `a=mid`, mirrored in our answer.
     pub mid: Option<String>,
     /// `a=chatroom`: what the peer says of chat rooms, if it is one or knows them.
@@ -190,7 +190,7 @@ pub(super) fn examine(
     media: &Media,
     ours: &Capabilities,
     half: Half,
-    role: impl FnOnce(Option<Setup>, bool) -> Option<Role>,
+    role: impl Fn(Option<Setup>, bool) -> Option<Role>,
 ) -> Result<Stream, Unfit> {
     if !media.media.eq_ignore_ascii_case("message") {
         return Err(Unfit::NotMessage);
@@ -214,11 +214,14 @@ pub(super) fn examine(
     let role = match Setup::of(session, media) {
         Err(value) => return Err(Unfit::Setup(quote(value))),
         Ok(said) => {
-            role(said, tls).ok_or_else(|| Unfit::Setup(said.map_or("absent", Setup::text).to_owned()))?
+            let wanted = if half == Half::Offer { narrowed(said, media, &path, ours) } else { said };
+            role(wanted, tls)
+                .or_else(|| role(said, tls))
+                .ok_or_else(|| Unfit::Setup(said.map_or("absent", Setup::text).to_owned()))?
         }
     };
     let fingerprints = if tls { fingerprint::of(session, media)? } else { Vec::new() };
-    let Anchor { agreed: cema, hop, falls_back } = anchor(session, media, &path, role, half, ours)?;
+    let Anchor { agreed: cema, hop, fall_back } = anchor(session, media, &path, role, half, ours)?;
     //= IM D-7
     // RFC 4975 8.6: max-size is a hint, so one that cannot be read says nothing.
     let max_size = media.attribute("max-size").and_then(|value| value.trim().parse().ok());
@@ -239,7 +242,7 @@ pub(super) fn examine(
         fingerprints,
         hop,
         cema,
-        falls_back,
+        fall_back,
         mid,
         chatroom,
         label,

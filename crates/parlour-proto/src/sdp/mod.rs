@@ -19,6 +19,7 @@ mod write;
 pub mod fuzzing;
 
 pub use answer::{Ends, answer};
+pub use cema::{FallBack, Names, names_to_compare};
 pub use change::{
     Standing, answer_disabled, is_same_transfer, judge_again, offer_again, read_answer_again, same_path,
 };
@@ -143,6 +144,8 @@ pub struct Capabilities {
     pub actpass_answer: ActpassAnswer,
     /// What becomes of addresses that somebody on the way has changed (D-15); `Auto` is as good as `Off`.
     pub cema: Cema,
+    /// What is known of the names in the other end's description (RFC 6714 4.4).
+    pub names: Names,
     /// Whether our own path leads over a relay of ours (RFC 4976).
     pub relay: bool,
     /// What our descriptions say of bandwidth (`b=AS`), kbit/s.

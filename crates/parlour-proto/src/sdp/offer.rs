@@ -28,6 +28,8 @@ pub struct Offered {
     pub listed: AcceptTypes,
     /// The largest message that it says that we take, octets.
     pub takes: u64,
+    /// Whether it says that we know CEMA.
+    pub cema: bool,
 }
 
 //= IM S-1a
@@ -43,12 +45,13 @@ pub fn offer_under(local: &Local, ours: &Capabilities, preconditions: &Precondit
     let (setup, role) = ours.offered_setup(local);
     let path = local.path(role).clone();
     let mut lines = Lines::new(local.address, local.session_id, local.version, std::iter::empty());
-    lines.stream("message", protocol(local.is_secure()), &local.told(role), setup, ours);
-    lines.cema(ours.knows_cema() && !local.without_cema);
+    let cema = ours.offers_cema(local);
+    lines.stream("message", protocol(local.is_secure()), &local.told(role), setup, cema, ours);
     lines.types(&ours.receivable, ours.max_size);
     lines.chatroom();
     preconditions.write(&mut lines);
-    Offered { octets: lines.finish(), setup, path, listed: ours.receivable.clone(), takes: ours.max_size }
+    let (listed, takes) = (ours.receivable.clone(), ours.max_size);
+    Offered { octets: lines.finish(), setup, path, listed, takes, cema }
 }
 
 /// Our end of a file in an offer of ours.
@@ -70,8 +73,8 @@ pub fn offer_files(local: &Local, files: &[FileEnd<'_>], ours: &Capabilities) ->
     let (setup, role) = ours.offered_setup(end);
     let mut lines = Lines::new(local.address, local.session_id, local.version, std::iter::empty());
     for FileEnd { file, sends, local } in files {
-        lines.stream("message", protocol(local.is_secure()), &local.told(role), setup, ours);
-        lines.cema(ours.knows_cema() && !local.without_cema);
+        let cema = ours.offers_cema(local);
+        lines.stream("message", protocol(local.is_secure()), &local.told(role), setup, cema, ours);
         // RFC 4975 8.6: accept-types may not be missing, also where only the peer's list matters.
         let kind = file.selector.media_type.as_deref().map_or("*", essence);
         lines.types(&AcceptTypes::parse(kind, None), ours.max_file);
@@ -84,10 +87,16 @@ pub fn offer_files(local: &Local, files: &[FileEnd<'_>], ours: &Capabilities) ->
         path: local.path(role).clone(),
         listed: AcceptTypes::default(),
         takes: ours.max_file,
+        cema: ours.offers_cema(end),
     }
 }
 
 impl Capabilities {
+    /// Whether an offer of ours says that we know CEMA: not once it has turned out not to work (RFC 6714 4.2).
+    pub(super) fn offers_cema(&self, local: &Local) -> bool {
+        self.knows_cema() && !local.without_cema
+    }
+
     /// RFC 6135 4.2.2: actpass if we can be reached, as we can behind a relay, else active; an offer is never passive.
     pub(super) fn offered_setup(&self, local: &Local) -> (Setup, Role) {
         if local.is_relayed() || (self.can_listen(local.is_secure()) && self.reachable) {
@@ -108,7 +117,7 @@ pub fn read_answer(offered: &Offered, answer: &Session, ours: &Capabilities) -> 
         return Err(Refusal::from(&Unfit::Lines(answer.media.len())));
     };
     let role = |said, _| offerer_role(offered.setup, said);
-    match examine(answer, 0, media, ours, Half::Answer, role) {
+    match examine(answer, 0, media, ours, Half::Answer { cema: offered.cema }, role) {
         Ok(stream) if stream.tls != offered.path.is_secure() => Err(Refusal::from(&Unfit::Downgrade)),
         Ok(stream) => Ok(Stream { listed: offered.listed.clone(), takes: offered.takes, ..stream }),
         Err(unfit) => Err(Refusal::from(&unfit)),

@@ -145,17 +145,24 @@ impl Lines {
 
     //= IM D-31
     //= IM D-4
-    /// The `m=` line of a message stream with its path and what we say of connecting.
+    /// The `m=` line of a message stream with its path and what we say of connecting, and whether we know CEMA.
     pub(super) fn stream(
         &mut self,
         media: &str,
         protocol: &str,
         path: &MsrpPath,
         setup: Setup,
+        cema: bool,
         ours: &Capabilities,
     ) {
-        // RFC 4975 8.1: the port is that of our own URI.
-        self.media(media, path.rightmost().port().unwrap_or(DISCARD), protocol, "*");
+        // RFC 4975 8.1: the port is that of our own URI. RFC 6714 4.2 and 4.3: with CEMA, c= and m= say where our relay is.
+        let relay = Some(path.leftmost()).filter(|_| cema && path.uris().len() > 1);
+        let port = relay.unwrap_or(path.rightmost()).port();
+        self.media(media, port.unwrap_or(DISCARD), protocol, "*");
+        if let Some(relay) = relay {
+            let family = if relay.ip().is_some_and(|ip| ip.is_ipv6()) { "IP6" } else { "IP4" };
+            self.connection("IN", family, relay.host());
+        }
         //= IM R-62
         // RFC 4566 5: b= stands above the attributes.
         if let Some(kilobits) = ours.bandwidth {
@@ -171,13 +178,15 @@ impl Lines {
         for fingerprint in ours.fingerprints.iter().filter(|_| shown) {
             self.attribute("fingerprint", &fingerprint.to_string());
         }
+        // RFC 6714 5
+        if cema {
+            self.flag("msrp-cema");
+        }
     }
 
-    /// That we know CEMA (RFC 6714 5).
-    pub(super) fn cema(&mut self, known: bool) {
-        if known {
-            self.put(format_args!("a=msrp-cema"));
-        }
+    /// A `c=` line of the `m=` line above it.
+    pub(super) fn connection(&mut self, network: &str, family: &str, address: &str) {
+        self.put(format_args!("c={network} {family} {address}"));
     }
 
     /// What we take, and the size of the largest message.
