@@ -180,7 +180,7 @@ impl PeerFault {
             ),
             Self::OfferUnanswered => (500, "Another offer is not answered yet".into(), "RFC 3311 5.2"),
             Self::NotReplaced(why) => why.refused(),
-            Self::NotAcceptable(_) => (488, "Not Acceptable Here".into(), "S-1"),
+            Self::NotAcceptable(refusal) => (488, "Not Acceptable Here".into(), refusal.clause),
             Self::BadEvent => (489, "Bad Event".into(), "R-12"),
             Self::Renegotiation => (488, "Not Acceptable Here: there is no stream to offer".into(), "D-50"),
             Self::IntervalTooSmall { .. } => (422, "Session Interval Too Small".into(), "D-56"),

@@ -5,6 +5,7 @@
 pub(crate) mod answering;
 pub(crate) mod bodies;
 pub(crate) mod bounds;
+pub(crate) mod cema;
 pub(crate) mod composing;
 pub(crate) mod conference;
 pub(crate) mod content;

@@ -210,12 +210,15 @@ fn stated(session: &Session, media: &Media, path: &MsrpPath) -> Option<MsrpUri> 
 
 /// RFC 6714 4.4: whether `c=` and `m=` lead to a URI of the path; `None` if that takes looking a name up.
 fn meets(stated: &MsrpUri, path: &MsrpPath, role: Role, names: &Names) -> Option<bool> {
-    let verdicts = path.uris().iter().map(|uri| is_at(stated, uri, role, names));
-    verdicts.fold(Some(false), |so_far, next| match (so_far, next) {
-        (Some(true), _) | (_, Some(true)) => Some(true),
-        (None, _) | (_, None) => None,
-        (Some(false), Some(false)) => Some(false),
-    })
+    let uris = path.uris();
+    let verdict = |uri| is_at(stated, uri, role, names);
+    if uris.iter().any(|uri| verdict(uri) == Some(true)) {
+        Some(true)
+    } else if uris.iter().any(|uri| verdict(uri).is_none()) {
+        None
+    } else {
+        Some(false)
+    }
 }
 
 /// Of several addresses of a name one is enough (RFC 6714 4.4).
