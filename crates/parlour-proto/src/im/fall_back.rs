@@ -47,6 +47,8 @@ impl Core {
         let account = session.account;
         let known = self.names_found(Asker::Session(id));
         let Phase::Live(live) = &mut session.phase else { return self.sessions.put(session) };
+        // RFC 3261 14.1: no INVITE while another one of the dialog is not finished.
+        let busy = live.renewal.is_some() || live.is_asked();
         let Some(agreed) = live.talk.agreed.as_mut() else { return self.sessions.put(session) };
         let Some(chat) = agreed.chat.as_mut() else { return self.sessions.put(session) };
         let stream = &mut chat.stream;
@@ -60,8 +62,7 @@ impl Core {
         // What could not even be asked for counts as another place.
         stream.fall_back.settle(&stream.path, &Default::default());
         let FallBack::Due(stated) = &stream.fall_back else { return self.sessions.put(session) };
-        // RFC 3261 14.1: no INVITE while another one of the dialog is not finished.
-        if live.renewal.is_some() || live.reanswered.is_some() {
+        if busy {
             self.retry_after_glare(&mut session, Why::FallBack);
             return self.sessions.put(session);
         }

@@ -271,14 +271,7 @@ pub(crate) struct Live {
 
 impl Live {
     pub(crate) fn of(talk: Talk) -> Self {
-        Live {
-            talk,
-            reanswered: None,
-            reoffered: None,
-            asking: None,
-            renewal: None,
-            offered_without_cema: 0,
-        }
+        Live { talk, reanswered: None, reoffered: None, asking: None, renewal: None, offered_without_cema: 0 }
     }
 }
 
