@@ -173,7 +173,7 @@ fn matches(entry: &str, wanted: &str) -> bool {
     wanted.split_once('/').is_some_and(|(wanted, _)| kind.eq_ignore_ascii_case(wanted))
 }
 
-fn is_media_type(text: &str) -> bool {
+pub(crate) fn is_media_type(text: &str) -> bool {
     let token = |part: &str| !part.is_empty() && part.bytes().all(crate::parts::is_token);
     text.split_once('/').is_some_and(|(kind, subtype)| token(kind) && kind != "*" && token(subtype))
 }

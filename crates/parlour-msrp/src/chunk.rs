@@ -28,8 +28,7 @@ impl Session {
     /// At least the octets of a chunk that are not its body; `None` is the SEND without a body that binds.
     pub(crate) fn overhead(&self, key: Option<u64>) -> usize {
         let message = key.and_then(|key| self.messages.get(&key));
-        let own =
-            message.map_or(0, |message| message.message_id.len().saturating_add(message.content_type.len()));
+        let own = message.map_or(0, Sending::labels);
         [self.to.len(), self.local.as_str().len(), own]
             .iter()
             .fold(320, |sum, part| sum.saturating_add(*part))
@@ -48,7 +47,13 @@ impl Sending {
             Source::Inline(octets) => octets.len(),
             Source::Fetched { head, .. } => self.fetched.len().saturating_add(head.len()),
         };
-        body.saturating_add(self.reported.len().saturating_mul(size_of::<(u64, u64)>()))
+        body.saturating_add(self.labels()).saturating_add(self.reported.size())
+    }
+
+    /// Octets of its own header values.
+    fn labels(&self) -> usize {
+        let disposition = self.content_disposition.as_ref().map_or(0, |disposition| disposition.len());
+        self.message_id.len().saturating_add(self.content_type.len()).saturating_add(disposition)
     }
 
     /// Up to `length` octets that leave next, as far as they are here.
@@ -85,15 +90,25 @@ impl Sending {
         let awaited = !self.control || self.failure_report != FailureReport::No;
         (!self.acknowledged && awaited).then_some(Event::Failed { session, message_id, why })
     }
+
+    /// What its owner is told when nobody waits any more for the success REPORT that was asked for.
+    pub(crate) fn unreported(&self, session: SessionId) -> Option<Event> {
+        let message_id = || self.message_id.as_ref().to_owned();
+        (self.acknowledged && self.success_report)
+            .then(|| Event::Unreported { session, message_id: message_id() })
+    }
 }
 
-/// How much of a frame of `need` octets may leave now. A frame that fits the whole room is never cut; one that does not
-/// is cut, unless that would make a chunk that is too small.
-pub(crate) fn fit(need: usize, room: usize, granted: usize) -> Option<usize> {
+/// How many of the `length` octets of a chunk may leave now, with `overhead` octets around them. A frame that fits the
+/// whole room is never cut; one that does not is cut, unless that would make a chunk that is too small.
+pub(crate) fn fit(length: usize, overhead: usize, room: usize, granted: usize) -> Option<usize> {
+    let need = length.saturating_add(overhead);
     if need <= room {
-        return Some(need);
+        return Some(length);
     }
-    (need > granted && room >= SMALLEST.saturating_mul(2)).then_some(room)
+    let cut = room.saturating_sub(overhead);
+    let worth = room >= SMALLEST.saturating_mul(2) && cut >= SMALLEST;
+    (need > granted && worth).then_some(cut)
 }
 
 /// Writes one SEND.
@@ -107,8 +122,10 @@ pub(crate) fn write_chunk(
     body: &[u8],
     flag: Flag,
 ) {
-    let first = message.sent.saturating_add(1).to_string();
-    let last = message.sent.saturating_add(count(body)).to_string();
+    // RFC 4975 7.1.1: where there are no octets, as in a chunk that only gives a message up, the range starts at 1.
+    let before = if body.is_empty() { 0 } else { message.sent };
+    let first = before.saturating_add(1).to_string();
+    let last = before.saturating_add(count(body)).to_string();
     let total = message.size.to_string();
     // RFC 4975 7.1.1: a chunk above 2048 octets does not say where it ends.
     let last = if body.len() > SMALLEST { "*" } else { last.as_str() };
@@ -123,11 +140,11 @@ pub(crate) fn write_chunk(
         FailureReport::Partial => frame.row("Failure-Report", &["partial"]),
         FailureReport::No => frame.row("Failure-Report", &["no"]),
     };
-    frame
-        .row("Byte-Range", &[&first, "-", last, "/", &total])
-        .row("Content-Type", &[&message.content_type])
-        .body(body)
-        .end(flag);
+    frame = frame.row("Byte-Range", &[&first, "-", last, "/", &total]);
+    if let Some(disposition) = &message.content_disposition {
+        frame = frame.row("Content-Disposition", &[disposition]);
+    }
+    frame.row("Content-Type", &[&message.content_type]).body(body).end(flag);
 }
 
 pub(crate) fn count(octets: &[u8]) -> u64 {

@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 
 use crate::frame::FrameReader;
 use crate::head::Tid;
-use crate::io::{Limits, RelayId, SessionId, Trust};
+use crate::io::{ConnectionId, Limits, RelayId, SessionId, Trust};
 use crate::reassembly::Partial;
 use crate::time::Instant;
 use crate::timer::TimerId;
@@ -50,6 +50,8 @@ pub(crate) struct Connection {
     /// Whether the driver was told to stop reading.
     pub(crate) held: bool,
     pub(crate) heard: Instant,
+    /// When the last response to a request of ours came, and to the how manieth request.
+    pub(crate) answered: (Instant, u64),
     /// Runs until a session is bound.
     pub(crate) unbound: Option<TimerId>,
     /// Runs while a frame is open.
@@ -81,6 +83,7 @@ impl Connection {
             incomplete: 0,
             held: false,
             heard: Instant::ZERO,
+            answered: (Instant::ZERO, 0),
             unbound: None,
             stalled: None,
             unused: None,
@@ -162,6 +165,8 @@ impl Chunk {
 /// The response that a request wants.
 #[derive(Debug)]
 pub(crate) struct Reply {
+    /// RFC 4975 7.2: where the request came, and nowhere else.
+    pub(crate) connection: ConnectionId,
     pub(crate) tid: Tid,
     /// Whether only an error is answered (Failure-Report: partial).
     pub(crate) errors_only: bool,

@@ -288,7 +288,7 @@ impl Endpoint {
         };
         let mut count = |partial: &Partial| {
             load.incoming = load.incoming.saturating_add(1);
-            load.octets = load.octets.saturating_add(partial.store.octets());
+            load.octets = load.octets.saturating_add(partial.octets());
         };
         for connection in self.connections.values() {
             match &connection.current {
@@ -305,6 +305,7 @@ impl Endpoint {
             load.outgoing = load.outgoing.saturating_add(1);
             load.octets = load.octets.saturating_add(message.octets());
         }
+        load.octets = self.receipts.values().map(Held::octets).fold(load.octets, usize::saturating_add);
         load
     }
 
@@ -335,8 +336,8 @@ impl Endpoint {
         self.replace_now(id);
         let Some(session) = self.sessions.get_mut(&id) else { return };
         let unsent = session.withdraw();
-        let control: Vec<u64> = session.messages.keys().copied().collect();
-        for key in control {
+        let rest: Vec<u64> = session.messages.keys().copied().collect();
+        for key in rest {
             self.abandon(id, key, SendFailure::SessionEnded);
         }
         self.forget_session(id, Incomplete::Disconnected);
@@ -358,6 +359,9 @@ impl Endpoint {
             self.forget_lease(lease);
         }
         let connection = session.connection();
+        if session.unsettled > 0 {
+            self.pass_receipts(id, None);
+        }
         for partial in std::mem::take(&mut session.partials) {
             self.lose(id, connection, partial, why);
         }
@@ -391,6 +395,14 @@ impl Endpoint {
         partial: Partial,
         why: Incomplete,
     ) {
+        self.clear(connection, &partial);
+        let received = partial.ranges.octets();
+        let message_id = partial.message_id;
+        self.out.push_back(Output::Event(Event::Incomplete { session, message_id, received, why }));
+    }
+
+    /// Throws away what is here of a message.
+    pub(crate) fn clear(&mut self, connection: Option<ConnectionId>, partial: &Partial) {
         if let Some(timer) = partial.idle {
             self.timers.cancel(timer);
         }
@@ -407,9 +419,6 @@ impl Endpoint {
         if let Some(connection) = connection.and_then(|id| self.connections.get_mut(&id)) {
             connection.incomplete = connection.incomplete.saturating_sub(1);
         }
-        let received = partial.ranges.octets();
-        let message_id = partial.message_id;
-        self.out.push_back(Output::Event(Event::Incomplete { session, message_id, received, why }));
     }
 
     pub(crate) fn explain(

@@ -64,8 +64,9 @@ pub enum Input<'a> {
         bytes: &'a [u8],
     },
     /// The driver now takes up to `room` octets on this connection; replaces what it said before. The endpoint emits
-    /// no [`Output::Send`] beyond it, but for responses, REPORTs and bodiless SENDs. A message that would fit the room
-    /// when it is told is not cut; grant 16 KiB or more where you can, as less than 4 KiB is as good as none.
+    /// no [`Output::Send`] beyond it, but for responses, REPORTs and SENDs that only say `#`. A message that would fit the
+    /// room when it is told is not cut; grant 16 KiB or more where you can, as less than 4 KiB, or less than 2 KiB beside
+    /// the headers, is as good as none.
     Writable {
         /// Which connection.
         connection: ConnectionId,
@@ -241,7 +242,8 @@ pub enum Event {
         /// Which message: its Message-ID.
         message_id: String,
     },
-    /// The peer has our message: each chunk got its 200, and where relays give those, a REPORT came.
+    /// The peer has our message: each chunk got its 200, or REPORTs cover it; where relays give the 200s, a REPORT came.
+    /// Told once, and of messages with [`FailureReport::Yes`] alone, as others ask for no 200.
     Acknowledged {
         /// The session.
         session: SessionId,
@@ -260,8 +262,16 @@ pub enum Event {
         /// Octets of the whole message.
         total: u64,
     },
-    /// REPORTs say that the peer has the whole message. One that was asked for may never come.
+    /// REPORTs say that the peer has the whole message, be it one or several on parts of it. Told once.
     Reported {
+        /// The session.
+        session: SessionId,
+        /// Which message: its Message-ID.
+        message_id: String,
+    },
+    /// A message was acknowledged, and the success REPORT that it asked for has not come before its session ended, or
+    /// before twice [`Limits::queued_messages`] others waited (RFC 4975 7.1.1: tell the user). The peer may have it.
+    Unreported {
         /// The session.
         session: SessionId,
         /// Which message: its Message-ID.

@@ -5,7 +5,6 @@ use crate::connection::Current;
 use crate::endpoint::{Deadline, Endpoint};
 use crate::head::{Head, Tid};
 use crate::io::{ConnectionId, Event, FailureReport, Output, SendFailure, SessionFailure, SessionId, Source};
-use crate::time::Instant;
 use crate::timer::TimerId;
 
 /// Separate ranges that success REPORTs may leave of one message.
@@ -21,7 +20,8 @@ pub(crate) struct Transaction {
     /// What it counts for in the window.
     pub(crate) cost: u64,
     pub(crate) timer: TimerId,
-    pub(crate) sent: Instant,
+    /// Of two requests, the later one has the higher number.
+    pub(crate) order: u64,
 }
 
 impl Endpoint {
@@ -42,6 +42,7 @@ impl Endpoint {
         self.transactions.get(&head.tid).filter(|transaction| transaction.connection == connection)?;
         let transaction = self.transactions.remove(&head.tid)?;
         self.timers.cancel(transaction.timer);
+        self.connections.get_mut(&connection)?.answered = (self.now, transaction.order);
         let id = transaction.session;
         let session =
             self.sessions.get_mut(&id).filter(|session| session.connection() == Some(connection))?;
@@ -139,8 +140,10 @@ impl Endpoint {
                     .is_some_and(|other| other.sent == 0 && same(&other.content_type))
         });
         let waiting: Vec<u64> = waiting.copied().collect();
-        let refused = refused.into();
-        session.refused_types.push(refused);
+        let refused: Box<str> = refused.to_ascii_lowercase().into();
+        if !session.refused_types.contains(&refused) {
+            session.refused_types.push(refused);
+        }
         for other in waiting {
             self.hand_back(id, other);
             self.abandon(id, other, why.clone());
@@ -182,17 +185,17 @@ impl Endpoint {
             Some(range) => (range.start.saturating_sub(1), range.end.or(range.total).unwrap_or(message.size)),
             None => (0, message.size),
         };
-        // whoever reports octet by octet is heard until it becomes a burden.
         let asked = message.success_report || relayed;
-        if asked && message.reported.len() < REPORTED {
-            message.reported.add(start, end.min(message.size));
+        if asked {
+            // whoever reports octet by octet is heard until it becomes a burden; and nobody has what has not left.
+            message.reported.add_within(start, end.min(message.sent), REPORTED);
         }
         if asked && message.finished && !message.confirmed && message.reported.covers(message.size) {
             message.confirmed = true;
             let message_id = message.message_id.as_ref().to_owned();
             let reported = std::mem::take(&mut message.success_report);
-            // Whoever has it all has each chunk of it.
-            message.open = if relayed { 0 } else { message.open };
+            // Whoever has it all has each chunk of it, whether it answers them or not.
+            message.open = 0;
             self.finish(id, key);
             if reported {
                 self.out.push_back(Output::Event(Event::Reported { session: id, message_id }));
@@ -229,6 +232,16 @@ impl Endpoint {
     /// 30 s have passed without a response.
     //= IM M-7
     pub(crate) fn no_response(&mut self, tid: Tid) {
+        let wait = self.limits.response;
+        let Some(transaction) = self.transactions.get_mut(&tid) else { return };
+        // RFC 4975 7.1.1: from when the last octet was sent. Over a slow link it was not, as long as responses to earlier
+        // requests come: theirs were sent before.
+        let known = self.connections.get(&transaction.connection);
+        let earlier = known.map(|known| known.answered).filter(|(_, order)| *order < transaction.order);
+        if let Some(until) = earlier.map(|(at, _)| at + wait).filter(|until| *until > self.now) {
+            transaction.timer = self.timers.arm(until, Deadline::Response(tid));
+            return;
+        }
         let Some(transaction) = self.transactions.remove(&tid) else { return };
         let id = transaction.session;
         // A session that has moved to another connection sends again what it sent on the former one.
@@ -252,7 +265,7 @@ impl Endpoint {
             self.nickname_unanswered(id, tid);
         }
         let heard = self.connections.get(&transaction.connection).map(|connection| connection.heard);
-        if heard.is_none_or(|heard| heard <= transaction.sent) {
+        if heard.is_none_or(|heard| self.now - heard >= wait) {
             self.fail_session(id, SessionFailure::Unresponsive);
         } else {
             self.wake(id);

@@ -30,6 +30,21 @@ pub(crate) struct Partial {
 }
 
 impl Partial {
+    /// Octets of it in memory, of its labels, and of what says which are here.
+    pub(crate) fn octets(&self) -> usize {
+        let label = |label: Option<&str>| label.map_or(0, str::len);
+        let labels = [
+            label(Some(&self.message_id)),
+            label(Some(&self.content_type)),
+            label(self.content_disposition.as_deref()),
+            label(self.report_to.as_deref()),
+        ];
+        labels
+            .iter()
+            .fold(self.store.octets(), |sum, part| sum.saturating_add(*part))
+            .saturating_add(self.ranges.size())
+    }
+
     /// Whether every octet is here.
     pub(crate) fn is_whole(&self) -> bool {
         self.total.is_some_and(|total| self.ranges.covers(total))
@@ -75,7 +90,7 @@ pub(crate) enum Store {
 
 impl Store {
     /// Octets in memory.
-    pub(crate) fn octets(&self) -> usize {
+    fn octets(&self) -> usize {
         match self {
             Store::Memory(octets) | Store::Spool { head: octets, .. } => octets.len(),
         }
@@ -106,6 +121,14 @@ pub(crate) fn overwrite(octets: &mut Vec<u8>, offset: usize, bytes: &[u8], limit
 pub(crate) struct Ranges(Vec<(u64, u64)>);
 
 impl Ranges {
+    /// Adds the octets from `start` to before `end`, unless that would make more than `most` ranges.
+    pub(crate) fn add_within(&mut self, start: u64, end: u64, most: usize) {
+        let touches = || self.0.iter().any(|range| range.0 <= end && start <= range.1);
+        if self.0.len() < most || touches() {
+            self.add(start, end);
+        }
+    }
+
     /// Adds the octets from `start` to before `end`.
     pub(crate) fn add(&mut self, start: u64, end: u64) {
         if start >= end {
@@ -139,6 +162,11 @@ impl Ranges {
     /// How many octets are in.
     pub(crate) fn octets(&self) -> u64 {
         self.0.iter().fold(0, |sum, range| sum.saturating_add(range.1.saturating_sub(range.0)))
+    }
+
+    /// Octets in memory.
+    pub(crate) fn size(&self) -> usize {
+        self.0.len().saturating_mul(size_of::<(u64, u64)>())
     }
 
     /// How many ranges there are.

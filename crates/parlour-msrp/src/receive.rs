@@ -7,8 +7,9 @@ use crate::endpoint::{Deadline, Endpoint, Spooling};
 use crate::head::{ByteRange, Flag, Head};
 use crate::io::{ConnectionId, Event, FailureReport, Incomplete, Output, SessionId, SpoolId};
 use crate::reassembly::{Partial, Ranges, Store, Told, overwrite};
-use crate::session::Session;
+use crate::session::{MAX_VALUE, Session};
 use crate::time::Instant;
+use crate::uri::MAX_PATH_OCTETS;
 
 /// How many octets of a spooled message are shown with it.
 const HEAD: usize = 16 * 1024;
@@ -29,7 +30,7 @@ impl Endpoint {
         let Some(session) = self.sessions.get_mut(&id) else { return };
         let bound = session.connection();
         if let Some(partial) = session.take_partial(message_id) {
-            session.refused.add(message_id);
+            session.refused.add(message_id, ());
             return self.lose(id, bound, partial, Incomplete::Refused);
         }
         let Some((at, known)) = bound.and_then(|at| Some((at, self.connections.get_mut(&at)?))) else {
@@ -37,7 +38,8 @@ impl Endpoint {
         };
         match std::mem::replace(&mut known.current, Current::Ignored { left: u64::MAX }) {
             Current::Chunk(chunk) if chunk.is_of(id, message_id) => {
-                self.refuse_chunk(at, chunk, 413, "its receiver does not want it any more");
+                let text = "its receiver does not want it any more";
+                self.refuse_chunk(at, chunk, 413, text, Incomplete::Refused);
             }
             other @ (Current::Nothing | Current::Ignored { .. } | Current::Chunk(_)) => known.current = other,
         }
@@ -73,6 +75,7 @@ impl Endpoint {
         let session = self.sessions.get_mut(&id).ok_or_else(|| Refusal::new(481, "M-11", "no session"))?;
         let previous = head.from_path.split(' ').next().unwrap_or_default();
         let reply = (head.failure_report != FailureReport::No).then(|| Reply {
+            connection,
             tid: head.tid,
             errors_only: head.failure_report == FailureReport::Partial,
             to: Some(previous).filter(|uri| *uri != session.peer.leftmost().as_str()).map(Into::into),
@@ -93,7 +96,7 @@ impl Endpoint {
                 if let Some(message_id) =
                     head.message_id.filter(|_| refusal.status == 413 || partial.is_some())
                 {
-                    session.refused.add(message_id);
+                    session.refused.add(message_id, ());
                 }
                 if let Some(partial) = partial {
                     self.lose(id, Some(connection), partial, Incomplete::Refused);
@@ -104,7 +107,7 @@ impl Endpoint {
         let start = range.start.saturating_sub(1);
         if partial.is_none() && start > 0 && session.finished.contains(message_id) {
             //= IM M-2
-            self.repeat(connection, id, message_id, reply);
+            self.repeat(id, message_id, reply);
             return Ok(None);
         }
         let mut partial = match partial {
@@ -166,7 +169,7 @@ impl Endpoint {
         if end > max || partial.ranges.len() > MAX_RANGES {
             // RFC 4975 10.5: stop at once, without waiting for the end of the chunk.
             let text = format!("the message is larger than {max} octets, or full of holes");
-            self.refuse_chunk(id, chunk, 413, &text);
+            self.refuse_chunk(id, chunk, 413, &text, Incomplete::Refused);
             return Current::Ignored { left: u64::MAX };
         }
         self.keep(id, chunk.session, partial, chunk.offset, octets);
@@ -245,15 +248,22 @@ impl Endpoint {
             Current::Chunk(chunk) => chunk,
         };
         let Some(partial) = &mut chunk.message else {
-            self.respond(id, chunk.session, chunk.reply.as_ref(), 200);
+            self.respond(chunk.session, chunk.reply.as_ref(), 200);
             return;
         };
         partial.chunks = partial.chunks.saturating_add(1);
         match flag {
             Flag::Abort => {
-                self.respond(id, chunk.session, chunk.reply.as_ref(), 200);
-                if let Some(partial) = chunk.message {
-                    self.lose(chunk.session, Some(id), partial, Incomplete::Aborted);
+                self.respond(chunk.session, chunk.reply.as_ref(), 200);
+                match chunk.message {
+                    // Of a message that we have refused, or never heard of, there is nothing to tell.
+                    Some(partial) if partial.chunks == 1 && partial.ranges.len() == 0 => {
+                        self.clear(Some(id), &partial);
+                    }
+                    Some(partial) => {
+                        self.lose_for_good(chunk.session, Some(id), partial, Incomplete::Aborted)
+                    }
+                    None => {}
                 }
                 return;
             }
@@ -262,19 +272,16 @@ impl Endpoint {
                 partial.total = Some(chunk.offset)
             }
             Flag::Last => {
-                self.refuse_chunk(
-                    id,
-                    chunk,
-                    400,
-                    "two chunks say that the message ends, in different places",
-                );
+                let text = "two chunks say that the message ends, in different places";
+                self.refuse_chunk(id, chunk, 400, text, Incomplete::Refused);
                 return;
             }
             Flag::More => {}
         }
         //= IM X-20
         if partial.total.is_some_and(|total| partial.ranges.end() > total) {
-            self.refuse_chunk(id, chunk, 400, "a chunk lies beyond the end of the message");
+            let text = "a chunk lies beyond the end of the message";
+            self.refuse_chunk(id, chunk, 400, text, Incomplete::Refused);
         } else if partial.is_whole() {
             self.complete(id, chunk);
         } else {
@@ -289,7 +296,7 @@ impl Endpoint {
             self.connections.get(&id).is_some_and(|known| known.incomplete > most.saturating_mul(8));
         let Some(session) = self.sessions.get_mut(&chunk.session) else { return };
         if crowded || session.partials.len() >= most {
-            self.refuse_chunk(id, chunk, 413, "too many messages are incomplete");
+            self.refuse_chunk(id, chunk, 413, "too many messages are incomplete", Incomplete::Refused);
             return;
         }
         if let Some(mut partial) = chunk.message.take() {
@@ -297,20 +304,29 @@ impl Endpoint {
             partial.idle = Some(self.timers.arm(at, Deadline::Idle(chunk.session)));
             session.partials.push(partial);
         }
-        self.respond(id, chunk.session, chunk.reply.as_ref(), 200);
+        self.respond(chunk.session, chunk.reply.as_ref(), 200);
     }
 
     /// Refuses the message that a chunk belongs to.
-    fn refuse_chunk(&mut self, id: ConnectionId, chunk: Chunk, status: u16, text: &str) {
+    fn refuse_chunk(&mut self, id: ConnectionId, chunk: Chunk, status: u16, text: &str, why: Incomplete) {
         let session = chunk.session;
         self.explain(Some(session), id, "X-20", format!("{status} to a chunk: {text}"));
-        self.respond(id, session, chunk.reply.as_ref(), status);
+        self.respond(session, chunk.reply.as_ref(), status);
         if let Some(partial) = chunk.message {
-            if let Some(session) = self.sessions.get_mut(&session) {
-                session.refused.add(&partial.message_id);
-            }
-            self.lose(session, Some(id), partial, Incomplete::Refused);
+            self.lose_for_good(session, Some(id), partial, why);
         }
+    }
+
+    /// Throws away what is here of a message, and refuses what comes of it later: octets that are gone were answered 200,
+    /// and a sender that gets a 200 for each of the others, too, would take the message for delivered.
+    fn lose_for_good(&mut self, id: SessionId, at: Option<ConnectionId>, partial: Partial, why: Incomplete) {
+        // Unless it is here from an earlier attempt.
+        if let Some(session) = self.sessions.get_mut(&id)
+            && !session.finished.contains(&partial.message_id)
+        {
+            session.refused.add(&partial.message_id, ());
+        }
+        self.lose(id, at, partial, why);
     }
 
     /// Messages of this session wait for a chunk that does not come.
@@ -323,7 +339,7 @@ impl Endpoint {
         session.partials = rest;
         let late: Vec<Partial> = late;
         for partial in late {
-            self.lose(id, connection, partial, Incomplete::Idle);
+            self.lose_for_good(id, connection, partial, Incomplete::Idle);
         }
     }
 
@@ -340,10 +356,11 @@ impl Endpoint {
             return;
         }
         match std::mem::replace(&mut connection.current, Current::Ignored { left: u64::MAX }) {
-            Current::Chunk(Chunk { session, message: Some(partial), .. }) => {
-                self.lose(session, Some(id), partial, Incomplete::Idle);
+            // RFC 4975 7.2: whoever wants a response gets one, and need not wait for 30 s after the rest of the chunk.
+            Current::Chunk(chunk) => {
+                self.refuse_chunk(id, chunk, 413, "nothing more of it came", Incomplete::Idle);
             }
-            Current::Nothing | Current::Ignored { .. } | Current::Chunk(_) => {}
+            other @ (Current::Nothing | Current::Ignored { .. }) => connection.current = other,
         }
     }
 }
@@ -365,6 +382,15 @@ fn check<'h>(
         }
         None => "",
     };
+    // What is kept with a message until it is whole has to be small.
+    let long = |label: Option<&str>, most| label.is_some_and(|label| label.len() > most);
+    if long(head.content_type, MAX_VALUE) || long(head.content_disposition, MAX_VALUE) {
+        let text = format!("Content-Type or Content-Disposition is longer than {MAX_VALUE} octets");
+        return Err(Refusal::new(400, "X-20", text));
+    }
+    if head.from_path.len() > MAX_PATH_OCTETS {
+        return Err(Refusal::new(400, "X-20", format!("From-Path is longer than {MAX_PATH_OCTETS} octets")));
+    }
     let range = head.byte_range.unwrap_or(ByteRange { start: 1, end: None, total: None });
     let largest = range.start.saturating_sub(1).max(range.end.unwrap_or(0)).max(range.total.unwrap_or(0));
     if largest > session.max_size {

@@ -3,7 +3,7 @@
 //! A frame is always written whole, so it needs no interrupting: what would interrupt a chunk - responses, REPORTs,
 //! another session's turn - goes between two of them, and the next chunk continues at the next octet.
 
-use crate::accept::essence;
+use crate::accept::{essence, is_media_type};
 use crate::chunk::{COST, count, fit, write_chunk};
 use crate::endpoint::{Deadline, Endpoint};
 use crate::head::{Flag, Tid, is_ident};
@@ -12,7 +12,7 @@ use crate::io::{
 };
 use crate::outcome::Transaction;
 use crate::reassembly::{Ranges, Told};
-use crate::session::{Bind, Sending};
+use crate::session::{Bind, MAX_VALUE, Sending};
 use crate::settle::fresh_tid;
 use crate::time::Instant;
 use crate::write::FrameWriter;
@@ -62,12 +62,16 @@ impl Endpoint {
         self.now = self.now.max(now);
         let key = self.number();
         let session = self.sessions.get_mut(&id).ok_or(SendError::UnknownSession)?;
-        let Outgoing { message_id, content_type, body, success_report, failure_report } = message;
+        let Outgoing { message_id, content_type, content_disposition, body, success_report, failure_report } =
+            message;
         if !is_ident(message_id.as_bytes()) {
             return Err(SendError::BadMessageId);
         }
-        if !essence(&content_type).contains('/') || content_type.chars().any(char::is_control) {
+        if !is_media_type(essence(&content_type)) || !is_value(&content_type) {
             return Err(SendError::BadContentType);
+        }
+        if content_disposition.as_ref().is_some_and(|value| value.is_empty() || !is_value(value)) {
+            return Err(SendError::BadContentDisposition);
         }
         //= IM M-12
         if session.refused_types.iter().any(|refused| refused.eq_ignore_ascii_case(essence(&content_type))) {
@@ -95,11 +99,13 @@ impl Endpoint {
         if session.messages.len() >= self.limits.queued_messages.saturating_mul(2)
             && let Some((&oldest, _)) = session.messages.iter().find(|(_, old)| old.finished && old.open == 0)
         {
-            session.remove_message(oldest);
+            let unreported = session.remove_message(oldest).and_then(|message| message.unreported(id));
+            self.out.extend(unreported.map(Output::Event));
         }
         let sending = Sending {
             message_id: message_id.into(),
             content_type: content_type.into(),
+            content_disposition: content_disposition.map(Into::into),
             success_report,
             failure_report,
             fetched: body.head().to_vec(),
@@ -161,19 +167,18 @@ impl Endpoint {
         let Some(message) = session.remove_message(key) else { return };
         session.queue.retain(|queued| *queued != key);
         session.control.retain(|queued| *queued != key);
-        let refused = matches!(why, SendFailure::Refused { .. });
-        // RFC 4975 7.1: `#` says that no more chunks come. Who refused the message knows that.
+        // RFC 4975 7.1 and 7.3.2: `#` says that no more chunks come, also to who has not refused the message but stands
+        // behind who did. 10.5: after a 413 nothing of it is sent; and a session that has ended says nothing.
+        let silent = matches!(why, SendFailure::Refused { status: 413 | 481 | 506, .. });
         if let (Bind::Bound(connection), true) =
-            (&session.bind, message.sent > 0 && !message.finished && !refused)
+            (&session.bind, message.sent > 0 && !message.finished && !silent)
             && let Some(known) = self.connections.get_mut(connection)
         {
             let tid = fresh_tid(&mut self.random, &self.transactions, &[]);
             write_chunk(&mut known.replies, tid, session, &message, &[], Flag::Abort);
             self.dirty.insert(*connection);
         }
-        if let Some(event) = message.failure(id, why) {
-            self.out.push_back(Output::Event(event));
-        }
+        self.out.extend(message.failure(id, why).or_else(|| message.unreported(id)).map(Output::Event));
         // The next one need not wait for it any more.
         self.wake(id);
     }
@@ -287,9 +292,7 @@ impl Endpoint {
         let Some(known) = self.connections.get_mut(&at) else { return Turn::Waived };
         let plan = session.plan(self.limits.unacknowledged);
         let fits = plan.and_then(|(key, length)| {
-            let need = length.saturating_add(session.overhead(Some(key)));
-            let room = fit(need, known.room, known.granted)?;
-            Some((key, length.min(room.saturating_sub(need.saturating_sub(length)))))
+            Some((key, fit(length, session.overhead(Some(key)), known.room, known.granted)?))
         });
         let before = batch.len();
         match fits {
@@ -375,13 +378,14 @@ impl Endpoint {
         length: u64,
         failure_report: FailureReport,
     ) {
+        let order = self.number();
         let timer = self.timers.arm(self.now + self.limits.response, Deadline::Response(tid));
         // Only `yes` brings a response for sure, so only then is there something to wait for.
         let cost = if failure_report == FailureReport::Yes { length.saturating_add(COST) } else { 0 };
         if let Some(session) = self.sessions.get_mut(&session) {
             session.unacknowledged = session.unacknowledged.saturating_add(cost);
         }
-        let transaction = Transaction { connection, session, message, cost, timer, sent: self.now };
+        let transaction = Transaction { connection, session, message, cost, timer, order };
         self.transactions.insert(tid, transaction);
     }
 
@@ -401,6 +405,11 @@ impl Endpoint {
             self.out.push_back(Output::Fetch { source, offset, length });
         }
     }
+}
+
+/// Whether a text can be the value of a header, and is no longer than any needs to be.
+fn is_value(text: &str) -> bool {
+    text.len() <= MAX_VALUE && !text.chars().any(char::is_control)
 }
 
 /// What a session did with its turn.

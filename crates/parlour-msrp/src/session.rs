@@ -4,7 +4,8 @@ use std::collections::{BTreeMap, VecDeque};
 
 use crate::accept::AcceptTypes;
 use crate::io::{
-    ConnectionId, FailureReport, LeaseId, Matching, Outgoing, Remote, SessionId, SessionSpec, Source, Trust,
+    ConnectionId, FailureReport, LeaseId, Matching, Outgoing, Receipt, Remote, SessionId, SessionSpec,
+    Source, Trust,
 };
 use crate::nickname::Names;
 use crate::reassembly::{Partial, Ranges, Told};
@@ -12,8 +13,11 @@ use crate::time::Instant;
 use crate::timer::TimerId;
 use crate::uri::{MsrpPath, MsrpUri};
 
-/// How many identifiers of refused, and of finished, messages are remembered.
-const REMEMBERED: usize = 8;
+/// How many identifiers of refused, and of finished, messages are remembered: as many as may be in reassembly.
+const REMEMBERED: usize = 32;
+
+/// The longest Content-Type and Content-Disposition, in octets.
+pub(crate) const MAX_VALUE: usize = 1024;
 
 /// Bounds of what leaves in one piece: RFC 4975 7.1.1 wants no smaller chunks, and whatever interrupts a message has to
 /// wait for the end of a larger one.
@@ -53,10 +57,12 @@ pub(crate) struct Session {
     pub(crate) explained: bool,
     /// Messages in reassembly, but for the one whose chunk is being received.
     pub(crate) partials: Vec<Partial>,
-    /// Identifiers of messages that we refused: their further chunks are refused too.
-    pub(crate) refused: Recent,
+    /// Identifiers of messages that we refused or lost: their further chunks are refused too.
+    pub(crate) refused: Recent<()>,
     /// Identifiers of messages that came in chunks and are whole.
-    pub(crate) finished: Recent,
+    pub(crate) finished: Recent<Receipt>,
+    /// Receipts without a verdict.
+    pub(crate) unsettled: u32,
     /// Our messages, by the order in which they were given to us.
     pub(crate) messages: BTreeMap<u64, Sending>,
     /// The same by Message-ID.
@@ -100,6 +106,7 @@ impl Session {
             partials: Vec::new(),
             refused: Recent::default(),
             finished: Recent::default(),
+            unsettled: 0,
             messages: BTreeMap::new(),
             ids: BTreeMap::new(),
             queue: VecDeque::new(),
@@ -179,10 +186,11 @@ impl Session {
         Some(message)
     }
 
-    /// Takes out our messages that nobody has acknowledged, in order; control messages stay.
+    /// Takes out our messages that nobody has acknowledged, in order; control messages stay, and those that only a
+    /// REPORT is to come of.
     pub(crate) fn withdraw(&mut self) -> Vec<Outgoing> {
         self.queue.clear();
-        let content = self.messages.iter().filter(|(_, message)| !message.control);
+        let content = self.messages.iter().filter(|(_, message)| !message.control && !message.acknowledged);
         let content: Vec<u64> = content.map(|(key, _)| *key).collect();
         content.into_iter().filter_map(|key| self.remove_message(key)?.back()).collect()
     }
@@ -245,6 +253,7 @@ pub(crate) enum Bind {
 pub(crate) struct Sending {
     pub(crate) message_id: Box<str>,
     pub(crate) content_type: Box<str>,
+    pub(crate) content_disposition: Option<Box<str>>,
     pub(crate) success_report: bool,
     pub(crate) failure_report: FailureReport,
     pub(crate) source: Source,
@@ -281,6 +290,7 @@ impl Sending {
         (!self.acknowledged).then(|| Outgoing {
             message_id: self.message_id.as_ref().to_owned(),
             content_type: self.content_type.as_ref().to_owned(),
+            content_disposition: self.content_disposition.as_deref().map(str::to_owned),
             body: self.source.clone(),
             success_report: self.success_report,
             failure_report: self.failure_report,
@@ -289,10 +299,12 @@ impl Sending {
 
     /// The message as it was given to us, unless it was acknowledged.
     pub(crate) fn back(self) -> Option<Outgoing> {
-        let Sending { message_id, content_type, source, success_report, failure_report, .. } = self;
+        let Sending { message_id, content_type, content_disposition, source, .. } = self;
+        let (success_report, failure_report) = (self.success_report, self.failure_report);
         (!self.acknowledged).then(|| Outgoing {
             message_id: message_id.into(),
             content_type: content_type.into(),
+            content_disposition: content_disposition.map(Into::into),
             body: source,
             success_report,
             failure_report,
@@ -300,22 +312,39 @@ impl Sending {
     }
 }
 
-/// The last few identifiers of some kind.
-#[derive(Debug, Default)]
-pub(crate) struct Recent(pub(crate) VecDeque<Box<str>>);
+/// The last few identifiers of some kind, each with what belongs to it.
+#[derive(Debug)]
+pub(crate) struct Recent<T>(VecDeque<(Box<str>, T)>);
 
-impl Recent {
-    pub(crate) fn add(&mut self, id: &str) {
-        if self.contains(id) {
-            return;
-        }
+impl<T> Default for Recent<T> {
+    fn default() -> Self {
+        Recent(VecDeque::new())
+    }
+}
+
+impl<T> Recent<T> {
+    pub(crate) fn add(&mut self, id: &str, what: T) {
+        self.remove(id);
         if self.0.len() >= REMEMBERED {
             self.0.pop_front();
         }
-        self.0.push_back(id.into());
+        self.0.push_back((id.into(), what));
+    }
+
+    pub(crate) fn remove(&mut self, id: &str) {
+        self.0.retain(|(known, _)| **known != *id);
+    }
+
+    pub(crate) fn get(&self, id: &str) -> Option<&T> {
+        self.0.iter().find(|(known, _)| **known == *id).map(|(_, what)| what)
     }
 
     pub(crate) fn contains(&self, id: &str) -> bool {
-        self.0.iter().any(|known| **known == *id)
+        self.get(id).is_some()
+    }
+
+    /// Adds what another one has.
+    pub(crate) fn inherit(&mut self, other: Self) {
+        other.0.into_iter().for_each(|(id, what)| self.add(&id, what));
     }
 }

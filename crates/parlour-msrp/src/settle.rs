@@ -18,7 +18,8 @@ const MOST_REPLIES: usize = 16;
 #[derive(Debug)]
 pub(crate) struct Held {
     session: SessionId,
-    connection: ConnectionId,
+    /// The connection that counts it.
+    counted: Option<ConnectionId>,
     message_id: Box<str>,
     /// Responses that wait: the last chunk's, and those of its repetitions.
     replies: Vec<Reply>,
@@ -28,7 +29,17 @@ pub(crate) struct Held {
     failure_report: FailureReport,
     report_to: Option<Box<str>>,
     size: u64,
-    inline: u64,
+    /// What it counts for: the octets that were handed out with it, and those of its labels.
+    weight: u64,
+}
+
+impl Held {
+    /// Octets in memory.
+    pub(crate) fn octets(&self) -> usize {
+        let to = |to: &Option<Box<str>>| to.as_ref().map_or(0, |to| to.len());
+        let replies = self.replies.iter().map(|reply| to(&reply.to).saturating_add(size_of::<Reply>()));
+        replies.fold(self.message_id.len().saturating_add(to(&self.report_to)), usize::saturating_add)
+    }
 }
 
 impl Endpoint {
@@ -40,7 +51,11 @@ impl Endpoint {
     pub fn settle(&mut self, now: Instant, receipt: Receipt, verdict: Verdict) {
         self.now = self.now.max(now);
         let Some(mut held) = self.receipts.remove(&receipt) else { return };
-        let connection = held.connection;
+        let verdict = match verdict {
+            // Whatever it is, it is no error that a sender would know.
+            Verdict::Refused(status) if !(400..600).contains(&status) => Verdict::Refused(413),
+            Verdict::Accepted | Verdict::Received | Verdict::Refused(_) => verdict,
+        };
         let yes = held.failure_report == FailureReport::Yes;
         // RFC 4975 7.1.4: with `partial` no 200, with `no` no response at all.
         let status = match verdict {
@@ -51,7 +66,7 @@ impl Endpoint {
         held.answered |= yes && status.is_some();
         if let Some(status) = status.filter(|_| !answered) {
             for reply in std::mem::take(&mut held.replies) {
-                self.respond_with(connection, held.session, &reply, status);
+                self.respond_with(held.session, &reply, status);
             }
         }
         match verdict {
@@ -63,7 +78,7 @@ impl Endpoint {
             Verdict::Accepted => {}
             Verdict::Refused(status) => {
                 if let Some(session) = self.sessions.get_mut(&held.session) {
-                    session.refused.add(&held.message_id);
+                    session.refused.add(&held.message_id, ());
                 }
                 // The error comes too late for a response.
                 if answered && yes {
@@ -71,10 +86,39 @@ impl Endpoint {
                 }
             }
         }
-        if let Some(known) = self.connections.get_mut(&connection) {
+        if let Some(session) = self.sessions.get_mut(&held.session) {
+            session.unsettled = session.unsettled.saturating_sub(1);
+        }
+        self.uncount_receipt(&held);
+    }
+
+    fn uncount_receipt(&mut self, held: &Held) {
+        if let Some(id) = held.counted
+            && let Some(known) = self.connections.get_mut(&id)
+        {
             known.unsettled = known.unsettled.saturating_sub(1);
-            known.unsettled_octets = known.unsettled_octets.saturating_sub(held.inline);
-            self.dirty.insert(connection);
+            known.unsettled_octets = known.unsettled_octets.saturating_sub(held.weight);
+            self.dirty.insert(id);
+        }
+    }
+
+    /// A session ends whose messages have no verdict: nobody waits for those any more, unless another session goes on for
+    /// it. There a chunk that comes again waits for the verdict, and the REPORT goes to where the peer is now.
+    pub(crate) fn pass_receipts(&mut self, id: SessionId, heir: Option<SessionId>) {
+        let of_session = |held: &Held| held.session == id;
+        let mut left: Vec<Receipt> = Vec::new();
+        left.extend(self.receipts.iter().filter(|(_, held)| of_session(held)).map(|(receipt, _)| *receipt));
+        for receipt in left {
+            let Some(mut held) = self.receipts.remove(&receipt) else { continue };
+            self.uncount_receipt(&held);
+            if let Some(heir) = heir
+                && let Some(session) = self.sessions.get_mut(&heir)
+            {
+                session.unsettled = session.unsettled.saturating_add(1);
+                (held.session, held.counted, held.report_to) = (heir, None, None);
+                held.replies.clear();
+                self.receipts.insert(receipt, held);
+            }
         }
     }
 
@@ -83,8 +127,12 @@ impl Endpoint {
         let Chunk { session: id, reply, message: Some(partial), .. } = chunk else { return };
         let size = partial.total.unwrap_or(0);
         let receipt = Receipt(self.number());
-        if let Some(session) = self.sessions.get_mut(&id).filter(|_| partial.chunks > 1) {
-            session.finished.add(&partial.message_id);
+        if let Some(session) = self.sessions.get_mut(&id) {
+            session.unsettled = session.unsettled.saturating_add(1);
+            session.refused.remove(&partial.message_id);
+            if partial.chunks > 1 {
+                session.finished.add(&partial.message_id, receipt);
+            }
         }
         let (body, inline) = match partial.store {
             Store::Memory(octets) => (Body::Inline(octets), size),
@@ -98,14 +146,9 @@ impl Endpoint {
                 (Body::Spooled { spool, size, head }, 0)
             }
         };
-        if let Some(known) = self.connections.get_mut(&connection) {
-            known.incomplete = known.incomplete.saturating_sub(1);
-            known.unsettled = known.unsettled.saturating_add(1);
-            known.unsettled_octets = known.unsettled_octets.saturating_add(inline);
-        }
-        let held = Held {
+        let mut held = Held {
             session: id,
-            connection,
+            counted: Some(connection),
             message_id: partial.message_id.as_str().into(),
             replies: reply.into_iter().collect(),
             answered: false,
@@ -113,8 +156,14 @@ impl Endpoint {
             failure_report: partial.failure_report,
             report_to: partial.report_to,
             size,
-            inline,
+            weight: inline,
         };
+        held.weight = held.weight.saturating_add(u64::try_from(held.octets()).unwrap_or(u64::MAX));
+        if let Some(known) = self.connections.get_mut(&connection) {
+            known.incomplete = known.incomplete.saturating_sub(1);
+            known.unsettled = known.unsettled.saturating_add(1);
+            known.unsettled_octets = known.unsettled_octets.saturating_add(held.weight);
+        }
         self.receipts.insert(receipt, held);
         self.out.push_back(Output::Event(Event::Message {
             session: id,
@@ -128,40 +177,27 @@ impl Endpoint {
     }
 
     /// A chunk came again whose message is whole: it is answered as the message was, or will be.
-    pub(crate) fn repeat(
-        &mut self,
-        id: ConnectionId,
-        session: SessionId,
-        message_id: &str,
-        reply: Option<Reply>,
-    ) {
-        let held = self
-            .receipts
-            .values_mut()
-            .find(|held| held.session == session && *held.message_id == *message_id);
+    pub(crate) fn repeat(&mut self, id: SessionId, message_id: &str, reply: Option<Reply>) {
+        let receipt = self.sessions.get(&id).and_then(|session| session.finished.get(message_id));
+        let held = receipt.and_then(|receipt| self.receipts.get_mut(receipt));
         match held.filter(|held| !held.answered) {
             Some(held) if held.replies.len() < MOST_REPLIES => held.replies.extend(reply),
             // Nobody repeats a chunk that often who wants an answer.
             Some(_) => {}
-            None => self.respond(id, session, reply.as_ref(), 200),
+            None => self.respond(id, reply.as_ref(), 200),
         }
     }
 
     /// Answers a chunk at once, if it wants an answer.
-    pub(crate) fn respond(
-        &mut self,
-        id: ConnectionId,
-        session: SessionId,
-        reply: Option<&Reply>,
-        status: u16,
-    ) {
+    pub(crate) fn respond(&mut self, session: SessionId, reply: Option<&Reply>, status: u16) {
         if let Some(reply) = reply.filter(|reply| status >= 300 || !reply.errors_only) {
-            self.respond_with(id, session, reply, status);
+            self.respond_with(session, reply, status);
         }
     }
 
     /// Writes a response; it leaves with the next octets for the connection.
-    fn respond_with(&mut self, id: ConnectionId, session: SessionId, reply: &Reply, status: u16) {
+    fn respond_with(&mut self, session: SessionId, reply: &Reply, status: u16) {
+        let id = reply.connection;
         let (Some(known), Some(session)) = (self.connections.get_mut(&id), self.sessions.get(&session))
         else {
             return;
@@ -172,11 +208,15 @@ impl Endpoint {
         self.dirty.insert(id);
     }
 
-    /// Writes a REPORT on a whole message. It is a request, but nobody answers it.
+    /// Writes a REPORT on a whole message. It is a request, but nobody answers it. It goes where the session is now, and
+    /// not at all without one (RFC 4975 7.1.2).
     fn send_report(&mut self, held: &Held, status: u16) {
         let tid = fresh_tid(&mut self.random, &self.transactions, &[]);
-        let Some(session) = self.sessions.get(&held.session) else { return };
-        let Some(known) = self.connections.get_mut(&held.connection) else { return };
+        let Some(session) = self.sessions.get(&held.session).filter(|session| session.is_bound()) else {
+            return;
+        };
+        let Some(id) = session.connection() else { return };
+        let Some(known) = self.connections.get_mut(&id) else { return };
         let to = held.report_to.as_deref().unwrap_or(&session.to);
         let size = held.size.to_string();
         // An empty range ends before it starts: `1-0/0`.
@@ -187,7 +227,7 @@ impl Endpoint {
             .row("Byte-Range", &["1-", &size, "/", &size])
             .row("Status", &["000 ", digits, " ", comment(status)])
             .end(Flag::Last);
-        self.dirty.insert(held.connection);
+        self.dirty.insert(id);
     }
 }
 
@@ -201,5 +241,35 @@ pub(crate) fn fresh_tid(random: &mut Random, transactions: &Table<Tid, Transacti
         if !transactions.contains(&tid) && !stands_in_body() {
             return tid;
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::timer::Timers;
+
+    //= IM M-1 test
+    #[test]
+    fn an_identifier_is_no_other_request_s_and_stands_nowhere_in_the_body() {
+        let transaction = || Transaction {
+            connection: ConnectionId(1),
+            session: SessionId(1),
+            message: None,
+            cost: 0,
+            timer: Timers::default().arm(Instant::ZERO, ()),
+            order: 1,
+        };
+        // The same seed draws the same identifiers, one after the other.
+        let mut random = Random::new([1; 32]);
+        let mut drawn = || random.ident(16);
+        let (first, second, third) = (drawn(), drawn(), drawn());
+        let mut open = Table::new(Random::new([2; 32]).hash_keys());
+        open.insert(Tid::parse(first.as_bytes()).expect("an ident"), transaction());
+        let body = format!("xyz-------{second}");
+        let tid = fresh_tid(&mut Random::new([1; 32]), &open, body.as_bytes());
+        assert_eq!(tid.as_bytes(), third.as_bytes());
+        // RFC 4975 7.1: 64 random bits at least; 16 characters of 64 have 95.
+        assert_eq!(tid.as_bytes().len(), 16);
     }
 }

@@ -159,18 +159,22 @@ impl Endpoint {
         let names = std::mem::take(&mut session.names);
         let (finished, refused) =
             (std::mem::take(&mut session.finished), std::mem::take(&mut session.refused));
+        let unsettled = std::mem::take(&mut session.unsettled) > 0;
         if let Some(at) = connection {
             partials.extend(self.leave_connection(at, old));
             self.uncount(at, partials.len());
         }
         self.fetches.retain(|fetch| fetch.session != old);
+        if unsettled {
+            self.pass_receipts(old, Some(new));
+        }
         self.forget_session(old, Incomplete::Disconnected);
         connection.into_iter().for_each(|at| self.close_unused(at));
         if let Some(heir) = self.sessions.get_mut(&new) {
             heir.adopt(messages);
             heir.names.inherit(names);
-            finished.0.iter().for_each(|id| heir.finished.add(id));
-            refused.0.iter().for_each(|id| heir.refused.add(id));
+            heir.finished.inherit(finished);
+            heir.refused.inherit(refused);
             if let Bind::Bound(at) = heir.bind
                 && let Some(known) = self.connections.get_mut(&at)
             {

@@ -14,6 +14,9 @@ pub const MAX_URI: usize = 2048;
 /// The longest path that is taken, in URIs: a handful of relays at each end.
 pub const MAX_PATH: usize = 16;
 
+/// The same in octets. Each frame bears two paths or three, and whatever else is on a connection waits behind them.
+pub const MAX_PATH_OCTETS: usize = 4096;
+
 /// One `msrp:` or `msrps:` URI, kept as it was written.
 ///
 /// `==` compares the octets; [`matches`](MsrpUri::matches) compares by the rules of RFC 4975 6.1.
@@ -51,8 +54,8 @@ pub enum UriFault {
     /// A path without a URI.
     #[error("the MSRP path is empty")]
     EmptyPath,
-    /// A path of more than [`MAX_PATH`] URIs.
-    #[error("the MSRP path has more than {MAX_PATH} URIs")]
+    /// A path of more than [`MAX_PATH`] URIs, or [`MAX_PATH_OCTETS`] octets.
+    #[error("the MSRP path has more than {MAX_PATH} URIs or {MAX_PATH_OCTETS} octets")]
     PathTooLong,
 }
 
@@ -180,11 +183,13 @@ impl MsrpPath {
     /// A path of the given URIs.
     ///
     /// # Errors
-    /// If there is none, or more than [`MAX_PATH`].
+    /// If there is none, or more than [`MAX_PATH`], or if they have more than [`MAX_PATH_OCTETS`].
     pub fn new(uris: Vec<MsrpUri>) -> Result<Self, UriFault> {
+        let octets =
+            uris.iter().fold(0_usize, |sum, uri| sum.saturating_add(uri.as_str().len()).saturating_add(1));
         match uris.len() {
             0 => Err(UriFault::EmptyPath),
-            1..=MAX_PATH => Ok(MsrpPath { uris: uris.into() }),
+            1..=MAX_PATH if octets <= MAX_PATH_OCTETS => Ok(MsrpPath { uris: uris.into() }),
             _ => Err(UriFault::PathTooLong),
         }
     }

@@ -119,10 +119,16 @@ pub enum FailureReport {
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Outgoing {
-    /// RFC 4975 `ident`: 4 to 32 characters; the same again when the message is sent again.
+    /// RFC 4975 `ident`: 4 to 32 letters, digits or `.-+%=` after a letter or digit. Nobody else may come upon it, nor you
+    /// for another message (RFC 4975 7.1.1): 16 characters of [`Random::ident`](crate::random::Random::ident) will do. When
+    /// a message is sent again it is the same again.
     pub message_id: String,
-    /// The media type with its parameters.
+    /// The media type with its parameters, 1024 octets at most. Send only what the peer has listed (RFC 4975 8.6):
+    /// [`AcceptTypes::accepts_root`](crate::accept::AcceptTypes::accepts_root) of its lists tells.
     pub content_type: String,
+    /// The Content-Disposition, 1024 octets at most: `attachment; filename="plan.pdf"`, say. A message without one is to
+    /// be rendered (RFC 4975 7.1.1).
+    pub content_disposition: Option<String>,
     /// The octets.
     pub body: Source,
     /// Whether the receiver is asked for success REPORTs.
@@ -141,6 +147,7 @@ impl Outgoing {
         Outgoing {
             message_id: message_id.into(),
             content_type: content_type.into(),
+            content_disposition: None,
             body: body.into(),
             success_report: false,
             failure_report: FailureReport::Yes,
@@ -230,7 +237,8 @@ pub enum Verdict {
     Accepted,
     /// It is here but not stored yet: 200 now. A second verdict decides on the REPORT.
     Received,
-    /// It is refused with this status: 403, 413 or 415. After [`Verdict::Received`] that is a failure REPORT.
+    /// It is refused with this status: 403, 413 or 415; what is no error (400 to 599) counts as 413. After
+    /// [`Verdict::Received`] that is a failure REPORT.
     Refused(u16),
 }
 
@@ -253,9 +261,12 @@ pub enum SendError {
     /// A message with this Message-ID is on its way.
     #[error("a message with this Message-ID is on its way")]
     DuplicateMessageId,
-    /// The media type is malformed.
+    /// The media type is malformed, or longer than 1024 octets.
     #[error("the media type is malformed")]
     BadContentType,
+    /// The Content-Disposition is empty, longer than 1024 octets, or has a control character.
+    #[error("the Content-Disposition is malformed")]
+    BadContentDisposition,
     /// The peer has answered 415 to this media type in this session (RFC 4975 10.6).
     #[error("the peer has refused this media type in this session")]
     RefusedContentType,

@@ -254,6 +254,8 @@ pub struct Load {
     pub transactions: usize,
     /// Leases that are held or asked for.
     pub leases: usize,
-    /// Octets of bodies, of what REPORTs say of them, of unfinished header sections and of replies in memory.
+    /// Octets in memory: of bodies and their labels, of what says which of their octets are here or reported, of what a
+    /// verdict is awaited for, of unfinished header sections and of replies. What a session has without any of that, its
+    /// paths and the Message-IDs of its last messages in chunks, is not counted.
     pub octets: usize,
 }

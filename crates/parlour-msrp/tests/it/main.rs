@@ -4,12 +4,17 @@
 #![expect(unreachable_pub, reason = "nothing uses a test binary")]
 
 mod binding;
+mod bounds;
+mod chunking;
 mod fairness;
 mod hostile;
 mod nickname;
 mod pair;
+mod reassembly;
 mod receiving;
 mod relaying;
+mod reports;
 mod script;
 mod sending;
 mod succeeding;
+mod timing;
