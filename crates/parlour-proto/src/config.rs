@@ -201,6 +201,22 @@ pub struct Imdn {
     pub tell_unverified: bool,
     /// Whether who asks for what is not told hears that it is forbidden, rather than nothing.
     pub tell_forbidden: bool,
+    /// What is asked for in conferences, where each of many may answer.
+    pub ask_in_rooms: InRooms,
+    /// What is told in conferences that pass on messages to one participant (RFC 7701): elsewhere all would get it.
+    pub tell_in_rooms: InRooms,
+}
+
+/// Which notifications there are in conferences.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
+pub enum InRooms {
+    /// None.
+    #[default]
+    Nothing,
+    /// That a message is stored.
+    Delivered,
+    /// Besides, that the user was shown it.
+    Displayed,
 }
 
 /// Somebody for whom something else holds than for others.
@@ -235,6 +251,30 @@ impl Imdn {
             tell_displayed: contact.tell_displayed.unwrap_or(self.tell_displayed),
             tell_unverified: contact.tell_unverified.unwrap_or(self.tell_unverified),
             tell_forbidden: contact.tell_forbidden.unwrap_or(self.tell_forbidden),
+            // Who is told nothing is told nothing in conferences either.
+            tell_in_rooms: match (contact.tell_delivered, contact.tell_displayed) {
+                (Some(false), _) => InRooms::Nothing,
+                (_, Some(false)) => self.tell_in_rooms.min(InRooms::Delivered),
+                (_, _) => self.tell_in_rooms,
+            },
+            ask_in_rooms: self.ask_in_rooms,
+        }
+    }
+
+    /// What holds in a conference, or outside.
+    #[must_use]
+    pub(crate) fn within(self, in_room: bool) -> Imdn {
+        if !in_room {
+            return self;
+        }
+        Imdn {
+            ask_delivered: self.ask_in_rooms >= InRooms::Delivered,
+            ask_displayed: self.ask_in_rooms >= InRooms::Displayed,
+            tell_delivered: self.tell_in_rooms >= InRooms::Delivered,
+            tell_displayed: self.tell_in_rooms >= InRooms::Displayed,
+            // Many would be told so.
+            tell_forbidden: false,
+            ..self
         }
     }
 }
@@ -248,6 +288,8 @@ impl Default for Imdn {
             tell_displayed: false,
             tell_unverified: false,
             tell_forbidden: false,
+            ask_in_rooms: InRooms::Nothing,
+            tell_in_rooms: InRooms::Nothing,
         }
     }
 }

@@ -486,6 +486,8 @@ pub struct Notice {
     pub routes: Vec<String>,
     /// Whether a trusted core brought the message: only then a MESSAGE goes where `routes` lead.
     pub routed: bool,
+    /// Whether `to` is a conference, by which `author` is told as one of its participants.
+    pub in_room: bool,
     /// What it tells.
     pub kind: NoticeKind,
     /// What became of the message.

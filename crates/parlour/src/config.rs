@@ -15,7 +15,7 @@ use std::time::Duration;
 
 use parlour_proto::config::{
     Accept, Account, Ack, ActpassAnswer, AnonymousAnswer, BlockedAnswer, ConferenceSubscribe, Config,
-    Contact, ContactImdn, CoreKind, Credentials, DeclineScope, Hop, Hours, Imdn, LargeMessage,
+    Contact, ContactImdn, CoreKind, Credentials, DeclineScope, Hop, Hours, Imdn, InRooms, LargeMessage,
     PreferredIdentity, Proxy, ReplaceAccept, Stir, Unwanted,
 };
 use serde::Deserialize;
@@ -275,8 +275,21 @@ struct FileAccount {
     tell_displayed: Option<bool>,
     tell_unverified: Option<bool>,
     tell_forbidden: Option<bool>,
+    #[serde(default)]
+    ask_in_rooms: FileInRooms,
+    #[serde(default)]
+    tell_in_rooms: FileInRooms,
     max_size: Option<NonZeroU64>,
     chunk_size: Option<NonZeroUsize>,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(rename_all = "snake_case")]
+enum FileInRooms {
+    #[default]
+    Nothing,
+    Delivered,
+    Displayed,
 }
 
 #[derive(Deserialize)]
@@ -510,6 +523,7 @@ impl FileAccount {
         set(&mut imdn.tell_displayed, self.tell_displayed);
         set(&mut imdn.tell_unverified, self.tell_unverified);
         set(&mut imdn.tell_forbidden, self.tell_forbidden);
+        (imdn.ask_in_rooms, imdn.tell_in_rooms) = (self.ask_in_rooms.into(), self.tell_in_rooms.into());
         Ok(Account {
             address: self.address,
             display_name: self.display_name,
@@ -554,6 +568,16 @@ impl From<FileContact> for Contact {
             tell_forbidden: contact.tell_forbidden,
         };
         Contact { address: contact.address, imdn, send_composing: contact.send_composing }
+    }
+}
+
+impl From<FileInRooms> for InRooms {
+    fn from(told: FileInRooms) -> InRooms {
+        match told {
+            FileInRooms::Nothing => InRooms::Nothing,
+            FileInRooms::Delivered => InRooms::Delivered,
+            FileInRooms::Displayed => InRooms::Displayed,
+        }
     }
 }
 

@@ -4,7 +4,9 @@ use std::time::Duration;
 
 use parlour_proto::client::Blocked;
 use parlour_proto::client::StoreFault;
-use parlour_proto::config::{Account, Ack, Config, Contact, ContactImdn, Credentials, Hop, Imdn, Proxy};
+use parlour_proto::config::{
+    Account, Ack, Config, Contact, ContactImdn, Credentials, Hop, Imdn, InRooms, Proxy,
+};
 use parlour_proto::event::{Fate, What};
 use parlour_proto::io::{AccountId, Transport};
 use parlour_sim::{Mail, Script, Way, text};
@@ -12,19 +14,21 @@ use parlour_sim::{Mail, Script, Way, text};
 use crate::common::{self, BOB, Call, config};
 
 const TYPE: &str = "message/imdn+xml";
-const ALL: &str = "positive-delivery, negative-delivery, display";
+pub(super) const ALL: &str = "positive-delivery, negative-delivery, display";
 
 /// Whoever asks is told, also those for whom nobody vouches.
-const TELLING: Imdn = Imdn {
+pub(super) const TELLING: Imdn = Imdn {
     ask_delivered: false,
     ask_displayed: false,
     tell_delivered: true,
     tell_displayed: true,
     tell_unverified: true,
     tell_forbidden: false,
+    ask_in_rooms: InRooms::Nothing,
+    tell_in_rooms: InRooms::Nothing,
 };
 
-fn with(imdn: Imdn) -> Config {
+pub(super) fn with(imdn: Imdn) -> Config {
     let mut config = config(BOB);
     config.accounts.iter_mut().for_each(|account| account.imdn = imdn);
     config
@@ -66,7 +70,7 @@ fn notifies(call: &Call, tid: &str, message_id: &str, kind: &str, status: &str) 
     send(call, tid, "", &format!("Content-Type: {TYPE}\r\nContent-Disposition: notification\r\n\r\n{body}"))
 }
 
-fn document(message_id: &str, kind: &str, status: &str) -> String {
+pub(super) fn document(message_id: &str, kind: &str, status: &str) -> String {
     format!(
         "<imdn xmlns=\"urn:ietf:params:xml:ns:imdn\"><message-id>{message_id}</message-id>\
          <datetime>2026-01-02T03:04:05Z</datetime><recipient-uri>sip:alice@192.0.2.1</recipient-uri>\
@@ -75,7 +79,7 @@ fn document(message_id: &str, kind: &str, status: &str) -> String {
 }
 
 /// The notifications that came to Alice since she last looked; she says 200 to each request.
-fn notifications(call: &mut Call) -> Vec<String> {
+pub(super) fn notifications(call: &mut Call) -> Vec<String> {
     let mails = call.world.mail_of(call.alice);
     let requests = mails.into_iter().filter(|mail| text::lossy(mail.message()).contains("<imdn xmlns"));
     let requests: Vec<Mail> = requests.collect();
@@ -231,6 +235,20 @@ pub(crate) fn none_for_a_notification_and_none_in_a_room() {
     read(&mut call, "imdn-tid1");
     assert_eq!(notifications(&mut call), Vec::<String>::new());
     assert_eq!(call.at_bob().stored_texts(), Vec::<String>::new(), "it is no message");
+    call.over();
+}
+
+//= IM M-51 test
+#[cfg_attr(test, test)]
+pub(crate) fn none_for_what_is_signed_as_ours_would_not_be() {
+    let (mut call, media) = connected(with(TELLING), &format!("* {TYPE}"), "");
+    let rows = format!("imdn.Disposition-Notification: {ALL}\r\n");
+    let content = "Content-Type: Multipart/Signed;boundary=b\r\n\r\nsealed";
+    call.world.send(media, send(&call, "tid1", &rows, content));
+    call.status(200);
+    read(&mut call, "imdn-tid1");
+    call.world.run(5_000);
+    assert_eq!(notifications(&mut call), Vec::<String>::new());
     call.over();
 }
 

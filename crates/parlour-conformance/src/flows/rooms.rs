@@ -13,11 +13,11 @@ use crate::common::{self, BOB, accepting};
 /// The room, as its documents call it.
 const ROOM: &str = "sip:c@x";
 
-const BOTH: &str = "a=chatroom:nickname private-messages\r\n";
+pub(super) const BOTH: &str = "a=chatroom:nickname private-messages\r\n";
 
 /// Bob is in a room whose description has these lines; of who is there nothing is told yet.
 #[track_caller]
-fn joined(config: Config, lines: &str) -> Focus {
+pub(super) fn joined(config: Config, lines: &str) -> Focus {
     let offer = |script: &Script| script.sdp("actpass", "message/cpim") + lines;
     let mut focus = Focus::asked_by(config, &focus_contact(), "", offer);
     focus.answer("200 OK", "Expires: 3600\r\n");
@@ -26,19 +26,19 @@ fn joined(config: Config, lines: &str) -> Focus {
 
 /// The same, and he knows that alice, bob and carol are there.
 #[track_caller]
-fn in_room(lines: &str) -> Focus {
+pub(super) fn in_room(lines: &str) -> Focus {
     let mut focus = joined(accepting(Accept::All), lines);
     focus.notify("active;expires=3600", &document(1, "full", &users()));
     focus
 }
 
-fn users() -> String {
+pub(super) fn users() -> String {
     let bob = user("bob", "connected").replace("sip:bob@x", BOB);
     user("alice", "connected") + &bob + &user("carol", "connected")
 }
 
 /// Bob says something.
-fn says(focus: &mut Focus, message: Say) -> Result<(), Misuse> {
+pub(super) fn says(focus: &mut Focus, message: Say) -> Result<(), Misuse> {
     let session = focus.call.session();
     let said = focus.call.world.act(focus.call.bob, |bob, now| bob.say(now, session, message));
     focus.call.world.run(0);
@@ -52,7 +52,7 @@ fn whispers(focus: &mut Focus, message_id: &str, to: &str) -> Result<(), Misuse>
 
 /// What the room gets: the next SEND, and the CPIM headers From and To. It answers so.
 #[track_caller]
-fn gets(focus: &mut Focus, answer: &str) -> (Mail, String, String) {
+pub(super) fn gets(focus: &mut Focus, answer: &str) -> (Mail, String, String) {
     let send = focus.call.request("SEND");
     assert_eq!(text::header(send.message(), "Content-Type").as_deref(), Some("message/cpim"));
     let inside = |name: &str| {

@@ -5,7 +5,6 @@ use parlour_msrp::{Body, Outgoing, Source, Verdict};
 use crate::config::Ack;
 use crate::event::{Ended, Incoming, Progress, What};
 use crate::im::Core;
-use crate::im::imdn::Origin;
 use crate::im::large::ends_large;
 use crate::im::recover::Lost;
 use crate::im::room::not_named;
@@ -14,7 +13,7 @@ use crate::im::unwrap::{Around, takes_wrapped, unwrap};
 use crate::io::{FlowId, Output, Receipt, SessionId, SpoolId};
 use crate::mime::composing;
 use crate::mime::cpim;
-use crate::mime::imdn::{self, Asked};
+use crate::mime::imdn;
 use crate::sdp::Wrapping;
 use crate::verb::{Misuse, Say, StoreFault, Stored};
 
@@ -244,7 +243,8 @@ impl Core {
             self.writer_said(id, writer);
         }
         if let Some(asked) = asked {
-            self.ask(id, &mut incoming, &asked);
+            let origin = self.sessions.get(id).map(|session| self.origin(session));
+            origin.into_iter().for_each(|origin| self.ask(&origin, &asked, &mut incoming));
         }
         if !self.tell_of_media(account, id, What::Message(incoming)) {
             self.explain(
@@ -258,21 +258,9 @@ impl Core {
         }
     }
 
-    /// The author of a message in a session asks what becomes of it.
-    fn ask(&mut self, id: SessionId, incoming: &mut Incoming, asked: &Asked) {
-        let Some(session) = self.sessions.get(id) else { return };
-        let (peer, recipient) = (&incoming.from.clone(), self.own_identity(session));
-        let (account, routed, is_room) = (session.account, session.source.trusted, session.is_room());
-        let origin = Origin { account, session: Some(id), peer, recipient, routed, is_room };
-        if let Some(pending) = self.promise(&origin, asked) {
-            incoming.notices = pending.notices();
-            self.asked.insert(incoming.receipt, pending);
-        }
-    }
-
     /// Nobody is told of a message that is refused here, so its octets go.
     pub(crate) fn refuse_message(&mut self, receipt: Receipt, spool: Option<SpoolId>, status: u16) {
-        self.asked.remove(&receipt);
+        self.not_kept(receipt);
         self.outputs.extend(spool.map(|spool| Output::Discard { spool }));
         self.msrp.settle(self.now.instant, parlour_msrp::Receipt(receipt.0), Verdict::Refused(status));
     }

@@ -6,7 +6,6 @@ use parlour_msrp::Body;
 use crate::config::Ack;
 use crate::event::{Ended, Incoming, What};
 use crate::im::Core;
-use crate::im::imdn::Origin;
 use crate::im::session::{Phase, Session};
 use crate::im::unwrap::unwrap;
 use crate::io::{Receipt, SessionId, Why};
@@ -61,17 +60,11 @@ impl Core {
         if wrapped.notifies || composing::is_composing(&incoming.content_type) {
             return;
         }
-        if let Some(asked) = wrapped.asked {
-            let (account, peer, recipient) = (session.account, &session.peer, self.own_identity(session));
-            let (routed, is_room) = (session.source.trusted, session.is_room());
-            let origin = Origin { account, session: Some(session.id), peer, recipient, routed, is_room };
-            if let Some(pending) = self.promise(&origin, &asked) {
-                incoming.notices = pending.notices();
-                self.asked.insert(incoming.receipt, pending);
-            }
-        }
         if let Some(room) = self.in_room(session, wrapped.from.as_ref(), &wrapped.to) {
             (incoming.claimed_from, incoming.room) = (None, Some(Box::new(room)));
+        }
+        if let Some(asked) = wrapped.asked {
+            self.ask(&self.origin(session), &asked, &mut incoming);
         }
         self.take_apart(session.account, Some(session.id), &mut incoming, &wrapped.around);
         if let Phase::Invited(invited) = &mut session.phase

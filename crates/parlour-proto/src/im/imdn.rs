@@ -4,6 +4,7 @@
 use std::fmt::Write as _;
 use std::time::Duration;
 
+use parlour_msrp::accept::essence;
 use parlour_msrp::{Body, Outgoing, SendFailure, Verdict};
 
 use crate::config::{Ack, Contact, Imdn};
@@ -11,7 +12,7 @@ use crate::event::{Fate, Incoming, Notice, Peer, What};
 use crate::im::Core;
 use crate::im::policy;
 use crate::im::session::{Phase, Session};
-use crate::io::{AccountId, Output, SessionId};
+use crate::io::{AccountId, Output, Receipt, SessionId};
 use crate::mime::cpim::{self, Mailbox, Rows};
 use crate::mime::imdn::{self, Asked, Kind, Notification, Status};
 use crate::sdp::Wrapping;
@@ -25,16 +26,15 @@ const MOST_TOGETHER: usize = 16;
 const SEVERAL: &str = "multipart/mixed";
 
 /// Where a message came from whose author asks what becomes of it.
-pub(crate) struct Origin<'o> {
+pub(crate) struct Origin {
     pub(crate) account: AccountId,
     pub(crate) session: Option<SessionId>,
-    pub(crate) peer: &'o Peer,
     /// The identity of ours that it was for.
     pub(crate) recipient: String,
     /// Whether a trusted core brought it.
     pub(crate) routed: bool,
-    /// Whether a notification would go to everybody in a room.
-    pub(crate) is_room: bool,
+    /// Whether it was said in a room; if so, whether that passes on what is for one participant.
+    pub(crate) room: Option<bool>,
 }
 
 /// What is owed for a message, until the store has spoken.
@@ -47,21 +47,49 @@ pub(crate) struct Pending {
 }
 
 impl Core {
-    /// What the author of a message is to hear of it, as far as he asks and the user wants; it is kept with the message.
+    /// Where the messages of a session come from.
+    pub(crate) fn origin(&self, session: &Session) -> Origin {
+        Origin {
+            account: session.account,
+            session: Some(session.id),
+            recipient: self.own_identity(session),
+            routed: session.source.trusted,
+            room: session.is_room().then(|| session.passes_on()),
+        }
+    }
+
+    /// The author of a message asks what becomes of it: what he is to hear, as far as the user wants, is kept with it.
+    pub(crate) fn ask(&mut self, origin: &Origin, asked: &Asked, incoming: &mut Incoming) {
+        if let Some(pending) = self.promise(origin, asked, incoming) {
+            incoming.notices = pending.notices.clone();
+            self.asked.insert(incoming.receipt, pending);
+        }
+    }
+
     //= IM F-6
     //= IM M-51
     //= IM X-44
-    pub(crate) fn promise(&mut self, origin: &Origin<'_>, asked: &Asked) -> Option<Pending> {
-        let Origin { account, session, peer, .. } = *origin;
-        let policy = self.imdn_policy(account, &peer.address)?;
+    fn promise(&mut self, origin: &Origin, asked: &Asked, incoming: &Incoming) -> Option<Pending> {
+        let Origin { account, session, room, .. } = *origin;
+        let author = match room {
+            Some(_) => incoming.room.as_ref().filter(|room| !room.own).and_then(|room| room.author.as_ref()),
+            None => Some(&incoming.from),
+        };
+        let peer = author.unwrap_or(&incoming.from);
+        let policy = self.imdn_policy(account, &peer.address)?.within(room.is_some());
         let is_nobody = Uri::parse(peer.address.as_bytes()).is_ok_and(|uri| is_anonymous(&uri));
-        let silent = if origin.is_room {
-            Some(("M-52", "no notification: it would go to everybody in the room"))
-        } else if is_nobody {
+        let is_signed = essence(&incoming.content_type).eq_ignore_ascii_case("multipart/signed");
+        let silent = if is_nobody {
             // RFC 5438 12.1.1
             Some(("X-44", "no notification: the sender is anonymous"))
+        } else if author.is_none() || room == Some(false) {
+            //= IM M-52
+            Some(("M-52", "no notification: it would go to everybody in the room"))
         } else if !peer.verified && !policy.tell_unverified {
             Some(("X-44", "no notification: nobody vouches for the sender, and `tell_unverified` is off"))
+        } else if is_signed {
+            // RFC 5438 14 and 14.2: an unsigned one would look forged. S/MIME is not built, so what is encrypted gets 415.
+            Some(("M-51", "no notification: the message is signed, and a notification of ours would not be"))
         } else {
             None
         };
@@ -69,7 +97,8 @@ impl Core {
             self.explain(account, session, clause, decision, &peer.address);
             return None;
         }
-        let mut notice = |kind, status| self.notice(origin, asked, kind, status);
+        let (peer, of) = (peer.clone(), &incoming.from.address);
+        let mut notice = |kind, status| self.notice(origin, asked, (&peer, of), kind, status);
         // RFC 5438 7.2.1: one of a kind for each message.
         let mut told = |wanted, allowed, kind, status| match (wanted, allowed) {
             (true, true) => Some(notice(kind, status)),
@@ -83,20 +112,37 @@ impl Core {
         Some(Pending { account, notices: delivery.into_iter().chain(display).collect(), failed })
     }
 
-    fn notice(&mut self, origin: &Origin<'_>, asked: &Asked, kind: Kind, status: Status) -> Notice {
+    /// A notification for the author of a message that came from this address.
+    fn notice(
+        &mut self,
+        origin: &Origin,
+        asked: &Asked,
+        (author, from): (&Peer, &str),
+        kind: Kind,
+        status: Status,
+    ) -> Notice {
+        let in_room = origin.room.is_some();
         Notice {
             id: self.random.ident(20),
-            to: origin.peer.address.clone(),
-            verified: origin.peer.verified,
+            to: from.to_owned(),
+            verified: author.verified,
             recipient: origin.recipient.clone(),
             message_id: asked.message_id.clone(),
             date_time: asked.date_time.clone(),
-            author: asked.author.clone(),
+            author: if in_room { Some(author.address.clone()) } else { asked.author.clone() },
             original_to: asked.original_to.clone(),
             routes: asked.routes.clone(),
             routed: origin.routed,
+            in_room,
             kind,
             status,
+        }
+    }
+
+    /// A message will not be kept: whoever had a 200 for it hears that.
+    pub(crate) fn not_kept(&mut self, receipt: Receipt) {
+        if let Some(pending) = self.asked.remove(&receipt) {
+            self.kept(pending, Err(StoreFault::Full));
         }
     }
 
@@ -122,8 +168,9 @@ impl Core {
     pub(crate) fn owe(&mut self, account: AccountId, notices: Vec<Notice>) {
         let mut rest = notices;
         while let Some(first) = rest.first() {
-            let to = first.to.clone();
-            let (theirs, others): (Vec<_>, Vec<_>) = rest.into_iter().partition(|notice| notice.to == to);
+            let (to, in_room) = (first.to.clone(), first.in_room);
+            let is_theirs = |notice: &Notice| notice.to == to && notice.in_room == in_room;
+            let (theirs, others): (Vec<_>, Vec<_>) = rest.into_iter().partition(is_theirs);
             rest = others;
             let allowed = theirs.into_iter().filter_map(|notice| self.still_told(account, notice)).collect();
             self.tell_author(account, &to, allowed);
@@ -133,8 +180,9 @@ impl Core {
 
     /// The notification, if it may still be told: what was promised in another run may not be wanted any more.
     fn still_told(&mut self, account: AccountId, notice: Notice) -> Option<Notice> {
-        let peer = Peer { address: notice.to.clone(), display_name: None, verified: notice.verified };
-        let policy = self.imdn_policy(account, &notice.to)?;
+        let address = notice.author.as_ref().filter(|_| notice.in_room).unwrap_or(&notice.to).clone();
+        let peer = Peer { address, display_name: None, verified: notice.verified };
+        let policy = self.imdn_policy(account, &peer.address)?.within(notice.in_room);
         let allowed = match (notice.kind, notice.status) {
             (_, Status::Forbidden) => policy.tell_forbidden,
             (Kind::Display, _) => policy.tell_displayed,
@@ -151,11 +199,10 @@ impl Core {
     }
 
     fn tell_author(&mut self, account: AccountId, to: &str, notices: Vec<Notice>) {
-        if notices.is_empty() {
-            return;
-        }
+        let Some(in_room) = notices.first().map(|notice| notice.in_room) else { return };
         let takes = |session: &&Session| {
-            let chat = session.phase.chat().filter(|_| !session.has_lost_media() && !session.is_room());
+            let is_it = session.is_room() == in_room && (!in_room || session.passes_on());
+            let chat = session.phase.chat().filter(|_| is_it && !session.has_lost_media());
             session.account == account
                 && chat.is_some_and(|chat| {
                     chat.stream.accepted.accepts_inside(cpim::MEDIA_TYPE, imdn::MEDIA_TYPE)
@@ -166,8 +213,21 @@ impl Core {
         let session = ids.filter_map(|id| self.sessions.get(*id)).find(takes).map(|session| session.id);
         match session {
             Some(id) => self.tell_in(id, notices),
-            None => self.page_notices(account, notices),
+            None => self.tell_outside(account, notices),
         }
+    }
+
+    /// No session takes notifications: they go by MESSAGE. Who spoke in a room is known as the room has named him, so
+    /// he hears nothing but by the room.
+    fn tell_outside(&mut self, account: AccountId, notices: Vec<Notice>) {
+        let (of_rooms, others): (Vec<_>, Vec<_>) = notices.into_iter().partition(|notice| notice.in_room);
+        for notice in of_rooms {
+            let decision =
+                "a notification is given up: it goes by the room alone, which does not take it now";
+            self.explain(account, None, "M-52", decision, &notice.to);
+            self.settle_notice(notice);
+        }
+        self.page_notices(account, others);
     }
 
     /// Sends notifications in a session.
@@ -175,7 +235,7 @@ impl Core {
         while !notices.is_empty() {
             let Some(session) = self.sessions.get(id) else { return };
             let account = session.account;
-            let Some(chat) = session.phase.chat() else { return self.page_notices(account, notices) };
+            let Some(chat) = session.phase.chat() else { return self.tell_outside(account, notices) };
             let msrp = chat.msrp;
             let several = chat.stream.accepted.accepts_inside(cpim::MEDIA_TYPE, SEVERAL);
             let now = if several { together(&mut notices) } else { notices.drain(..1).collect() };
@@ -185,7 +245,7 @@ impl Core {
             let outgoing = Outgoing::new(carrier.clone(), cpim::MEDIA_TYPE, body);
             match self.msrp.send_control(self.now.instant, msrp, outgoing) {
                 Ok(()) => drop(self.told.insert(carrier, (account, now))),
-                Err(_) => self.page_notices(account, now),
+                Err(_) => self.tell_outside(account, now),
             }
         }
     }
@@ -200,7 +260,7 @@ impl Core {
                 self.explain(account, None, "M-50", decision, &status.to_string());
                 notices.into_iter().for_each(|notice| self.settle_notice(notice));
             }
-            Some(_) => self.page_notices(account, notices),
+            Some(_) => self.tell_outside(account, notices),
         }
         true
     }
@@ -227,13 +287,19 @@ impl Core {
         self.contacts.get(&policy::key(peer)?)
     }
 
-    /// The notifications that are asked for of messages to this address.
-    pub(crate) fn asked_of(&self, account: AccountId, peer: &str) -> Option<&'static [&'static str]> {
+    /// The notifications that are asked for of messages to this address, which may be that of a room.
+    //= IM M-52
+    pub(crate) fn asked_of(
+        &self,
+        account: AccountId,
+        peer: &str,
+        in_room: bool,
+    ) -> Option<&'static [&'static str]> {
         // RFC 5438 12.1.1: who stays anonymous asks for none.
         if self.account(account)?.privacy {
             return None;
         }
-        let policy = self.imdn_policy(account, peer)?;
+        let policy = self.imdn_policy(account, peer)?.within(in_room);
         match (policy.ask_delivered, policy.ask_displayed) {
             (false, false) => None,
             (true, true) => Some(&["positive-delivery", "negative-delivery", "display"]),
@@ -244,18 +310,21 @@ impl Core {
 
     /// The headers that ask for notifications of a message to this address.
     //= IM M-50
-    pub(crate) fn asking_of(&self, account: AccountId, peer: &str, message_id: &str) -> Option<Rows> {
+    pub(crate) fn asking_of(
+        &self,
+        account: AccountId,
+        (peer, in_room): (&str, bool),
+        message_id: &str,
+    ) -> Option<Rows> {
         let mut rows = named(message_id);
-        rows.message.push(("imdn.Disposition-Notification", self.asked_of(account, peer)?.join(", ")));
+        let wanted = self.asked_of(account, peer, in_room)?.join(", ");
+        rows.message.push(("imdn.Disposition-Notification", wanted));
         Some(rows)
     }
 
     /// The same for a message of ours in a session.
     pub(crate) fn asking(&self, session: &Session, message_id: &str) -> Option<Rows> {
-        if session.is_room() {
-            return None;
-        }
-        self.asking_of(session.account, &session.peer.address, message_id)
+        self.asking_of(session.account, (&session.peer.address, session.is_room()), message_id)
     }
 
     /// A peer tells what became of messages of ours: acknowledged at once, since nobody waits for what is made of it.
@@ -312,13 +381,6 @@ impl Core {
     pub(crate) fn own_identity(&self, session: &Session) -> String {
         let called = session.ties.called.as_deref();
         self.account(session.account).map_or("", |account| account.public_identity(called)).to_owned()
-    }
-}
-
-impl Pending {
-    /// What is to be kept with the message.
-    pub(crate) fn notices(&self) -> Vec<Notice> {
-        self.notices.clone()
     }
 }
 

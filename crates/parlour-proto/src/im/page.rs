@@ -252,8 +252,9 @@ impl Core {
             let (account, target) = (lane.account, lane.target.clone());
             // Wrapped where notifications are asked for, and nobody has said that it takes text alone.
             let is_text = page.content_type.to_ascii_lowercase().starts_with("text/plain");
-            let wrapped =
-                is_text && !self.lanes.plain.contains(&target) && self.asked_of(account, &target).is_some();
+            let wrapped = is_text
+                && !self.lanes.plain.contains(&target)
+                && self.asked_of(account, &target, false).is_some();
             return self.start_page(number, Load::Page { page, wrapped }, uri, via);
         }
         match (lane.due.is_empty(), lane.timer, lane.aside) {
@@ -384,7 +385,8 @@ impl Core {
             Load::Page { page, wrapped: true } => {
                 let mailbox = |uri: &str| Mailbox { name: None, uri: uri.to_owned() };
                 let (from, to) = (mailbox(account.public_identity(None)), mailbox(&lane.target));
-                let rows = self.asking_of(account_id, &lane.target, &page.message_id).unwrap_or_default();
+                let rows =
+                    self.asking_of(account_id, (&lane.target, false), &page.message_id).unwrap_or_default();
                 let mut body = cpim::head_with(&from, &to, self.now.unix, &page.content_type, &rows);
                 body.extend_from_slice(&page.body);
                 (cpim::MEDIA_TYPE.to_owned(), body)

@@ -15,7 +15,7 @@ use crate::im::session::Session;
 use crate::im::stamp::Reply;
 use crate::im::trust;
 use crate::im::unwrap::{Around, takes_wrapped, unwrap};
-use crate::io::{AccountId, FlowId, Receipt, SessionId};
+use crate::io::{AccountId, FlowId, Receipt};
 use crate::mime::imdn::Asked;
 use crate::mime::{composing, cpim, imdn};
 use crate::sip::fault::Fault;
@@ -83,7 +83,11 @@ impl Core {
         // A message rings nobody: hours in which no invitation is wanted, and limits of sessions, do not stop it.
         //= IM G-1c
         self.is_welcome(&peer, &signature)?;
-        self.take_page(flow, server, request, (account, None), peer)
+        let called = self.called_as(request, flow, account);
+        let recipient = self.account(account).map_or("", |own| own.public_identity(called)).to_owned();
+        let routed = self.trust(flow).is_some();
+        let origin = Origin { account, session: None, recipient, routed, room: None };
+        self.take_page(flow, server, request, &origin, peer)
     }
 
     /// A MESSAGE inside a session: it is of its peer.
@@ -98,7 +102,7 @@ impl Core {
         if session.phase.talk().is_none() {
             return Err(PeerFault::NoDialog);
         }
-        self.take_page(flow, server, request, (session.account, Some(session.id)), session.peer.clone())
+        self.take_page(flow, server, request, &self.origin(session), session.peer.clone())
     }
 
     fn take_page(
@@ -106,9 +110,10 @@ impl Core {
         flow: FlowId,
         server: ServerId,
         request: &Message<'_>,
-        (account, session): (AccountId, Option<SessionId>),
+        origin: &Origin,
         peer: Peer,
     ) -> Result<(), PeerFault> {
+        let (account, session) = (origin.account, origin.session);
         self.resources()?;
         if self.pages.unstored.len() >= MOST_UNSTORED {
             return Err(PeerFault::Overload);
@@ -133,14 +138,7 @@ impl Core {
             return Ok(());
         }
         if let Some(asked) = asked {
-            let called = self.called_as(request, flow, account);
-            let recipient = self.account(account).map_or("", |own| own.public_identity(called)).to_owned();
-            let (peer, routed) = (&incoming.from, self.trust(flow).is_some());
-            let origin = Origin { account, session, peer, recipient, routed, is_room: false };
-            if let Some(pending) = self.promise(&origin, &asked) {
-                incoming.notices = pending.notices();
-                self.asked.insert(incoming.receipt, pending);
-            }
+            self.ask(origin, &asked, &mut incoming);
         }
         self.take_apart(account, session, &mut incoming, &around);
         if self.config.ack == Ack::Received {

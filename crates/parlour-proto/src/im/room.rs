@@ -278,6 +278,11 @@ impl Session {
         }
     }
 
+    /// Whether it is a room that passes on what is for one participant alone (RFC 7701 6.2).
+    pub(crate) fn passes_on(&self) -> bool {
+        self.chatroom().is_some_and(|chatroom| chatroom.private_messages)
+    }
+
     /// What the room says of itself, in its last description.
     fn chatroom(&self) -> Option<&Chatroom> {
         match &self.phase {

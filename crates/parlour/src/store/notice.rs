@@ -151,6 +151,8 @@ struct Row {
     original_to: Option<String>,
     routes: Vec<String>,
     routed: bool,
+    #[serde(default)]
+    in_room: bool,
     kind: Kind,
     status: Status,
 }
@@ -178,7 +180,7 @@ enum Status {
 impl From<&Notice> for Row {
     fn from(notice: &Notice) -> Row {
         let Notice { id, to, verified, recipient, message_id, date_time, .. } = notice.clone();
-        let Notice { author, original_to, routes, routed, kind, status, .. } = notice.clone();
+        let Notice { author, original_to, routes, routed, in_room, kind, status, .. } = notice.clone();
         let kind = match kind {
             NoticeKind::Delivery => Kind::Delivery,
             NoticeKind::Processing => Kind::Processing,
@@ -204,6 +206,7 @@ impl From<&Notice> for Row {
             original_to,
             routes,
             routed,
+            in_room,
             kind,
             status,
         }
@@ -223,6 +226,7 @@ impl From<Row> for Notice {
             original_to,
             routes,
             routed,
+            in_room,
             kind,
             status,
         } = row;
@@ -251,6 +255,7 @@ impl From<Row> for Notice {
             original_to,
             routes,
             routed,
+            in_room,
             kind,
             status,
         }

@@ -57,7 +57,10 @@ const MIGRATIONS: &[&str] = &["
     CREATE INDEX owed ON notices (seq);
 ", "
     CREATE INDEX refused ON events (seq) WHERE kind = 'type_refused';
-", file::TABLE, pin::TABLE];
+", file::TABLE, pin::TABLE, "
+    CREATE TABLE receipts (
+        seq INTEGER NOT NULL, recipient TEXT NOT NULL, state TEXT NOT NULL, PRIMARY KEY (seq, recipient)) WITHOUT ROWID;
+"];
 
 /// How long another program may hold the database before we call it broken.
 const BUSY: Duration = Duration::from_secs(5);
@@ -80,6 +83,12 @@ const MOVED: &str = "UPDATE messages SET session = ?2, state = 'queued' WHERE me
 /// RFC 5438 7.2.1: one delivery notification for each message; that it was shown says more.
 const RECEIPT: &str = "UPDATE messages SET receipt = ?4 WHERE message_id = ?1 AND NOT incoming AND account = ?2 \
     AND peer = ?3 AND (receipt IS NULL OR (receipt <> 'displayed' AND ?4 = 'displayed'))";
+
+/// The same for each of those who have a message of a conference, or of a list; of more than so many nobody is told.
+const RECIPIENT: &str = "INSERT INTO receipts SELECT seq, ?5, ?4 FROM messages WHERE message_id = ?1 AND NOT incoming \
+    AND account = ?2 AND peer = ?3 AND (SELECT COUNT(*) FROM receipts AS told WHERE told.seq = messages.seq) < 256 \
+    ON CONFLICT (seq, recipient) DO UPDATE SET state = excluded.state \
+    WHERE receipts.state <> 'displayed' AND excluded.state = 'displayed'";
 
 pub(super) struct Database {
     connection: Connection,
@@ -277,12 +286,15 @@ fn insert(
                 ])?;
             }
             //= IM M-52
-            if let What::Receipt { message_id, from, recipient: _, fate } = &event.what {
-                let row = params![message_id, account, party(&from.address), json::fate_word(*fate)];
+            if let What::Receipt { message_id, from, recipient, fate } = &event.what {
+                let (peer, state) = (party(&from.address), json::fate_word(*fate));
+                let recipient = recipient.as_ref().map_or_else(|| peer.clone(), |recipient| party(recipient));
+                let row = params![message_id, account, peer, state, recipient];
                 // Of no message of ours to this one, or nothing new.
-                if connection.prepare_cached(RECEIPT)?.execute(row)? == 0 {
+                if connection.prepare_cached(RECIPIENT)?.execute(row)? == 0 {
                     return Ok(false);
                 }
+                connection.prepare_cached(RECEIPT)?.execute(params![message_id, account, peer, state])?;
             }
             if let What::Moved { message_id, to } = &event.what {
                 let to = SessionName { run, session: *to }.to_string();

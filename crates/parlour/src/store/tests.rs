@@ -249,6 +249,30 @@ fn what_a_recipient_tells_is_kept_once_and_never_taken_back() {
     assert_eq!(told, [Some("displayed".to_owned())]);
 }
 
+//= IM M-52 test
+#[test]
+fn what_each_of_many_recipients_tells_is_told_once() {
+    let dir = tempfile::tempdir().unwrap();
+    let receipt = |recipient: &str, fate| {
+        let from = Peer { address: "sip:a@x".into(), display_name: None, verified: false };
+        let recipient = Some(recipient.to_owned());
+        event(What::Receipt { message_id: "m1m1".into(), from, recipient, fate })
+    };
+    let mut jobs = vec![
+        say("m1m1"),
+        receipt("sip:bob@x", Fate::Delivered),
+        receipt("sip:carol@x", Fate::Displayed),
+        receipt("sip:bob@x", Fate::Delivered),
+        receipt("sip:bob@x", Fate::Displayed),
+        receipt("sip:carol@x", Fate::Delivered),
+    ];
+    jobs.extend((0..300).map(|number| receipt(&format!("sip:{number}@x"), Fate::Delivered)));
+    let news = run(dir.path(), jobs).into_iter().map(|kept| kept.unwrap().stored == Stored::Fresh);
+    let news: Vec<bool> = news.collect();
+    assert_eq!(news[..6], [true, true, true, false, true, false]);
+    assert_eq!(news[6..].iter().filter(|told| **told).count(), 254, "of so many, and no more");
+}
+
 #[test]
 fn a_message_that_moves_is_not_failed_and_its_progress_is_told_by_the_other_session() {
     let dir = tempfile::tempdir().unwrap();

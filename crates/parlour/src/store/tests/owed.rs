@@ -18,6 +18,7 @@ fn asking(id: &str) -> Job {
         original_to: None,
         routes: vec!["<sip:s@x>".into()],
         routed: true,
+        in_room: true,
         kind,
         status,
     };
