@@ -55,7 +55,7 @@ Exit codes:
 
 Exit codes:
   0  the other side has it; with --pager, the next hop at least
-  1  this machine's fault (configuration, ports, store)
+  1  this machine's fault (configuration, ports, store, a file that cannot be sent)
   2  wrong command line
   3  refused or declined
   4  no answer or no way there
@@ -129,7 +129,7 @@ pub(crate) struct Run {
     /// [default: ask]
     #[arg(long, value_enum)]
     pub(crate) accept: Option<AcceptFlag>,
-    /// Answer each message with its own text
+    /// Answer each message with its own text. Two that do so don't stop: leave it to one side
     #[arg(long)]
     pub(crate) echo: bool,
     /// Speak JSON lines: commands on stdin, events on stdout (docs/json.md)
@@ -177,7 +177,7 @@ pub(crate) struct Send {
     /// Certificate authorities trusted besides the system's (PEM)
     #[arg(long, value_name = "FILE")]
     pub(crate) ca: Option<PathBuf>,
-    /// A file to send instead of a text; may be repeated
+    /// A file to send instead of a text; up to eight
     #[arg(long, value_name = "PATH", conflicts_with_all = ["text", "pager"])]
     pub(crate) file: Vec<PathBuf>,
     /// As one large message, which is no chat (OMA Large Message Mode): for what is too large for a chat of the other side
@@ -211,7 +211,7 @@ pub(crate) struct AccountFlags {
 #[derive(Debug, Args)]
 pub(crate) struct History {
     /// Only what was said with this address, or in the conference of this session identity
-    #[arg(long, value_name = "SIP-URI")]
+    #[arg(long, value_name = "SIP-URI", value_parser = config::caller)]
     pub(crate) with: Option<String>,
     /// As JSON lines (docs/json.md)
     #[arg(long)]

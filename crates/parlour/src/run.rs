@@ -9,6 +9,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use parlour_proto::config::{Accept, Account, CoreKind, Credentials, MediaSecurity, Proxy};
 use parlour_proto::io::{Service, Transport};
+use rustix::process::{Resource, Rlimit};
 use tokio::runtime::Runtime;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::Notify;
@@ -30,6 +31,7 @@ const MSRPS_PORT: u16 = 2856;
 /// Runs until SIGINT, SIGTERM or `quit`.
 pub(crate) fn run(flags: Run) -> Result<ExitCode, Fault> {
     let mut settings = gather(&flags)?;
+    raise_open_files();
     let listen = places(&settings);
     notices(&settings);
     let dir = settings.data.clone().unwrap_or_else(store::default_dir);
@@ -119,6 +121,16 @@ pub(crate) fn stop_on_signals(stop: Arc<Notify>) -> io::Result<()> {
         }
     });
     Ok(())
+}
+
+/// Connections and large messages take a descriptor each. A login allows 1,024 and lets programs that can do with more
+/// have them.
+fn raise_open_files() {
+    let allowed = rustix::process::getrlimit(Resource::Nofile);
+    let wanted = Rlimit { current: allowed.maximum, maximum: allowed.maximum };
+    if let Err(error) = rustix::process::setrlimit(Resource::Nofile, wanted) {
+        tracing::warn!(%error, "no more files can be open than a login allows");
+    }
 }
 
 /// SIGUSR1 has the agent say what it holds.

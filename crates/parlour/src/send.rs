@@ -20,6 +20,8 @@ use crate::run::{apply_account, local_address, runtime, settings, stop_on_signal
 use crate::store::{self, Answer, OpenFault, Store};
 use crate::{Fault, explain, log, secured, send_files};
 
+/// What this machine or its user has to mend: asking again would not help.
+const OURS: u8 = 1;
 /// The other side refused or declined.
 pub(crate) const REFUSED: u8 = 3;
 /// Nobody answered, or there was no way there.
@@ -29,12 +31,21 @@ pub(crate) const NOT_ACKNOWLEDGED: u8 = 5;
 /// RFC 3261 16.6: proxies give up an INVITE that rings after three minutes or more.
 const PATIENCE: Duration = Duration::from_secs(190);
 
+/// Files in one session.
+const FILES: usize = 8;
+
 /// Octets of a message that is read from stdin.
 const LONGEST: u64 = 64 * 1024 * 1024;
 
 /// Sends, waits, leaves; one sentence on stdout says what happened, and the exit code says it to programs.
 pub(crate) fn send(flags: Send) -> Result<ExitCode, Fault> {
     let mut flags = flags;
+    if flags.file.len() > FILES {
+        let usage =
+            format!("{} files are too many for one session: send up to {FILES} at a time", flags.file.len());
+        log::say(&format!("parlour: {usage}"));
+        return Ok(ExitCode::from(2));
+    }
     if flags.text.as_deref() == Some("-") {
         flags.text = Some(typed()?);
     }
@@ -123,8 +134,15 @@ async fn tell(controls: Controls, flags: Send) -> (u8, String) {
             let happening = match told {
                 Told::Event(happening) => happening,
                 Told::Outcome(answer) => match answer.what {
+                    // It is larger than the peer takes, say.
+                    Err(why) if outcome.is_none() && stood => {
+                        let hint = hint(&why, flags.large);
+                        outcome = Some((NOT_ACKNOWLEDGED, format!("Not sent to {to}: {why}.{hint}")));
+                        let _ = ask(Command::Leave { session: None }).await;
+                        continue;
+                    }
                     Err(why) if outcome.is_none() => {
-                        return outcome = Some((NO_ANSWER, format!("Not sent: {why}.")));
+                        return outcome = Some((not_begun(&why), format!("Not sent: {why}.")));
                     }
                     Ok(_) | Err(_) => continue,
                 },
@@ -154,12 +172,10 @@ async fn tell(controls: Controls, flags: Send) -> (u8, String) {
                     let _ = ask(Command::Leave { session: None }).await;
                 }
                 What::Progress { progress: Progress::Failed { why }, .. } => {
-                    let hint = match why.contains("larger than") && !flags.large {
-                        true => " Try --large",
-                        false => "",
-                    };
-                    outcome =
-                        Some((NOT_ACKNOWLEDGED, format!("{to} did not confirm the message: {why}.{hint}")));
+                    let hint = hint(&why, flags.large);
+                    let sentence = format!("{to} did not confirm the message: {why}.{hint}");
+                    // What was not taken is told twice.
+                    outcome.get_or_insert((NOT_ACKNOWLEDGED, sentence));
                     let _ = ask(Command::Leave { session: None }).await;
                 }
                 What::Ended(why) => {
@@ -212,6 +228,16 @@ async fn tell(controls: Controls, flags: Send) -> (u8, String) {
     outcome.unwrap_or_else(|| (NO_ANSWER, format!("Not sent to {to}: {silence}.")))
 }
 
+/// What to do about a message that is too large.
+fn hint(why: &str, is_large: bool) -> &'static str {
+    if why.contains("larger than") && !is_large { " Try --large" } else { "" }
+}
+
+/// Nothing has left yet: there is no way, which may change, or what was asked for cannot be done.
+pub(crate) fn not_begun(why: &str) -> u8 {
+    if why.starts_with("there is no way") { NO_ANSWER } else { OURS }
+}
+
 /// Why a message outside any session was not taken: it begins with the status if there was an answer.
 fn unpaged(why: &str) -> u8 {
     match why.get(..3).and_then(|status| status.parse::<u16>().ok()) {
@@ -243,6 +269,8 @@ pub(crate) fn unsent(to: &str, why: &Ended, stood: bool) -> (u8, String) {
 
 #[cfg(test)]
 mod tests {
+    use parlour_proto::client::Misuse;
+
     use super::*;
 
     #[test]
@@ -253,6 +281,8 @@ mod tests {
         assert_eq!(code(Ended::Lost { why: "no address".into() }, false), NO_ANSWER);
         assert_eq!(code(Ended::Refused { status: 480, reason: String::new() }, false), NO_ANSWER);
         assert_eq!(code(Ended::Refused { status: 603, reason: String::new() }, false), REFUSED);
+        assert_eq!(not_begun(&Misuse::NoRoute("no address".into()).to_string()), NO_ANSWER);
+        assert_eq!(not_begun("it is longer than a MESSAGE may be"), OURS);
         assert_eq!(unpaged("603 Decline"), REFUSED);
         assert_eq!(unpaged("480 Temporarily Unavailable"), NO_ANSWER);
         assert_eq!(unpaged("no answer came in time"), NO_ANSWER);

@@ -12,7 +12,7 @@ use crate::agent::{Controls, Told};
 use crate::cli::Send;
 use crate::command::{Asked, Command};
 use crate::line::{end, stopped};
-use crate::send::{NO_ANSWER, NOT_ACKNOWLEDGED, REFUSED, unsent};
+use crate::send::{NO_ANSWER, NOT_ACKNOWLEDGED, REFUSED, not_begun, unsent};
 use crate::{explain, log};
 
 /// How often the line that shows how far things are is drawn anew.
@@ -44,7 +44,7 @@ pub(crate) async fn tell(controls: Controls, flags: Send) -> (u8, String) {
             Told::Event(happening) => happening,
             Told::Outcome(answer) => match answer.what {
                 Err(why) => {
-                    over = Some((NO_ANSWER, format!("Not sent: {why}.")));
+                    over = Some((not_begun(&why), format!("Not sent: {why}.")));
                     break;
                 }
                 Ok(_) => continue,

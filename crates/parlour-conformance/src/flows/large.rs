@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 
 use parlour_proto::client::Misuse;
-use parlour_proto::config::{Account, Config, Hop, LargeMessage};
+use parlour_proto::config::{Accept, Account, Config, Hop, LargeMessage};
 use parlour_proto::event::{Ended, Kind, Progress, What};
 use parlour_proto::io::SessionId;
 use parlour_sim::{Mail, NodeId, Script, Way, World, text};
@@ -106,6 +106,18 @@ pub(crate) fn whom_nobody_vouches_for_is_asked_about_and_may_send_more() {
     call.status(200);
     sends(&mut call, media, "large1", 200_000);
     assert_eq!((answers(&mut call), messages(&call)), (vec![200; 20], 1));
+    call.bye();
+    call.over();
+}
+
+//= IM F-15 test
+#[cfg_attr(test, test)]
+pub(crate) fn whoever_takes_all_calls_takes_all_of_their_large_messages() {
+    let mut call = Call::new(Config { accept: Accept::All, ..on() });
+    call.send(call.script.invite_with(TAGGED, &call.script.offer()));
+    let answer = call.status(200);
+    assert_eq!(text::attribute(answer.message(), "max-size").as_deref(), Some("1000000"));
+    call.ack(&answer);
     call.bye();
     call.over();
 }

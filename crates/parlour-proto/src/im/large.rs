@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use crate::config::Accept;
 use crate::event::{Ended, Kind};
 use crate::fault::PeerFault;
 use crate::im::Core;
@@ -52,7 +53,8 @@ impl Core {
             return false;
         };
         let unasked = limits.unasked > 0 && (by_config || session.peer.verified);
-        if unasked {
+        // Whoever takes all calls wants what they bring.
+        if unasked && self.config.accept != Accept::All {
             *most = limits.unasked.min(limits.most);
             if let Phase::Invited(invited) = &mut session.phase
                 && let Some((_, judged)) = &mut invited.offer

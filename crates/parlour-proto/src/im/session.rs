@@ -334,6 +334,7 @@ impl Talk {
 impl Phase {
     pub(crate) fn name(&self) -> &'static str {
         match self {
+            Phase::Inviting(inviting) if inviting.cancelled.is_some() => "ending",
             Phase::Inviting(_) => "being set up",
             Phase::Invited(_) => "an unanswered invitation",
             Phase::Answered(_) | Phase::Live(_) => "established",

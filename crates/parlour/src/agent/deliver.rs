@@ -12,7 +12,7 @@ use super::{Agent, Happening, STORE_STUCK, Told};
 use crate::command::{Achieved, Outcome};
 use crate::model::SessionName;
 use crate::store::{
-    Answer, Bulk, By, Done, Due, Job, Kept, NewMessage, NewPage, Note, OwnBody, Seen, SpoolJob,
+    Answer, Bulk, By, Done, Due, Job, Kept, NewMessage, NewPage, Note, OwnBody, Seen, SpoolJob, party,
 };
 
 impl Agent {
@@ -175,7 +175,8 @@ impl Agent {
             Body::Spooled { spool, .. } if !is_fresh => {
                 self.store.spool(SpoolJob::Discard { bulk: Bulk::Received(*spool) });
             }
-            Body::Inline(_) if is_fresh && self.echo => {
+            // Our own would come back for ever.
+            Body::Inline(_) if is_fresh && self.echo && !self.is_ours(&message.from.address) => {
                 let Some(text) = message.text() else { return };
                 let (message_id, content_type) = (self.ident(), "text/plain".to_owned());
                 let Some(session) = session else {
@@ -256,6 +257,10 @@ impl Agent {
                 self.drain();
             }
         }
+    }
+
+    fn is_ours(&self, address: &str) -> bool {
+        self.accounts.iter().any(|ours| party(ours) == party(address))
     }
 
     pub(super) fn file_of(&self, message: &Incoming) -> Option<String> {

@@ -14,6 +14,7 @@ mod spool;
 mod sqlite;
 #[cfg(test)]
 mod tests;
+mod unsettled;
 
 use std::collections::BTreeMap;
 use std::fs::{self, File, OpenOptions, TryLockError};

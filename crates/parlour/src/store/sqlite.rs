@@ -16,7 +16,7 @@ use super::read::{number, unsigned};
 use super::spool::file_name;
 use super::{
     Answer, Bulk, Done, Due, Job, Kept, NewPage, OpenFault, OwnBody, Refused, file, note, notice, party, pin,
-    refusal,
+    refusal, unsettled,
 };
 use crate::json;
 use crate::model::SessionName;
@@ -67,7 +67,7 @@ const BUSY: Duration = Duration::from_secs(5);
 /// Jobs in one transaction.
 const GROUP: usize = 8192;
 
-const EVENT: &str =
+pub(super) const EVENT: &str =
     "INSERT INTO events (seq, time, account, session, kind, json) VALUES (?1, ?2, ?3, ?4, ?5, ?6)";
 const MESSAGE: &str = "INSERT INTO messages (seq, time, account, session, peer, incoming, message_id, state, \
     content_type, body, file, json) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12) \
@@ -109,7 +109,7 @@ impl Database {
         let mut connection = Connection::open(file).map_err(fault)?;
         prepare(&connection).map_err(fault)?;
         migrate(&mut connection, file)?;
-        let (run, last_seq) = begin_run(&connection).map_err(fault)?;
+        let (run, last_seq) = begin_run(&mut connection).map_err(fault)?;
         let instance = instance(&connection).map_err(fault)?;
         Ok(Database { connection, run, last_seq, instance, due: Vec::new() })
     }
@@ -394,14 +394,10 @@ fn instance(connection: &Connection) -> rusqlite::Result<String> {
 }
 
 /// Counts this opening, and says of what was under way at the last one that nobody knows how it went.
-fn begin_run(connection: &Connection) -> rusqlite::Result<(u64, u64)> {
+fn begin_run(connection: &mut Connection) -> rusqlite::Result<(u64, u64)> {
+    let connection = connection.transaction()?;
     connection.execute(
         "INSERT INTO run (number, started) SELECT 1 + ifnull(max(number), 0), unixepoch() FROM run",
-        [],
-    )?;
-    connection.execute(
-        "UPDATE messages SET why = 'not confirmed: the program ended before the other side had answered' \
-         WHERE NOT incoming AND state IN ('queued', 'sent') AND why IS NULL",
         [],
     )?;
     let run = connection.query_row("SELECT max(number) FROM run", [], |row| row.get(0))?;
@@ -410,7 +406,10 @@ fn begin_run(connection: &Connection) -> rusqlite::Result<(u64, u64)> {
         [],
         |row| row.get(0),
     )?;
-    Ok((unsigned(run), unsigned(last)))
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    let last = unsettled::settle(&connection, now, unsigned(last))?;
+    connection.commit()?;
+    Ok((unsigned(run), last))
 }
 
 pub(super) fn micros(time: Duration) -> i64 {
