@@ -1,7 +1,8 @@
 //! Digest authentication, the client's side (RFC 7616 and 8760; RFC 2617 for old servers): what SIP and MSRP share.
 //!
-//! A [`Challenge`] that is understood becomes a [`Space`], which answers for as many requests as its nonce lives. Who
-//! asked, and where the answer is written, is for the protocols to know.
+//! A challenge that is understood becomes a protection space, which answers for as many requests as its nonce lives. Who
+//! asked, and where the answer is written, is for the protocols to know. Users of relays need [`Credentials`], and
+//! [`Refusal`] where these do not help; the rest is for the other crates of Parlour, and no promise is made of it.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -42,6 +43,7 @@ impl fmt::Debug for Credentials {
 }
 
 /// The hash functions of RFC 8760.
+#[doc(hidden)]
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Algorithm {
     /// Broken, and still what most servers offer.
@@ -54,6 +56,7 @@ pub enum Algorithm {
 
 /// Why a challenge is not answered.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, thiserror::Error)]
+#[non_exhaustive]
 pub enum Refusal {
     /// The response holds no challenge that can be read.
     #[error("no challenge can be read")]
@@ -73,6 +76,7 @@ pub enum Refusal {
 }
 
 /// The quality of protection that a challenge has to offer.
+#[doc(hidden)]
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Qop {
     /// None, if it is MD5, for servers of before RFC 2617; where `auth` is offered, it is taken.
@@ -82,6 +86,7 @@ pub enum Qop {
 }
 
 /// One protection space, and the nonce that opens it.
+#[doc(hidden)]
 #[derive(Debug, Clone)]
 pub struct Space {
     realm: Box<str>,
@@ -97,6 +102,7 @@ pub struct Space {
 }
 
 /// What was learnt from challenges; used again, with a higher count, for later requests. `A` is who asks.
+#[doc(hidden)]
 #[derive(Debug)]
 pub struct Authenticator<A> {
     spaces: Vec<(A, Space)>,
@@ -109,6 +115,7 @@ impl<A> Default for Authenticator<A> {
 }
 
 /// The challenges answered so far for one request.
+#[doc(hidden)]
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Chain<A> {
     answered: Vec<(A, Box<str>)>,
@@ -203,6 +210,7 @@ impl<A: Clone + PartialEq> Authenticator<A> {
 }
 
 /// What was sent with a request, to check the proof of the server that it knows the password too.
+#[doc(hidden)]
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Asked {
     nonce: Box<str>,
@@ -341,6 +349,7 @@ impl Algorithm {
 }
 
 /// The value of a WWW-Authenticate or Authentication-Info header of MSRP: parameters, after a scheme or not.
+#[doc(hidden)]
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Challenge<'a> {
     params: &'a str,

@@ -23,7 +23,8 @@ use crate::timer::Timers;
 /// MSRP sessions and their connections.
 ///
 /// **One mutation, then drain:** after every call of [`handle`](Endpoint::handle) or a verb, call
-/// [`poll`](Endpoint::poll) until it returns [`Output::Idle`].
+/// [`poll`](Endpoint::poll) until it returns [`Output::Idle`]. What an output leads to at once - octets that are fetched
+/// from memory, a verdict that needs no thought - may be told before the next `poll`: outputs keep their order.
 #[derive(Debug)]
 pub struct Endpoint {
     pub(crate) limits: Limits,

@@ -25,7 +25,8 @@ impl Random {
         seed
     }
 
-    /// Keys for a [`crate::table::Table`].
+    /// Keys for a table of Parlour's.
+    #[doc(hidden)]
     pub fn hash_keys(&mut self) -> HashKeys {
         HashKeys(self.0.next_u64(), self.0.next_u64())
     }
@@ -40,7 +41,8 @@ impl Random {
         if bound == 0 { 0 } else { self.0.next_u64() % bound }
     }
 
-    /// An identifier of `length` characters (6 bits of randomness each) that starts with a letter or digit.
+    /// An identifier of `length` characters (6 bits of randomness each) that starts with a letter or digit: 16 make a
+    /// Message-ID, 22 the session-id of a URI.
     pub fn ident(&mut self, length: usize) -> String {
         let mut bits = 0_u64;
         (0..length)

@@ -56,8 +56,8 @@ use crate::random::Random;
 use crate::time::Instant;
 use crate::uri::MsrpUri;
 use crate::{
-    Body, ConnectionId, Endpoint, Event, Input, Limits, Outgoing, Output, Receipt, SendError, SessionId,
-    SessionSpec, SpoolId, Verdict,
+    Body, ConnectionId, Endpoint, Event, Input, Limits, Outgoing, Output, Receipt, Remote, SendError,
+    SessionId, SessionSpec, SpoolId, Verdict,
 };
 
 mod line;
@@ -225,11 +225,29 @@ impl Driver {
         connection
     }
 
-    /// As [`Endpoint::open`].
+    /// As [`Endpoint::open`]: a session of which both ends are known, once offer and answer are here.
     pub fn open(&mut self, spec: SessionSpec) -> SessionId {
+        self.begin(spec, Endpoint::open)
+    }
+
+    /// As [`Endpoint::expect`]: our end of an offer that lets the peer connect, which may do so before its answer is here.
+    pub fn expect(&mut self, spec: SessionSpec) -> SessionId {
+        self.begin(spec, Endpoint::expect)
+    }
+
+    /// As [`Endpoint::agree`]: the answer to that offer is here.
+    pub fn agree(&mut self, session: SessionId, remote: Remote) {
+        self.verb(|endpoint, now| endpoint.agree(now, session, remote));
+    }
+
+    fn begin(
+        &mut self,
+        spec: SessionSpec,
+        how: impl FnOnce(&mut Endpoint, Instant, SessionSpec) -> SessionId,
+    ) -> SessionId {
         let largest = self.largest;
         let spec = spec.with(|spec| spec.max_size = spec.max_size.min(largest));
-        let session = self.verb(|endpoint, now| endpoint.open(now, spec));
+        let session = self.verb(|endpoint, now| how(endpoint, now, spec));
         self.sessions.insert(session);
         session
     }

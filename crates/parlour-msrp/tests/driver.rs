@@ -279,3 +279,24 @@ async fn what_lies_in_a_spool_is_the_message() {
     bob.shutdown().await;
     alice.await.expect("it is acknowledged");
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_peer_that_connects_before_its_answer_is_here_is_taken() {
+    let (one, two) = tokio::io::duplex(4096);
+    let mut alice = Driver::new(Limits::default(), [1; 32]).connector(by_pipe(one));
+    // Bob has offered to be connected to, and does not know yet by whom.
+    let mut bob = Driver::new(Limits::default(), [2; 32]);
+    let nobody = spec(Role::Passive).with(|spec| spec.remote.path = spec.local.clone().into());
+    let session = bob.expect(nobody);
+    bob.attach(two, place(), None);
+    let hers = alice.open(spec(Role::Active));
+    let hello = Outgoing::new("m1m1", "text/plain", "hello");
+    alice.send(hers, hello).expect("it is taken");
+    let (_, came) = tokio::join!(news(&mut alice), news(&mut bob));
+    assert_eq!(came, Event::Bound { session });
+    bob.agree(session, spec(Role::Passive).remote);
+    let Event::Message { receipt, body, .. } = news(&mut bob).await else { panic!("a message") };
+    assert_eq!(body, Body::Inline(b"hello".to_vec()));
+    bob.settle(receipt, Verdict::Accepted);
+    bob.shutdown().await;
+}
