@@ -45,6 +45,14 @@ impl Endpoint {
         session.peer_max_size = peer_max_size;
     }
 
+    /// The peer lists other types now than when it answered 415: what it has refused may be sent again. RFC 4975 10.6 keeps
+    /// it back for the session as it was agreed.
+    pub fn forget_refusals(&mut self, id: SessionId) {
+        if let Some(session) = self.sessions.get_mut(&id) {
+            session.refused_types.clear();
+        }
+    }
+
     /// Lets `new` take the place of `old`, which stays until `new` is bound, or until one of them ends. Then what it has
     /// not brought to its peer, and what its peer has not brought to the end, goes on in `new`, before all that waits
     /// there already, and [`Event::Succeeded`] tells that `old` is closed. The peer may get, and send, octets twice.

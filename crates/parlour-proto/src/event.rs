@@ -311,11 +311,20 @@ pub enum What {
     /// [`Client::set_refusals`](crate::client::Client::set_refusals) after a restart.
     TypeRefused {
         peer: Peer,
+        /// Whether in a message of pager mode (MESSAGE) rather than in a session.
+        pager: bool,
         /// Whether it stood in message/cpim.
         wrapped: bool,
         media_type: String,
         /// Since 1970.
         until: Duration,
+    },
+    /// A relay of the account lends us nothing (RFC 4976): told once a minute at most while sessions need one.
+    RelayFailed {
+        /// In words.
+        why: String,
+        /// Whether there is no session without it; else sessions go on without, for all to read who are on the way.
+        required: bool,
     },
     /// The session is over.
     Ended(Ended),

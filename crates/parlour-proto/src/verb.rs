@@ -104,6 +104,8 @@ pub struct Refusal {
     pub account: AccountId,
     /// Its address.
     pub peer: String,
+    /// Whether in a MESSAGE.
+    pub pager: bool,
     /// Whether it stood in message/cpim.
     pub wrapped: bool,
     /// The type.

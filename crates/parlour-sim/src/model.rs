@@ -55,9 +55,11 @@ impl Model {
             }
             // Refused before anybody was troubled: no session began.
             What::Missed { .. } if event.session.is_none() => Ok(()),
-            What::Explain(_) => Ok(()),
+            What::Explain(_) | What::RelayFailed { .. } => Ok(()),
             // Pager mode knows no session.
-            What::Message(_) | What::Receipt { .. } if event.session.is_none() => Ok(()),
+            What::Message(_) | What::Receipt { .. } | What::TypeRefused { .. } if event.session.is_none() => {
+                Ok(())
+            }
             What::Progress { message_id, progress } if event.session.is_none() => {
                 self.progress(message_id, progress)
             }

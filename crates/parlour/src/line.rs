@@ -18,7 +18,7 @@ use crate::agent::{Happening, Hearer, Told};
 use crate::command::{Asked, Command, Whom};
 use crate::json_front::next_line;
 use crate::model::SessionName;
-use crate::secured::{another_certificate, encrypted};
+use crate::secured::{another_certificate, encrypted, relay_failed};
 use crate::shown::shown;
 use crate::store::Reader;
 use crate::{config, explain, history, json, large, roster};
@@ -431,6 +431,7 @@ fn event(happening: &Happening) -> Option<String> {
         What::Roster(news) => format!("{session}{}", roster::news(news)?),
         // What was said goes in another form, or its failure is told.
         What::TypeRefused { .. } => return None,
+        What::RelayFailed { why, required } => relay_failed(why, *required),
         What::RosterEnded { why } => {
             format!("{session}who is in the conference is not told any more: {}", text::neutral(why))
         }

@@ -141,6 +141,7 @@ impl Model {
             | What::Composing { .. }
             | What::Receipt { .. }
             | What::TypeRefused { .. }
+            | What::RelayFailed { .. }
             | What::Incomplete { .. }
             | What::FilesAdded { .. }
             | What::File { .. }
@@ -250,6 +251,7 @@ impl Model {
             | What::Sending { .. }
             | What::Composing { .. }
             | What::TypeRefused { .. }
+            | What::RelayFailed { .. }
             | What::Receipt { .. }
             | What::Incomplete { .. }
             | What::Progress { progress: Progress::Sent, .. }

@@ -1,4 +1,4 @@
-//! What the terminal says of a peer's certificate.
+//! What the terminal says of who carries and reads what is said: a peer's certificate, a relay that does not work.
 
 use std::time::Duration;
 
@@ -46,6 +46,15 @@ pub(crate) fn another_certificate(
         text::neutral(new),
         text::neutral(old)
     )
+}
+
+/// That a relay of ours lends us nothing, and what that means.
+pub(crate) fn relay_failed(why: &str, required: bool) -> String {
+    let then = match required {
+        true => "no session without it, as `relay_required` is set",
+        false => "sessions do without it; `relay_required = true` has none instead",
+    };
+    format!("! the relay does not work: {}: {then}", text::neutral(why))
 }
 
 #[cfg(test)]

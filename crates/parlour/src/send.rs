@@ -183,6 +183,7 @@ async fn tell(controls: Controls, flags: Send) -> (u8, String) {
                     return;
                 }
                 What::Explain(why) => log::say(&explain::line(&why)),
+                What::RelayFailed { why, required } => log::say(&secured::relay_failed(&why, required)),
                 What::FingerprintChanged { peer, old, new, since, protected } => {
                     log::say(&secured::another_certificate(&peer, &old, &new, since, protected));
                 }

@@ -322,6 +322,26 @@ pub(crate) fn what_is_refused_goes_again_in_another_form_and_the_next_in_that_on
 
 //= IM M-12 test
 #[cfg_attr(test, test)]
+pub(crate) fn a_peer_that_lists_other_types_is_asked_anew() {
+    for (later, third) in
+        [("text/html text/plain", "text/plain: ho"), ("text/plain text/html", "text/html: <p>ho</p>")]
+    {
+        let (mut call, media) = connected("text/html text/plain");
+        let sent = says(&mut call, media, "said1", "text/html", "<p>hi</p>", &[NO, OK]);
+        assert_eq!(sent, ["text/html: <p>hi</p>", "text/plain: hi"]);
+        // A later offer in the same session.
+        let offer = call.script.sdp("actpass", later).replace("o=- 1 1", "o=- 1 2");
+        let invite = call.script.next(&mut call.world, "INVITE", "Contact: <sip:192.0.2.1:5060>\r\n", &offer);
+        call.send(invite);
+        let answer = call.status(200);
+        call.ack(&answer);
+        assert_eq!(says(&mut call, media, "said2", "text/html", "<p>ho</p>", &[OK]), [third], "{later}");
+        call.over();
+    }
+}
+
+//= IM M-12 test
+#[cfg_attr(test, test)]
 pub(crate) fn what_has_no_form_left_fails_and_is_tried_again_another_time() {
     let (mut call, media) = connected("message/cpim text/plain");
     assert_eq!(
@@ -387,6 +407,7 @@ pub(crate) fn what_was_learned_before_a_restart_counts_for_a_day() {
         let refusal = Refusal {
             account: parlour_proto::io::AccountId(0),
             peer: "sip:alice@192.0.2.1".into(),
+            pager: false,
             wrapped: true,
             media_type: "text/plain".into(),
             until,

@@ -238,6 +238,25 @@ pub(crate) fn none_for_a_notification_and_none_in_a_room() {
     call.over();
 }
 
+//= IM M-12 test
+//= IM M-52 test
+#[cfg_attr(test, test)]
+pub(crate) fn who_takes_no_notification_is_sent_none_for_a_day() {
+    let mut call = Call::new(with(TELLING));
+    for (name, after, comes) in [("page1", 0, true), ("page2", 0, false), ("page3", 24 * 3_600_000, true)] {
+        call.world.run(after);
+        page(&mut call, &[name], "positive-delivery");
+        let until = call.world.millis() + 5000;
+        if comes {
+            let request = call.request("MESSAGE");
+            assert!(text::lossy(request.message()).contains("<delivered/>"));
+            answer(&mut call, &request, "415 Unsupported Media Type", "Accept: text/plain\r\n");
+        }
+        call.nothing_to(until);
+    }
+    call.over();
+}
+
 //= IM M-51 test
 #[cfg_attr(test, test)]
 pub(crate) fn none_for_what_is_signed_as_ours_would_not_be() {

@@ -527,6 +527,64 @@ pub(crate) fn who_takes_no_cpim_gets_the_text_alone_from_then_on_at_once() {
     call.over();
 }
 
+/// What Alice gets of a page of this type, one after the other, when she answers so.
+#[track_caller]
+fn forms(call: &mut Call, id: &str, kind: &str, body: &str, answers: &[(&str, &str)]) -> Vec<String> {
+    let page = Page { message_id: id.into(), content_type: kind.into(), body: body.as_bytes().to_vec() };
+    let sent =
+        call.world.act(call.bob, |bob, now| bob.page(now, AccountId(0), "sip:alice@192.0.2.1", None, page));
+    sent.expect("it can be said");
+    let mut forms = Vec::new();
+    for (line, rows) in answers {
+        let request = call.request("MESSAGE");
+        let octets = text::lossy(text::body(request.message()));
+        let said = octets.split("\r\n\r\n").last().unwrap_or_default();
+        forms.push(format!("{} {said}", header(&request, "Content-Type").unwrap_or_default()));
+        answer(call, &request, line, rows);
+    }
+    let now = call.world.millis();
+    call.nothing_to(now + 1000);
+    forms
+}
+
+const REFUSED: &str = "415 Unsupported Media Type";
+
+//= IM F-5 test
+//= IM M-12 test
+#[cfg_attr(test, test)]
+pub(crate) fn what_a_415_says_of_types_is_remembered_for_a_day() {
+    let mut call = Call::new(config(BOB));
+    let only_cpim = (REFUSED, "Accept: message/cpim\r\n");
+    let taken = ("200 OK", "");
+    // Some networks take nothing that is not wrapped.
+    let sent = forms(&mut call, "said1", "text/plain", "hi", &[only_cpim, taken]);
+    assert_eq!(sent, ["text/plain hi", "message/cpim hi"]);
+    assert_eq!(progress(&call), [told("said1", Progress::Sent), told("said1", Progress::Acknowledged)]);
+    assert_eq!(forms(&mut call, "said2", "text/plain", "ho", &[taken]), ["message/cpim ho"]);
+    let refused = |what: &&What| matches!(what, What::TypeRefused { pager: true, wrapped: false, media_type, .. } if media_type == "text/plain");
+    assert_eq!(call.at_bob().told().filter(refused).count(), 1);
+    call.world.run(24 * 3_600_000);
+    assert_eq!(forms(&mut call, "said3", "text/plain", "ha", &[taken]), ["text/plain ha"]);
+    call.over();
+    // HTML goes as text where no form of it is taken.
+    let mut call = Call::new(config(BOB));
+    let text_only = (REFUSED, "Accept: text/plain\r\n");
+    let sent = forms(&mut call, "said1", "text/html", "<b>hi</b>", &[text_only, taken]);
+    assert_eq!(sent, ["text/html <b>hi</b>", "text/plain hi"]);
+    call.over();
+    // Each form once, and then it is said that it was not taken.
+    let mut call = Call::new(config(BOB));
+    let silent = (REFUSED, "");
+    assert_eq!(
+        forms(&mut call, "said1", "text/plain", "hi", &[silent, silent]),
+        ["text/plain hi", "message/cpim hi"]
+    );
+    assert!(matches!(progress(&call).pop(), Some((_, Progress::Failed { .. }))));
+    // All that is known is bad news: it is tried all the same.
+    assert_eq!(forms(&mut call, "said2", "text/plain", "ho", &[taken]), ["text/plain ho"]);
+    call.over();
+}
+
 //= IM F-5 test
 //= IM R-51 test
 //= IM X-41 test

@@ -421,6 +421,15 @@ pub(crate) fn challenges_that_rfc_4976_forbids_are_not_answered() {
                 behind.call.ack(&answer);
             }
             assert_eq!(behind.count("AUTH"), 1, "{challenge}");
+            let told = behind.call.at_bob().told().filter_map(|what| {
+                if let What::RelayFailed { why, required } = what {
+                    Some((why.clone(), *required))
+                } else {
+                    None
+                }
+            });
+            let told: Vec<_> = told.collect();
+            assert!(matches!(&told[..], [(_, told)] if *told == required), "{told:?}");
             behind.over();
         }
     }
@@ -536,6 +545,35 @@ pub(crate) fn a_relay_that_stays_away_ends_the_session_that_needs_it() {
     assert!(matches!(behind.ended()[..], [Ended::MediaFailed { .. }]), "{:?}", behind.ended());
     assert!(matches!(behind.progress("m1-id").last(), Some(Progress::Failed { .. })));
     behind.over();
+}
+
+//= IM M-20 test
+#[cfg_attr(test, test)]
+pub(crate) fn a_relay_that_is_away_for_long_is_told_once_a_minute_while_sessions_want_it() {
+    let config = Config { explain: true, ..with_relays(INNER, false) };
+    let (mut call, relay) = Behind::world(config);
+    let link = parlour_sim::Link { refuse: true, ..parlour_sim::Link::default() };
+    call.world.link(call.bob, relay, link);
+    let mut told = Vec::new();
+    for _ in 0..20 {
+        call.script = parlour_sim::Script::caller(&mut call.world, call.alice, call.way, BOB);
+        let offer = tls_sdp(&call, "passive", &fingerprint("alice"));
+        call.send(call.script.invite_with("", &offer));
+        let answer = call.status(200);
+        call.ack(&answer);
+        let session = call.session();
+        let explained = call.at_bob().events.iter().any(|(_, event)| {
+            event.session == Some(session)
+                && matches!(&event.what, What::Explain(why) if why.decision.contains("does without the relay"))
+        });
+        assert!(explained, "`parlour explain` shows it");
+        call.world.run(5_000);
+        call.bye();
+        call.world.run(4_000);
+        told.push(call.at_bob().told().filter(|what| matches!(what, What::RelayFailed { .. })).count());
+    }
+    assert_eq!(told.last(), Some(&3), "in three minutes: {told:?}");
+    call.over();
 }
 
 //= IM M-22 test

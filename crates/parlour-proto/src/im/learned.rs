@@ -2,16 +2,19 @@
 //! another form because of it (catalogue 4.1 M-12).
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+use std::hash::{Hash as _, Hasher as _};
 use std::time::Duration;
 
 use parlour_msrp::accept::essence;
 use parlour_msrp::{Outgoing, Source};
+use siphasher::sip::SipHasher13;
 
-use crate::event::What;
+use crate::event::{Peer, What};
 use crate::im::Core;
 use crate::im::replaces::said;
 use crate::im::session::Session;
-use crate::io::AccountId;
+use crate::io::{AccountId, SessionId};
 use crate::mime::{charset, composing, cpim, html};
 use crate::sdp::{Stream, Wrapping};
 use crate::sip::uri::{Uri, aor};
@@ -29,14 +32,27 @@ const MOST_TYPES: usize = 16;
 /// What peers do not take.
 #[derive(Debug, Default)]
 pub(crate) struct Learned {
-    refused: BTreeMap<(AccountId, String), Vec<(Form, Duration)>>,
+    refused: BTreeMap<(AccountId, String), Vec<Refused>>,
     /// Messages that were said again in another form: what MSRP tells of the first attempt is no news.
     again: BTreeSet<(parlour_msrp::SessionId, String)>,
 }
 
-/// A media type, and whether it stands in message/cpim.
+/// One refusal.
+#[derive(Debug, Clone)]
+struct Refused {
+    form: Form,
+    /// Since 1970.
+    until: Duration,
+    /// A number made of what the peer said that it takes when it refused, if that is known: one that lists other types is
+    /// asked anew.
+    listed: Option<u64>,
+}
+
+/// A media type, whether it stands in message/cpim, and whether in a MESSAGE rather than in a session: that asks other
+/// servers, and nothing is negotiated for it.
 #[derive(Debug, Clone, PartialEq, Eq)]
-struct Form {
+pub(crate) struct Form {
+    pager: bool,
     wrapped: bool,
     media_type: String,
 }
@@ -44,7 +60,12 @@ struct Form {
 impl Form {
     fn new(wrapping: Wrapping, media_type: &str) -> Form {
         let media_type = essence(media_type).to_ascii_lowercase();
-        Form { wrapped: wrapping == Wrapping::Cpim, media_type }
+        Form { pager: false, wrapped: wrapping == Wrapping::Cpim, media_type }
+    }
+
+    /// The form of a body in a MESSAGE.
+    pub(crate) fn paged(wrapping: Wrapping, media_type: &str) -> Form {
+        Form { pager: true, ..Form::new(wrapping, media_type) }
     }
 
     /// The form of a message that was handed to MSRP.
@@ -63,33 +84,40 @@ impl Form {
 }
 
 impl Learned {
-    fn note(&mut self, key: (AccountId, String), form: Form, until: Duration, now: Duration) {
+    fn note(&mut self, key: (AccountId, String), refused: Refused, now: Duration) {
         self.refused.retain(|_, forms| {
-            forms.retain(|(_, until)| *until > now);
+            forms.retain(|known| known.until > now);
             !forms.is_empty()
         });
         if self.refused.len() >= MOST_PEERS && !self.refused.contains_key(&key) {
             let first =
-                self.refused.iter().min_by_key(|(_, forms)| forms.iter().map(|(_, until)| *until).min());
+                self.refused.iter().min_by_key(|(_, forms)| forms.iter().map(|known| known.until).min());
             if let Some(first) = first.map(|(key, _)| key.clone()) {
                 self.refused.remove(&first);
             }
         }
         let forms = self.refused.entry(key).or_default();
-        forms.retain(|(known, _)| *known != form);
+        forms.retain(|known| known.form != refused.form);
         if forms.len() >= MOST_TYPES {
             forms.remove(0);
         }
-        forms.push((form, until));
+        forms.push(refused);
     }
 
-    fn refuses(&self, key: &(AccountId, String), form: &Form, now: Duration) -> bool {
+    fn refuses(&self, key: &(AccountId, String), form: &Form, now: Duration, listed: Option<u64>) -> bool {
         // Who takes no text in message/cpim takes nothing in it.
         let is_it = |known: &Form| {
-            known == form || (known.wrapped && form.wrapped && known.media_type == "text/plain")
+            known == form
+                || (known.pager == form.pager
+                    && known.wrapped
+                    && form.wrapped
+                    && known.media_type == "text/plain")
         };
-        let forms = self.refused.get(key).map(Vec::as_slice).unwrap_or_default();
-        forms.iter().any(|(known, until)| *until > now && is_it(known))
+        let counts = |known: &Refused| {
+            let is_same = known.listed.zip(listed).is_none_or(|(then, now)| then == now);
+            known.until > now && is_same && is_it(&known.form)
+        };
+        self.refused.get(key).is_some_and(|forms| forms.iter().any(counts))
     }
 }
 
@@ -133,8 +161,39 @@ impl Core {
 
     /// Whether the peer of a session has refused this form lately.
     pub(crate) fn is_refused(&self, session: &Session, wrapping: Wrapping, media_type: &str) -> bool {
-        let key = (session.account, party(&session.peer.address));
-        self.learned.refuses(&key, &Form::new(wrapping, media_type), self.now.unix)
+        self.is_refused_form(session, &Form::new(wrapping, media_type))
+    }
+
+    /// Whether a MESSAGE to this address with that in it was refused lately.
+    pub(crate) fn is_refused_page(&self, account: AccountId, to: &str, form: &Form) -> bool {
+        self.learned.refuses(&(account, party(to)), form, self.now.unix, None)
+    }
+
+    /// A MESSAGE to this address was answered 415.
+    //= IM M-12
+    pub(crate) fn page_type_refused(&mut self, account: AccountId, to: &str, form: Form) {
+        let peer = Peer { address: to.to_owned(), display_name: None, verified: false };
+        self.learn(account, None, peer, form, None);
+    }
+
+    fn learn(
+        &mut self,
+        account: AccountId,
+        session: Option<SessionId>,
+        peer: Peer,
+        form: Form,
+        listed: Option<u64>,
+    ) {
+        let key = (account, party(&peer.address));
+        if self.learned.refuses(&key, &form, self.now.unix, listed) {
+            return;
+        }
+        let until = self.now.unix.saturating_add(LIFETIME);
+        self.learned.note(key, Refused { form: form.clone(), until, listed }, self.now.unix);
+        let decision = "the peer does not take a type: it is not sent to it for a day where there is another";
+        self.explain(account, session, "M-12", decision, &form.to_string());
+        let Form { pager, wrapped, media_type } = form;
+        self.tell(account, session, What::TypeRefused { peer, pager, wrapped, media_type, until });
     }
 
     /// A peer has answered 415. What the user has said goes again in the next form that the peer may take.
@@ -147,17 +206,9 @@ impl Core {
         let (account, id, peer) = (session.account, session.id, session.peer.clone());
         // A room is not one peer, and takes nothing that is not wrapped.
         let (is_room, form) = (session.is_room(), Form::of(&message));
-        let until = self.now.unix.saturating_add(LIFETIME);
-        let input =
-            format!("415 to {}{}", if form.wrapped { "message/cpim with " } else { "" }, form.media_type);
-        let key = (account, party(&peer.address));
-        if !is_room && !self.learned.refuses(&key, &form, self.now.unix) {
-            self.learned.note(key, form.clone(), until, self.now.unix);
-            let decision =
-                "the peer does not take a type: it is not sent to it for a day where there is another";
-            self.explain(account, Some(id), "M-12", decision, &input);
-            let Form { wrapped, media_type } = form.clone();
-            self.tell(account, Some(id), What::TypeRefused { peer, wrapped, media_type, until });
+        let listed = session.listed();
+        if !is_room {
+            self.learn(account, Some(id), peer, form.clone(), listed);
         }
         if control || is_room || composing::is_composing(&form.media_type) {
             return;
@@ -167,21 +218,20 @@ impl Core {
         let Some(session) = self.sessions.get(id) else { return };
         let Ok((msrp, again)) = self.outgoing(session, message) else { return };
         let next = Form::of(&again);
-        if next == form || self.is_refused_form(account, id, &next) {
+        if next == form || self.sessions.get(id).is_none_or(|session| self.is_refused_form(session, &next)) {
             return;
         }
         if self.msrp.send(self.now.instant, msrp, again).is_ok() {
             self.learned.again.insert((msrp, message_id));
             let how = if next.wrapped { "in message/cpim" } else { "without a wrapping" };
             let decision = format!("said again as {} {how}", next.media_type);
-            self.explain(account, Some(id), "M-12", decision, &input);
+            self.explain(account, Some(id), "M-12", decision, &form.to_string());
         }
     }
 
-    fn is_refused_form(&self, account: AccountId, id: crate::io::SessionId, form: &Form) -> bool {
-        let Some(session) = self.sessions.get(id) else { return true };
-        let key = (account, party(&session.peer.address));
-        self.learned.refuses(&key, form, self.now.unix)
+    fn is_refused_form(&self, session: &Session, form: &Form) -> bool {
+        let key = (session.account, party(&session.peer.address));
+        self.learned.refuses(&key, form, self.now.unix, session.listed())
     }
 
     /// Whether a failure is of a first attempt, after which the message went again in another form.
@@ -191,16 +241,34 @@ impl Core {
 
     /// What was learned before the program was started.
     pub(crate) fn set_refusals(&mut self, refusals: &[Refusal]) {
-        for Refusal { account, peer, wrapped, media_type, until } in refusals {
-            let form = Form { wrapped: *wrapped, media_type: media_type.to_ascii_lowercase() };
+        for Refusal { account, peer, pager, wrapped, media_type, until } in refusals {
+            let form = Form { pager: *pager, wrapped: *wrapped, media_type: media_type.to_ascii_lowercase() };
             // A clock that was wrong must not make a refusal outlive its day.
             let until = (*until).min(self.now.unix.saturating_add(LIFETIME));
-            self.learned.note((*account, party(peer)), form, until, self.now.unix);
+            let refused = Refused { form, until, listed: None };
+            self.learned.note((*account, party(peer)), refused, self.now.unix);
         }
     }
 }
 
-fn is_html(content_type: &str) -> bool {
+impl Session {
+    /// A number made of the types that the peer lists.
+    fn listed(&self) -> Option<u64> {
+        let accepted = &self.phase.chat()?.stream.accepted;
+        let mut hasher = SipHasher13::new();
+        (accepted.types_attribute(), accepted.wrapped_types_attribute()).hash(&mut hasher);
+        Some(hasher.finish())
+    }
+}
+
+impl fmt::Display for Form {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (within, around) = (if self.pager { "a MESSAGE with " } else { "" }, "message/cpim with ");
+        write!(f, "415 to {within}{}{}", if self.wrapped { around } else { "" }, self.media_type)
+    }
+}
+
+pub(crate) fn is_html(content_type: &str) -> bool {
     essence(content_type).eq_ignore_ascii_case("text/html")
 }
 
@@ -217,6 +285,10 @@ mod tests {
         Form::new(wrapping, kind)
     }
 
+    fn refused(form: Form, until: Duration) -> Refused {
+        Refused { form, until, listed: None }
+    }
+
     #[test]
     fn what_is_remembered_is_bounded_and_ends() {
         let mut learned = Learned::default();
@@ -224,16 +296,18 @@ mod tests {
         let key = |peer: usize| (AccountId(0), format!("sip:{peer}@x"));
         let html = form(Wrapping::Bare, "Text/HTML; charset=utf-8");
         for peer in 0..=MOST_PEERS {
-            learned.note(key(peer), html.clone(), at(1000 + peer as u64), at(0));
+            learned.note(key(peer), refused(html.clone(), at(1000 + peer as u64)), at(0));
         }
         assert_eq!(learned.refused.len(), MOST_PEERS);
-        assert!(!learned.refuses(&key(0), &html, at(0)) && learned.refuses(&key(1), &html, at(0)));
-        assert!(!learned.refuses(&key(1), &html, at(1001)), "it ends");
+        assert!(
+            !learned.refuses(&key(0), &html, at(0), None) && learned.refuses(&key(1), &html, at(0), None)
+        );
+        assert!(!learned.refuses(&key(1), &html, at(1001), None), "it ends");
         for kind in 0..50 {
-            learned.note(key(1), form(Wrapping::Bare, &format!("x/{kind}")), at(5000), at(0));
+            learned.note(key(1), refused(form(Wrapping::Bare, &format!("x/{kind}")), at(5000)), at(0));
         }
         assert_eq!(learned.refused[&key(1)].len(), MOST_TYPES);
-        learned.note(key(2), html, at(9000), at(6000));
+        learned.note(key(2), refused(html, at(9000)), at(6000));
         assert_eq!(learned.refused.len(), 1, "what has ended is forgotten");
     }
 
@@ -241,14 +315,27 @@ mod tests {
     fn who_takes_no_text_in_a_wrapping_takes_nothing_in_it() {
         let mut learned = Learned::default();
         let (key, until) = ((AccountId(0), "sip:a@x".to_owned()), Duration::from_secs(9));
-        learned.note(key.clone(), form(Wrapping::Cpim, "message/imdn+xml"), until, Duration::ZERO);
+        learned.note(key.clone(), refused(form(Wrapping::Cpim, "message/imdn+xml"), until), Duration::ZERO);
         let refuses = |learned: &Learned, wrapping, kind: &str| {
-            learned.refuses(&key, &form(wrapping, kind), Duration::ZERO)
+            learned.refuses(&key, &form(wrapping, kind), Duration::ZERO, None)
         };
         assert!(refuses(&learned, Wrapping::Cpim, "message/imdn+xml"));
         assert!(!refuses(&learned, Wrapping::Cpim, "text/plain"));
-        learned.note(key.clone(), form(Wrapping::Cpim, "text/plain"), until, Duration::ZERO);
+        learned.note(key.clone(), refused(form(Wrapping::Cpim, "text/plain"), until), Duration::ZERO);
         assert!(refuses(&learned, Wrapping::Cpim, "image/png"));
         assert!(!refuses(&learned, Wrapping::Bare, "text/plain"));
+        let paged = Form::paged(Wrapping::Cpim, "text/plain");
+        assert!(!learned.refuses(&key, &paged, Duration::ZERO, None), "that is another way");
+    }
+
+    #[test]
+    fn who_lists_other_types_is_asked_anew() {
+        let mut learned = Learned::default();
+        let (key, until) = ((AccountId(0), "sip:a@x".to_owned()), Duration::from_secs(9));
+        let html = form(Wrapping::Bare, "text/html");
+        let known = Refused { listed: Some(1), ..refused(html.clone(), until) };
+        learned.note(key.clone(), known, Duration::ZERO);
+        let refuses = |listed| learned.refuses(&key, &html, Duration::ZERO, listed);
+        assert!(refuses(Some(1)) && refuses(None) && !refuses(Some(2)));
     }
 }

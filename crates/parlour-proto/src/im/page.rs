@@ -4,19 +4,23 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
+use parlour_msrp::accept::essence;
 use parlour_msrp::timer::TimerId;
 
 use crate::config::Proxy;
 use crate::event::{Notice, Progress, What};
 use crate::im::Core;
 use crate::im::core::{Deadline, Errand, Purpose};
-use crate::im::imdn;
+use crate::im::imdn::{compose, together};
+use crate::im::learned::{Form, is_html};
 use crate::im::originating::{hop_of, reason_phrase};
 use crate::im::register::pause;
 use crate::im::stamp::Draft;
 use crate::im::trust::plain;
 use crate::io::{AccountId, FlowId, Output};
 use crate::mime::cpim::{self, Mailbox};
+use crate::mime::{charset, html, imdn};
+use crate::sdp::Wrapping;
 use crate::sip::digest::Chain;
 use crate::sip::header::{ContentType, Header, RetryAfter};
 use crate::sip::message::Message;
@@ -38,17 +42,12 @@ const GATHER: Duration = Duration::from_secs(1);
 /// How often notifications are tried before they are put aside until a session, a registration or another run.
 const ATTEMPTS: u32 = 6;
 
-/// Addresses of which is remembered that they take nothing but text.
-const MOST_PLAIN: usize = 256;
-
 /// All that is to leave in MESSAGE requests.
 #[derive(Debug, Default)]
 pub(crate) struct Lanes {
     map: BTreeMap<u64, Lane>,
     by_target: BTreeMap<(AccountId, String), u64>,
     last: u64,
-    /// Who has answered 415 to message/cpim, the last ones.
-    plain: VecDeque<String>,
 }
 
 /// What waits for one address.
@@ -95,10 +94,10 @@ struct Out {
 
 #[derive(Debug)]
 enum Load {
-    /// `wrapped`: in message/cpim, to ask for notifications.
+    /// What the user says, and how it leaves.
     Page {
         page: Page,
-        wrapped: bool,
+        wrapping: Wrapping,
     },
     Notices(Vec<Notice>),
 }
@@ -198,8 +197,16 @@ impl Core {
                 Scheme::Tel => proxied,
                 Scheme::Other => false,
             });
-            if !can {
-                self.explain(account, None, "M-52", "no notification: it has no way back", &target);
+            let form = Form::paged(Wrapping::Cpim, imdn::MEDIA_TYPE);
+            let why = if !can {
+                Some("no notification: it has no way back")
+            } else if self.is_refused_page(account, &target, &form) {
+                Some("no notification: none was taken lately (415)")
+            } else {
+                None
+            };
+            if let Some(why) = why {
+                self.explain(account, None, "M-52", why, &target);
                 self.settle_notice(notice);
                 continue;
             }
@@ -250,12 +257,10 @@ impl Core {
         let Some(lane) = self.lanes.map.get_mut(&number).filter(|lane| lane.out.is_none()) else { return };
         if let Some(Waiting { uri, via, page }) = lane.waiting.pop_front() {
             let (account, target) = (lane.account, lane.target.clone());
-            // Wrapped where notifications are asked for, and nobody has said that it takes text alone.
-            let is_text = page.content_type.to_ascii_lowercase().starts_with("text/plain");
-            let wrapped = is_text
-                && !self.lanes.plain.contains(&target)
-                && self.asked_of(account, &target, false).is_some();
-            return self.start_page(number, Load::Page { page, wrapped }, uri, via);
+            let load = self.form_of_page(account, &target, page, |_, _| true);
+            // A refusal of yesterday is no reason to say nothing at all.
+            let load = load.unwrap_or_else(|page| Load::Page { page, wrapping: Wrapping::Bare });
+            return self.start_page(number, load, uri, via);
         }
         match (lane.due.is_empty(), lane.timer, lane.aside) {
             (true, timer, _) => {
@@ -274,6 +279,43 @@ impl Core {
         }
     }
 
+    /// The best form for a page among those which the other side has not refused, and which are allowed here; the page if
+    /// there is none.
+    fn form_of_page(
+        &self,
+        account: AccountId,
+        target: &str,
+        page: Page,
+        allowed: impl Fn(Wrapping, &str) -> bool,
+    ) -> Result<Load, Page> {
+        let free = |wrapping: Wrapping, kind: &str| {
+            allowed(wrapping, kind) && !self.is_refused_page(account, target, &Form::paged(wrapping, kind))
+        };
+        let best = |kind: &str| {
+            // Wrapped where notifications are asked for.
+            let is_text = essence(kind).eq_ignore_ascii_case("text/plain");
+            let order = match is_text && self.asked_of(account, target, false).is_some() {
+                true => [Wrapping::Cpim, Wrapping::Bare],
+                false => [Wrapping::Bare, Wrapping::Cpim],
+            };
+            order.into_iter().find(|wrapping| free(*wrapping, kind))
+        };
+        match best(&page.content_type) {
+            Some(wrapping) => Ok(Load::Page { page, wrapping }),
+            // Nobody writes HTML for its own sake.
+            None if is_html(&page.content_type) => {
+                match best("text/plain").zip(charset::decode(&page.body, None)) {
+                    Some((wrapping, html)) => {
+                        let (content_type, body) = ("text/plain".to_owned(), html::text(&html).into_bytes());
+                        Ok(Load::Page { page: Page { content_type, body, ..page }, wrapping })
+                    }
+                    None => Err(page),
+                }
+            }
+            None => Err(page),
+        }
+    }
+
     /// Notifications have gathered, or are tried again.
     pub(crate) fn page_due(&mut self, number: u64) {
         let Some(lane) = self.lanes.map.get_mut(&number) else { return };
@@ -288,7 +330,7 @@ impl Core {
             lane.aside = true;
         } else if lane.out.is_none() {
             let mut due = Vec::from(std::mem::take(&mut lane.due));
-            let together = imdn::together(&mut due);
+            let together = together(&mut due);
             lane.due = due.into();
             let uri = lane.target.clone();
             self.start_page(number, Load::Notices(together), uri, None);
@@ -381,8 +423,8 @@ impl Core {
         let (account_id, out) = (lane.account, lane.out.as_ref()?);
         let account = self.account(account_id)?;
         let (content_type, body) = match &out.load {
-            Load::Page { page, wrapped: false } => (page.content_type.clone(), page.body.clone()),
-            Load::Page { page, wrapped: true } => {
+            Load::Page { page, wrapping: Wrapping::Bare } => (page.content_type.clone(), page.body.clone()),
+            Load::Page { page, wrapping: Wrapping::Cpim } => {
                 let mailbox = |uri: &str| Mailbox { name: None, uri: uri.to_owned() };
                 let (from, to) = (mailbox(account.public_identity(None)), mailbox(&lane.target));
                 let rows =
@@ -391,7 +433,7 @@ impl Core {
                 body.extend_from_slice(&page.body);
                 (cpim::MEDIA_TYPE.to_owned(), body)
             }
-            Load::Notices(notices) => (cpim::MEDIA_TYPE.to_owned(), imdn::compose(notices, self.now.unix)),
+            Load::Notices(notices) => (cpim::MEDIA_TYPE.to_owned(), compose(notices, self.now.unix)),
         };
         let (uri, call_id, flow) = (out.uri.clone(), out.call_id.clone(), out.flow?);
         let cseq = out.cseq.saturating_add(1);
@@ -511,27 +553,34 @@ impl Core {
         Some(rows)
     }
 
-    /// Whether a 415 is answered with the bare text: once, and from then on at once.
+    /// 415: what was refused is remembered. Whether the same goes again in another form that the other side may take.
+    //= IM M-12
     fn falls_back(&mut self, number: u64, response: &Message<'_>) -> bool {
         let Some(lane) = self.lanes.map.get_mut(&number) else { return false };
-        let Some(out) = lane.out.as_mut() else { return false };
-        let Load::Page { wrapped: wrapped @ true, .. } = &mut out.load else { return false };
-        // RFC 3261 21.4.13: Accept lists what is taken; some leave it out.
-        let takes = |range: &[u8]| {
-            ContentType::parse(range)
-                .is_ok_and(|range| range.is("text/plain") || range.is("text/*") || range.is("*/*"))
-        };
-        if response.has(Name::Accept) && !response.values(Name::Accept).any(takes) {
-            return false;
-        }
-        (*wrapped, out.chain) = (false, Chain::default());
         let (account, target) = (lane.account, lane.target.clone());
-        if self.lanes.plain.len() >= MOST_PLAIN {
-            self.lanes.plain.pop_front();
-        }
-        self.lanes.plain.push_back(target.clone());
-        let decision = "sent again as text alone, as what comes will be: message/cpim is not taken";
-        self.explain(account, None, "F-5", decision, &target);
+        let Some(out) = lane.out.as_ref() else { return false };
+        let (form, page) = match &out.load {
+            Load::Page { page, wrapping } => (Form::paged(*wrapping, &page.content_type), Some(page.clone())),
+            Load::Notices(_) => (Form::paged(Wrapping::Cpim, imdn::MEDIA_TYPE), None),
+        };
+        self.page_type_refused(account, &target, form);
+        // RFC 3261 21.4.13: Accept lists what is taken; some leave it out.
+        let lists = |wrapping: Wrapping, kind: &str| {
+            let kind = if wrapping == Wrapping::Cpim { cpim::MEDIA_TYPE } else { essence(kind) };
+            let family = kind.split('/').next().unwrap_or_default();
+            !response.has(Name::Accept)
+                || response.values(Name::Accept).any(|range| {
+                    ContentType::parse(range).is_ok_and(|range| {
+                        range.is(kind) || range.is("*/*") || range.is(&format!("{family}/*"))
+                    })
+                })
+        };
+        let load = page.and_then(|page| self.form_of_page(account, &target, page, lists).ok());
+        let Some((load, lane)) = load.zip(self.lanes.map.get_mut(&number)) else { return false };
+        let Some(out) = lane.out.as_mut() else { return false };
+        (out.load, out.chain) = (load, Chain::default());
+        let decision = "sent again in another form, as what comes will be";
+        self.explain(account, None, "M-12", decision, &target);
         true
     }
 

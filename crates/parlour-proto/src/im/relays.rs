@@ -18,6 +18,7 @@ use parlour_msrp::uri::{MsrpPath, MsrpUri};
 use parlour_msrp::{ConnectionId, LeaseFailure, LeaseId, RelayId, RelaySpec, SessionFailure};
 
 use crate::config;
+use crate::event::What;
 use crate::im::Core;
 use crate::im::core::Errand;
 use crate::im::flows::Stream;
@@ -53,6 +54,8 @@ struct Acting {
     ready: Vec<LeaseId>,
     /// Why nothing is asked for until then.
     failed: Option<(String, Instant)>,
+    /// Until when the user knows that it does not work.
+    told: Option<Instant>,
     /// Sessions that need URIs to go on.
     waiting: Vec<SessionId>,
 }
@@ -83,8 +86,14 @@ impl Core {
             let spec =
                 RelaySpec::new(relays.chain, relays.credentials).with(|spec| spec.insecure = relays.insecure);
             let relay = self.msrp.add_relay(spec);
-            let acting =
-                Acting { relay, asked: Vec::new(), ready: Vec::new(), failed: None, waiting: Vec::new() };
+            let acting = Acting {
+                relay,
+                asked: Vec::new(),
+                ready: Vec::new(),
+                failed: None,
+                told: None,
+                waiting: Vec::new(),
+            };
             self.relays.accounts.insert(id, acting);
         }
     }
@@ -134,6 +143,16 @@ impl Core {
         tls: Option<bool>,
     ) -> bool {
         if !self.acts_for(account, tls) {
+            let failed = self.relays.accounts.get(&account).and_then(|acting| acting.failed.clone());
+            if let Some((why, until)) = failed.filter(|(_, until)| self.now.instant < *until) {
+                let decision = match self.needs_relay(account) {
+                    true => "no session, as `relay_required` is set and the relay lends us nothing",
+                    false => "the session does without the relay, which lends us nothing",
+                };
+                let left = (until - self.now.instant).as_secs();
+                let input = format!("{why}; it may be asked again in {left} s");
+                self.explain(account, Some(session), "M-20", decision, &input);
+            }
             return false;
         }
         self.want_relays(account, streams);
@@ -193,7 +212,7 @@ impl Core {
         if let Some(acting) = self.relays.accounts.get_mut(&account) {
             acting.asked.retain(|asked| *asked != lease);
             acting.ready.insert(0, lease);
-            acting.failed = None;
+            (acting.failed, acting.told) = (None, None);
         }
         self.go_on_behind(account);
     }
@@ -218,12 +237,11 @@ impl Core {
         // Those that wait with it are told one by one.
         if acting.failed.as_ref().is_none_or(|(_, until)| self.now.instant >= *until) {
             acting.failed = Some((why.to_string(), until));
-            let decision = match required {
-                true => "no session for now, as `relay_required` is set",
-                false => "sessions do without the relay for now",
-            };
-            let decision = format!("{decision}; it may be asked again in {} s", pause.as_secs());
-            self.explain(account, None, "M-20", decision, &why.to_string());
+            if acting.told.is_none_or(|told| self.now.instant >= told) {
+                acting.told = Some(self.now.instant + REFUSED);
+                let why = why.to_string();
+                self.tell(account, None, What::RelayFailed { why, required });
+            }
         }
         self.go_on_behind(account);
     }

@@ -404,6 +404,9 @@ impl Core {
     fn revise(&mut self, session: &mut Session, stream: sdp::Stream) {
         let Some(chat) = session.phase.chat() else { return };
         self.msrp.revise(chat.msrp, &stream.listed, stream.max_size);
+        if chat.stream.accepted != stream.accepted {
+            self.msrp.forget_refusals(chat.msrp);
+        }
         self.agree_again(session, stream);
     }
 

@@ -138,9 +138,9 @@ impl Agent {
     /// What peers had refused lately when the store was opened; of accounts that are no more nothing.
     pub(super) fn refusals(&self) -> Vec<Refusal> {
         let refusal = |refused: &Refused| {
-            let Refused { account, peer, wrapped, media_type, until } = refused.clone();
+            let Refused { account, peer, pager, wrapped, media_type, until } = refused.clone();
             let account = self.account(Some(&account)).ok()?;
-            Some(Refusal { account, peer, wrapped, media_type, until })
+            Some(Refusal { account, peer, pager, wrapped, media_type, until })
         };
         self.store.refused().iter().filter_map(refusal).collect()
     }

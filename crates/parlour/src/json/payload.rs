@@ -58,6 +58,7 @@ pub(crate) fn kind(what: &What) -> &'static str {
         What::Roster(_) => "roster",
         What::RosterEnded { .. } => "roster_ended",
         What::TypeRefused { .. } => "type_refused",
+        What::RelayFailed { .. } => "relay_failed",
         What::AddAccepted { .. } => "add_accepted",
         What::AddRefused { .. } => "add_refused",
         What::Nickname { .. } => "nickname",
@@ -150,10 +151,11 @@ pub(crate) fn payload(what: &What, run: u64) -> String {
         }
         What::Roster(roster) => Payload::from(roster),
         What::RosterEnded { why } => Payload::RosterEnded { why },
-        What::TypeRefused { peer, wrapped, media_type, until } => {
+        What::TypeRefused { peer, pager, wrapped, media_type, until } => {
             let (peer, until) = (peer.into(), super::seconds(*until));
-            Payload::TypeRefused { peer, wrapped: *wrapped, media_type, until }
+            Payload::TypeRefused { peer, pager: *pager, wrapped: *wrapped, media_type, until }
         }
+        What::RelayFailed { why, required } => Payload::RelayFailed { why, required: *required },
         What::AddAccepted { address } => Payload::AddAccepted { address },
         What::AddRefused { address, status, reason } => {
             Payload::AddRefused { address, status: *status, reason }
@@ -381,9 +383,14 @@ enum Payload<'a> {
     },
     TypeRefused {
         peer: Party<'a>,
+        pager: bool,
         wrapped: bool,
         media_type: &'a str,
         until: String,
+    },
+    RelayFailed {
+        why: &'a str,
+        required: bool,
     },
     RosterEnded {
         why: &'a str,

@@ -13,6 +13,7 @@ const MOST: i64 = 4096;
 pub(crate) struct Refused {
     pub(crate) account: String,
     pub(crate) peer: String,
+    pub(crate) pager: bool,
     pub(crate) wrapped: bool,
     pub(crate) media_type: String,
     /// Since 1970.
@@ -22,7 +23,7 @@ pub(crate) struct Refused {
 /// Those that still count, the oldest first.
 pub(super) fn refusals(connection: &Connection, now: Duration) -> rusqlite::Result<Vec<Refused>> {
     let mut statement = connection.prepare(
-        "SELECT account, json ->> '$.peer.address', json ->> '$.wrapped', json ->> '$.media_type', json ->> '$.until' \
+        "SELECT account, json ->> '$.peer.address', json ->> '$.wrapped', json ->> '$.media_type', json ->> '$.until', json ->> '$.pager' \
          FROM events WHERE kind = 'type_refused' ORDER BY seq DESC LIMIT ?1",
     )?;
     let rows = statement.query_map([MOST], |row| {
@@ -30,6 +31,7 @@ pub(super) fn refusals(connection: &Connection, now: Duration) -> rusqlite::Resu
         Ok(Refused {
             account: row.get(0)?,
             peer: row.get(1)?,
+            pager: row.get::<_, Option<bool>>(5)?.unwrap_or_default(),
             wrapped: row.get(2)?,
             media_type: row.get(3)?,
             until: cpim::date(&until).unwrap_or_default(),

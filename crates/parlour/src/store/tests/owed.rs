@@ -172,7 +172,7 @@ fn what_a_peer_refused_outlives_the_program() {
     let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).expect("a clock");
     let refused = |media_type: &str, until| {
         let peer = Peer { address: "sip:a@x".into(), display_name: None, verified: true };
-        event(What::TypeRefused { peer, wrapped: true, media_type: media_type.into(), until })
+        event(What::TypeRefused { peer, pager: true, wrapped: true, media_type: media_type.into(), until })
     };
     let (mut store, _answers) = Store::open(dir.path()).expect("a store");
     assert!(store.refused().is_empty());
@@ -184,11 +184,11 @@ fn what_a_peer_refused_outlives_the_program() {
     store.close();
     let (store, _answers) = Store::open(dir.path()).expect("the same store");
     let [one] = store.refused() else { panic!("{:?}", store.refused()) };
-    let expected = (("sip:us@x", "sip:a@x"), (true, "text/plain"), late.as_secs());
+    let expected = (("sip:us@x", "sip:a@x"), (true, true, "text/plain"), late.as_secs());
     assert_eq!(
         (
             (one.account.as_str(), one.peer.as_str()),
-            (one.wrapped, one.media_type.as_str()),
+            (one.pager, one.wrapped, one.media_type.as_str()),
             one.until.as_secs()
         ),
         expected
