@@ -37,9 +37,17 @@ pub(crate) struct Call {
 impl Call {
     /// Nobody has said anything yet.
     pub(crate) fn new(config: Config) -> Self {
+        Call::of(config, true)
+    }
+
+    /// The same, where Bob may have no listener for MSRP.
+    pub(crate) fn of(config: Config, listens: bool) -> Self {
         let mut world = crate::stage::world(1);
         let alice = world.peer("alice");
-        let bob = world.client("bob", config);
+        let bob = match listens {
+            true => world.client("bob", config),
+            false => world.client_without_listener("bob", config),
+        };
         let way = world.udp(alice, bob);
         let script = Script::caller(&mut world, alice, way, BOB);
         Call { world, alice, bob, way, script }

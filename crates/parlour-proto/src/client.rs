@@ -369,8 +369,8 @@ impl Client {
             return self.hang_up(flow);
         }
         if let Some(stream) = self.core.flows.stream(flow) {
-            (stream.local, stream.security, stream.framer, stream.heard) =
-                (Some(local), security, framer, now);
+            (stream.local, stream.peer, stream.security) = (Some(local), peer, security);
+            (stream.framer, stream.heard) = (framer, now);
         } else {
             let stream = Stream { framer, ..Stream::accepted(service, local, peer, security, now) };
             if !self.core.flows.opened(flow, stream, self.core.config.limits.streams_per_source) {
@@ -521,9 +521,6 @@ impl Client {
         if matches!(flow, FlowId::Udp { .. }) {
             return self.core.datagram_failed(flow);
         }
-        if why == CloseReason::Connect && self.tried_elsewhere(flow) {
-            return;
-        }
         if matches!(why, CloseReason::Connect | CloseReason::Tls) && self.core.dial_again(flow) {
             return;
         }
@@ -535,20 +532,6 @@ impl Client {
             CloseReason::Local => "we closed the connection",
         };
         self.forget_stream(flow, why);
-    }
-
-    /// M-16: an MSRP connection that cannot be made is tried at the next address of its name.
-    fn tried_elsewhere(&mut self, flow: FlowId) -> bool {
-        let (Some(stream), FlowId::Stream(connection)) = (self.core.flows.stream(flow), flow) else {
-            return false;
-        };
-        let (port, tls, fallback) =
-            (stream.peer.port(), stream.transport == Transport::Tls, stream.fallback.take());
-        let Some((session, others)) = fallback.filter(|(_, others)| !others.is_empty()) else { return false };
-        self.core.flows.closed(flow);
-        self.core.connect_to(ConnectionId(connection), session, tls, port, &others);
-        self.core.pump_msrp();
-        true
     }
 
     fn forget_stream(&mut self, flow: FlowId, why: &str) {

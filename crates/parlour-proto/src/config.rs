@@ -123,6 +123,8 @@ pub struct Config {
     pub show_composing: bool,
     /// Whether private ranges may be the target of an MSRP connection.
     pub connect_private: bool,
+    /// Where descriptions may lead whatever the guard says: this machine, privileged ports, private ranges.
+    pub connect_allowed: Vec<Hop>,
     /// Bounds.
     pub limits: Limits,
 }
@@ -612,6 +614,7 @@ impl Default for Config {
             send_composing: true,
             show_composing: true,
             connect_private: true,
+            connect_allowed: Vec::new(),
             limits: Limits::default(),
         }
     }

@@ -76,6 +76,9 @@ pub struct Target {
     pub service: Service,
     pub transport: Transport,
     pub address: SocketAddr,
+    /// Further addresses of the same name, in order: each is tried as well when the one before has failed, or has not answered
+    /// in 250 ms; the first that connects is the stream, and the others are dropped (RFC 8305). [`Input::Opened`] tells which.
+    pub others: Vec<SocketAddr>,
     /// What is expected of TLS; None without TLS.
     pub tls: Option<TlsExpect>,
     /// For MSRP over WebSocket (RFC 7977): the host and port to name in its handshake.
@@ -159,10 +162,6 @@ pub enum CloseReason {
 
 /// What the client asks of the shell.
 #[derive(Debug, PartialEq, Eq)]
-#[expect(
-    clippy::large_enum_variant,
-    reason = "each is taken at once, and a box for each event costs more than room"
-)]
 pub enum Output {
     /// Look up the A and AAAA records of a name.
     Resolve { query: QueryId, name: String },

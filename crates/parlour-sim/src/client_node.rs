@@ -332,7 +332,8 @@ impl World {
                 self.queue.arm(now + self.look_up, Arrival::Located { node, query, name });
             }
             Output::Open { flow, to } => {
-                let stream = self.connect(node, Some(flow), to.service, to.address, to.tls);
+                let address = self.first_that_answers(node, &to);
+                let stream = self.connect(node, Some(flow), to.service, address, to.tls);
                 self.with_client(node, |at| at.flows.insert(flow, (stream, Side::Opener)));
             }
             Output::Send { flow: FlowId::Udp { peer, .. }, bytes } => {

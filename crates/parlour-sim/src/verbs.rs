@@ -79,7 +79,7 @@ impl World {
     pub fn expect(&mut self, node: NodeId, what: &str, fits: impl Fn(&Mail) -> bool) -> Mail {
         let end = self.millis() + PATIENCE;
         loop {
-            if let Some(mail) = self.take_mail(node, &fits) {
+            if let Some(mail) = self.find(node, &fits) {
                 return mail;
             }
             if self.millis() >= end || !self.next_within(end) {
@@ -119,13 +119,14 @@ impl World {
     #[track_caller]
     pub fn expect_nothing_to(&mut self, node: NodeId, millis: u64) {
         self.run_to(millis);
-        if let Some(mail) = self.take_mail(node, &|_| true) {
+        if let Some(mail) = self.find(node, |_| true) {
             let label = text::label(mail.message());
             panic!("{label} came at {} ms\n{}", mail.at.as_millis(), self.ladder());
         }
     }
 
-    fn take_mail(&mut self, node: NodeId, fits: &impl Fn(&Mail) -> bool) -> Option<Mail> {
+    /// Takes mail out of a mailbox that is there already and fits, if any is and does.
+    pub fn find(&mut self, node: NodeId, fits: impl Fn(&Mail) -> bool) -> Option<Mail> {
         let mailbox = &mut self.peer_at(node)?.mailbox;
         let at = mailbox.iter().position(fits)?;
         Some(mailbox.remove(at))

@@ -11,7 +11,7 @@ use parlour_msrp::timer::Timers;
 use parlour_proto::config::Config;
 use parlour_proto::io::{
     CloseReason, FileId, FlowId, Input, Instant, Now, QueryId, Receipt, Security, Service, SourceId, SpoolId,
-    TlsExpect, Transport,
+    Target, TlsExpect, Transport,
 };
 
 use crate::client_node::ClientNode;
@@ -208,11 +208,21 @@ impl World {
         node
     }
 
+    /// Adds a client that nobody can connect to: it listens for SIP over UDP alone.
+    pub fn client_without_listener(&mut self, name: &str, config: Config) -> NodeId {
+        let client = ClientNode::new(config, self.random.fork());
+        let node = self.add(name, Kind::Client(Box::new(client)));
+        self.listen_on(node, |transport| transport == Transport::Udp);
+        node
+    }
+
     /// Tells a client where it listens.
     pub(crate) fn listen(&mut self, node: NodeId, tls: bool) {
-        for (service, transport, port) in
-            PORTS.into_iter().filter(|(_, transport, _)| tls || *transport != Transport::Tls)
-        {
+        self.listen_on(node, |transport| tls || transport != Transport::Tls);
+    }
+
+    fn listen_on(&mut self, node: NodeId, which: impl Fn(Transport) -> bool) {
+        for (service, transport, port) in PORTS.into_iter().filter(|(_, transport, _)| which(*transport)) {
             let local = self.address(node, port);
             self.ports
                 .insert((local, transport == Transport::Udp), Port { node, service, transport, socket: 0 });
@@ -370,6 +380,22 @@ impl World {
                 self.queue.arm(at, Arrival::Datagram { from, to, bytes: bytes.clone() });
             }
         }
+    }
+
+    /// Of the addresses of a target the first where somebody answers, if anybody does; the tries before it are seen.
+    pub(crate) fn first_that_answers(&mut self, node: NodeId, to: &Target) -> SocketAddr {
+        let mut last = to.address;
+        for next in &to.others {
+            let owner = self.owner(last.ip());
+            let answers = self.ports.contains_key(&(last, false))
+                && owner.is_some_and(|owner| !self.link_between(node, owner).refuse);
+            if answers {
+                break;
+            }
+            self.note(node, owner.unwrap_or(node), format!("connect {:?}", to.service), true);
+            last = *next;
+        }
+        last
     }
 
     /// Starts to connect.

@@ -195,6 +195,8 @@ struct File {
     send_composing: Option<bool>,
     show_composing: Option<bool>,
     connect_private: Option<bool>,
+    #[serde(default)]
+    connect_allowed: Vec<Text<Hop>>,
     #[serde(default, deserialize_with = "addresses")]
     blocked: Vec<String>,
     refuse_anonymous: Option<bool>,
@@ -464,6 +466,7 @@ impl File {
         set(&mut proto.send_composing, self.send_composing);
         set(&mut proto.show_composing, self.show_composing);
         set(&mut proto.connect_private, self.connect_private);
+        proto.connect_allowed = self.connect_allowed.into_iter().map(|hop| hop.0).collect();
         proto.blocked = self.blocked;
         set(&mut proto.refuse_anonymous, self.refuse_anonymous);
         set(&mut proto.do_not_disturb, self.do_not_disturb);

@@ -182,6 +182,7 @@ fn opened_by_bob(call: &mut Call) -> Rc<RefCell<Vec<SocketAddr>>> {
     call.bob_mut().tamper = Some(Box::new(move |output| {
         if let Output::Open { to, .. } = &output {
             seen.borrow_mut().push(to.address);
+            seen.borrow_mut().extend(&to.others);
         }
         vec![output]
     }));

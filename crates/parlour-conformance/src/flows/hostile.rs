@@ -166,6 +166,7 @@ fn opened_by(world: &mut World, bob: NodeId) -> Rc<RefCell<Vec<SocketAddr>>> {
     bob.tamper = Some(Box::new(move |output| {
         if let Output::Open { to, .. } = &output {
             seen.borrow_mut().push(to.address);
+            seen.borrow_mut().extend(&to.others);
         }
         vec![output]
     }));

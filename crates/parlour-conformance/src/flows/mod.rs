@@ -2,6 +2,7 @@
 //!
 //! A flow begins with `#[cfg_attr(test, test)]` and `pub(crate) fn`, below the marks of the clauses that it shows.
 
+pub(crate) mod aim;
 pub(crate) mod answering;
 pub(crate) mod bodies;
 pub(crate) mod bounds;
@@ -36,4 +37,5 @@ pub(crate) mod replaces;
 pub(crate) mod rooms;
 pub(crate) mod secure;
 pub(crate) mod session_timer;
+pub(crate) mod setup;
 pub(crate) mod stir;

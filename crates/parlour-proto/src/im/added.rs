@@ -69,7 +69,10 @@ impl Core {
                 Named::Declined => "it was declined",
                 // RFC 5547 8.1: a name that was used begins nothing, and nobody is alerted.
                 Named::Used => "its file-transfer-id was used before",
-                Named::Unknown => match self.aims_badly(session.account, flow, &stream) {
+                Named::Unknown => match self
+                    .aims_badly(session.account, flow, &stream)
+                    .or_else(|| self.aims_elsewhere(session.account, flow, judged, &stream))
+                {
                     Some(why) => why,
                     None if self.takes_unasked_file(session, &stream) => continue,
                     None => {

@@ -212,6 +212,7 @@ impl Core {
                 Some("its file-transfer-id stands twice")
             } else {
                 self.aims_badly(account, flow, &stream)
+                    .or_else(|| self.aims_elsewhere(account, flow, judged, &stream))
             };
             if let Some(why) = why {
                 judged.refuse(stream.line, Unfit::FileRefused(why));

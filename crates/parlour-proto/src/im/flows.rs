@@ -50,8 +50,6 @@ pub(crate) struct Stream {
     pub(crate) heard: Instant,
     /// The name for which the chain of its certificate was to be checked.
     pub(crate) asked: Option<Box<str>>,
-    /// For an MSRP stream that we open: its session, and where to try next.
-    pub(crate) fallback: Option<(parlour_msrp::SessionId, Vec<IpAddr>)>,
 }
 
 /// How far a SIP stream is with what it has to say.
@@ -80,7 +78,6 @@ impl Stream {
             progress: Progress::Resting,
             heard: now,
             asked: to.tls.as_ref().map(|tls| tls.name.as_str().into()),
-            fallback: None,
         }
     }
 
@@ -104,7 +101,6 @@ impl Stream {
             progress: Progress::Silent,
             heard: now,
             asked: None,
-            fallback: None,
         }
     }
 
@@ -295,6 +291,7 @@ impl Flows {
                 service: Service::Sip,
                 transport: hop.transport,
                 address: peer,
+                others: Vec::new(),
                 tls,
                 websocket: None,
             }),

@@ -5,6 +5,7 @@
 
 pub(crate) mod account;
 mod added;
+mod aim;
 mod bodies;
 mod chat;
 mod composing;

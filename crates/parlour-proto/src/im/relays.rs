@@ -403,6 +403,7 @@ impl Core {
             service: Service::Msrp,
             transport: if tls { Transport::Tls } else { Transport::Tcp },
             address,
+            others: Vec::new(),
             tls: tls.then(|| TlsExpect {
                 name: dialled.host().to_owned(),
                 // Else it is judged when it stands.

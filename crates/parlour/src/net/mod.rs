@@ -6,6 +6,7 @@ pub(crate) mod dns;
 pub(crate) mod identity;
 mod listen;
 mod quota;
+mod race;
 mod tcp;
 #[cfg(test)]
 mod tests;
@@ -363,8 +364,9 @@ pub(crate) fn route_to(peer: IpAddr) -> Option<IpAddr> {
 }
 
 async fn connect(to: Target, client: Option<tls::Client>) -> Result<Opened, CloseReason> {
-    let stream = match tokio::time::timeout(CONNECT, TcpStream::connect(to.address)).await {
-        Ok(Ok(stream)) => stream,
+    let addresses = std::iter::once(to.address).chain(to.others.iter().copied());
+    let (stream, peer) = match tokio::time::timeout(CONNECT, race::connect(addresses)).await {
+        Ok(Ok(first)) => first,
         Ok(Err(error)) => {
             tracing::info!(peer = %to.address, %error, "no connection");
             return Err(CloseReason::Connect);
@@ -376,7 +378,6 @@ async fn connect(to: Target, client: Option<tls::Client>) -> Result<Opened, Clos
     };
     tcp::tune(&stream);
     let local = stream.local_addr().map_err(|_| CloseReason::Connect)?;
-    let peer = to.address;
     let (Some(client), Some(expect)) = (client, to.tls) else {
         let wire = match &to.websocket {
             None => Wire::Plain(stream),

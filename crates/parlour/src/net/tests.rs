@@ -174,12 +174,33 @@ async fn a_connection_that_is_refused_is_told() {
         service: Service::Sip,
         transport: Transport::Tcp,
         address: nobody,
+        others: Vec::new(),
         tls: None,
         websocket: None,
     };
     net.open(FlowId::Stream(1 << 63), target);
     let closed = next(&mut net, &mut rung).await.unwrap();
     assert!(closed.contains("Connect"), "{closed}");
+}
+
+//= IM M-16 test
+#[tokio::test]
+async fn the_address_that_answers_is_the_peer() {
+    let (mut net, mut rung) = net(tls::Files::default());
+    let nobody = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let somebody = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let here = somebody.local_addr().unwrap();
+    let target = Target {
+        service: Service::Msrp,
+        transport: Transport::Tcp,
+        address: nobody,
+        others: vec![nobody, here],
+        tls: None,
+        websocket: None,
+    };
+    net.open(FlowId::Stream(1 << 63), target);
+    let opened = next(&mut net, &mut rung).await.unwrap();
+    assert!(opened.contains("Opened") && opened.contains(&format!("peer: {here}")), "{opened}");
 }
 
 /// Files of a private authority and of a server certificate that it signed.
@@ -223,6 +244,7 @@ async fn tls_stands_only_with_the_right_name_and_a_known_authority() {
             service: Service::Sip,
             transport: Transport::Tls,
             address: here,
+            others: Vec::new(),
             tls: Some(TlsExpect { name: name.into(), must_verify: true, present_certificate: false }),
             websocket: None,
         };
@@ -276,7 +298,14 @@ fn web_server(
 
 fn web_socket_to(address: SocketAddr) -> Target {
     let websocket = Some(address.to_string());
-    Target { service: Service::Msrp, transport: Transport::Tcp, address, tls: None, websocket }
+    Target {
+        service: Service::Msrp,
+        transport: Transport::Tcp,
+        address,
+        others: Vec::new(),
+        tls: None,
+        websocket,
+    }
 }
 
 #[tokio::test]
