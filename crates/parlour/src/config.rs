@@ -32,7 +32,7 @@ use value::{
     maybe_stream_message, maybe_unwanted,
 };
 
-pub(crate) use value::{address, caller, hop, proxy};
+pub(crate) use value::{address, caller, hop, proxy, proxy_text};
 
 /// All that the program is told once.
 #[derive(Debug, Clone)]
@@ -60,6 +60,9 @@ pub(crate) struct Settings {
     /// Octets of all files that came in, and of those of one peer.
     pub(crate) file_quota: u64,
     pub(crate) file_quota_per_peer: u64,
+    /// Files that are remembered, and for how long.
+    pub(crate) file_records: usize,
+    pub(crate) file_record_age: Duration,
 }
 
 /// A configuration that cannot be used.
@@ -103,6 +106,8 @@ impl Settings {
             files: None,
             file_quota: 10 * 1024 * 1024 * 1024,
             file_quota_per_peer: 2 * 1024 * 1024 * 1024,
+            file_records: 10_000,
+            file_record_age: Duration::from_secs(90 * 24 * 60 * 60),
         }
     }
 
@@ -184,6 +189,8 @@ struct File {
     file_quota: Option<u64>,
     /// Octets.
     file_quota_per_peer: Option<u64>,
+    file_records: Option<NonZeroU32>,
+    file_record_days: Option<NonZeroU32>,
     chunk_size: Option<NonZeroUsize>,
     /// Octets; 0 turns the mode off.
     large_message_max: Option<u64>,
@@ -480,6 +487,10 @@ impl File {
         set(&mut settings.disk_reserve, self.disk_reserve);
         set(&mut settings.file_quota, self.file_quota);
         set(&mut settings.file_quota_per_peer, self.file_quota_per_peer);
+        let records = self.file_records.map(|records| usize::try_from(records.get()).unwrap_or(usize::MAX));
+        set(&mut settings.file_records, records);
+        let age = |days: NonZeroU32| Duration::from_secs(u64::from(days.get()).saturating_mul(24 * 60 * 60));
+        set(&mut settings.file_record_age, self.file_record_days.map(age));
         set(&mut settings.memory_limit, self.memory_limit);
         proto.store_and_forward = self.store_and_forward;
         if let Some(limits) = self.limits {

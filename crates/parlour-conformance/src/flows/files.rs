@@ -147,6 +147,7 @@ pub(crate) fn of_several_files_each_is_taken_or_not() {
     two.run(1000);
     assert_eq!(two.last(two.ann, sent[0]), FileNews::Stopped(FileStop::Declined));
     assert_eq!((two.last(two.ann, sent[1]), two.last(two.ann, sent[2])), (FileNews::Done, FileNews::Done));
+    assert_eq!(two.last(two.bob, ids[0]), FileNews::Stopped(FileStop::Cancelled));
     let here = &two.at(two.bob).files;
     assert_eq!((here.get(&ids[0]), &here[&ids[1]], &here[&ids[2]]), (None, &two_, &three));
     assert_eq!(two.ended(two.ann), Some(Ended::Left));
@@ -204,6 +205,9 @@ pub(crate) fn a_file_is_pulled_from_whoever_shares_it_and_from_nobody_else() {
             });
             assert_eq!(begun, Some(selector("x.bin", &file)), "the answer completes what is known");
             assert_eq!(two.last(two.ann, asked[0]), FileNews::Done);
+            // RFC 5547 8.7: the sender ends it. A BYE of the receiver might be there before its last 200.
+            assert_eq!(two.last(two.bob, id), FileNews::Done);
+            assert_eq!((two.ended(two.ann), two.ended(two.bob)), (Some(Ended::PeerLeft), Some(Ended::Left)));
         } else {
             two.world.act(two.bob, |bob, now| bob.accept(now, session)).expect("accepted, with nothing left");
             two.run(1000);
@@ -255,7 +259,11 @@ fn under_way() -> (Two, FileId, FileId) {
 pub(crate) fn a_sender_that_gives_up_says_so_and_leaves() {
     let (mut two, sent, received) = under_way();
     two.world.act(two.ann, |ann, now| ann.cancel_file(now, sent)).expect("cancelled");
-    two.run(2000);
+    // The BYE comes when the end of the message was heard, and does not overtake it.
+    two.run(950);
+    assert_eq!(two.last(two.bob, received), FileNews::Stopped(FileStop::Aborted));
+    assert_eq!(two.ended(two.ann), None);
+    two.run(1050);
     assert_eq!(two.last(two.ann, sent), FileNews::Stopped(FileStop::Cancelled));
     assert_eq!(two.last(two.bob, received), FileNews::Stopped(FileStop::Aborted));
     assert_eq!((two.ended(two.ann), two.ended(two.bob)), (Some(Ended::Left), Some(Ended::PeerLeft)));
@@ -335,6 +343,48 @@ pub(crate) fn x_30_a_large_file_is_asked_about_whoever_sends_it() {
         assert_eq!(two.last(two.ann, sent[0]) == FileNews::Done, !asked);
         two.over();
     }
+}
+
+//= IM X-30 test
+#[cfg_attr(test, test)]
+pub(crate) fn x_30_what_has_no_room_and_the_rest_of_a_file_are_never_taken_unasked() {
+    for (room, skip, asked) in [(1000, 0, false), (999, 0, true), (1000, 1, true)] {
+        let mut two = Two::new(accepting(Accept::All));
+        let set = |bob: &mut parlour_proto::client::Client, _| {
+            bob.set_file_room(room);
+            Ok(())
+        };
+        two.world.act(two.bob, set).expect("set");
+        two.push(&[("a", &octets(1000), skip)]);
+        two.run(1000);
+        let is_asked = two.at(two.bob).told().any(|what| matches!(what, What::Invited { asked: true, .. }));
+        assert_eq!(is_asked, asked, "{room} {skip}");
+        two.over();
+    }
+}
+
+//= IM X-30 test
+#[cfg_attr(test, test)]
+pub(crate) fn x_30_a_file_that_cannot_be_kept_is_given_up_at_once() {
+    let (mut two, sent, received) = under_way();
+    let why = "the disk is full".to_owned();
+    two.world.act(two.bob, |bob, now| bob.fail_file(now, received, why.clone())).expect("given up");
+    two.run(3000);
+    assert_eq!(two.last(two.bob, received), FileNews::Stopped(FileStop::Failed { why }));
+    assert_eq!(two.last(two.ann, sent), FileNews::Stopped(FileStop::Aborted), "413");
+    two.over();
+}
+
+//= IM D-41 test
+#[cfg_attr(test, test)]
+pub(crate) fn an_invitation_that_nobody_answers_is_no_word_about_its_files() {
+    let mut two = Two::new(Config { ring_timeout: std::time::Duration::from_secs(5), ..config(BOB) });
+    let (_, sent) = two.push(&[("a", &octets(1000), 0)]);
+    two.run(6000);
+    assert!(matches!(two.last(two.ann, sent[0]), FileNews::Stopped(FileStop::Interrupted { .. })));
+    let (_, files) = two.invitation();
+    assert!(matches!(two.last(two.bob, files[0].file), FileNews::Stopped(FileStop::Failed { .. })));
+    two.over();
 }
 
 //= IM X-30 test

@@ -2,6 +2,7 @@
 
 use super::Client;
 use crate::config::Proxy;
+use crate::event::FileStop;
 use crate::io::{AccountId, FileId, Now, SessionId};
 use crate::verb::{FileAnswer, FileFault, FileOffer, Misuse};
 
@@ -47,6 +48,21 @@ impl Client {
     pub fn cancel_file(&mut self, now: Now, file: FileId) -> Result<(), Misuse> {
         self.core.now = now;
         self.core.cancel_file(file)
+    }
+
+    /// The same, for a reason that is not the user's: [`FileStop::Failed`](crate::event::FileStop::Failed) tells it.
+    ///
+    /// # Errors
+    /// As for [`cancel_file`](Self::cancel_file).
+    pub fn fail_file(&mut self, now: Now, file: FileId, why: String) -> Result<(), Misuse> {
+        self.core.now = now;
+        self.core.give_up_file(file, FileStop::Failed { why })
+    }
+
+    /// Sets for how many octets of files there is room: a larger file is asked about, whatever
+    /// [`Config::auto_accept_file`](crate::config::Config::auto_accept_file) says.
+    pub fn set_file_room(&mut self, octets: u64) {
+        self.core.file_room = octets;
     }
 
     /// Says what became of a file that is here as a whole ([`FileNews::Whole`](crate::event::FileNews::Whole)): only now

@@ -212,7 +212,8 @@ impl Core {
         Some(asking)
     }
 
-    fn stop_offered(&mut self, files: &[FileId], stop: &FileStop) {
+    /// Those that nobody has taken are over.
+    pub(crate) fn stop_offered(&mut self, files: &[FileId], stop: &FileStop) {
         for file in files {
             if self.files.get(*file).is_some_and(|transfer| transfer.stage == Stage::Offered) {
                 self.stop_file(*file, stop.clone());

@@ -10,7 +10,7 @@ use parlour_msrp::table::HashKeys;
 use parlour_msrp::timer::{TimerId, Timers};
 
 use crate::config::{Config, Contact, Proxy};
-use crate::event::{Ended, Event, Explain, Invitation, Notice, What};
+use crate::event::{Ended, Event, Explain, FileStop, Invitation, Notice, What};
 use crate::im::account::Account;
 use crate::im::chat::Came;
 use crate::im::files::Files;
@@ -71,6 +71,8 @@ pub(crate) struct Core {
     pub(crate) leaving: bool,
     /// What the shell says that there is too little of.
     pub(crate) shortage: Option<Shortage>,
+    /// Octets for which there is room: no larger file is accepted unasked.
+    pub(crate) file_room: u64,
     /// Seconds that local time is ahead of UTC.
     pub(crate) utc_offset: i32,
     pub(crate) blocked: BlockList,
@@ -232,6 +234,7 @@ impl Core {
             store_failed: None,
             leaving: false,
             shortage: None,
+            file_room: u64::MAX,
             utc_offset: 0,
             blocked,
             notices: Notices::default(),
@@ -336,12 +339,22 @@ impl Core {
         let (account, id) = (session.account, session.id);
         // Of what the user was not told, he hears only that he has missed it.
         let told = (!session.phase.is_suspended()).then_some(id);
+        let refused = if let Ended::Refused { status, .. } = &ended { Some(*status) } else { None };
         let what = match &session.phase {
             Phase::Invited(_) => What::Missed { peer: session.peer.clone(), why: ended },
             Phase::Inviting(_) | Phase::Answered(_) | Phase::Live(_) | Phase::Leaving(_) => {
                 What::Ended(ended)
             }
         };
+        if let (Phase::Inviting(_), Some(status)) = (&session.phase, refused) {
+            let files = self.files.ids(id).to_vec();
+            // Who is busy, or not there, has not said that he does not want them.
+            let stop = match status {
+                408 | 480 | 500..600 => FileStop::Interrupted { why: format!("the answer was {status}") },
+                _ => FileStop::Declined,
+            };
+            self.stop_offered(&files, &stop);
+        }
         self.forget(session);
         self.tell(account, told, what);
     }

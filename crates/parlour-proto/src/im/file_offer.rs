@@ -42,6 +42,7 @@ impl Core {
                 session,
                 line,
                 sends: source.is_some(),
+                ours: true,
                 about,
                 local: None,
                 msrp: None,
@@ -223,13 +224,16 @@ impl Core {
     /// Whether policy may accept the files of an invitation without asking.
     //= IM X-30
     pub(crate) fn files_need_no_word(&self, session: SessionId) -> bool {
-        let small = |about: &FileAttributes| {
-            about.selector.size.is_some_and(|size| size <= self.config.auto_accept_file)
-        };
+        let small = |about: &FileAttributes| about.selector.size.is_some_and(|size| self.is_small(size));
         let transfers = self.files.ids(session).iter().filter_map(|id| self.files.get(*id));
-        // What the other side wants of us nobody gives unasked.
+        // What the other side wants of us nobody gives unasked; and of a rest, whoever keeps files knows whether it fits.
         let mut transfers = transfers.filter(|transfer| transfer.stage == Stage::Offered);
-        transfers.all(|transfer| !transfer.sends && small(&transfer.about))
+        transfers.all(|transfer| !transfer.sends && small(&transfer.about) && transfer.about.skipped() == 0)
+    }
+
+    /// Whether a file of that size may be accepted unasked.
+    fn is_small(&self, size: u64) -> bool {
+        size <= self.config.auto_accept_file.min(self.file_room)
     }
 
     /// Whether policy may accept a file that is added to a session without asking.
@@ -241,7 +245,7 @@ impl Core {
             Accept::All => true,
         };
         let size = stream.file.as_ref().and_then(|file| file.selector.size);
-        accepts && size.is_some_and(|size| size <= self.config.auto_accept_file) && !stream.direction.sends()
+        accepts && size.is_some_and(|size| self.is_small(size)) && !stream.direction.sends()
     }
 
     /// Makes our ends of the files of an invitation that is accepted.
@@ -358,6 +362,11 @@ impl Core {
     /// Declines a file of an invitation, or gives a transfer up.
     //= IM D-42
     pub(crate) fn cancel_file(&mut self, file: FileId) -> Result<(), Misuse> {
+        self.give_up_file(file, FileStop::Cancelled)
+    }
+
+    /// The same, for a reason of its own.
+    pub(crate) fn give_up_file(&mut self, file: FileId, stop: FileStop) -> Result<(), Misuse> {
         let transfer = self.files.get(file).filter(|transfer| transfer.stage != Stage::Over);
         let transfer = transfer.ok_or(Misuse::NoFile)?;
         let (id, sends) = (transfer.session, transfer.sends);
@@ -372,7 +381,7 @@ impl Core {
             }
             self.later(id, self.now.instant + super::file_transfer::REFUSAL);
         }
-        self.stop_file(file, FileStop::Cancelled);
+        self.stop_file(file, stop);
         let left = self.files.ids(id).iter().filter_map(|it| self.files.get(*it));
         let none_left = left.clone().all(|transfer| transfer.stage == Stage::Over);
         if none_left && invited && !self.offers_chat(id) {

@@ -8,17 +8,19 @@ use crate::event::{Ended, FileNews, FileStop, What};
 use crate::im::Core;
 use crate::im::files::Stage;
 use crate::im::refresh::{Renewal, takes_invite};
-use crate::im::session::Phase;
+use crate::im::session::{Phase, Session};
 use crate::io::{FileId, Output, SessionId, Why};
 use crate::mime::cpim::{self, Mailbox};
 use crate::sdp::Wrapping;
 use crate::verb::{FileFault, Misuse};
 
-/// How long a receiver who gives up waits for a SEND that it can refuse before it offers port 0.
+/// How long who gives up waits before it offers port 0, or leaves: a receiver for a SEND that it can refuse, a sender for
+/// the end of its own.
 pub(crate) const REFUSAL: Duration = Duration::from_secs(1);
 
-/// How long who did not make the session waits for the other side's BYE when all files are over.
-const LINGER: Duration = Duration::from_secs(10);
+/// How long who has received files waits for the other side's BYE when all are over: who made the session, and who did
+/// not.
+const LINGERS: (Duration, Duration) = (Duration::from_secs(2), Duration::from_secs(10));
 
 /// How long an offer waits before it looks again whether another request of the dialog is finished.
 const BUSY: Duration = Duration::from_secs(1);
@@ -120,7 +122,11 @@ impl Core {
                     F::Refused { status: 413, .. } => FileStop::Aborted,
                     F::Aborted => FileStop::Cancelled,
                     F::SessionEnded | F::NoResponse => FileStop::Interrupted { why: why.to_string() },
-                    F::Refused { .. } | F::Unreadable | _ => FileStop::Failed { why: why.to_string() },
+                    F::Unreadable => {
+                        let why = "it has changed meanwhile, or cannot be read any more: send it anew";
+                        FileStop::Failed { why: why.to_owned() }
+                    }
+                    F::Refused { .. } | _ => FileStop::Failed { why: why.to_string() },
                 };
                 self.stop_file(file, stop);
             }
@@ -250,11 +256,10 @@ impl Core {
         }
         let declined = stop == FileStop::Cancelled && was == Stage::Offered;
         self.tell(account, Some(session), What::File { file, news: FileNews::Stopped(stop) });
-        if !declined && (sends || was != Stage::Running || msrp.is_none()) {
-            self.files_over(file);
-        }
-        if !declined && !sends && was == Stage::Running {
-            self.later(session, self.now.instant + REFUSAL);
+        // What we have just said in the MSRP session is there before a BYE, which may overtake it.
+        let pause = if was == Stage::Running && msrp.is_some() { REFUSAL } else { Duration::ZERO };
+        if !declined {
+            self.later(session, self.now.instant + pause);
         }
     }
 
@@ -278,12 +283,13 @@ impl Core {
         }
         let busy = live.renewal.is_some() || live.is_asked();
         if !chats && !self.files.are_on(id) && self.files.are_all(&session) {
-            if offerer {
-                self.explain(session.account, Some(id), "D-42", "left: all files are over", "");
-                return self.bye(session, Ended::Left);
+            // RFC 5547 8.7: it is the sender who closes. The receiver's BYE would overtake its last responses.
+            if !self.files.came(id) {
+                return self.files_left(session);
             }
             if !session.is_armed(Why::NoStream) {
-                self.arm(&mut session, Why::NoStream, self.now.instant + LINGER);
+                let linger = if offerer { LINGERS.0 } else { LINGERS.1 };
+                self.arm(&mut session, Why::NoStream, self.now.instant + linger);
             }
             return self.sessions.put(session);
         }
@@ -299,12 +305,23 @@ impl Core {
         self.sessions.put(session);
     }
 
+    /// All files of a session for files are over, and nobody else ends it.
+    pub(crate) fn files_left(&mut self, session: Session) {
+        self.explain(session.account, Some(session.id), "D-42", "left: all files are over", "");
+        self.bye(session, Ended::Left);
+    }
+
     /// The session of files ends.
     pub(crate) fn drop_files(&mut self, session: SessionId) {
         for file in self.files.ids(session).to_vec() {
-            let offered = self.files.get(file).is_some_and(|transfer| transfer.stage == Stage::Offered);
-            let why = || "the session is over".to_owned();
-            let stop = if offered { FileStop::Declined } else { FileStop::Interrupted { why: why() } };
+            let Some(transfer) = self.files.get(file) else { continue };
+            let why = "the session is over".to_owned();
+            let stop = match (transfer.stage, transfer.ours) {
+                (Stage::Offered, false) => FileStop::Failed { why },
+                (Stage::Offered | Stage::Running | Stage::Whole(_) | Stage::Over, _) => {
+                    FileStop::Interrupted { why }
+                }
+            };
             self.stop_file(file, stop);
         }
         for (_, transfer) in self.files.forget(session) {

@@ -39,6 +39,8 @@ pub(crate) struct FileTransfer {
     pub(crate) line: usize,
     /// Whether we send it.
     pub(crate) sends: bool,
+    /// Whether it is we who offered it, or asked for it.
+    pub(crate) ours: bool,
     pub(crate) about: FileAttributes,
     /// Our end, once there is one.
     pub(crate) local: Option<Local>,
@@ -145,6 +147,11 @@ impl Files {
     /// The same, as they are told.
     pub(crate) fn of(&self, session: SessionId) -> Vec<FileInfo> {
         self.all(session).map(|(id, transfer)| transfer.info(id)).collect()
+    }
+
+    /// Whether one of them comes to us, or was to.
+    pub(crate) fn came(&self, session: SessionId) -> bool {
+        self.all(session).any(|(_, transfer)| !transfer.sends)
     }
 
     /// Whether something is still to come of one of them.
@@ -254,8 +261,9 @@ impl Files {
         Ok(())
     }
 
-    /// Refuses the lines of those that the user did not take, and completes those that he serves.
-    pub(crate) fn choose(&mut self, session: SessionId, judged: &mut sdp::Judged) {
+    /// Refuses the lines of those that the user did not take, and completes those that he serves. Returns the first kind.
+    pub(crate) fn choose(&mut self, session: SessionId, judged: &mut sdp::Judged) -> Vec<FileId> {
+        let mut untaken = Vec::new();
         for id in self.ids(session).to_vec() {
             let Some(transfer) = self.map.get_mut(&id) else { continue };
             if transfer.taken {
@@ -264,10 +272,13 @@ impl Files {
                     file.selector.clone_from(&transfer.about.selector);
                 }
             } else {
-                transfer.stage = Stage::Over;
+                if transfer.stage == Stage::Offered {
+                    untaken.push(id);
+                }
                 judged.refuse(transfer.line, Unfit::FileRefused("the user has not taken it"));
             }
         }
+        untaken
     }
 }
 
@@ -284,6 +295,7 @@ pub(crate) fn transfer_of((account, session): (AccountId, SessionId), stream: &s
         session,
         line: stream.line,
         sends: stream.direction.sends(),
+        ours: false,
         about: stream.file.as_deref().cloned().unwrap_or_default(),
         local: None,
         msrp: None,

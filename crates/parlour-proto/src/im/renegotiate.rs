@@ -527,6 +527,9 @@ impl Core {
         let Some(mut session) = self.sessions.take(id) else { return };
         session.timers.retain(|(reason, _)| *reason != Why::NoStream);
         if matches!(session.phase, Phase::Live(_)) {
+            if self.files.are_all(&session) {
+                return self.files_left(session);
+            }
             self.explain(session.account, Some(id), "D-55", "left: no stream was offered for 2 s", "");
             return self.bye(session, Ended::PeerLeft);
         }

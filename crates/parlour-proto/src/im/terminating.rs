@@ -312,6 +312,8 @@ impl Core {
             return Ok(());
         }
         let session = self.take_invited(id, "decline")?;
+        let files = self.files.ids(id).to_vec();
+        self.stop_offered(&files, &FileStop::Cancelled);
         let whole = |time: Duration| u32::try_from(time.as_secs()).unwrap_or(u32::MAX).max(1);
         let (status, reason, input) = match (how, self.config.decline_scope) {
             (Decline::Declined, DeclineScope::AllDevices) => {
@@ -448,8 +450,10 @@ impl Core {
         if let Phase::Invited(invited) = &mut session.phase
             && let Some((_, judged)) = &mut invited.offer
         {
-            self.files.choose(id, judged);
-            if judged.streams().next().is_none() {
+            let untaken = self.files.choose(id, judged);
+            let nothing = judged.streams().next().is_none();
+            self.stop_offered(&untaken, &FileStop::Cancelled);
+            if nothing {
                 let input = "of all that was offered, nothing was taken";
                 self.reject(session, 603, "Decline", Ended::Declined { status: 603 }, "D-42", input);
                 return Ok(());

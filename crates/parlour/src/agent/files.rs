@@ -4,7 +4,7 @@
 //! back: who has part of a file asks for the rest, who was sending one offers the rest, each from the last checkpoint on.
 
 use std::path::PathBuf;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use parlour_msrp::{Body, SourceId, SpoolId};
 use parlour_proto::client::{FileAnswer, FileFault, FileOffer};
@@ -14,22 +14,12 @@ use parlour_proto::io::{FileId, SessionId};
 use parlour_proto::sdp::FileSelector;
 
 use super::desk::{Transfer, Why};
-use super::sending;
+use super::resuming::{RESUME_AFTER_BREAK, STEP_BACK, TRIES, part_of};
 use super::{Agent, Told};
 use crate::command::{Achieved, Outcome};
 use crate::files::{Expected, Finished, Prepared, Told as FromDisk};
 use crate::json::file::file_name;
 use crate::store::{By, FileRow, FileState, Job, Note, party};
-
-/// How much further back a resumption begins when the other side has less than we thought.
-const STEP_BACK: u64 = 3 * sending::CHECKPOINT;
-/// How long after the start, or after a break, what was interrupted goes on.
-const RESUME_AT_START: Duration = Duration::from_secs(1);
-const RESUME_AFTER_BREAK: Duration = Duration::from_secs(15);
-/// How often a file that breaks off is offered again by itself.
-const TRIES: u8 = 4;
-/// Files that go on by themselves at the start.
-const MOST_RESUMED: usize = 32;
 
 /// What the user asks.
 impl Agent {
@@ -56,8 +46,12 @@ impl Agent {
     ) -> Result<SessionId, String> {
         let account = self.account(account)?;
         let offer = FileOffer { selector, source: None, skip: 0, modified: None };
-        let offered = self.client.offer_files(self.clock.now(), account, to, via, vec![offer]);
-        offered.map(|(session, _)| session).map_err(|why| why.to_string())
+        let offered = self.client.offer_files(self.clock.now(), account, to, via.clone(), vec![offer]);
+        let (session, _) = offered.map_err(|why| why.to_string())?;
+        if let Some(via) = via {
+            self.desk.ways.insert(session, via);
+        }
+        Ok(session)
     }
 
     pub(super) fn accept_files(&mut self, session: SessionId, files: &[FileId]) -> Result<(), String> {
@@ -65,100 +59,23 @@ impl Agent {
         self.client.accept_files(self.clock.now(), session, answers).map_err(|why| why.to_string())
     }
 
-    /// Goes on with a file that was interrupted.
-    pub(super) fn resume_file(&mut self, id: &str, by: Option<By>) {
-        if let Err(why) = self.try_to_resume(id, by.clone(), 0) {
-            match by {
-                Some(by) => self.tell_outcome(by, Err(why)),
-                None => tracing::warn!(file = id, why, "a file does not go on"),
-            }
-        }
+    /// No file is accepted unasked for which there is no room.
+    pub(super) fn tell_room(&mut self) {
+        self.client.set_file_room(self.desk.room());
     }
 
-    //= IM D-43
-    fn try_to_resume(&mut self, id: &str, by: Option<By>, tries: u8) -> Result<(), String> {
-        let row = self.desk.rows.get(id).ok_or_else(|| format!("there is no file {id}"))?.clone();
-        if self.desk.is_on(id) {
-            return Err(format!("file {id} is on its way"));
-        }
-        if !matches!(row.state, FileState::Interrupted | FileState::Failed) {
-            return Err(format!("file {id} is {}: there is nothing to go on with", row.state.text()));
-        }
-        if !row.incoming {
-            let path = row.path.clone().ok_or("nobody knows where the file lies")?;
-            let ticket = self.desk.disk.prepare(vec![path]);
-            self.desk.looking.insert(ticket, Why::Resume { row: id.to_owned(), by, tries });
-            return Ok(());
-        }
-        let account = self.account(Some(&row.account))?;
-        let part = row.path.clone().filter(|part| part.exists() && row.state == FileState::Interrupted);
-        let skip = if part.is_some() { row.octets } else { 0 };
-        let selector = FileSelector {
-            name: row.name.clone(),
-            media_type: row.content_type.clone(),
-            size: row.size,
-            hashes: row.hashes.clone(),
-        };
-        let offer = FileOffer { selector, source: None, skip, modified: None };
-        let offered = self.client.offer_files(self.clock.now(), account, &row.address, None, vec![offer]);
-        let (session, files) = offered.map_err(|why| why.to_string())?;
-        for file in files {
-            let transfer = Transfer {
-                row: id.to_owned(),
-                part: part.clone(),
-                source: None,
-                skip,
-                begun: false,
-                tries,
-                ..Transfer::default()
-            };
-            self.desk.on.insert(file, transfer);
-        }
-        self.drain();
-        if let Some(by) = by {
-            self.tell_outcome(by, Ok(Achieved { session: Some(self.name(session)), ..Achieved::default() }));
-        }
-        Ok(())
-    }
-
-    /// What was interrupted when the program ended goes on.
-    pub(super) fn remember_files(&mut self, resumes: bool) {
-        let at = Instant::now() + RESUME_AT_START;
-        let mut changed = Vec::new();
-        for row in self.desk.rows.values_mut() {
-            if matches!(row.state, FileState::Running | FileState::Offered) {
-                let never = row.state == FileState::Offered && row.incoming;
-                row.state = if never { FileState::Failed } else { FileState::Interrupted };
-                row.why = Some("the program ended".to_owned());
-                changed.push(row.clone());
-            }
-        }
-        for row in changed {
-            self.note_file(row, None);
-        }
-        if !resumes {
-            return;
-        }
-        let interrupted = self.desk.rows.values().filter(|row| row.state == FileState::Interrupted);
-        self.desk.resume = interrupted.rev().take(MOST_RESUMED).map(|row| (at, row.id.clone())).collect();
-    }
-
-    /// Goes on with what is due.
-    pub(super) fn resume_due(&mut self) {
-        let now = Instant::now();
-        let (due, later): (Vec<_>, Vec<_>) =
-            std::mem::take(&mut self.desk.resume).into_iter().partition(|(at, _)| *at <= now);
-        self.desk.resume = later;
-        for (_, id) in due {
-            self.resume_file(&id, None);
-        }
+    fn add_file(&mut self, row: FileRow) {
+        self.desk.rows.insert(row.id.clone(), row.clone());
+        self.note_file(row, None);
+        self.forget_files();
+        self.tell_room();
     }
 
     pub(super) fn note_file(&mut self, row: FileRow, by: Option<By>) {
         self.enqueue(Job::Note { by, note: Note::File(Box::new(row)) });
     }
 
-    fn change(&mut self, id: &str, change: impl FnOnce(&mut FileRow)) {
+    pub(super) fn change(&mut self, id: &str, change: impl FnOnce(&mut FileRow)) {
         if let Some(row) = self.desk.rows.get_mut(id) {
             change(row);
             let row = row.clone();
@@ -179,8 +96,13 @@ impl Agent {
                 let Some(row) = self.desk.on.get(&file).map(|transfer| transfer.row.clone()) else { return };
                 let ended = self.desk.rows.get(&row).is_some_and(|row| row.state == FileState::Interrupted);
                 self.change(&row, |row| row.octets = row.octets.max(octets));
-                if ended {
-                    self.desk.on.remove(&file);
+                if ended
+                    && let Some(transfer) = self.desk.on.remove(&file)
+                    && octets == 0
+                    && let Some(part) = transfer.part
+                {
+                    self.desk.disk.drop_part(file, &part);
+                    self.change(&row, |row| row.path = None);
                 }
             }
             FromDisk::Prepared { ticket, files } => {
@@ -202,6 +124,14 @@ impl Agent {
                 }
                 self.drain();
             }
+            FromDisk::Broken { file, why } => {
+                let _ = self.client.fail_file(
+                    self.clock.now(),
+                    file,
+                    format!("it cannot be written here: {why}"),
+                );
+                self.drain();
+            }
             FromDisk::Finished { file, outcome } => self.file_finished(file, outcome),
         }
     }
@@ -220,7 +150,7 @@ impl Agent {
             offers.push(offer_of(prepared, source, 0));
         }
         let sources: Vec<_> = offers.iter().map(|offer| offer.source).collect();
-        let offered = self.client.offer_files(self.clock.now(), account, to, via, offers);
+        let offered = self.client.offer_files(self.clock.now(), account, to, via.clone(), offers);
         let (session, ids) = offered.map_err(|why| why.to_string())?;
         for ((file, prepared), source) in ids.into_iter().zip(&files).zip(sources) {
             let id = file_name(self.store.run(), file);
@@ -240,49 +170,11 @@ impl Agent {
                 octets: 0,
                 path: Some(prepared.path.clone()),
                 modified: prepared.modified,
-            };
-            self.desk.rows.insert(id.clone(), row.clone());
-            self.note_file(row, None);
-            let transfer = Transfer {
-                row: id,
-                part: None,
-                source,
-                skip: 0,
-                begun: false,
+                via: via.clone(),
                 tries: 0,
-                ..Transfer::default()
             };
-            self.desk.on.insert(file, transfer);
-        }
-        self.drain();
-        Ok(Achieved { session: Some(self.name(session)), ..Achieved::default() })
-    }
-
-    /// Offers what is left of a file of ours.
-    fn offer_rest(&mut self, id: &str, tries: u8, files: Vec<Prepared>) -> Result<Achieved, String> {
-        let row = self.desk.rows.get(id).ok_or("it is gone")?.clone();
-        let prepared = files.into_iter().next().ok_or("it is gone")?;
-        if prepared.hashes != row.hashes || Some(prepared.size) != row.size {
-            self.change(id, |row| {
-                (row.state, row.why) = (FileState::Failed, Some("the file has changed since".to_owned()));
-            });
-            return Err("the file has changed since: send it anew".into());
-        }
-        if self.desk.is_on(id) {
-            return Err("it is on its way".into());
-        }
-        let account = self.account(Some(&row.account))?;
-        let skip = row.octets;
-        let source = self.desk.disk.serve(&prepared, skip).map_err(|error| error.to_string())?;
-        let offers = vec![offer_of(&prepared, source, skip)];
-        let offered = self.client.offer_files(self.clock.now(), account, &row.address, None, offers);
-        let (session, files) = offered.map_err(|why| why.to_string())?;
-        for file in files {
-            let source = Some(source);
-            let row = id.to_owned();
-            let transfer =
-                Transfer { row, part: None, source, skip, begun: false, tries, ..Transfer::default() };
-            self.desk.on.insert(file, transfer);
+            self.add_file(row);
+            self.desk.on.insert(file, Transfer { row: id, source, ..Transfer::default() });
         }
         self.drain();
         Ok(Achieved { session: Some(self.name(session)), ..Achieved::default() })
@@ -315,17 +207,8 @@ impl Agent {
                 ..selector
             };
             answers.push(FileAnswer { file: info.file, serve: Some((selector, source)) });
-            let part = None;
-            let transfer = Transfer {
-                row: id,
-                part,
-                source: Some(source),
-                skip,
-                begun: false,
-                tries: 0,
-                ..Transfer::default()
-            };
-            self.desk.on.insert(info.file, transfer);
+            let source = Some(source);
+            self.desk.on.insert(info.file, Transfer { row: id, source, skip, ..Transfer::default() });
         }
         let now = self.clock.now();
         let nothing = answers.is_empty();
@@ -363,6 +246,7 @@ impl Agent {
             let row = row.clone();
             self.note_file(row, Some(By::File(file, verdict)));
         }
+        self.tell_room();
     }
 
     /// The row of a file that came in is durable, or will never be.
@@ -397,6 +281,7 @@ impl Agent {
         }
         if matches!(event.what, What::Ended(_) | What::Missed { .. }) {
             self.desk.peers.remove(&session);
+            self.desk.ways.remove(&session);
         }
         true
     }
@@ -404,30 +289,38 @@ impl Agent {
     /// An invitation to files: what goes on by itself, and what cannot be.
     fn invited_to_files(&mut self, session: SessionId, files: &[FileInfo]) {
         let Some(peer) = self.desk.peers.get(&session).map(|(_, address)| party(address)) else { return };
-        let mut asked = Vec::new();
-        let mut resumed = Vec::new();
-        let mut refused = Vec::new();
+        let (mut asked, mut resumed, mut refused) = (Vec::new(), Vec::new(), Vec::new());
+        let mut open = false;
         for info in files {
             let hashes = &info.about.selector.hashes;
             let skip = info.about.skipped();
             if info.sends {
-                // Whoever asks must know what he asks for, and it must be his already.
-                let row = self.desk.find(&peer, false, hashes);
-                let row = row.filter(|row| row.path.is_some() && !self.desk.is_on(&row.id));
-                match row {
+                match self.desk.shared(&peer, hashes) {
                     Some(row) => asked.push((info.clone(), row.id.clone())),
                     None => refused.push((info.file, "it was not shared with who asks for it".to_owned())),
                 }
             } else if skip > 0 {
-                let row = self.desk.find(&peer, true, hashes);
-                let row = row.filter(|row| row.state == FileState::Interrupted && row.octets >= skip);
-                match row.map(|row| row.id.clone()) {
-                    Some(id) => resumed.push((info.clone(), id)),
-                    None => refused.push((info.file, "less of it is here than it leaves out".to_owned())),
+                let row = self
+                    .desk
+                    .interrupted(&peer, hashes)
+                    .map(|row| (row.id.clone(), part_of(row).1, row.size));
+                match row {
+                    Some((id, here, size)) if here >= skip => {
+                        match self.desk.refuses(&peer, size.unwrap_or(0).saturating_sub(here)) {
+                            None => resumed.push((info.clone(), id)),
+                            Some(why) => refused.push((info.file, why)),
+                        }
+                    }
+                    other => {
+                        other.into_iter().for_each(|(id, ..)| self.ask_for_the_rest(&id));
+                        refused.push((info.file, "less of it is here than it leaves out".to_owned()));
+                    }
                 }
             } else if let Some(why) = self.desk.refuses(&peer, info.about.selector.size.unwrap_or(0)) {
                 self.tell(Told::Trouble(format!("a file was refused: {why}")));
                 refused.push((info.file, why));
+            } else {
+                open = true;
             }
         }
         let now = self.clock.now();
@@ -439,10 +332,7 @@ impl Agent {
         }
         for (file, why) in refused {
             tracing::info!(why, "a file is declined");
-            let _ = self.client.cancel_file(now, file);
-        }
-        if resumed.is_empty() {
-            return;
+            let _ = self.client.fail_file(now, file, why);
         }
         let ids: Vec<FileId> = resumed.iter().map(|(info, _)| info.file).collect();
         for (info, id) in resumed {
@@ -463,11 +353,13 @@ impl Agent {
             }
             let part = self.desk.rows.get(&id).and_then(|row| row.path.clone());
             let skip = info.about.skipped();
-            let transfer =
-                Transfer { row: id, part, source: None, skip, begun: false, tries: 0, ..Transfer::default() };
-            self.desk.on.insert(info.file, transfer);
+            self.desk.on.insert(info.file, Transfer { row: id, part, skip, ..Transfer::default() });
         }
-        if let Err(why) = self.accept_files(session, &ids) {
+        // With files of which nothing is here the user has the word.
+        if !ids.is_empty()
+            && !open
+            && let Err(why) = self.accept_files(session, &ids)
+        {
             tracing::debug!(why, "files do not go on");
         }
     }
@@ -480,7 +372,12 @@ impl Agent {
                     self.file_begun(session, info);
                 }
             }
-            FileNews::Moved { octets, .. } => self.file_moved(file, *octets),
+            FileNews::Moved { octets, size } => {
+                self.file_moved(file, *octets);
+                if size.is_none() {
+                    self.stays_in_quota(file, *octets);
+                }
+            }
             FileNews::Whole { body, .. } => {
                 self.file_whole(file, body);
                 return false;
@@ -509,8 +406,12 @@ impl Agent {
             transfer.begun = true;
             let (row, part, skip) = (transfer.row.clone(), transfer.part.clone(), transfer.skip);
             self.change(&row, |row| {
-                (row.state, row.why) = (FileState::Running, None);
-                row.octets = if row.incoming { row.octets.min(skip) } else { skip };
+                row.tries = 0;
+                // Who has it all, and wants it again, has it all the same.
+                if row.incoming || row.state != FileState::Done {
+                    (row.state, row.why) = (FileState::Running, None);
+                    row.octets = if row.incoming { row.octets.min(skip) } else { skip };
+                }
             });
             if !info.sends {
                 let part = part.or_else(|| self.new_part(file));
@@ -534,7 +435,7 @@ impl Agent {
         let Some(part) = part else {
             let why = why.unwrap_or_else(|| "there is no place for it".to_owned());
             self.tell(Told::Trouble(format!("a file was refused: {why}")));
-            let _ = self.client.cancel_file(self.clock.now(), file);
+            let _ = self.client.fail_file(self.clock.now(), file, why);
             return;
         };
         let id = file_name(self.store.run(), file);
@@ -554,20 +455,25 @@ impl Agent {
             octets: 0,
             path: Some(part.clone()),
             modified: Duration::ZERO,
+            via: self.desk.ways.get(&session).cloned(),
+            tries: 0,
         };
         self.desk.disk.take(file, &part, 0);
-        self.desk.rows.insert(id.clone(), row.clone());
-        self.note_file(row, None);
-        let transfer = Transfer {
-            row: id,
-            part: Some(part),
-            source: None,
-            skip: 0,
-            begun: true,
-            tries: 0,
-            ..Transfer::default()
-        };
+        self.add_file(row);
+        let transfer = Transfer { row: id, part: Some(part), begun: true, ..Transfer::default() };
         self.desk.on.insert(file, transfer);
+    }
+
+    /// Of a file whose size nobody has told, what is here counts.
+    //= IM X-30
+    fn stays_in_quota(&mut self, file: FileId, octets: u64) {
+        let row = self.desk.on.get(&file).and_then(|transfer| self.desk.rows.get_mut(&transfer.row));
+        let Some(row) = row.filter(|row| row.incoming) else { return };
+        row.octets = row.octets.max(octets);
+        let peer = row.peer.clone();
+        if let Some(why) = self.desk.refuses(&peer, 0) {
+            let _ = self.client.fail_file(self.clock.now(), file, why);
+        }
     }
 
     /// The path of a file whose transfer is done, for the last time.
@@ -579,7 +485,7 @@ impl Agent {
 
     fn new_part(&self, file: FileId) -> Option<PathBuf> {
         let places = self.desk.disk.places()?;
-        Some(places.incoming().join(format!("{}.part", file_name(self.store.run(), file))))
+        Some(places.part(&self.store.mark(), &file_name(self.store.run(), file)))
     }
 
     /// Octets of a spool are a file's.
@@ -617,28 +523,33 @@ impl Agent {
         let (id, part, source) = (transfer.row.clone(), transfer.part.clone(), transfer.source);
         let (begun, skip, tries) = (transfer.begun, transfer.skip, transfer.tries);
         source.into_iter().for_each(|source| self.desk.disk.unserve(source));
+        let Some(row) = self.desk.rows.get(&id) else { return };
+        let (was, incoming, octets) = (row.state, row.incoming, row.octets);
+        if was == FileState::Done {
+            self.desk.on.remove(&file);
+            return;
+        }
         let why = Some(crate::line::stopped(stop));
         let goes_on = match stop {
             FileStop::Interrupted { .. } => begun,
-            // The other side has less than we thought, or is not there.
+            // The other side has less than we thought.
             FileStop::Declined => skip > 0,
             FileStop::Cancelled | FileStop::Aborted | FileStop::Corrupt | FileStop::Failed { .. } => false,
         };
-        let was = self.desk.rows.get(&id).map(|row| row.state);
-        if was == Some(FileState::Done) {
-            return;
-        }
-        let incoming = part.is_some();
-        if goes_on || (!begun && was == Some(FileState::Interrupted)) {
+        if goes_on || (!begun && was == FileState::Interrupted) {
             self.change(&id, |row| {
                 (row.state, row.why) = (FileState::Interrupted, why);
-                if !begun && *stop == FileStop::Declined && !row.incoming {
-                    row.octets = row.octets.saturating_sub(STEP_BACK);
+                if !begun && *stop == FileStop::Declined {
+                    row.tries = row.tries.saturating_add(1);
+                    if !row.incoming {
+                        row.octets = row.octets.saturating_sub(STEP_BACK);
+                    }
                 }
             });
-            if !incoming && tries < TRIES {
-                let at = Instant::now() + RESUME_AFTER_BREAK;
-                self.desk.resume.push((at, id));
+            let tries = if begun && octets > skip { 0 } else { tries.saturating_add(1) };
+            // Of a file that was coming, its sender offers the rest.
+            if (!incoming || !begun) && tries < TRIES && self.goes_on {
+                self.resume_later(&id, RESUME_AFTER_BREAK, tries);
             }
             if incoming && begun {
                 // The last checkpoint is on its way, and removes it.
@@ -646,10 +557,10 @@ impl Agent {
                 return;
             }
         } else {
-            if let (Some(part), true) = (&part, *stop != FileStop::Corrupt) {
+            let corrupt = *stop == FileStop::Corrupt;
+            if let (Some(part), false) = (&part, corrupt) {
                 self.desk.disk.drop_part(file, part);
             }
-            let corrupt = *stop == FileStop::Corrupt;
             self.change(&id, |row| {
                 (row.state, row.why) = (FileState::Failed, why);
                 if incoming && !corrupt {
@@ -658,6 +569,7 @@ impl Agent {
             });
         }
         self.desk.on.remove(&file);
+        self.tell_room();
     }
 
     /// Tells whoever asked what became of a command about a file.
@@ -666,7 +578,7 @@ impl Agent {
     }
 }
 
-fn offer_of(prepared: &Prepared, source: SourceId, skip: u64) -> FileOffer {
+pub(super) fn offer_of(prepared: &Prepared, source: SourceId, skip: u64) -> FileOffer {
     let selector = FileSelector {
         name: Some(prepared.name.clone()),
         media_type: Some(prepared.media_type.to_owned()),

@@ -11,6 +11,7 @@ mod files;
 mod held;
 mod obey;
 mod pace;
+mod resuming;
 mod sending;
 mod teller;
 mod watch;
@@ -187,6 +188,8 @@ pub(crate) struct Agent {
     diary: Diary,
     watch: Watch,
     desk: Desk,
+    /// Files that break off go on by themselves.
+    goes_on: bool,
     /// The certificates that peers have shown.
     pins: Pins,
 }
@@ -221,12 +224,15 @@ impl Agent {
         let disk = store.dir().map(|dir| (dir.to_owned(), settings.disk_reserve));
         settings.proto.explain = explain || store.dir().is_some() || tracing::enabled!(tracing::Level::DEBUG);
         let places = settings.files.or_else(|| store.dir().map(|dir| dir.join("files")));
-        let places = places.filter(|_| store.dir().is_some()).map(|root| Places { root });
+        let places = places.filter(|_| store.dir().is_some()).map(std::path::absolute).transpose();
+        let places = places.map_err(StartFault::Files)?.map(|root| Places { root });
         let disk_of_files = Files::start(places, &store.answers()).map_err(StartFault::Files)?;
         let quota = Quota {
             all: settings.file_quota,
             peer: settings.file_quota_per_peer,
             reserve: settings.disk_reserve,
+            records: settings.file_records,
+            age: settings.file_record_age,
         };
         let desk = Desk::new(disk_of_files, quota, store.take_files());
         let pins = Pins::new(store.take_pins());
@@ -262,6 +268,7 @@ impl Agent {
             diary,
             watch,
             desk,
+            goes_on: resumes,
             pins,
         };
         agent.client.set_blocked(agent.clock.now(), &agent.blocked);

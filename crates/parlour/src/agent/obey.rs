@@ -51,7 +51,7 @@ impl Agent {
                 self.drain();
                 return self.answer_about_file(id, what);
             }
-            Command::ResumeFile { file } => return self.resume_file(&file, Some(By::Front(id))),
+            Command::ResumeFile { file } => return self.resume_file(&file, Some(By::Front(id)), 0),
             Command::Accept { session, files: None } => {
                 self.which(session, &[Stage::Invited]).and_then(|session| {
                     self.client.accept(now, session).map(|()| session).map_err(|why| why.to_string())
@@ -183,6 +183,7 @@ impl Agent {
                 | Note::Settled(_)
                 | Note::Paths(_)
                 | Note::File(_)
+                | Note::ForgetFiles(_)
                 | Note::Pinned(_) => {}
             }
             self.drain();

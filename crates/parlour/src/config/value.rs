@@ -36,6 +36,13 @@ pub(crate) fn proxy(text: &str) -> Result<Proxy, String> {
     Ok(Proxy { host, port, transport: transport.unwrap_or(Transport::Udp) })
 }
 
+/// The same, to be read again.
+pub(crate) fn proxy_text(proxy: &Proxy) -> String {
+    let host = if proxy.host.contains(':') { format!("[{}]", proxy.host) } else { proxy.host.clone() };
+    let port = proxy.port.map(|port| format!(":{port}")).unwrap_or_default();
+    format!("{}:{host}{port}", proxy.transport.name().to_ascii_lowercase())
+}
+
 /// A hop: `ADDRESS` or `ADDRESS/LENGTH`.
 pub(crate) fn hop(text: &str) -> Result<Hop, String> {
     let (address, bits) = match text.split_once('/') {

@@ -117,6 +117,7 @@ impl Disk {
                 let open = part_file(&part, base).map(Arc::new);
                 if let Err(error) = &open {
                     tracing::error!(%error, ?part, "a file that comes in cannot be written");
+                    self.tell(Told::Broken { file, why: error.to_string() });
                 }
                 self.taken.insert(file, Taken { open, base, taken: 0, upto: base, synced: base });
             }
@@ -151,6 +152,7 @@ impl Disk {
         };
         let at = taken.base.saturating_add(offset);
         taken.taken = taken.taken.saturating_add(length);
+        let mut broken = None;
         let written = match &taken.open {
             Ok(open) => open.write_all_at(bytes, at),
             Err(_) => Ok(()),
@@ -160,7 +162,9 @@ impl Disk {
             Ok(()) => {}
             Err(error) => {
                 tracing::error!(%error, "a file that comes in cannot be written");
+                let why = error.to_string();
                 taken.open = Err(error);
+                broken = Some(Told::Broken { file, why });
             }
         }
         let upto = taken.taken;
@@ -174,6 +178,9 @@ impl Disk {
         }
         if let Some(spool) = spool {
             self.tell(Told::Spooled { spool, upto });
+        }
+        if let Some(broken) = broken {
+            self.tell(broken);
         }
     }
 }

@@ -2,6 +2,7 @@
 
 use std::fs::{self, File};
 use std::io::{self, Read, Seek, SeekFrom};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, mpsc};
 use std::thread::JoinHandle;
@@ -56,7 +57,9 @@ pub(super) fn start(
 
 fn prepare(path: &Path) -> io::Result<Prepared> {
     let path = fs::canonicalize(path)?;
-    let mut open = File::open(&path)?;
+    // A pipe would keep us waiting for whoever writes into it.
+    let waits_not = i32::try_from(rustix::fs::OFlags::NONBLOCK.bits()).unwrap_or(0);
+    let mut open = fs::OpenOptions::new().read(true).custom_flags(waits_not).open(&path)?;
     let meta = open.metadata()?;
     if !meta.is_file() {
         return Err(io::Error::other("it is not a regular file"));
@@ -227,6 +230,10 @@ mod tests {
     fn what_is_no_file_is_not_sent() {
         let desk = Desk::new();
         assert!(prepare(desk.dir.path()).is_err() && prepare(Path::new("/dev/null")).is_err());
+        // Nobody ever writes into it.
+        let pipe = desk.dir.path().join("pipe");
+        rustix::fs::mkfifoat(rustix::fs::CWD, &pipe, rustix::fs::Mode::RUSR).unwrap();
+        assert!(prepare(&pipe).is_err());
         let path = desk.dir.path().join("b.png");
         fs::write(&path, b"abc").unwrap();
         let prepared = prepare(&path).unwrap();

@@ -24,6 +24,9 @@ use crate::store::Answer;
 /// Sources of files have this bit: the others are messages of the store.
 pub(crate) const SOURCE: u64 = 1 << 63;
 
+/// The ending of files that are not whole.
+const PART: &str = ".part";
+
 /// The directories for what comes in.
 #[derive(Debug, Clone)]
 pub(crate) struct Places {
@@ -40,6 +43,28 @@ impl Places {
     /// Whole files that nobody should open without a second look.
     pub(crate) fn quarantine(&self) -> PathBuf {
         self.root.join("quarantine")
+    }
+
+    /// Where a file lies until it is whole. `mark` tells the stores apart that share these directories.
+    pub(crate) fn part(&self, mark: &str, name: &str) -> PathBuf {
+        self.incoming().join(format!("{mark}-{name}{PART}"))
+    }
+
+    /// Removes the parts of a store that it does not know. Returns how many.
+    pub(crate) fn sweep(&self, mark: &str, known: &[PathBuf]) -> io::Result<usize> {
+        let mut swept = 0_usize;
+        for entry in std::fs::read_dir(self.incoming())? {
+            let path = entry?.path();
+            let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+            let name = name.strip_suffix(PART).and_then(|name| name.strip_prefix(mark)?.strip_prefix('-'));
+            let ours =
+                name.is_some_and(|name| name.bytes().all(|octet| octet.is_ascii_digit() || octet == b'-'));
+            if ours && !known.contains(&path) {
+                std::fs::remove_file(&path)?;
+                swept = swept.saturating_add(1);
+            }
+        }
+        Ok(swept)
     }
 
     fn make(&self) -> io::Result<()> {
@@ -91,6 +116,8 @@ pub(crate) enum Told {
     Spooled { spool: SpoolId, upto: u64 },
     /// So many octets at the beginning of a file are durable.
     Checkpoint { file: FileId, octets: u64 },
+    /// A file that comes in cannot be written.
+    Broken { file: FileId, why: String },
     /// Octets of a file of ours; none if it cannot be read, or has changed.
     Fetched { source: SourceId, offset: u64, bytes: Vec<u8> },
     /// The files that were asked about.
@@ -189,4 +216,31 @@ impl Files {
 /// The name of a file of ours that is told to others: nothing of where it lies.
 pub(crate) fn told_name(path: &Path) -> String {
     path.file_name().map_or_else(|| "file".to_owned(), |name| name.to_string_lossy().into_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    //= IM X-30 test
+    #[test]
+    fn x_30_parts_that_belong_to_nothing_are_swept_and_nothing_else() {
+        let dir = tempfile::tempdir().unwrap();
+        let places = Places { root: dir.path().to_owned() };
+        places.make().unwrap();
+        let known = places.part("0a1b", "3-7");
+        let others = [
+            known.clone(),
+            places.part("ffff", "3-8"),
+            places.incoming().join("0a1b-notes.part"),
+            places.incoming().join("mine.txt"),
+            places.root.join("0a1b-3-9.part"),
+        ];
+        let orphan = places.part("0a1b", "3-10");
+        for path in others.iter().chain([&orphan]) {
+            std::fs::write(path, "x").unwrap();
+        }
+        assert_eq!(places.sweep("0a1b", &[known]).unwrap(), 1);
+        assert!(!orphan.exists() && others.iter().all(|path| path.exists()));
+    }
 }

@@ -3,11 +3,13 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use parlour_proto::config::Proxy;
 use parlour_proto::sdp::FileHash;
 use rusqlite::{Connection, Row, params};
 
 use super::read::{number, unsigned};
 use super::sqlite::micros;
+use crate::config::{proxy, proxy_text};
 
 /// A file.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -36,6 +38,10 @@ pub(crate) struct FileRow {
     pub(crate) path: Option<PathBuf>,
     /// When a file of ours was changed last, since 1970.
     pub(crate) modified: Duration,
+    /// The next hop by which the user sent it, or asked for it.
+    pub(crate) via: Option<Proxy>,
+    /// How often the other side has declined what is left of it, since octets flowed last.
+    pub(crate) tries: u8,
 }
 
 /// How far a file is.
@@ -72,9 +78,21 @@ pub(super) const TABLE: &str = "
         state TEXT NOT NULL, why TEXT, octets INTEGER NOT NULL, path TEXT, modified INTEGER NOT NULL);
 ";
 
+pub(super) const WAYS: &str = "
+    ALTER TABLE files ADD COLUMN via TEXT;
+    ALTER TABLE files ADD COLUMN tries INTEGER NOT NULL DEFAULT 0;
+";
+
+/// Forgets files.
+pub(super) fn forget(connection: &Connection, ids: &[String]) -> rusqlite::Result<()> {
+    let mut statement = connection.prepare_cached("DELETE FROM files WHERE id = ?1")?;
+    ids.iter().try_for_each(|id| statement.execute([id]).map(drop))
+}
+
 pub(super) fn write(connection: &Connection, file: &FileRow) -> rusqlite::Result<()> {
     let sql = "INSERT OR REPLACE INTO files (id, time, account, peer, incoming, name, content_type, size, hashes, state, \
-        why, octets, path, modified, address) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15)";
+        why, octets, path, modified, address, via, tries) \
+        VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17)";
     let hashes: Vec<String> =
         file.hashes.iter().map(|hash| format!("{}:{}", hash.algorithm(), hash.text())).collect();
     connection.prepare_cached(sql)?.execute(params![
@@ -93,6 +111,8 @@ pub(super) fn write(connection: &Connection, file: &FileRow) -> rusqlite::Result
         file.path.as_ref().map(|path| path.to_string_lossy()),
         nanos(file.modified),
         file.address,
+        file.via.as_ref().map(proxy_text),
+        file.tries,
     ])?;
     Ok(())
 }
@@ -103,10 +123,13 @@ pub(super) fn all(connection: &Connection) -> rusqlite::Result<Vec<FileRow>> {
     if !connection.prepare(there)?.exists([])? {
         return Ok(Vec::new());
     }
-    let mut statement = connection.prepare(
-        "SELECT id, time, account, peer, incoming, name, content_type, size, hashes, state, why, octets, path, modified, address \
-         FROM files ORDER BY time, rowid",
-    )?;
+    // A store of before there were ways is only read.
+    let has_ways = "SELECT 1 FROM pragma_table_info('files') WHERE name = 'via'";
+    let ways = if connection.prepare(has_ways)?.exists([])? { "via, tries" } else { "NULL, 0" };
+    let mut statement = connection.prepare(&format!(
+        "SELECT id, time, account, peer, incoming, name, content_type, size, hashes, state, why, octets, path, modified, \
+         address, {ways} FROM files ORDER BY time, rowid"
+    ))?;
     let rows = statement.query_map([], read)?;
     rows.collect()
 }
@@ -131,6 +154,8 @@ fn read(row: &Row<'_>) -> rusqlite::Result<FileRow> {
         path: path.map(PathBuf::from),
         modified: Duration::from_nanos(unsigned(row.get(13)?)),
         address: row.get(14)?,
+        via: row.get::<_, Option<String>>(15)?.and_then(|text| proxy(&text).ok()),
+        tries: row.get(16)?,
     })
 }
 

@@ -203,6 +203,8 @@ impl Store {
     pub(crate) fn open(dir: &Path) -> Result<(Store, UnboundedReceiver<Answer>), OpenFault> {
         let directory = |error| OpenFault::Directory { dir: dir.to_owned(), error };
         make_private_dir(dir).map_err(directory)?;
+        // Paths are kept: they mean the same wherever the program starts the next time.
+        let dir = &dir.canonicalize().map_err(directory)?;
         let lock = lock(dir)?;
         let (answers, receiver) = unbounded_channel();
         let database = sqlite::Database::open(&database_file(dir))?;
@@ -258,6 +260,12 @@ impl Store {
     /// This device's `+sip.instance`: drawn by chance when the store was made, the same ever since.
     pub(crate) fn instance(&self) -> Option<String> {
         self.instance.clone()
+    }
+
+    /// What tells the files of this store from those of others.
+    pub(crate) fn mark(&self) -> String {
+        let instance = self.instance.as_deref().unwrap_or_default();
+        instance.trim_start_matches("urn:uuid:").chars().take(8).collect()
     }
 
     /// Whom the user had blocked when the store was opened.

@@ -35,6 +35,8 @@ pub(crate) enum Note {
     Paths(Vec<Path>),
     /// How a file is.
     File(Box<FileRow>),
+    /// Files that are not to be remembered any more.
+    ForgetFiles(Vec<String>),
     /// The certificates of a peer.
     Pinned(Box<Pinned>),
 }
@@ -70,6 +72,7 @@ impl Note {
             Note::Block(_) | Note::Unblock(_) | Note::Looked(_) | Note::Seen(_) | Note::Settled(_) => 0,
             Note::Paths(paths) => paths.len().saturating_mul(1024),
             Note::File(_) | Note::Pinned(_) => 1024,
+            Note::ForgetFiles(ids) => ids.len().saturating_mul(32),
         }
     }
 
@@ -84,6 +87,7 @@ impl Note {
                 connection.execute("DELETE FROM blocked WHERE party = ?1", params![party(address)])?;
             }
             Note::File(row) => file::write(connection, row)?,
+            Note::ForgetFiles(ids) => file::forget(connection, ids)?,
             Note::Pinned(pinned) => pin::write(connection, pinned)?,
             Note::Looked(upto) => {
                 connection.execute("UPDATE looked SET upto = ?1", params![number(*upto)])?;

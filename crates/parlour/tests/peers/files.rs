@@ -71,6 +71,15 @@ fn await_state(data: &Path, state: &str) -> Value {
     }
 }
 
+#[track_caller]
+fn until(limit: Duration, so: impl Fn() -> bool, what: impl Fn() -> String) {
+    let until = Instant::now() + limit;
+    while !so() {
+        assert!(Instant::now() < until, "{}", what());
+        std::thread::sleep(Duration::from_millis(50));
+    }
+}
+
 /// Octets in memory at most, so far.
 fn peak(agent: &mut Agent) -> u64 {
     let status =
@@ -220,9 +229,123 @@ fn send_file_says_what_became_of_each_and_only_what_was_shared_is_given() {
     assert!(
         fs::read(done["path"].as_str().expect("a path")).expect("it is there") == fs::read(&one).unwrap()
     );
+    // Who gave it knows that it is there, and goes on with nothing.
+    until(
+        WAIT,
+        || listed(&two.alice.data).iter().all(|row| row["state"] == "done"),
+        || format!("{:#?}", listed(&two.alice.data)),
+    );
     let nobody = "sha-1:00:11:22:33:44:55:66:77:88:99:AA:BB:CC:DD:EE:FF:00:11:22:33";
     bob.tell(&json!({"do": "fetch_file", "to": two.alice.address, "hash": nobody}));
     bob.await_such("file", WAIT, |event| event["state"] == "stopped" && event["stop"] == "declined");
+    alice.quit();
+    bob.quit();
+}
+
+//= IM D-43 test
+#[test]
+#[ignore = "kills a receiver in the middle of a file: run ./check"]
+fn a_receiver_goes_on_from_another_directory_and_two_files_one_after_the_other() {
+    let mut two = Two::new("moved-receiver", "all");
+    let paths = [two.file("one.dat", 60_000_000), two.file("two.dat", 60_008_000)];
+    // The same store, named from two places.
+    let whole = two.bob.data.clone();
+    let (here, there) = (two.folder.path().to_owned(), two.folder.join("elsewhere"));
+    fs::create_dir(&there).expect("a directory");
+    let from = |dir: &Path| ["env", "-C", &dir.display().to_string()].map(str::to_owned).to_vec();
+    (two.bob.wrapper, two.bob.data) = (from(&here), PathBuf::from("bob-data"));
+    let mut bob = two.bob.start(&two.folder, "bob");
+    let mut alice = two.alice.start(&two.folder, "alice");
+    alice.tell(&json!({"do": "send_files", "to": two.bob.address, "paths": paths}));
+    bob.await_such("file", WAIT, |event| event["octets"].as_u64() > Some(30_000_000));
+    bob.kill();
+    (two.bob.wrapper, two.bob.data) = (from(&there), PathBuf::from("../bob-data"));
+    let mut bob = two.bob.start(&two.folder, "bob");
+    for _ in 0..2 {
+        let done = bob.await_such("file", WAIT, |event| event["state"] == "done");
+        let kept = PathBuf::from(done["path"].as_str().expect("a path"));
+        assert!(kept.is_absolute() && kept.starts_with(whole.canonicalize().expect("a directory")), "{done}");
+        let name = kept.file_name().expect("a name").to_owned();
+        assert!(fs::read(&kept).expect("it is there") == fs::read(here.join(&name)).expect("it is there"));
+    }
+    let skips = skipped(&bob);
+    assert!(skips.iter().all(|skip| *skip > 0), "nothing begins anew: {skips:?}");
+    until(
+        WAIT,
+        || listed(&two.alice.data).iter().all(|row| row["state"] == "done"),
+        || format!("{:#?}", listed(&two.alice.data)),
+    );
+    let left: Vec<_> = fs::read_dir(whole.join("files/.incoming")).expect("a directory").collect();
+    assert!(left.is_empty(), "{left:?}");
+    alice.quit();
+    bob.quit();
+}
+
+//= IM D-43 test
+#[test]
+#[ignore = "starts programs and needs free ports: run ./check"]
+fn a_file_that_was_taken_back_is_given_to_nobody() {
+    let two = Two::new("taken-back", "ask");
+    let path = two.file("secret.dat", 80_000);
+    let (mut alice, mut bob) = (two.alice.start(&two.folder, "alice"), two.bob.start(&two.folder, "bob"));
+    push(&mut alice, &two.bob, &path);
+    let invited = bob.await_event("invited", WAIT);
+    let hash = invited["files"][0]["hashes"][0].clone();
+    let offered = alice.await_such("file", WAIT, |event| event["state"] == "offered");
+    alice.tell(&json!({"do": "cancel_file", "file": offered["file"]}));
+    bob.await_event("missed", WAIT);
+    bob.tell(&json!({"do": "fetch_file", "to": two.alice.address, "hash": hash}));
+    bob.await_such("file", WAIT, |event| event["state"] == "stopped" && event["stop"] == "declined");
+    alice.quit();
+    bob.quit();
+}
+
+//= IM D-43 test
+#[test]
+#[ignore = "starts programs and needs free ports: run ./check"]
+fn a_file_that_changes_while_it_is_sent_is_given_up_on_both_sides() {
+    use std::io::Write as _;
+    let two = Two::new("changing", "all");
+    let path = two.file("f.dat", 200_000_000);
+    let (mut alice, mut bob) = (two.alice.start(&two.folder, "alice"), two.bob.start(&two.folder, "bob"));
+    push(&mut alice, &two.bob, &path);
+    alice.await_such("file", WAIT, |event| event["octets"].as_u64() > Some(10_000_000));
+    let mut file = fs::OpenOptions::new().append(true).open(&path).expect("the file");
+    file.write_all(b"more").expect("written");
+    let stopped = alice.await_such("file", WAIT, |event| event["state"] == "stopped");
+    assert_eq!(stopped["stop"], "failed", "{stopped}");
+    assert!(stopped["why"].as_str().is_some_and(|why| why.contains("changed")), "{stopped}");
+    let stopped = bob.await_such("file", WAIT, |event| event["state"] == "stopped");
+    assert_eq!(stopped["stop"], "aborted", "{stopped}");
+    await_state(&two.bob.data, "failed");
+    let left: Vec<_> = fs::read_dir(two.bob.data.join("files/.incoming")).expect("a directory").collect();
+    assert!(left.is_empty(), "{left:?}");
+    alice.quit();
+    bob.quit();
+}
+
+//= IM X-30 test
+#[test]
+#[ignore = "starts programs and needs free ports: run ./check"]
+fn x_30_what_has_no_room_is_declined_and_damaged_files_count() {
+    let two = Two::new("quota", "all");
+    let config = "auto_accept_file = 1000000000\nfile_quota = 1000000\nfile_quota_per_peer = 1000000\n";
+    fs::write(two.folder.join("files.toml"), config).expect("written");
+    let (mut alice, mut bob) = (two.alice.start(&two.folder, "alice"), two.bob.start(&two.folder, "bob"));
+    let mut send = |octets: u64| {
+        let path = two.file(&format!("{octets}.dat"), octets);
+        push(&mut alice, &two.bob, &path);
+        let over =
+            alice.await_such("file", WAIT, |event| event["state"] == "stopped" || event["state"] == "done");
+        over["stop"].as_str().unwrap_or("done").to_owned()
+    };
+    assert_eq!(send(600_000), "done");
+    // Nothing of it is asked for: the invitation is declined.
+    assert_eq!(send(400_008), "declined");
+    assert_eq!(send(400_000), "done");
+    bob.drain(Duration::from_millis(300));
+    let begun = bob.seen.iter().filter(|event| event["state"] == "begun").count();
+    assert_eq!(begun, 2);
     alice.quit();
     bob.quit();
 }
