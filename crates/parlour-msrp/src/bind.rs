@@ -128,7 +128,8 @@ impl Endpoint {
         if session.via.is_some() {
             return None;
         }
-        if session.local.is_secure() && known.tls.is_none() {
+        // RFC 4975 5.4: a URI with `msrps` is reached over TLS, or not at all.
+        if (session.local.is_secure() || known.secure) && known.tls.is_none() {
             return Some(Distrust::Plain);
         }
         (!known.is_trusted(&session.trust)).then_some(Distrust::Stranger)

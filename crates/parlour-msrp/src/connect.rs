@@ -42,7 +42,8 @@ impl Endpoint {
         });
         let id = shared.unwrap_or_else(|| {
             let id = self.new_connection();
-            let connection = Connection { device: Some(device.clone()), ..Connection::new(&self.limits) };
+            let fresh = Connection::new(&self.limits);
+            let connection = Connection { device: Some(device.clone()), secure: to.is_secure(), ..fresh };
             self.connections.insert(id, Box::new(connection));
             self.by_device.insert(device, id);
             //= IM M-16

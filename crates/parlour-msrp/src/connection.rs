@@ -21,6 +21,8 @@ pub(crate) struct Connection {
     pub(crate) peer: Option<SocketAddr>,
     /// The host device, if we opened it: key of the table for sharing.
     pub(crate) device: Option<String>,
+    /// Whether it was asked for over TLS.
+    pub(crate) secure: bool,
     /// The relay of ours that it leads to.
     pub(crate) relay: Option<RelayId>,
     /// Whether it leads to a relay of a peer.
@@ -66,6 +68,7 @@ impl Connection {
             open: false,
             peer: None,
             device: None,
+            secure: false,
             relay: None,
             foreign: false,
             tls: None,

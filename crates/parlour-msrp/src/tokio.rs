@@ -70,8 +70,40 @@ pub trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
 
 impl<S: AsyncRead + AsyncWrite + Send + Unpin> Stream for S {}
 
-/// What a [`connector`](Driver::connector) returns: a stream that stands, and the address at its other end.
-pub type Connecting = Pin<Box<dyn Future<Output = io::Result<(Box<dyn Stream>, SocketAddr)>> + Send>>;
+/// What a [`connector`](Driver::connector) returns.
+pub type Connecting = Pin<Box<dyn Future<Output = io::Result<Connected>> + Send>>;
+
+/// A connection that stands.
+#[non_exhaustive]
+pub struct Connected {
+    /// Its octets, decrypted.
+    pub stream: Box<dyn Stream>,
+    /// The address at its other end.
+    pub peer: SocketAddr,
+    /// `None` without TLS; with it, the names that [`Trust`](crate::Trust) may know the other end by, if any. Without TLS a
+    /// session with `msrps` fails.
+    pub tls: Option<Vec<Box<str>>>,
+}
+
+impl Connected {
+    /// A connection without TLS.
+    pub fn plain(stream: impl Stream + 'static, peer: SocketAddr) -> Connected {
+        Connected { stream: Box::new(stream), peer, tls: None }
+    }
+
+    /// A connection over TLS. The connector has made sure that it leads to the host of the URI, or tells the names by which
+    /// sessions make sure of that: fingerprints, say.
+    pub fn secure(stream: impl Stream + 'static, peer: SocketAddr, names: Vec<Box<str>>) -> Connected {
+        Connected { stream: Box::new(stream), peer, tls: Some(names) }
+    }
+}
+
+impl std::fmt::Debug for Connected {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Connected { stream: _, peer, tls } = self;
+        f.debug_struct("Connected").field("peer", peer).field("tls", tls).finish_non_exhaustive()
+    }
+}
 
 /// Octets that may wait to be written to one connection.
 const ROOM: usize = 256 * 1024;
@@ -130,22 +162,13 @@ struct Spooling {
 
 /// What a task has to tell.
 enum Told {
-    Accepted(Box<dyn Stream>, SocketAddr),
-    /// The last of them says whether it is over TLS.
-    Connected(ConnectionId, Box<dyn Stream>, SocketAddr, bool),
+    Accepted(Connected),
+    Connected(ConnectionId, Connected),
     Octets(ConnectionId, Vec<u8>),
     Written(ConnectionId, usize),
     Gone(ConnectionId),
-    Spooled {
-        spool: SpoolId,
-        upto: u64,
-        good: bool,
-    },
-    Fetched {
-        source: crate::SourceId,
-        offset: u64,
-        octets: Vec<u8>,
-    },
+    Spooled { spool: SpoolId, upto: u64, good: bool },
+    Fetched { source: crate::SourceId, offset: u64, octets: Vec<u8> },
 }
 
 impl Driver {
@@ -178,9 +201,9 @@ impl Driver {
         }
     }
 
-    /// Replaces what makes connections, to peers and to relays: by default TCP to the URI's host and port, while `msrps`
-    /// is refused, since this crate brings no TLS: one that speaks it makes sure of the other end itself. Relays are looked up by SRV where their URI has no port
-    /// ([`Output::ConnectRelay`]); the default takes 2855 then.
+    /// Replaces what makes connections, to peers and to relays: by default TCP to the URI's host and port, each of its
+    /// addresses in turn, while `msrps` is refused, since this crate brings no TLS. Relays are looked up by SRV where their
+    /// URI has no port ([`Output::ConnectRelay`]); the default takes 2855 then.
     #[must_use]
     pub fn connector(mut self, connector: impl FnMut(MsrpUri) -> Connecting + Send + 'static) -> Driver {
         self.connector = Box::new(connector);
@@ -196,7 +219,7 @@ impl Driver {
                     Ok((stream, peer)) => {
                         // Small messages must not wait for each other; a socket without the option works too.
                         _ = stream.set_nodelay(true);
-                        Told::Accepted(Box::new(stream), peer)
+                        Told::Accepted(Connected::plain(stream, peer))
                     }
                     // The process has no more files, say: the next try may do better.
                     Err(_) => {
@@ -221,7 +244,7 @@ impl Driver {
     ) -> ConnectionId {
         self.accepted = self.accepted.wrapping_add(1);
         let connection = ConnectionId(self.accepted);
-        self.add_line(connection, Box::new(stream), peer, tls);
+        self.add_line(connection, Connected { stream: Box::new(stream), peer, tls });
         connection
     }
 
@@ -327,12 +350,10 @@ impl Driver {
 
     fn hear(&mut self, told: Told) {
         match told {
-            Told::Accepted(stream, peer) => {
-                self.attach(stream, peer, None);
+            Told::Accepted(Connected { stream, peer, tls }) => {
+                self.attach(stream, peer, tls);
             }
-            Told::Connected(connection, stream, peer, secure) => {
-                self.add_line(connection, stream, peer, secure.then(Vec::new));
-            }
+            Told::Connected(connection, connected) => self.add_line(connection, connected),
             Told::Octets(connection, octets) => {
                 self.tell_endpoint(Input::Received { connection, bytes: &octets });
             }
@@ -365,13 +386,7 @@ impl Driver {
     }
 
     /// A connection stands.
-    fn add_line(
-        &mut self,
-        connection: ConnectionId,
-        stream: Box<dyn Stream>,
-        peer: SocketAddr,
-        tls: Option<Vec<Box<str>>>,
-    ) {
+    fn add_line(&mut self, connection: ConnectionId, Connected { stream, peer, tls }: Connected) {
         let (out, octets) = mpsc::unbounded_channel();
         let (held, watched) = watch::channel(false);
         self.lines.insert(connection, Line { out, held, waiting: 0 });
@@ -420,11 +435,10 @@ impl Driver {
     }
 
     fn connect(&mut self, connection: ConnectionId, to: MsrpUri) {
-        let secure = to.is_secure();
         let (made, tell) = ((self.connector)(to), self.tell.clone());
         self.waiting.spawn(async move {
             let told = match timeout(CONNECT, made).await {
-                Ok(Ok((stream, peer))) => Told::Connected(connection, stream, peer, secure),
+                Ok(Ok(connected)) => Told::Connected(connection, connected),
                 Ok(Err(_)) | Err(_) => Told::Gone(connection),
             };
             _ = tell.send(told).await;
@@ -474,12 +488,12 @@ impl std::fmt::Debug for Driver {
 }
 
 /// TCP to the host and port of a URI. RFC 4975 6: the default port is 2855.
-async fn connect_tcp(to: MsrpUri) -> io::Result<(Box<dyn Stream>, SocketAddr)> {
+async fn connect_tcp(to: MsrpUri) -> io::Result<Connected> {
     if to.is_secure() {
         return Err(io::Error::new(io::ErrorKind::Unsupported, "msrps needs a connector that speaks TLS"));
     }
     let stream = TcpStream::connect((to.host(), to.port().unwrap_or(2855))).await?;
     _ = stream.set_nodelay(true);
     let peer = stream.peer_addr()?;
-    Ok((Box::new(stream), peer))
+    Ok(Connected::plain(stream, peer))
 }

@@ -8,10 +8,10 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use parlour_msrp::accept::AcceptTypes;
-use parlour_msrp::tokio::{Connecting, Driver, Files, Storage, Stream};
+use parlour_msrp::tokio::{Connected, Connecting, Driver, Files, Storage};
 use parlour_msrp::{
     Body, Event, Incomplete, Limits, Outgoing, Role, SendFailure, SessionFailure, SessionId, SessionSpec,
-    Source, SourceId, SpoolId, Verdict,
+    Source, SourceId, SpoolId, Trust, Verdict,
 };
 use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream};
 use tokio::time::timeout;
@@ -37,10 +37,7 @@ fn by_pipe(pipe: DuplexStream) -> impl FnMut(parlour_msrp::uri::MsrpUri) -> Conn
     let mut pipe = Some(pipe);
     move |_| {
         let pipe = pipe.take();
-        Box::pin(async move {
-            let stream: Box<dyn Stream> = Box::new(pipe.ok_or(io::ErrorKind::ConnectionRefused)?);
-            Ok((stream, place()))
-        })
+        Box::pin(async move { Ok(Connected::plain(pipe.ok_or(io::ErrorKind::ConnectionRefused)?, place())) })
     }
 }
 
@@ -299,4 +296,47 @@ async fn a_peer_that_connects_before_its_answer_is_here_is_taken() {
     assert_eq!(body, Body::Inline(b"hello".to_vec()));
     bob.settle(receipt, Verdict::Accepted);
     bob.shutdown().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_connector_tells_whom_it_has_reached() {
+    let securely = |uri: &str| uri.replace("msrp:", "msrps:");
+    let secure = |trusted: &str| {
+        let trust = Trust::OneOf(vec![trusted.into()]);
+        spec(Role::Active).with(|spec| {
+            spec.local = securely(ALICE).parse().expect("a URI");
+            spec.remote.path = securely(BOB).parse().expect("a path");
+            spec.remote.trust = trust;
+        })
+    };
+    for (shown, bound) in [(Some("sha-256 AB"), true), (Some("sha-256 CD"), false), (None, false)] {
+        let connector = move |_| -> Connecting {
+            Box::pin(async move {
+                let (pipe, _) = tokio::io::duplex(1024);
+                Ok(match shown {
+                    Some(name) => Connected::secure(pipe, place(), vec![name.into()]),
+                    None => Connected::plain(pipe, place()),
+                })
+            })
+        };
+        let mut alice = Driver::new(Limits::default(), [1; 32]).connector(connector);
+        let session = alice.open(secure("sha-256 AB"));
+        let told = news(&mut alice).await;
+        assert_eq!(told == Event::Bound { session }, bound, "{shown:?}: {told:?}");
+        assert_eq!(matches!(told, Event::Untrusted { .. }), !bound, "{shown:?}: {told:?}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_peer_that_takes_nothing_is_given_up() {
+    let (mut alice, session, bob) = pair(64, Driver::new(Limits::default(), [2; 32]));
+    assert_eq!(news(&mut alice).await, Event::Bound { session });
+    // Nobody asks Bob for anything, so he reads nothing. Nothing that waits for a response is in the way.
+    let silent = Outgoing::new("m1m1", "text/plain", "x".repeat(5000).as_str())
+        .with(|message| message.failure_report = parlour_msrp::FailureReport::No);
+    alice.send(session, silent).expect("it is taken");
+    assert!(matches!(news(&mut alice).await, Event::Sent { .. }));
+    let failed = timeout(Duration::from_secs(31), news(&mut alice)).await.expect("30 s are enough");
+    assert!(matches!(failed, Event::SessionFailed { .. }), "{failed:?}");
+    drop(bob);
 }

@@ -17,6 +17,9 @@ const READ: usize = 32 * 1024;
 /// and a reset may destroy what the peer has not read yet.
 const LINGER: Duration = Duration::from_secs(2);
 
+/// How long a peer may take nothing of what waits for it before it is given up.
+const STALLED: Duration = Duration::from_secs(30);
+
 /// Carries octets until the driver has closed the connection and all is written, or until the peer, or an error, ends
 /// it. Only the latter is told.
 pub(super) async fn run(
@@ -48,8 +51,12 @@ async fn write(
     tell: &mpsc::Sender<Told>,
 ) -> io::Result<()> {
     while let Some(bytes) = octets.recv().await {
-        to.write_all(&bytes).await?;
-        to.flush().await?;
+        let mut rest = bytes.as_slice();
+        while !rest.is_empty() {
+            let length = timeout(STALLED, to.write(rest)).await??;
+            rest = rest.get(length..).filter(|_| length > 0).ok_or(io::ErrorKind::WriteZero)?;
+        }
+        timeout(STALLED, to.flush()).await??;
         // A driver that is shutting down does not listen any more, and what it gave is written nevertheless.
         _ = tell.send(Told::Written(id, bytes.len())).await;
     }

@@ -444,3 +444,17 @@ fn an_active_end_connects_to_the_hop_and_still_speaks_to_the_path() {
     bob.connect(connection);
     assert!(bob.take_text(connection).contains(&format!("To-Path: {ALICE}\r\n")));
 }
+
+//= IM D-20 test
+#[test]
+fn an_msrps_uri_is_reached_over_tls_or_not_at_all() {
+    // Whatever our own URI says: the connection that was asked for is one over TLS.
+    let mut bob = Bob::new();
+    bob.open(spec(Role::Active).with(|spec| {
+        spec.remote.path = MsrpPath::parse(&securely(ALICE)).expect("a path");
+    }));
+    let connection = connect_of(&mut bob);
+    connect_showing(&mut bob, connection, None);
+    assert_eq!(bob.take_text(connection), "");
+    assert!(matches!(bob.take_events()[..], [Event::Untrusted { .. }, Event::SessionFailed { .. }]));
+}

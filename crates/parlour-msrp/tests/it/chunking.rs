@@ -124,7 +124,11 @@ fn a_message_goes_again_from_its_first_octet_under_its_message_id_in_a_new_sessi
         message.content_disposition = Some("attachment; filename=\"a b.txt\"".into());
     });
     bob.send(session, message.clone());
-    let before = sends(&bob.take_text(PEER));
+    let written = bob.take_text(PEER);
+    // RFC 4975 7.1: Content-Type is the last header.
+    let order = "Byte-Range: 1-*/40000\r\nContent-Disposition: attachment; filename=\"a b.txt\"\r\nContent-Type: text/plain\r\n\r\na";
+    assert!(written.contains(order), "{}", &written[..500]);
+    let before = sends(&written);
     assert_eq!(before.len(), 2, "in the middle of the message");
     bob.input(Input::Closed { connection: PEER });
     let unsent = bob.take_events().into_iter().find_map(|event| match event {

@@ -488,7 +488,8 @@ fn the_connection_to_a_peers_relay_stays_for_five_minutes() {
     let first = bob.open(behind(Role::Active));
     let Some(Output::Connect { connection, to, .. }) = bob.outputs.pop() else { panic!("no connection") };
     assert_eq!(to, uri(LENT));
-    bob.connect(connection);
+    let peer = "192.0.2.1:7777".parse().expect("an address");
+    bob.input(Input::Connected { connection, peer, tls: Some(Vec::new()) });
     assert_eq!(value(&bob.take_text(connection), "To-Path"), relayed.to_string());
     bob.endpoint.close(bob.now, first);
     bob.drain();
