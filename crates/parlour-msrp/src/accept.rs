@@ -1,5 +1,7 @@
 //! The media types of `a=accept-types` and `a=accept-wrapped-types` (RFC 4975 8.6).
 
+use std::sync::Arc;
+
 /// The most entries that are kept of one list; a longer list is cut.
 pub const MAX_ENTRIES: usize = 128;
 
@@ -15,9 +17,9 @@ pub struct AcceptTypes {
     wrapped: List,
 }
 
-/// Entries with a space between them.
+/// Entries with a space between them. Many sessions have the same ones.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-struct List(String);
+struct List(Arc<str>);
 
 impl AcceptTypes {
     /// From two lists of entries: `type/subtype`, `type/*` or `*`. Malformed and repeated entries are left out.
@@ -25,10 +27,10 @@ impl AcceptTypes {
         root: impl IntoIterator<Item = &'a str>,
         wrapped: impl IntoIterator<Item = &'a str>,
     ) -> Self {
-        let mut types = AcceptTypes::default();
-        root.into_iter().for_each(|entry| types.root.add(entry));
-        wrapped.into_iter().for_each(|entry| types.wrapped.add(entry));
-        types
+        let (mut roots, mut wraps) = (Listing::default(), Listing::default());
+        root.into_iter().for_each(|entry| roots.add(entry));
+        wrapped.into_iter().for_each(|entry| wraps.add(entry));
+        AcceptTypes { root: roots.done(), wrapped: wraps.done() }
     }
 
     /// From the values of the two attributes. Malformed entries are left out, so check
@@ -42,12 +44,12 @@ impl AcceptTypes {
 
     /// Adds the value of one `a=accept-types` line; several lines are one list.
     pub fn add_types(&mut self, value: &str) {
-        entries(value).for_each(|entry| self.root.add(entry));
+        self.root.extend(value);
     }
 
     /// Adds the value of one `a=accept-wrapped-types` line.
     pub fn add_wrapped_types(&mut self, value: &str) {
-        entries(value).for_each(|entry| self.wrapped.add(entry));
+        self.wrapped.extend(value);
     }
 
     /// Whether no type may be the whole body: nothing can be sent to such an endpoint.
@@ -67,12 +69,12 @@ impl AcceptTypes {
 
     /// The value of `a=accept-types`.
     pub fn types_attribute(&self) -> String {
-        self.root.0.clone()
+        self.root.0.to_string()
     }
 
     /// The value of `a=accept-wrapped-types`, if there is one to write.
     pub fn wrapped_types_attribute(&self) -> Option<String> {
-        (!self.wrapped.0.is_empty()).then(|| self.wrapped.0.clone())
+        (!self.wrapped.0.is_empty()).then(|| self.wrapped.0.to_string())
     }
 
     /// Whether `media_type` may be the whole body.
@@ -108,19 +110,19 @@ impl AcceptTypes {
     /// What an answer lists: those of our types that the offer names too, in the offer's order; all of ours where the
     /// offer says `*`. Empty if there is nothing in common.
     pub fn answer(&self, offer: &AcceptTypes) -> AcceptTypes {
-        let mut answer = AcceptTypes::default();
+        let (mut root, mut wrapped) = (Listing::default(), Listing::default());
         for offered in offer.root.entries() {
-            self.root.common(offered).for_each(|entry| answer.root.enter(entry));
+            self.root.common(offered).for_each(|entry| root.enter(entry));
         }
         for offered in offer.wrapped.entries().chain(offer.root.entries()) {
             for entry in self.wrapped.common(offered).chain(self.root.common(offered)) {
                 // RFC 4975 8.6: what accept-types lists is not repeated.
-                if !answer.root.entries().any(|listed| matches(listed, entry)) {
-                    answer.wrapped.enter(entry);
+                if !root.entries().any(|listed| matches(listed, entry)) {
+                    wrapped.enter(entry);
                 }
             }
         }
-        answer
+        AcceptTypes { root: root.done(), wrapped: wrapped.done() }
     }
 }
 
@@ -130,6 +132,33 @@ pub fn essence(media_type: &str) -> &str {
 }
 
 impl List {
+    fn entries(&self) -> impl Iterator<Item = &str> {
+        self.0.split_ascii_whitespace()
+    }
+
+    /// Adds the entries of an attribute's value.
+    fn extend(&mut self, value: &str) {
+        let mut listing = Listing(self.0.to_string());
+        entries(value).for_each(|entry| listing.add(entry));
+        *self = listing.done();
+    }
+
+    fn covers(&self, wanted: &str) -> bool {
+        is_media_type(wanted) && self.entries().any(|entry| matches(entry, wanted))
+    }
+
+    /// The entries that `offered` stands for, and `offered` itself if a wider entry stands for it.
+    fn common<'a>(&'a self, offered: &'a str) -> impl Iterator<Item = &'a str> {
+        let covered = self.entries().any(|entry| !matches(offered, entry) && matches(entry, offered));
+        self.entries().filter(move |entry| matches(offered, entry)).chain(covered.then_some(offered))
+    }
+}
+
+/// A list that is being written.
+#[derive(Default)]
+struct Listing(String);
+
+impl Listing {
     fn entries(&self) -> impl Iterator<Item = &str> {
         self.0.split_ascii_whitespace()
     }
@@ -153,14 +182,8 @@ impl List {
         }
     }
 
-    fn covers(&self, wanted: &str) -> bool {
-        is_media_type(wanted) && self.entries().any(|entry| matches(entry, wanted))
-    }
-
-    /// The entries that `offered` stands for, and `offered` itself if a wider entry stands for it.
-    fn common<'a>(&'a self, offered: &'a str) -> impl Iterator<Item = &'a str> {
-        let covered = self.entries().any(|entry| !matches(offered, entry) && matches(entry, offered));
-        self.entries().filter(move |entry| matches(offered, entry)).chain(covered.then_some(offered))
+    fn done(self) -> List {
+        List(self.0.into())
     }
 }
 

@@ -119,7 +119,7 @@ impl Core {
         if files.is_empty() {
             return false;
         }
-        live.asking = Some(Asking { invite: server, flow, files });
+        live.asking = Some(Box::new(Asking { invite: server, flow, files }));
         self.sessions.index_invite(server, session.id);
         // RFC 3261 13.3.1: an INVITE may say how long it is worth an answer.
         let expires = request.maybe::<Expires>().ok().flatten();
@@ -207,7 +207,7 @@ impl Core {
     fn take_asking(&mut self, session: &mut Session) -> Option<Asking> {
         self.disarm(session, Why::Word);
         let Phase::Live(live) = &mut session.phase else { return None };
-        let asking = live.asking.take()?;
+        let asking = *live.asking.take()?;
         self.sessions.forget_invite(asking.invite);
         Some(asking)
     }

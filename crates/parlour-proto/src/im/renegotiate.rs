@@ -108,8 +108,8 @@ impl Core {
         let response = self.changed(flow, server, request, session, Some(&description))?;
         let cseq = request.one::<CSeq<'_>>()?.number;
         if let Phase::Live(live) = &mut session.phase {
-            live.reanswered = Some(Unacked { server, cseq, response, interval: T1 });
-            live.reoffered = offered;
+            live.reanswered = Some(Box::new(Unacked { server, cseq, response, interval: T1 }));
+            live.reoffered = offered.map(Box::new);
         }
         self.await_ack(session);
         Ok(())

@@ -253,16 +253,16 @@ pub(crate) struct Unacked {
     pub(crate) interval: Duration,
 }
 
-/// A session that stands.
+/// A session that stands. What few have at a time lies in boxes.
 #[derive(Debug)]
 pub(crate) struct Live {
     pub(crate) talk: Talk,
     /// The answer to a re-INVITE that was not acknowledged yet.
-    pub(crate) reanswered: Option<Unacked>,
+    pub(crate) reanswered: Option<Box<Unacked>>,
     /// The offer in that answer, if the re-INVITE had none: its ACK brings the peer's answer.
-    pub(crate) reoffered: Option<sdp::Offered>,
+    pub(crate) reoffered: Option<Box<sdp::Offered>>,
     /// A re-INVITE that waits for the user's word about the files that it adds.
-    pub(crate) asking: Option<Asking>,
+    pub(crate) asking: Option<Box<Asking>>,
     /// Our own request inside the session that has no final response yet.
     pub(crate) renewal: Option<Box<Renewal>>,
     /// How often we have offered again without CEMA.
@@ -285,7 +285,7 @@ pub(crate) struct Talk {
     /// Set when its media is lost, until that is mended and has stood for a while.
     pub(crate) lost: Option<Lost>,
     /// A reliable provisional response that our 200 has overtaken.
-    pub(crate) unpracked: Option<Awaited>,
+    pub(crate) unpracked: Option<Box<Awaited>>,
 }
 
 /// Our BYE is out, or waits for the address of its next hop.
@@ -464,7 +464,8 @@ impl Phase {
 /// All sessions, and the ways to find one.
 #[derive(Debug)]
 pub(crate) struct Sessions {
-    map: BTreeMap<SessionId, Session>,
+    /// In boxes, as a B-tree leaves half of its places empty.
+    map: BTreeMap<SessionId, Box<Session>>,
     by_dialog: Table<DialogKey, SessionId>,
     /// Early dialogs of invitations of ours.
     by_early: Table<DialogKey, SessionId>,
@@ -510,17 +511,17 @@ impl Sessions {
     }
 
     pub(crate) fn get(&self, id: SessionId) -> Option<&Session> {
-        self.map.get(&id)
+        self.map.get(&id).map(Box::as_ref)
     }
 
     pub(crate) fn get_mut(&mut self, id: SessionId) -> Option<&mut Session> {
-        self.map.get_mut(&id)
+        self.map.get_mut(&id).map(Box::as_mut)
     }
 
     /// Takes a session out to change its state. Give it back with [`Sessions::put`], or forget it with
     /// [`Sessions::forget_dialog`] and its kin.
     pub(crate) fn take(&mut self, id: SessionId) -> Option<Session> {
-        let session = self.map.remove(&id)?;
+        let session = *self.map.remove(&id)?;
         self.standing = self.standing.saturating_sub(usize::from(session.phase.is_session()));
         self.ringing.remove(&id);
         self.parting = self.parting.saturating_sub(usize::from(session.phase.is_parting()));
@@ -553,7 +554,7 @@ impl Sessions {
                 self.by_early.insert(early.clone(), session.id);
             }
         }
-        self.map.insert(session.id, session);
+        self.map.insert(session.id, Box::new(session));
     }
 
     pub(crate) fn index_dialog(&mut self, dialog: &Dialog, id: SessionId) {
@@ -618,7 +619,7 @@ impl Sessions {
 
     /// Sessions whose invitation, or next request, waits for this flow to stand.
     pub(crate) fn waiting_for(&self, flow: FlowId) -> Vec<SessionId> {
-        let waits = |session: &&Session| match &session.phase {
+        let waits = |session: &&Box<Session>| match &session.phase {
             Phase::Inviting(inviting) => session.flow == flow && inviting.sent.is_none(),
             Phase::Live(live) => live.renewal.as_ref().is_some_and(|renewal| renewal.waits_for(flow)),
             Phase::Invited(_) | Phase::Answered(_) | Phase::Leaving(_) => false,

@@ -473,7 +473,7 @@ impl Core {
                 Answer { agreed: Some(*agreed), own: None, description: None }
             }
         };
-        let talk = Talk { dialog, remote, agreed, lost: None, unpracked: early.awaited };
+        let talk = Talk { dialog, remote, agreed, lost: None, unpracked: early.awaited.map(Box::new) };
         let cseq = self.invite_number(invite);
         let unacked = Unacked { server: invite, cseq, response: Box::default(), interval: T1 };
         let answered = Answered { talk, unacked, own, leave: None };
@@ -561,7 +561,7 @@ impl Core {
         session.timers.retain(|(reason, _)| *reason != Why::Resend2xx);
         let unacked = match &mut session.phase {
             Phase::Answered(answered) => Some(&mut answered.unacked),
-            Phase::Live(live) => live.reanswered.as_mut(),
+            Phase::Live(live) => live.reanswered.as_deref_mut(),
             Phase::Inviting(_) | Phase::Invited(_) | Phase::Leaving(_) => None,
         };
         if let Some(unacked) = unacked {
