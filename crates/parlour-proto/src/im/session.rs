@@ -619,12 +619,12 @@ impl Sessions {
 
     /// Sessions whose invitation, or next request, waits for this flow to stand.
     pub(crate) fn waiting_for(&self, flow: FlowId) -> Vec<SessionId> {
-        let waits = |session: &&Box<Session>| match &session.phase {
+        let waits = |session: &Session| match &session.phase {
             Phase::Inviting(inviting) => session.flow == flow && inviting.sent.is_none(),
             Phase::Live(live) => live.renewal.as_ref().is_some_and(|renewal| renewal.waits_for(flow)),
             Phase::Invited(_) | Phase::Answered(_) | Phase::Leaving(_) => false,
         };
-        self.map.values().filter(waits).map(|session| session.id).collect()
+        self.map.values().filter(|session| waits(session)).map(|session| session.id).collect()
     }
 
     /// All ids, oldest first.
