@@ -16,6 +16,7 @@ mod invitations;
 mod namespaces;
 mod network;
 mod pager;
+mod pieces;
 mod policy;
 mod programs;
 mod registrar;

@@ -167,7 +167,7 @@ impl Msrp {
         let frame = format!("MSRP {id} SEND\r\n{}Message-ID: {id}\r\n{rest}-------{id}$\r\n", self.paths);
         self.stream.write_all(frame.as_bytes()).expect("Bob reads");
         let answer = self.frame();
-        assert!(answer.starts_with(&format!("MSRP {id} {status}")), "{answer}");
+        assert!(answer.text().starts_with(&format!("MSRP {id} {status}")), "{}", answer.text());
     }
 
     /// Another connection, on which a session is spoken of as on this one; `change` makes another path of Bob's.
@@ -186,14 +186,26 @@ impl Msrp {
     /// Waits for a text of Bob's, and answers 200: its Message-ID and the text.
     pub(crate) fn hear(&mut self) -> (String, String) {
         let frame = self.frame();
-        let id = frame.split(' ').nth(1).expect("a transaction id");
+        self.take_it(&frame);
+        (frame.row("Message-ID"), frame.body())
+    }
+
+    /// Answers 200 to a request of Bob's.
+    pub(crate) fn take_it(&mut self, frame: &Frame) {
+        let id = frame.transaction();
         let answer = format!("MSRP {id} 200 OK\r\n{}-------{id}$\r\n", self.paths);
         self.stream.write_all(answer.as_bytes()).expect("Bob reads");
-        let after = |word: &str, end: &str| {
-            let found = frame.split_once(word).and_then(|(_, rest)| rest.split_once(end));
-            found.map(|(part, _)| part.to_owned()).unwrap_or_default()
-        };
-        (after("Message-ID: ", "\r\n"), after("\r\n\r\n", &format!("\r\n-------{id}")))
+    }
+
+    /// Sends a text, and does not wait for the answer; what it will begin with.
+    pub(crate) fn say_on(&mut self, text: &str) -> String {
+        self.sent += 1;
+        let (id, length) = (format!("{}x{}", self.name, self.sent), text.len());
+        let rows =
+            format!("Message-ID: {id}\r\nByte-Range: 1-{length}/{length}\r\nContent-Type: text/plain\r\n");
+        let frame = format!("MSRP {id} SEND\r\n{}{rows}\r\n{text}\r\n-------{id}$\r\n", self.paths);
+        self.stream.write_all(frame.as_bytes()).expect("Bob reads");
+        format!("MSRP {id} 200")
     }
 
     /// Whether Bob closes it.
@@ -201,17 +213,51 @@ impl Msrp {
         matches!(self.stream.read(&mut [0]), Ok(0))
     }
 
-    fn frame(&mut self) -> String {
+    /// The next frame of Bob's.
+    pub(crate) fn frame(&mut self) -> Frame {
         let mut bytes = Vec::new();
         loop {
             let mut byte = [0];
             assert_eq!(self.stream.read(&mut byte).expect("Bob sends"), 1, "Bob closed");
             bytes.push(byte[0]);
-            let text = String::from_utf8_lossy(&bytes);
-            let id = text.split(' ').nth(1).unwrap_or_default();
-            if !id.is_empty() && text.ends_with(&format!("-------{id}$\r\n")) {
-                return text.into_owned();
+            let Some(line) = bytes.strip_suffix(b"\r\n") else { continue };
+            let id = line.split(|byte| *byte == b' ').nth(1).unwrap_or_default();
+            let is_end =
+                line.split_last().is_some_and(|(_, mark)| mark.ends_with(&[b"-------", id].concat()));
+            if is_end && bytes.contains(&b'\n') {
+                return Frame(String::from_utf8_lossy(&bytes).into_owned());
             }
         }
+    }
+}
+
+/// A frame of Bob's.
+pub(crate) struct Frame(String);
+
+impl Frame {
+    pub(crate) fn text(&self) -> &str {
+        &self.0
+    }
+
+    fn transaction(&self) -> &str {
+        self.0.split(' ').nth(1).expect("a transaction id")
+    }
+
+    /// The value of a row, empty if it is not there.
+    pub(crate) fn row(&self, name: &str) -> String {
+        let head = self.0.split("\r\n\r\n").next().unwrap_or_default();
+        let value = head.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(": "));
+        value.unwrap_or_default().to_owned()
+    }
+
+    pub(crate) fn body(&self) -> String {
+        let rest = self.0.split_once("\r\n\r\n").map_or("", |(_, rest)| rest);
+        let end = format!("\r\n-------{}", self.transaction());
+        rest.rsplit_once(&end).map_or("", |(body, _)| body).to_owned()
+    }
+
+    /// `$`, `+` or `#`.
+    pub(crate) fn flag(&self) -> Option<char> {
+        self.0.trim_end().chars().last()
     }
 }
