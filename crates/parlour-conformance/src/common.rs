@@ -91,15 +91,24 @@ impl Call {
     pub(crate) fn connected_by(config: Config, invite: impl FnOnce(&Call) -> String) -> (Self, Way) {
         let mut call = Call::new(config);
         call.send(invite(&call));
-        call.status(180);
-        call.accept();
-        let answer = call.status(200);
-        call.script.learn(answer.message());
-        call.ack(&answer);
-        let media = call.connect();
-        call.world.send(media, call.script.msrp_empty("bind1"));
-        call.status(200);
+        let (_, media) = call.taken("bind1");
         (call, media)
+    }
+
+    /// Alice's INVITE is on its way: Bob accepts, and her connection is bound by a SEND of this name. His 200, and the
+    /// connection.
+    #[track_caller]
+    pub(crate) fn taken(&mut self, bind: &str) -> (Mail, Way) {
+        self.status(180);
+        self.accept();
+        let answer = self.status(200);
+        self.script.learn(answer.message());
+        self.ack(&answer);
+        let media = self.connect();
+        let empty = self.script.msrp_empty(bind);
+        self.world.send(media, empty);
+        self.status(200);
+        (answer, media)
     }
 
     pub(crate) fn send(&mut self, octets: impl AsRef<[u8]>) {

@@ -79,14 +79,7 @@ pub(crate) fn a_message_of_several_parts_is_taken_apart_and_kept_as_it_came() {
 pub(crate) fn every_type_that_we_list_is_taken_and_no_other() {
     let mut call = Call::new(config(BOB));
     call.send(call.script.invite_with("", &call.script.sdp("actpass", "*")));
-    call.status(180);
-    call.accept();
-    let answer = call.status(200);
-    call.script.learn(answer.message());
-    call.ack(&answer);
-    let media = call.connect();
-    call.world.send(media, call.script.msrp_empty("bind1"));
-    call.status(200);
+    let (answer, media) = call.taken("bind1");
     let listed = |name: &str| text::attribute(answer.message(), name).unwrap_or_default();
     let (roots, inside) = (listed("accept-types"), listed("accept-wrapped-types"));
     assert!(roots.contains("multipart/alternative") && inside.contains("image/*"), "{roots}; {inside}");
@@ -307,14 +300,7 @@ pub(crate) fn what_is_refused_goes_again_in_another_form_and_the_next_in_that_on
         call.world.close(media);
         call.script = parlour_sim::Script::caller(&mut call.world, call.alice, call.way, BOB);
         call.send(call.script.invite_with("", &call.script.sdp("actpass", types)));
-        call.status(180);
-        call.accept();
-        let answer = call.status(200);
-        call.script.learn(answer.message());
-        call.ack(&answer);
-        let media = call.connect();
-        call.world.send(media, call.script.msrp_empty("bind2"));
-        call.status(200);
+        let (_, media) = call.taken("bind2");
         assert_eq!(says(&mut call, media, "said3", kind, body, &[OK]), [second], "{types}");
         call.over();
     }
@@ -420,14 +406,7 @@ pub(crate) fn what_was_learned_before_a_restart_counts_for_a_day() {
             .expect("it is no mistake");
         call.world.run(after);
         call.send(call.script.invite_with("", &call.script.sdp("actpass", "message/cpim text/plain")));
-        call.status(180);
-        call.accept();
-        let answer = call.status(200);
-        call.script.learn(answer.message());
-        call.ack(&answer);
-        let media = call.connect();
-        call.world.send(media, call.script.msrp_empty("bind1"));
-        call.status(200);
+        let (_, media) = call.taken("bind1");
         assert_eq!(says(&mut call, media, "said1", "text/plain", "hi", &[OK]), [expected], "{after}");
         call.over();
     }

@@ -16,6 +16,7 @@ pub(crate) mod files;
 pub(crate) mod files_added;
 pub(crate) mod hostile;
 pub(crate) mod imdn;
+pub(crate) mod imdn_by_message;
 pub(crate) mod imdn_in_rooms;
 pub(crate) mod ims;
 pub(crate) mod inside;

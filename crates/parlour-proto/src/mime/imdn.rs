@@ -14,6 +14,10 @@ pub const MEDIA_TYPE: &str = "message/imdn+xml";
 /// RFC 5438 6.1: the namespace of the headers.
 pub const HEADERS: &str = "urn:ietf:params:imdn";
 
+/// The headers of that namespace that mean something to us.
+pub const KNOWN: &[&str] =
+    &["Message-ID", "Disposition-Notification", "Original-To", "IMDN-Record-Route", "IMDN-Route"];
+
 /// RFC 5438 11.1.
 const NAMESPACE: &str = "urn:ietf:params:xml:ns:imdn";
 

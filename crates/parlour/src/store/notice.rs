@@ -84,7 +84,7 @@ pub(super) fn promise(
     let sql =
         "INSERT OR IGNORE INTO notices (id, seq, time, account, due, json) VALUES (?1, ?2, ?3, ?4, ?5, ?6)";
     for notice in notices {
-        let json = serde_json::to_string(&Row::from(notice)).unwrap_or_default();
+        let json = serde_json::to_string(&Row(notice.clone())).unwrap_or_default();
         let row = params![notice.id, number(seq), micros(time), account, !notice.waits(), json];
         connection.prepare_cached(sql)?.execute(row)?;
     }
@@ -131,8 +131,8 @@ fn read(connection: &Connection, sql: &str, params: impl rusqlite::Params) -> ru
     for row in rows {
         let (account, json) = row?;
         // What another version has written and this one cannot read is not told.
-        if let Ok(row) = serde_json::from_str::<Row>(&json) {
-            due.push(Due { account: account.into(), notice: row.into() });
+        if let Ok(Row(notice)) = serde_json::from_str(&json) {
+            due.push(Due { account: account.into(), notice });
         }
     }
     Ok(due)
@@ -140,7 +140,11 @@ fn read(connection: &Connection, sql: &str, params: impl rusqlite::Params) -> ru
 
 /// A notification as it is written.
 #[derive(Serialize, Deserialize)]
-struct Row {
+struct Row(#[serde(with = "Fields")] Notice);
+
+#[derive(Serialize, Deserialize)]
+#[serde(remote = "Notice")]
+struct Fields {
     id: String,
     to: String,
     verified: bool,
@@ -153,12 +157,14 @@ struct Row {
     routed: bool,
     #[serde(default)]
     in_room: bool,
-    kind: Kind,
-    status: Status,
+    #[serde(with = "Kind")]
+    kind: NoticeKind,
+    #[serde(with = "Status")]
+    status: NoticeStatus,
 }
 
 #[derive(Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
+#[serde(remote = "NoticeKind", rename_all = "snake_case")]
 enum Kind {
     Delivery,
     Processing,
@@ -166,7 +172,7 @@ enum Kind {
 }
 
 #[derive(Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
+#[serde(remote = "NoticeStatus", rename_all = "snake_case")]
 enum Status {
     Delivered,
     Failed,
@@ -175,89 +181,4 @@ enum Status {
     Stored,
     Forbidden,
     Error,
-}
-
-impl From<&Notice> for Row {
-    fn from(notice: &Notice) -> Row {
-        let Notice { id, to, verified, recipient, message_id, date_time, .. } = notice.clone();
-        let Notice { author, original_to, routes, routed, in_room, kind, status, .. } = notice.clone();
-        let kind = match kind {
-            NoticeKind::Delivery => Kind::Delivery,
-            NoticeKind::Processing => Kind::Processing,
-            NoticeKind::Display => Kind::Display,
-        };
-        let status = match status {
-            NoticeStatus::Delivered => Status::Delivered,
-            NoticeStatus::Failed => Status::Failed,
-            NoticeStatus::Displayed => Status::Displayed,
-            NoticeStatus::Processed => Status::Processed,
-            NoticeStatus::Stored => Status::Stored,
-            NoticeStatus::Forbidden => Status::Forbidden,
-            NoticeStatus::Error => Status::Error,
-        };
-        Row {
-            id,
-            to,
-            verified,
-            recipient,
-            message_id,
-            date_time,
-            author,
-            original_to,
-            routes,
-            routed,
-            in_room,
-            kind,
-            status,
-        }
-    }
-}
-
-impl From<Row> for Notice {
-    fn from(row: Row) -> Notice {
-        let Row {
-            id,
-            to,
-            verified,
-            recipient,
-            message_id,
-            date_time,
-            author,
-            original_to,
-            routes,
-            routed,
-            in_room,
-            kind,
-            status,
-        } = row;
-        let kind = match kind {
-            Kind::Delivery => NoticeKind::Delivery,
-            Kind::Processing => NoticeKind::Processing,
-            Kind::Display => NoticeKind::Display,
-        };
-        let status = match status {
-            Status::Delivered => NoticeStatus::Delivered,
-            Status::Failed => NoticeStatus::Failed,
-            Status::Displayed => NoticeStatus::Displayed,
-            Status::Processed => NoticeStatus::Processed,
-            Status::Stored => NoticeStatus::Stored,
-            Status::Forbidden => NoticeStatus::Forbidden,
-            Status::Error => NoticeStatus::Error,
-        };
-        Notice {
-            id,
-            to,
-            verified,
-            recipient,
-            message_id,
-            date_time,
-            author,
-            original_to,
-            routes,
-            routed,
-            in_room,
-            kind,
-            status,
-        }
-    }
 }

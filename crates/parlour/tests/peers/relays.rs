@@ -3,7 +3,7 @@
 use std::process::Command;
 use std::time::Duration;
 
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::agent::{Agent, Setup};
 use crate::capture;
@@ -146,6 +146,38 @@ fn talk(test: &str, transports: [&str; 2], algorithm: &str) {
     }
 }
 
+/// Two behind a relay who are in a session.
+struct Pair {
+    from: Agent,
+    to: Agent,
+    /// As the one who has invited names it, and the other one.
+    session: Value,
+    theirs: Value,
+    /// How the first reaches the second.
+    via: String,
+    address: String,
+}
+
+impl Pair {
+    /// `keys` are lines of their configurations.
+    fn meet(folder: &Folder, relay: &Relay, transport: &str, keys: &str) -> Pair {
+        let member = |name| {
+            let setup = relay.member(folder, name, transport, "relay_required = true");
+            let file = std::path::PathBuf::from(&setup.more[1]);
+            let text = std::fs::read_to_string(&file).expect("the configuration");
+            std::fs::write(file, format!("{keys}{text}")).expect("the configuration");
+            setup
+        };
+        let (bob, alice) = (member("bob"), member("alice"));
+        let (mut to, mut from) = (bob.start(folder, "bob"), alice.start(folder, "alice"));
+        let (via, address) = (format!("udp:{}:{}", bob.host, bob.sip), bob.address);
+        from.tell(&json!({"do": "invite", "to": address, "via": via}));
+        let session = from.await_event("connected", WAIT)["session"].clone();
+        let theirs = to.await_event("connected", WAIT)["session"].clone();
+        Pair { from, to, session, theirs, via, address }
+    }
+}
+
 /// One invites another, who accepts by itself; both say something short, and one something long.
 pub(crate) fn chat(bob: &Setup, from: &mut Agent, to: &mut Agent) {
     let via = format!("udp:{}:{}", bob.host, bob.sip);
@@ -214,6 +246,8 @@ fn a_wrong_password_leaves_the_relay_out_or_ends_the_session() {
             from.tell(&json!({"do": "say", "session": session, "text": "without it"}));
             from.await_such("progress", WAIT, |event| event["state"] == "acknowledged");
         }
+        let told: Vec<_> = from.seen.iter().filter(|event| event["type"] == "relay_failed").collect();
+        assert!(matches!(told[..], [one] if one["required"] == required), "{told:#?}");
         from.quit();
     }
     to.quit();
@@ -225,13 +259,7 @@ fn a_wrong_password_leaves_the_relay_out_or_ends_the_session() {
 fn a_relay_that_is_killed_and_comes_back_loses_nothing_that_was_acknowledged() {
     let folder = Folder::new("relay-killed");
     let mut relay = Relay::start(&folder, "MD5");
-    let more = "relay_required = true";
-    let bob = relay.member(&folder, "bob", "tcp", more);
-    let mut to = bob.start(&folder, "bob");
-    let mut from = relay.member(&folder, "alice", "tcp", more).start(&folder, "alice");
-    from.tell(&json!({"do": "invite", "to": bob.address, "via": format!("udp:{}:{}", bob.host, bob.sip)}));
-    let session = from.await_event("connected", WAIT)["session"].clone();
-    to.await_event("connected", WAIT);
+    let Pair { mut from, mut to, session, .. } = Pair::meet(&folder, &relay, "tcp", "");
     let say = |from: &mut Agent, number: usize| {
         let text = format!("{number} {}", "x".repeat(20_000));
         from.tell(
@@ -275,12 +303,7 @@ fn a_relay_that_is_killed_and_comes_back_loses_nothing_that_was_acknowledged() {
 fn uris_that_end_are_renewed_while_messages_go_on() {
     let folder = Folder::new("relay-renewal");
     let relay = Relay::lending_for(&folder, "MD5", 8);
-    let more = "relay_required = true";
-    let bob = relay.member(&folder, "bob", "tcp", more);
-    let mut to = bob.start(&folder, "bob");
-    let mut from = relay.member(&folder, "alice", "tcp", more).start(&folder, "alice");
-    from.tell(&json!({"do": "invite", "to": bob.address, "via": format!("udp:{}:{}", bob.host, bob.sip)}));
-    let session = from.await_event("connected", WAIT)["session"].clone();
+    let Pair { mut from, mut to, session, .. } = Pair::meet(&folder, &relay, "tcp", "");
     for number in 0..40 {
         let id = format!("msg{number}");
         from.tell(&json!({"do": "say", "session": session, "message_id": id, "text": "Still here?"}));
@@ -329,18 +352,8 @@ fn one_speaks_secure_web_socket_to_the_relay_and_the_other_tls() {
 fn large_messages_cross_a_relay_while_both_chat() {
     let folder = Folder::new("relay-large");
     let relay = Relay::start(&folder, "MD5");
-    let more = "relay_required = true";
-    let (bob, alice) =
-        (relay.member(&folder, "bob", "tls", more), relay.member(&folder, "alice", "tls", more));
-    for setup in [&bob, &alice] {
-        let file = std::path::PathBuf::from(&setup.more[1]);
-        let text = std::fs::read_to_string(&file).expect("the configuration");
-        std::fs::write(file, format!("max_size = 4000000\n{text}")).expect("the configuration");
-    }
-    let (mut to, mut from) = (bob.start(&folder, "bob"), alice.start(&folder, "alice"));
-    from.tell(&json!({"do": "invite", "to": bob.address, "via": format!("udp:{}:{}", bob.host, bob.sip)}));
-    let session = from.await_event("connected", WAIT)["session"].clone();
-    let theirs = to.await_event("connected", WAIT)["session"].clone();
+    let pair = Pair::meet(&folder, &relay, "tls", "max_size = 4000000\n");
+    let Pair { mut from, mut to, session, theirs, .. } = pair;
     // Octets that nothing on the way could confuse with those of another place.
     let large = |number: usize| (0..500_000).map(|at| format!("{number:02}{at:05x}")).collect::<String>();
     for number in 0..30 {
@@ -381,19 +394,9 @@ fn a_large_file_crosses_a_relay_while_a_chat_goes_on() {
         std::io::Write::write_all(&mut file, &octets).expect("room on the disk");
     }
     drop(file);
-    let more = "relay_required = true";
-    let (bob, alice) =
-        (relay.member(&folder, "bob", "tls", more), relay.member(&folder, "alice", "tls", more));
-    for setup in [&bob, &alice] {
-        let file = std::path::PathBuf::from(&setup.more[1]);
-        let text = std::fs::read_to_string(&file).expect("the configuration");
-        std::fs::write(file, format!("auto_accept_file = {size}\n{text}")).expect("the configuration");
-    }
-    let (mut to, mut from) = (bob.start(&folder, "bob"), alice.start(&folder, "alice"));
-    let via = format!("udp:{}:{}", bob.host, bob.sip);
-    from.tell(&json!({"do": "invite", "to": bob.address, "via": via}));
-    let chat = from.await_event("connected", WAIT)["session"].clone();
-    from.tell(&json!({"do": "send_files", "to": bob.address, "via": via, "paths": [path]}));
+    let pair = Pair::meet(&folder, &relay, "tls", &format!("auto_accept_file = {size}\n"));
+    let Pair { mut from, mut to, session: chat, via, address, .. } = pair;
+    from.tell(&json!({"do": "send_files", "to": address, "via": via, "paths": [path]}));
     from.await_such("file", WAIT, |event| event["state"] == "moved");
     let mut said = 0;
     while !from.seen.iter().any(|event| event["type"] == "file" && event["state"] == "done") {

@@ -1,6 +1,7 @@
 //! Reading `message/cpim`.
 
 use super::{CPIM_NAMESPACE, Cpim, CpimFault, Header, Mailbox};
+use crate::mime::imdn;
 
 /// The headers may not be larger than this, octets.
 pub const MAX_HEAD: usize = 16 * 1024;
@@ -156,8 +157,11 @@ impl Cpim {
 }
 
 fn understood((namespace, name): (Option<&str>, &str)) -> bool {
-    let known = ["From", "To", "cc", "DateTime", "Subject", "NS", "Require"];
-    namespace == Some(CPIM_NAMESPACE) && known.contains(&name)
+    match namespace {
+        Some(CPIM_NAMESPACE) => ["From", "To", "cc", "DateTime", "Subject", "NS", "Require"].contains(&name),
+        Some(imdn::HEADERS) => imdn::KNOWN.contains(&name),
+        Some(_) | None => false,
+    }
 }
 
 /// Parameters, up to the first space outside a quoted string, and the value.
@@ -357,6 +361,9 @@ mod tests {
         let cpim =
             read("NS: c <urn:ietf:params:cpim-headers:>\nRequire: c.Subject, DateTime, c.Foo\n\n\n").unwrap();
         assert_eq!(cpim.required_unknown, ["c.Foo"]);
+        // RFC 5438 6: we understand these, whatever the prefix, and no others of that namespace.
+        let cpim = read("NS: i <urn:ietf:params:imdn>\nRequire: i.Message-ID, i.Telepathy\n\n\n").unwrap();
+        assert_eq!(cpim.required_unknown, ["i.Telepathy"]);
     }
 
     //= IM M-30 test
