@@ -3,9 +3,11 @@
 use std::time::Duration;
 
 use parlour_msrp::uri::MsrpPath;
+use parlour_proto::client::FileOffer;
 use parlour_proto::config::{Accept, ActpassAnswer, Cema, Config, Credentials, Hop, Proxy, Relays};
-use parlour_proto::event::{Ended, Explain, What};
-use parlour_proto::io::{AccountId, Service, Transport};
+use parlour_proto::event::{Ended, Explain, FileNews, What};
+use parlour_proto::io::{AccountId, Service, SourceId, Transport};
+use parlour_proto::sdp::FileSelector;
 use parlour_sim::{Mail, NodeId, Script, Way, World, certificate, text};
 
 use crate::common::{BOB, Call, config, finish, text as words};
@@ -306,6 +308,45 @@ pub(crate) fn where_cema_cannot_work_the_offer_is_made_again_without() {
     talk(&mut call, middlebox, media);
     assert_eq!(explained(&call.world, call.bob, "D-15").len(), 1);
     assert_snapshot!(ends(call));
+}
+
+//= IM D-15 test
+//= IM D-10 test
+#[cfg_attr(test, test)]
+pub(crate) fn the_second_answer_says_anew_who_connects() {
+    let (mut call, _, _, second) = offered_again(under(Cema::Strict), "active");
+    let answer = call.script.sdp("passive", "text/plain").replace("o=- 1 1 ", "o=- 1 2 ");
+    call.send(call.script.respond(second.message(), "200 OK", "", &answer));
+    call.request("ACK");
+    let media = binds_at(&mut call, AT_ALICE);
+    talk(&mut call, AT_ALICE, media);
+    ends(call);
+}
+
+//= IM D-15 test
+//= IM S-1a test
+#[cfg_attr(test, test)]
+pub(crate) fn an_offer_in_our_200_is_made_again_too() {
+    let (mut call, _) = with_box(under(Cema::Strict));
+    call.send(call.script.invite_with("", ""));
+    let first = call.status(200);
+    assert!(has_cema(&first));
+    call.script.learn(first.message());
+    let answer = rewritten(&call.script.sdp("active", "text/plain"));
+    let ack = call.script.request("ACK", "z9hG4bK-ack-own", "", &answer);
+    call.send(ack);
+    let second = call.request("INVITE");
+    assert!(!has_cema(&second));
+    // Who called us without an offer has us connect to himself alone, also when he answers for the second time.
+    let answer = rewritten(&call.script.sdp("passive", "text/plain")).replace("o=- 1 1 ", "o=- 1 2 ");
+    let answer = answer.replace("a=path:msrp://192.0.2.1", &format!("a=path:msrp://{BOX}"));
+    call.send(call.script.respond(second.message(), "200 OK", "", &answer));
+    call.request("ACK");
+    let bye = call.request("BYE");
+    call.send(call.script.respond(bye.message(), "200 OK", "", ""));
+    call.world.run(100);
+    assert!(call.times("connect Msrp").is_empty(), "{}", call.world.ladder());
+    call.over();
 }
 
 //= IM D-15 test
@@ -668,5 +709,61 @@ pub(crate) fn a_relay_of_ours_that_would_have_to_connect_to_a_middlebox_takes_a_
         let invites = call.world.rows().iter().filter(|row| row.label == "INVITE").count();
         assert_eq!(invites, 1 + usize::from(again), "{setup_said}");
         ends(call);
+    }
+}
+
+//= IM D-15 test
+//= IM D-42 test
+#[cfg_attr(test, test)]
+pub(crate) fn files_are_offered_again_without_as_well() {
+    for (path_of_the_box, connects) in [(true, false), (false, true)] {
+        let (mut call, middlebox) = with_box(under(Cema::Strict));
+        let selector = FileSelector {
+            name: Some("a.txt".to_owned()),
+            media_type: Some("text/plain".to_owned()),
+            size: Some(5),
+            hashes: Vec::new(),
+        };
+        let bob = call.bob_mut();
+        bob.sources.insert(SourceId(1), b"hello".to_vec());
+        let file = FileOffer { selector, source: Some(SourceId(1)), skip: 0, modified: None };
+        let offered =
+            call.world.act(call.bob, |bob, now| bob.offer_files(now, AccountId(0), ALICE, None, vec![file]));
+        let (_, files) = offered.expect("an offer");
+        let invite = call.request("INVITE");
+        call.script = Script::callee(&mut call.world, call.alice, invite.way, invite.message());
+        let id = text::attribute(invite.message(), "file-transfer-id").unwrap_or_default();
+        let selector = text::attribute(invite.message(), "file-selector").unwrap_or_default();
+        let line = format!("a=recvonly\r\na=file-transfer-id:{id}\r\na=file-selector:{selector}\r\n");
+        let answer = call.script.sdp("active", "*") + &line;
+        call.send(call.script.respond(invite.message(), "200 OK", "", &rewritten(&answer)));
+        call.request("ACK");
+        let second = call.request("INVITE");
+        assert_eq!((has_cema(&invite), has_cema(&second)), (true, false));
+        let (mut again, theirs) =
+            (answer.replace("o=- 1 1 ", "o=- 1 2 "), call.script.path.replace("192.0.2.1", BOX));
+        if path_of_the_box {
+            again = rewritten(&again.replace(&call.script.path, &theirs))
+                .replace("setup:active", "setup:passive");
+            call.script.path = theirs;
+        }
+        call.send(call.script.respond(second.message(), "200 OK", "", &again));
+        call.request("ACK");
+        let at = if connects { AT_ALICE } else { middlebox };
+        if connects {
+            alice_connects(&mut call);
+        } else {
+            call.world.expect_opened(middlebox);
+        }
+        let send = call.world.expect(at, "the file", |mail| text::body(mail.message()) == b"hello");
+        assert_eq!(text::header(send.message(), "To-Path"), Some(call.script.path.clone()));
+        call.world.send(send.way, call.script.msrp_respond(send.message(), "200 OK"));
+        let bye = call.request("BYE");
+        call.send(call.script.respond(bye.message(), "200 OK", "", ""));
+        call.world.run(100);
+        let done =
+            |what: &What| matches!(what, What::File { file, news: FileNews::Done } if *file == files[0]);
+        assert!(call.at_bob().told().any(done));
+        call.over();
     }
 }

@@ -39,15 +39,15 @@ impl Core {
 
     /// That we do not connect to where the path leads.
     fn explain_hop(&mut self, msrp: parlour_msrp::SessionId) {
-        let Some(session) = self.sessions.by_msrp(msrp).and_then(|id| self.sessions.get(id)) else { return };
-        let Some(chat) = session.phase.chat().filter(|chat| chat.msrp == msrp) else { return };
-        let Some(hop) = &chat.stream.hop else { return };
-        let (clause, decision) = match chat.stream.cema {
+        let (Some((account, id)), Some(stream)) = (self.sessions.owner_of(msrp), self.stream_of(msrp)) else {
+            return;
+        };
+        let Some(hop) = &stream.hop else { return };
+        let (clause, decision) = match stream.cema {
             true => ("D-15", "connected to c= and m=, as both ends know msrp-cema"),
             false => ("D-16", "connected to c= and m=, which somebody has changed, and not to the path"),
         };
-        let (account, id) = (session.account, session.id);
-        let input = format!("{hop}; the path: {}", chat.stream.path);
+        let input = format!("{hop}; the path: {}", stream.path);
         self.explain(account, Some(id), clause, decision, &input);
     }
 

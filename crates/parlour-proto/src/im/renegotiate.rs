@@ -380,6 +380,7 @@ impl Core {
         };
         agreed.origin = answer.origin.clone();
         self.files_answered(id, &answer);
+        self.files_fell_back(session, offered, &answer);
         Ok(stream)
     }
 

@@ -62,7 +62,7 @@ impl Core {
     }
 
     /// What was agreed on for an MSRP session.
-    fn stream_of(&self, msrp: parlour_msrp::SessionId) -> Option<&sdp::Stream> {
+    pub(crate) fn stream_of(&self, msrp: parlour_msrp::SessionId) -> Option<&sdp::Stream> {
         if let Some(file) = self.files.by_msrp(msrp) {
             return self.files.get(file)?.stream.as_ref();
         }

@@ -228,7 +228,8 @@ fn is_at(stated: &MsrpUri, uri: &MsrpUri, role: Role, names: &Names) -> Option<b
     if stated.port() != uri.port() && !silent {
         return Some(false);
     }
-    if stated.host().eq_ignore_ascii_case(uri.host()) {
+    // RFC 4975 6.1: special characters in names mean what they stand for.
+    if stated.same_device(uri) || stated.host().eq_ignore_ascii_case(uri.host()) {
         return Some(true);
     }
     // RFC 5952: an address is compared as a number, whatever it was written like.
@@ -266,6 +267,7 @@ mod tests {
         assert_eq!(told(stated, path, &names), None);
         assert_eq!(told("msrp://192.0.2.7:2856/a;tcp", path, &names), Some(false), "the port tells alone");
         assert_eq!(told("msrp://relay.EXAMPLE:2855/a;tcp", path, &names), Some(true), "the same name");
+        assert_eq!(told("msrp://r%65lay.example:2855/a;tcp", path, &names), Some(true));
         let two = format!("msrp://198.51.100.1:2855/b;tcp {path}");
         assert_eq!(told(stated, &two, &names), None, "one of them may be it");
         assert_eq!(unknown(&uri(stated), &MsrpPath::parse(&two).unwrap(), &names), ["relay.example"]);
