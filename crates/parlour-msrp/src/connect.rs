@@ -166,8 +166,8 @@ impl Endpoint {
     pub(crate) fn disconnected(&mut self, id: ConnectionId) {
         let Some(connection) = self.forget_connection(id) else { return };
         if let Current::Chunk(Chunk { session, message: Some(partial), .. }) = connection.current {
-            match self.heir_of(session).and_then(|_| self.sessions.get_mut(&session)) {
-                Some(replaced) => replaced.partials.push(partial),
+            match self.heir_of(session) {
+                Some(_) => self.park(session, partial),
                 None => self.lose(session, None, partial, Incomplete::Disconnected),
             }
         }

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use crate::bind::is_uri;
+use crate::bounds::Kept;
 use crate::connection::{Connection, Current};
 use crate::head::Tid;
 use crate::io::{
@@ -40,6 +41,7 @@ pub struct Endpoint {
     pub(crate) leases: BTreeMap<LeaseId, Lease>,
     pub(crate) transactions: Table<Tid, Transaction>,
     pub(crate) receipts: BTreeMap<Receipt, Held>,
+    pub(crate) kept: Kept,
     pub(crate) spools: BTreeMap<SpoolId, Spooling>,
     /// Who waits for the octets of a source.
     pub(crate) fetches: Vec<Fetching>,
@@ -101,6 +103,7 @@ impl Endpoint {
             leases: BTreeMap::new(),
             transactions: Table::new(random.hash_keys()),
             receipts: BTreeMap::new(),
+            kept: Kept::default(),
             spools: BTreeMap::new(),
             fetches: Vec::new(),
             timers: Timers::default(),
@@ -335,9 +338,9 @@ impl Endpoint {
             return self.hand_over(id, heir);
         }
         self.replace_now(id);
-        let Some(session) = self.sessions.get_mut(&id) else { return };
-        let unsent = session.withdraw();
-        let rest: Vec<u64> = session.messages.keys().copied().collect();
+        let Some(unsent) = self.weighing(id, Session::withdraw) else { return };
+        let messages = self.sessions.get(&id).map(|session| session.messages.keys().copied().collect());
+        let rest: Vec<u64> = Option::unwrap_or_default(messages);
         for key in rest {
             self.abandon(id, key, SendFailure::SessionEnded);
         }
@@ -347,6 +350,8 @@ impl Endpoint {
 
     /// Forgets a session, tells of what it had in reassembly, and closes its connection if it was the last.
     pub(crate) fn forget_session(&mut self, id: SessionId, why: Incomplete) {
+        let partials = self.unpark_all(id);
+        self.weighing(id, Session::take_messages);
         let Some(mut session) = self.sessions.remove(&id) else { return };
         if let Some(local) = session.local.session_id()
             && self.by_local.get(local) == Some(&id)
@@ -363,7 +368,7 @@ impl Endpoint {
         if session.unsettled > 0 {
             self.pass_receipts(id, None);
         }
-        for partial in std::mem::take(&mut session.partials) {
+        for partial in partials {
             self.lose(id, connection, partial, why);
         }
         self.out.extend(std::mem::take(&mut session.names).end(id).map(Output::Event));

@@ -70,6 +70,7 @@
 
 pub mod accept;
 mod bind;
+mod bounds;
 mod chunk;
 mod connect;
 mod connection;

@@ -4,7 +4,7 @@ use crate::accept::essence;
 use crate::connection::Current;
 use crate::endpoint::{Deadline, Endpoint};
 use crate::head::{Head, Tid};
-use crate::io::{ConnectionId, Event, FailureReport, Output, SendFailure, SessionFailure, SessionId, Source};
+use crate::io::{ConnectionId, Event, FailureReport, Output, SendFailure, SessionFailure, SessionId};
 use crate::timer::TimerId;
 
 /// Separate ranges that success REPORTs may leave of one message.
@@ -92,10 +92,13 @@ impl Endpoint {
             self.out.push_back(Output::Event(Event::Acknowledged { session: id, message_id }));
         }
         message.acknowledged = true;
-        message.source = Source::Inline(Vec::new());
-        if !message.success_report {
-            session.remove_message(key);
-        }
+        let over = !message.success_report;
+        self.weighing(id, |session| {
+            session.drop_body(key);
+            if over {
+                session.remove_message(key);
+            }
+        });
     }
 
     /// A chunk was refused, and with it the message.

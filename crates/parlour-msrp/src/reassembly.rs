@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use crate::chunk::count;
 use crate::io::{FailureReport, SpoolId};
 use crate::time::Instant;
 use crate::timer::TimerId;
@@ -82,37 +83,87 @@ impl Told {
 /// Where the octets of a message lie.
 #[derive(Debug)]
 pub(crate) enum Store {
-    /// Here; holes are zero.
-    Memory(Vec<u8>),
+    /// Here.
+    Memory(Sparse),
     /// With the driver, but for a copy of the first octets.
-    Spool { spool: SpoolId, head: Vec<u8> },
+    Spool { spool: SpoolId, head: Sparse },
 }
 
 impl Store {
     /// Octets in memory.
     fn octets(&self) -> usize {
         match self {
-            Store::Memory(octets) | Store::Spool { head: octets, .. } => octets.len(),
+            Store::Memory(octets) | Store::Spool { head: octets, .. } => octets.size(),
         }
     }
 }
 
-/// Puts `bytes` at `offset` into `octets`, over what is there, and fills a hole before with zeros; what would lie at or
-/// beyond `limit` is left out.
-pub(crate) fn overwrite(octets: &mut Vec<u8>, offset: usize, bytes: &[u8], limit: usize) {
-    let end = offset.saturating_add(bytes.len()).min(limit);
-    let Some(bytes) = bytes.get(..end.saturating_sub(offset)).filter(|bytes| !bytes.is_empty()) else {
-        return;
-    };
-    if octets.len() == offset {
-        octets.extend_from_slice(bytes);
-        return;
+/// Octets with holes, which take no memory: pieces in order that neither touch nor overlap, each with where it begins.
+#[derive(Debug, Default)]
+pub(crate) struct Sparse(Vec<(u64, Vec<u8>)>);
+
+impl Sparse {
+    /// Puts `bytes` at `offset`, over what is there; what would lie at or beyond `limit` is left out.
+    pub(crate) fn write(&mut self, offset: u64, bytes: &[u8], limit: u64) {
+        let room = usize::try_from(limit.saturating_sub(offset)).unwrap_or(usize::MAX);
+        let bytes = bytes.get(..room).unwrap_or(bytes);
+        let end = offset.saturating_add(count(bytes));
+        if bytes.is_empty() {
+            return;
+        }
+        if let Some((start, last)) = self.0.last_mut()
+            && start.saturating_add(count(last)) == offset
+        {
+            last.extend_from_slice(bytes);
+            return;
+        }
+        let first = self.0.partition_point(|(start, piece)| start.saturating_add(count(piece)) < offset);
+        let after = self.0.partition_point(|(start, _)| *start <= end);
+        let touched = self.0.get_mut(first..after).unwrap_or_default();
+        if let Some((start, piece)) = touched.first_mut()
+            && let Ok(from) = usize::try_from(offset.saturating_sub(*start))
+            && *start <= offset
+            && let Some(place) = piece.get_mut(from..from.saturating_add(bytes.len()))
+        {
+            place.copy_from_slice(bytes);
+            return;
+        }
+        // What was there behind the new octets, and before them.
+        let mut rest = Vec::new();
+        if let Some((start, last)) = touched.last_mut() {
+            let from = usize::try_from(end.saturating_sub(*start)).unwrap_or(usize::MAX);
+            if from < last.len() {
+                rest = last.split_off(from);
+            }
+        }
+        let (start, mut joined) = match touched.first_mut() {
+            Some((start, piece)) if *start <= offset => (*start, std::mem::take(piece)),
+            Some(_) | None => (offset, Vec::new()),
+        };
+        joined.truncate(usize::try_from(offset.saturating_sub(start)).unwrap_or(usize::MAX));
+        joined.extend_from_slice(bytes);
+        joined.extend_from_slice(&rest);
+        self.0.splice(first..after, [(start, joined)]);
     }
-    if octets.len() < end {
-        octets.resize(end, 0);
+
+    /// How many octets are in.
+    pub(crate) fn octets(&self) -> usize {
+        self.0.iter().fold(0, |sum, (_, piece)| sum.saturating_add(piece.len()))
     }
-    if let Some(place) = octets.get_mut(offset..end) {
-        place.copy_from_slice(bytes);
+
+    /// Octets in memory, with what says where they belong.
+    fn size(&self) -> usize {
+        self.0.len().saturating_mul(size_of::<(u64, Vec<u8>)>()).saturating_add(self.octets())
+    }
+
+    /// The pieces in order.
+    pub(crate) fn pieces(&self) -> impl Iterator<Item = (u64, &[u8])> {
+        self.0.iter().map(|(start, piece)| (*start, piece.as_slice()))
+    }
+
+    /// The octets from the first to the first hole.
+    pub(crate) fn into_first(self) -> Vec<u8> {
+        self.0.into_iter().next().filter(|(start, _)| *start == 0).map(|(_, piece)| piece).unwrap_or_default()
     }
 }
 
@@ -213,18 +264,26 @@ mod tests {
         }
 
         #[test]
-        fn overwriting_equals_a_reference(writes in prop::collection::vec((0_usize..40, "[a-z]{0,12}"), 0..12)) {
-            let mut octets = Vec::new();
-            let mut reference = [0_u8; 64];
-            let mut end = 0;
+        fn writing_with_holes_equals_a_reference(writes in prop::collection::vec((0_usize..60, "[a-z]{0,12}"), 0..24)) {
+            let mut sparse = Sparse::default();
+            let mut reference = [None; 80];
             for (offset, bytes) in &writes {
-                overwrite(&mut octets, *offset, bytes.as_bytes(), 48);
-                for (at, byte) in bytes.bytes().enumerate().filter(|(at, _)| offset + at < 48) {
-                    reference[offset + at] = byte;
-                    end = end.max(offset + at + 1);
+                sparse.write(*offset as u64, bytes.as_bytes(), 64);
+                for (at, byte) in bytes.bytes().enumerate().filter(|(at, _)| offset + at < 64) {
+                    reference[offset + at] = Some(byte);
                 }
             }
-            prop_assert_eq!(&octets[..], &reference[..end]);
+            let mut seen = [None; 80];
+            let mut before = None;
+            for (start, piece) in sparse.pieces() {
+                prop_assert!(!piece.is_empty() && before.is_none_or(|end| end < start), "pieces neither touch nor overlap");
+                before = Some(start + piece.len() as u64);
+                piece.iter().enumerate().for_each(|(at, byte)| seen[start as usize + at] = Some(*byte));
+            }
+            prop_assert_eq!(seen, reference);
+            prop_assert_eq!(sparse.octets(), reference.iter().flatten().count());
+            let first: Vec<u8> = reference.iter().map_while(|byte| *byte).collect();
+            prop_assert_eq!(sparse.into_first(), first);
         }
     }
 }

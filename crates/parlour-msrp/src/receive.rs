@@ -6,13 +6,13 @@ use crate::connection::{Chunk, Current, Reply};
 use crate::endpoint::{Deadline, Endpoint, Spooling};
 use crate::head::{ByteRange, Flag, Head};
 use crate::io::{ConnectionId, Event, FailureReport, Incomplete, Output, SessionId, SpoolId};
-use crate::reassembly::{Partial, Ranges, Store, Told, overwrite};
+use crate::reassembly::{Partial, Ranges, Sparse, Store, Told};
 use crate::session::{MAX_VALUE, Session};
 use crate::time::Instant;
 use crate::uri::MAX_PATH_OCTETS;
 
 /// How many octets of a spooled message are shown with it.
-const HEAD: usize = 16 * 1024;
+const HEAD: u64 = 16 * 1024;
 
 /// Octets of one message that are handed out together, if they arrived together.
 const PIECE: usize = 256 * 1024;
@@ -27,11 +27,9 @@ impl Endpoint {
     //= IM M-12
     pub fn stop(&mut self, now: Instant, id: SessionId, message_id: &str) {
         self.now = self.now.max(now);
-        let Some(session) = self.sessions.get_mut(&id) else { return };
-        let bound = session.connection();
-        if let Some(partial) = session.take_partial(message_id) {
-            session.refused.add(message_id, ());
-            return self.lose(id, bound, partial, Incomplete::Refused);
+        let Some(bound) = self.sessions.get(&id).map(|session| session.connection()) else { return };
+        if let Some(partial) = self.unpark(id, message_id) {
+            return self.lose_for_good(id, bound, partial, Incomplete::Refused);
         }
         let Some((at, known)) = bound.and_then(|at| Some((at, self.connections.get_mut(&at)?))) else {
             return;
@@ -72,6 +70,7 @@ impl Endpoint {
         id: SessionId,
         head: &Head<'_>,
     ) -> Result<Option<Chunk>, Refusal> {
+        let partial = head.message_id.and_then(|message_id| self.unpark(id, message_id));
         let session = self.sessions.get_mut(&id).ok_or_else(|| Refusal::new(481, "M-11", "no session"))?;
         let previous = head.from_path.split(' ').next().unwrap_or_default();
         let reply = (head.failure_report != FailureReport::No).then(|| Reply {
@@ -80,7 +79,6 @@ impl Endpoint {
             errors_only: head.failure_report == FailureReport::Partial,
             to: Some(previous).filter(|uri| *uri != session.peer.leftmost().as_str()).map(Into::into),
         });
-        let partial = head.message_id.and_then(|message_id| session.take_partial(message_id));
         if let Some(timer) = partial.as_ref().and_then(|partial| partial.idle) {
             self.timers.cancel(timer);
         }
@@ -122,7 +120,7 @@ impl Endpoint {
                     success_report: head.success_report,
                     failure_report: head.failure_report,
                     report_to: Some(head.from_path).filter(|path| **path != *session.to).map(Into::into),
-                    store: Store::Memory(Vec::new()),
+                    store: Store::Memory(Sparse::default()),
                     ranges: Ranges::default(),
                     stated: None,
                     total: None,
@@ -193,35 +191,42 @@ impl Endpoint {
         offset: u64,
         octets: &[u8],
     ) {
-        let end = offset.saturating_add(count(octets));
-        if let Store::Memory(memory) = &mut partial.store {
-            match (usize::try_from(offset), usize::try_from(end)) {
-                (Ok(offset), Ok(end)) if end <= self.limits.inline_body => {
-                    overwrite(memory, offset, octets, self.limits.inline_body);
+        match &mut partial.store {
+            Store::Memory(memory) => {
+                memory.write(offset, octets, u64::MAX);
+                // By the octets that are here, not by where they belong: a far one is no reason to make a file.
+                if memory.octets() <= self.limits.inline_body {
                     return;
                 }
-                (Ok(_) | Err(_), Ok(_) | Err(_)) => {}
+                let memory = std::mem::take(memory);
+                let spool = SpoolId(self.number());
+                let state = Spooling { connection: id, session, handed: 0, spooled: 0, finished: false };
+                self.spools.insert(spool, state);
+                let mut head = Sparse::default();
+                for (start, piece) in memory.pieces() {
+                    head.write(start, piece, HEAD);
+                    self.hand_out(spool, start, piece);
+                }
+                partial.store = Store::Spool { spool, head };
             }
-            let memory = std::mem::take(memory);
-            let spool = SpoolId(self.number());
-            let head = memory.get(..HEAD).unwrap_or(&memory).to_vec();
-            partial.store = Store::Spool { spool, head };
-            let state = Spooling { connection: id, session, handed: 0, spooled: 0, finished: false };
-            self.spools.insert(spool, state);
-            if !memory.is_empty() {
-                self.hand_out(spool, 0, &memory);
+            Store::Spool { spool, head } => {
+                head.write(offset, octets, HEAD);
+                self.hand_out(*spool, offset, octets);
             }
         }
-        if let Store::Spool { spool, head } = &mut partial.store {
-            if let Ok(offset) = usize::try_from(offset) {
-                overwrite(head, offset, octets, HEAD);
-            }
-            self.hand_out(*spool, offset, octets);
+    }
+
+    /// Hands octets out, in pieces of a bounded size.
+    fn hand_out(&mut self, spool: SpoolId, offset: u64, octets: &[u8]) {
+        let mut at = offset;
+        for piece in octets.chunks(PIECE) {
+            self.hand_out_piece(spool, at, piece);
+            at = at.saturating_add(count(piece));
         }
     }
 
     /// Hands octets out, in one piece with those before them if nothing was handed out since.
-    fn hand_out(&mut self, spool: SpoolId, offset: u64, octets: &[u8]) {
+    fn hand_out_piece(&mut self, spool: SpoolId, offset: u64, octets: &[u8]) {
         let length = count(octets);
         if let Some(state) = self.spools.get_mut(&spool) {
             state.handed = state.handed.saturating_add(length);
@@ -302,9 +307,10 @@ impl Endpoint {
         if let Some(mut partial) = chunk.message.take() {
             let at = self.now + self.limits.reassembly_idle;
             partial.idle = Some(self.timers.arm(at, Deadline::Idle(chunk.session)));
-            session.partials.push(partial);
+            self.park(chunk.session, partial);
         }
         self.respond(chunk.session, chunk.reply.as_ref(), 200);
+        self.make_room();
     }
 
     /// Refuses the message that a chunk belongs to.
@@ -319,7 +325,13 @@ impl Endpoint {
 
     /// Throws away what is here of a message, and refuses what comes of it later: octets that are gone were answered 200,
     /// and a sender that gets a 200 for each of the others, too, would take the message for delivered.
-    fn lose_for_good(&mut self, id: SessionId, at: Option<ConnectionId>, partial: Partial, why: Incomplete) {
+    pub(crate) fn lose_for_good(
+        &mut self,
+        id: SessionId,
+        at: Option<ConnectionId>,
+        partial: Partial,
+        why: Incomplete,
+    ) {
         // Unless it is here from an earlier attempt.
         if let Some(session) = self.sessions.get_mut(&id)
             && !session.finished.contains(&partial.message_id)
@@ -332,13 +344,12 @@ impl Endpoint {
     /// Messages of this session wait for a chunk that does not come.
     pub(crate) fn idle(&mut self, id: SessionId) {
         let now = self.now;
-        let Some(session) = self.sessions.get_mut(&id) else { return };
+        let Some(session) = self.sessions.get(&id) else { return };
         let connection = session.connection();
-        let due = |partial: &Partial| partial.idle.is_some_and(|timer| timer.at() <= now);
-        let (late, rest) = std::mem::take(&mut session.partials).into_iter().partition(due);
-        session.partials = rest;
-        let late: Vec<Partial> = late;
-        for partial in late {
+        let due = |partial: &&Partial| partial.idle.is_some_and(|timer| timer.at() <= now);
+        let late = session.partials.iter().filter(due).map(|partial| partial.message_id.clone());
+        for message_id in late.collect::<Vec<_>>() {
+            let Some(partial) = self.unpark(id, &message_id) else { continue };
             self.lose_for_good(id, connection, partial, Incomplete::Idle);
         }
     }

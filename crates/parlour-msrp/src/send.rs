@@ -12,7 +12,7 @@ use crate::io::{
 };
 use crate::outcome::Transaction;
 use crate::reassembly::{Ranges, Told};
-use crate::session::{Bind, MAX_VALUE, Sending};
+use crate::session::{Bind, MAX_VALUE, Sending, Session};
 use crate::settle::fresh_tid;
 use crate::time::Instant;
 use crate::write::FrameWriter;
@@ -88,7 +88,10 @@ impl Endpoint {
             return Err(SendError::TooLarge(max));
         }
         let queue = if control { &session.control } else { &session.queue };
-        if queue.len() >= self.limits.queued_messages {
+        let full = queue.len() >= self.limits.queued_messages;
+        let session = self.sessions.get(&id).ok_or(SendError::UnknownSession)?;
+        //= IM M-17
+        if full || !self.may_queue(session, body.octets()) {
             return Err(SendError::QueueFull);
         }
         let one_chunk = u64::try_from(session.chunk()).unwrap_or(u64::MAX);
@@ -99,8 +102,8 @@ impl Endpoint {
         if session.messages.len() >= self.limits.queued_messages.saturating_mul(2)
             && let Some((&oldest, _)) = session.messages.iter().find(|(_, old)| old.finished && old.open == 0)
         {
-            let unreported = session.remove_message(oldest).and_then(|message| message.unreported(id));
-            self.out.extend(unreported.map(Output::Event));
+            let removed = self.weighing(id, |session| session.remove_message(oldest)).flatten();
+            self.out.extend(removed.and_then(|message| message.unreported(id)).map(Output::Event));
         }
         let sending = Sending {
             message_id: message_id.into(),
@@ -124,7 +127,7 @@ impl Endpoint {
             told_reported: Told::default(),
             control,
         };
-        session.add_message(key, sending);
+        self.weighing(id, |session| session.add_message(key, sending));
         self.wake(id);
         Ok(())
     }
@@ -158,13 +161,13 @@ impl Endpoint {
     pub fn withdraw(&mut self, now: Instant, id: SessionId) -> Vec<Outgoing> {
         self.now = self.now.max(now);
         self.replace_now(id);
-        self.sessions.get_mut(&id).map(|session| session.withdraw()).unwrap_or_default()
+        self.weighing(id, Session::withdraw).unwrap_or_default()
     }
 
     /// Forgets a message of ours and says why it failed.
     pub(crate) fn abandon(&mut self, id: SessionId, key: u64, why: SendFailure) {
-        let Some(session) = self.sessions.get_mut(&id) else { return };
-        let Some(message) = session.remove_message(key) else { return };
+        let removed = self.weighing(id, |session| session.remove_message(key)).flatten();
+        let (Some(message), Some(session)) = (removed, self.sessions.get_mut(&id)) else { return };
         session.queue.retain(|queued| *queued != key);
         session.control.retain(|queued| *queued != key);
         // RFC 4975 7.1 and 7.3.2: `#` says that no more chunks come, also to who has not refused the message but stands

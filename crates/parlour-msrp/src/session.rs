@@ -73,6 +73,8 @@ pub(crate) struct Session {
     pub(crate) control: VecDeque<u64>,
     /// Octets sent and not answered.
     pub(crate) unacknowledged: u64,
+    /// Octets in memory of bodies that nobody has acknowledged.
+    pub(crate) queued: usize,
     /// Media types that the peer has answered 415 to.
     pub(crate) refused_types: Vec<Box<str>>,
     /// What we want to be called.
@@ -112,6 +114,7 @@ impl Session {
             queue: VecDeque::new(),
             control: VecDeque::new(),
             unacknowledged: 0,
+            queued: 0,
             refused_types: Vec::new(),
             names: Names::default(),
         }
@@ -150,16 +153,6 @@ impl Session {
         self.via.is_some() || self.peer.uris().len() > 1
     }
 
-    /// Takes the message with this identifier out of reassembly.
-    pub(crate) fn take_partial(&mut self, message_id: &str) -> Option<Partial> {
-        let at = self.partials.iter().position(|partial| partial.message_id == message_id)?;
-        let partial = self.partials.swap_remove(at);
-        if self.partials.is_empty() {
-            self.partials = Vec::new();
-        }
-        Some(partial)
-    }
-
     /// Adds one of our messages.
     pub(crate) fn add_message(&mut self, key: u64, message: Sending) {
         let queue = if message.control { &mut self.control } else { &mut self.queue };
@@ -169,21 +162,31 @@ impl Session {
 
     /// Adds one of our messages that has left.
     pub(crate) fn keep_message(&mut self, key: u64, message: Sending) {
+        self.queued = self.queued.saturating_add(message.source.octets());
         self.ids.insert(message.message_id.clone(), key);
         self.messages.insert(key, message);
     }
 
     /// Takes all our messages out.
     pub(crate) fn take_messages(&mut self) -> BTreeMap<u64, Sending> {
-        (self.ids, self.queue, self.control) = Default::default();
+        (self.ids, self.queue, self.control, self.queued) = Default::default();
         std::mem::take(&mut self.messages)
     }
 
     /// Takes one of our messages out.
     pub(crate) fn remove_message(&mut self, key: u64) -> Option<Sending> {
         let message = self.messages.remove(&key)?;
+        self.queued = self.queued.saturating_sub(message.source.octets());
         self.ids.remove(&message.message_id);
         Some(message)
+    }
+
+    /// Forgets the octets of one of our messages: nobody will want them again.
+    pub(crate) fn drop_body(&mut self, key: u64) {
+        if let Some(message) = self.messages.get_mut(&key) {
+            let source = std::mem::replace(&mut message.source, Source::Inline(Vec::new()));
+            self.queued = self.queued.saturating_sub(source.octets());
+        }
     }
 
     /// Takes out our messages that nobody has acknowledged, in order; control messages stay, and those that only a

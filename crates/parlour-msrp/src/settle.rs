@@ -135,7 +135,7 @@ impl Endpoint {
             }
         }
         let (body, inline) = match partial.store {
-            Store::Memory(octets) => (Body::Inline(octets), size),
+            Store::Memory(octets) => (Body::Inline(octets.into_first()), size),
             Store::Spool { spool, head } => {
                 if let Some(state) = self.spools.get_mut(&spool) {
                     state.finished = true;
@@ -143,7 +143,7 @@ impl Endpoint {
                         self.spools.remove(&spool);
                     }
                 }
-                (Body::Spooled { spool, size, head }, 0)
+                (Body::Spooled { spool, size, head: head.into_first() }, 0)
             }
         };
         let mut held = Held {

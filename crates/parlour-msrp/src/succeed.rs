@@ -162,12 +162,12 @@ impl Endpoint {
     pub(crate) fn hand_over(&mut self, old: SessionId, new: SessionId) {
         let Some(session) = self.sessions.get_mut(&old) else { return };
         let connection = session.connection();
-        let messages = session.take_messages();
-        let mut partials = std::mem::take(&mut session.partials);
         let names = std::mem::take(&mut session.names);
         let (finished, refused) =
             (std::mem::take(&mut session.finished), std::mem::take(&mut session.refused));
         let unsettled = std::mem::take(&mut session.unsettled) > 0;
+        let messages = self.weighing(old, Session::take_messages).unwrap_or_default();
+        let mut partials = self.unpark_all(old);
         if let Some(at) = connection {
             partials.extend(self.leave_connection(at, old));
             self.uncount(at, partials.len());
@@ -178,8 +178,8 @@ impl Endpoint {
         }
         self.forget_session(old, Incomplete::Disconnected);
         connection.into_iter().for_each(|at| self.close_unused(at));
+        self.weighing(new, |heir| heir.adopt(messages));
         if let Some(heir) = self.sessions.get_mut(&new) {
-            heir.adopt(messages);
             heir.names.inherit(names);
             heir.finished.inherit(finished);
             heir.refused.inherit(refused);
@@ -202,9 +202,7 @@ impl Endpoint {
                 self.timers.cancel(timer);
             }
             partial.idle = Some(self.timers.arm(at, Deadline::Idle(id)));
-            if let Some(session) = self.sessions.get_mut(&id) {
-                session.partials.push(partial);
-            }
+            self.park(id, partial);
         }
     }
 

@@ -89,6 +89,14 @@ impl From<&str> for Source {
 }
 
 impl Source {
+    /// Octets in memory.
+    pub(crate) fn octets(&self) -> usize {
+        match self {
+            Source::Inline(octets) => octets.len(),
+            Source::Fetched { head, .. } => head.len(),
+        }
+    }
+
     /// The octets that go before those that are fetched.
     pub(crate) fn head(&self) -> &[u8] {
         match self {
@@ -249,7 +257,8 @@ pub enum SendError {
     /// The session never was, is closed, or has failed.
     #[error("there is no such session")]
     UnknownSession,
-    /// [`Limits::queued_messages`](crate::Limits::queued_messages) wait already.
+    /// [`Limits::queued_messages`](crate::Limits::queued_messages) wait already, or
+    /// [`Limits::queued_octets`](crate::Limits::queued_octets) of them: send it when others are acknowledged.
     #[error("too many messages wait to be sent")]
     QueueFull,
     /// The peer's max-size is smaller.

@@ -182,8 +182,16 @@ pub struct Limits {
     pub unspooled: u64,
     /// Octets sent and not yet answered, per session, before no more chunks leave.
     pub unacknowledged: u64,
+    /// Octets that all messages that wait for a chunk may take together, in all sessions. Each counts for 1 KiB beside its
+    /// octets in memory, and one that lies in a spool for 256 KiB, as it holds a file open. Beyond that the session that
+    /// takes most loses the message that has been idle for longest: its next chunk gets 413.
+    pub reassembly: usize,
     /// Messages waiting to be sent, per session.
     pub queued_messages: usize,
+    /// Octets in memory of messages that were not acknowledged, per session; one alone may have more.
+    pub queued_octets: usize,
+    /// The same for all sessions together; each may have 64 KiB nevertheless.
+    pub queued_octets_of_all: usize,
     /// Octets of responses and REPORTs beyond the room, per connection, before reading stops.
     pub pending_replies: usize,
     /// Received messages without a verdict, per connection, before reading stops.
@@ -213,7 +221,10 @@ impl Default for Limits {
             inline_body: 64 * 1024,
             unspooled: 256 * 1024,
             unacknowledged: 256 * 1024,
+            reassembly: 128 << 20,
             queued_messages: 1024,
+            queued_octets: 4 << 20,
+            queued_octets_of_all: 256 << 20,
             pending_replies: 256 * 1024,
             unsettled: 1024,
             reassembly_idle: Duration::from_secs(60),

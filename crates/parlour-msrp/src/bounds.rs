@@ -1,0 +1,131 @@
+//! What all sessions together may keep: a peer with many of them, or many peers, get no more than one does.
+//!
+//! Each session has bounds of its own. Where these add up to more than the endpoint may keep, whoever has most gives way:
+//! of messages in reassembly the session that takes most loses the one that has been idle for longest, and of messages to
+//! be sent those sessions take no more that have much already.
+
+use std::collections::BTreeSet;
+
+use crate::endpoint::Endpoint;
+use crate::io::{Incomplete, SessionId};
+use crate::reassembly::{Partial, Store};
+use crate::session::Session;
+
+/// What a message in reassembly counts for beside its octets.
+const MESSAGE: usize = 1024;
+
+/// The same if it lies in a spool, which holds a file open, say.
+const SPOOL: usize = 256 * 1024;
+
+/// Octets that each session may have waiting, whatever others have.
+const FREE: usize = 64 * 1024;
+
+/// What is kept of all sessions.
+#[derive(Debug, Default)]
+pub(crate) struct Kept {
+    /// Sessions with messages that wait for a chunk, by what these count for.
+    parked: BTreeSet<(usize, SessionId)>,
+    /// What those of all sessions count for.
+    weight: usize,
+    /// Octets of messages to be sent.
+    pub(crate) queued: usize,
+}
+
+impl Kept {
+    /// A session's messages now count for something else.
+    fn change(&mut self, id: SessionId, before: usize, after: usize) {
+        self.parked.remove(&(before, id));
+        if after > 0 {
+            self.parked.insert((after, id));
+        }
+        self.weight = self.weight.saturating_sub(before).saturating_add(after);
+    }
+}
+
+impl Partial {
+    /// What it counts for while it waits for a chunk.
+    fn weight(&self) -> usize {
+        let spool = match self.store {
+            Store::Memory(_) => 0,
+            Store::Spool { .. } => SPOOL,
+        };
+        self.octets().saturating_add(MESSAGE).saturating_add(spool)
+    }
+}
+
+impl Session {
+    fn weight(&self) -> usize {
+        self.partials.iter().fold(0, |sum, partial| sum.saturating_add(partial.weight()))
+    }
+}
+
+impl Endpoint {
+    /// Lets a message wait for its next chunk.
+    pub(crate) fn park(&mut self, id: SessionId, partial: Partial) {
+        let Some(session) = self.sessions.get_mut(&id) else { return };
+        let before = session.weight();
+        let after = before.saturating_add(partial.weight());
+        session.partials.push(partial);
+        self.kept.change(id, before, after);
+    }
+
+    /// Takes the message with this identifier out of reassembly.
+    pub(crate) fn unpark(&mut self, id: SessionId, message_id: &str) -> Option<Partial> {
+        let session = self.sessions.get_mut(&id)?;
+        let at = session.partials.iter().position(|partial| partial.message_id == message_id)?;
+        let before = session.weight();
+        let partial = session.partials.swap_remove(at);
+        if session.partials.is_empty() {
+            session.partials = Vec::new();
+        }
+        self.kept.change(id, before, before.saturating_sub(partial.weight()));
+        Some(partial)
+    }
+
+    /// Takes all messages of a session out of reassembly.
+    pub(crate) fn unpark_all(&mut self, id: SessionId) -> Vec<Partial> {
+        let Some(session) = self.sessions.get_mut(&id) else { return Vec::new() };
+        let before = session.weight();
+        let partials = std::mem::take(&mut session.partials);
+        self.kept.change(id, before, 0);
+        partials
+    }
+
+    /// Gives messages up as long as all of them together take too much.
+    //= IM X-20
+    pub(crate) fn make_room(&mut self) {
+        while self.kept.weight > self.limits.reassembly {
+            let Some(&(_, id)) = self.kept.parked.last() else { return };
+            let Some(session) = self.sessions.get(&id) else { return };
+            let connection = session.connection();
+            let oldest = session.partials.iter().min_by_key(|partial| partial.idle);
+            let Some(message_id) = oldest.map(|partial| partial.message_id.clone()) else { return };
+            let Some(partial) = self.unpark(id, &message_id) else { return };
+            if let Some(connection) = connection {
+                let text = format!(
+                    "{message_id} is given up: messages of all sessions together take too much, this session's most"
+                );
+                self.explain(Some(id), connection, "X-20", text);
+            }
+            self.lose_for_good(id, connection, partial, Incomplete::Refused);
+        }
+    }
+
+    /// Changes what a session has to send.
+    pub(crate) fn weighing<T>(&mut self, id: SessionId, act: impl FnOnce(&mut Session) -> T) -> Option<T> {
+        let session = self.sessions.get_mut(&id)?;
+        let before = session.queued;
+        let result = act(session);
+        self.kept.queued = self.kept.queued.saturating_sub(before).saturating_add(session.queued);
+        Some(result)
+    }
+
+    /// Whether a session may have so many octets more to send.
+    pub(crate) fn may_queue(&self, session: &Session, octets: usize) -> bool {
+        let own = session.queued.saturating_add(octets);
+        let all = self.kept.queued.saturating_add(octets);
+        // A large message that is alone is its owner's own affair.
+        session.queued == 0
+            || own <= self.limits.queued_octets && (own <= FREE || all <= self.limits.queued_octets_of_all)
+    }
+}
