@@ -61,13 +61,23 @@ Exit codes:
   4  no answer or no way there
   5  the session stood, but the message was not acknowledged, or a file did not arrive")]
     Send(Box<Send>),
-    /// Show which files were sent and received, and where they lie
+    /// Show which files were sent and received, and where they lie; go on with one that broke off
     #[command(after_help = "Examples:
   parlour files
   parlour files --json --data ~/bob
+  parlour files --resume 3-7
 
-A file that was interrupted goes on when `parlour run` starts with the same data directory, or by its command resume.")]
-    Files(FilesList),
+A file that was interrupted goes on when `parlour run` starts with the same data directory, by its command resume, or by
+--resume where no `parlour run` has the data directory.
+
+Exit codes, with --resume as of send:
+  0  it is shown, or here, or the other side has it
+  1  this machine's fault (configuration, ports, store), or there is nothing to go on with
+  2  wrong command line
+  3  refused or declined
+  4  no answer or no way there
+  5  the file did not arrive")]
+    Files(Box<FilesList>),
     /// Show what was said
     #[command(after_help = "Example: parlour history --with sip:bob@example.com")]
     History(History),
@@ -160,23 +170,11 @@ pub(crate) struct Send {
     /// The next hop; udp:, tcp: or tls: may stand before it [default: the address's own host]
     #[arg(long, value_name = "HOST:PORT", value_parser = config::proxy)]
     pub(crate) via: Option<Proxy>,
-    /// Configuration file (TOML, docs/configuration.md); flags win over it
-    #[arg(long, value_name = "FILE")]
-    pub(crate) config: Option<PathBuf>,
-    /// Our IM Address [default: your user name at this machine's address]
-    #[arg(long, value_name = "SIP-URI", value_parser = config::address)]
-    pub(crate) address: Option<String>,
     #[command(flatten)]
-    pub(crate) account: AccountFlags,
+    pub(crate) way: Way,
     /// Where the message is kept [default: ~/.local/share/parlour, unless another parlour is using it]
     #[arg(long, value_name = "DIR")]
     pub(crate) data: Option<PathBuf>,
-    /// Tell why each decision was taken, with its clause
-    #[arg(long)]
-    pub(crate) explain: bool,
-    /// Certificate authorities trusted besides the system's (PEM)
-    #[arg(long, value_name = "FILE")]
-    pub(crate) ca: Option<PathBuf>,
     /// A file to send instead of a text; up to eight
     #[arg(long, value_name = "PATH", conflicts_with_all = ["text", "pager"])]
     pub(crate) file: Vec<PathBuf>,
@@ -188,14 +186,41 @@ pub(crate) struct Send {
     pub(crate) text: Option<String>,
 }
 
+/// How an agent with one errand gets there.
+#[derive(Debug, Args)]
+pub(crate) struct Way {
+    /// Configuration file (TOML, docs/configuration.md); flags win over it
+    #[arg(long, value_name = "FILE")]
+    pub(crate) config: Option<PathBuf>,
+    /// Our IM Address [default: your user name at this machine's address]
+    #[arg(long, value_name = "SIP-URI", value_parser = config::address)]
+    pub(crate) address: Option<String>,
+    #[command(flatten)]
+    pub(crate) account: AccountFlags,
+    /// Tell why each decision was taken, with its clause
+    #[arg(long)]
+    pub(crate) explain: bool,
+    /// Certificate authorities trusted besides the system's (PEM)
+    #[arg(long, value_name = "FILE")]
+    pub(crate) ca: Option<PathBuf>,
+}
+
 #[derive(Debug, Args)]
 pub(crate) struct FilesList {
     /// As JSON lines (docs/json.md)
-    #[arg(long)]
+    #[arg(long, conflicts_with = "resume")]
     pub(crate) json: bool,
     /// Where everything is kept [default: ~/.local/share/parlour]
     #[arg(long, value_name = "DIR")]
     pub(crate) data: Option<PathBuf>,
+    /// Go on with this file, which broke off or failed: offer the rest of one of ours, ask for the rest of another
+    #[arg(long, value_name = "ID")]
+    pub(crate) resume: Option<String>,
+    /// The next hop with --resume [default: the one by which it went before]
+    #[arg(long, value_name = "HOST:PORT", value_parser = config::proxy, requires = "resume")]
+    pub(crate) via: Option<Proxy>,
+    #[command(flatten, next_help_heading = "With --resume")]
+    pub(crate) way: Way,
 }
 
 #[derive(Debug, Args)]

@@ -46,6 +46,8 @@ pub(crate) enum Command {
     /// Go on with a file that was interrupted, known by the id of its row.
     ResumeFile {
         file: String,
+        /// Another way than it went before.
+        via: Option<Proxy>,
     },
     Decline {
         session: Option<SessionName>,

@@ -3,16 +3,19 @@
 use std::io::{self, BufWriter, Write};
 use std::process::ExitCode;
 
+use parlour_proto::config::Account;
 use parlour_proto::text;
 
-use crate::Fault;
 use crate::cli::FilesList;
-use crate::json;
-use crate::log;
-use crate::store::{self, FileRow, FileState, Reader};
+use crate::command::Command;
+use crate::store::{self, FileRow, FileState, OpenFault, Reader, Store};
+use crate::{Fault, json, log, run, send, send_files};
 
 /// Prints the files, oldest first.
 pub(crate) fn files(flags: &FilesList) -> Result<ExitCode, Fault> {
+    if let Some(id) = &flags.resume {
+        return resume(flags, id);
+    }
     let dir = flags.data.clone().unwrap_or_else(store::default_dir);
     let rows = Reader::open(&dir)?.files()?;
     let mut out = BufWriter::new(io::stdout().lock());
@@ -28,6 +31,32 @@ pub(crate) fn files(flags: &FilesList) -> Result<ExitCode, Fault> {
         log::say("parlour: no file was sent or received yet");
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// Goes on with one, as the account that had it.
+fn resume(flags: &FilesList, id: &str) -> Result<ExitCode, Fault> {
+    let mut settings = run::settings(flags.way.config.as_deref())?;
+    let dir = flags.data.clone().or(settings.data.clone()).unwrap_or_else(store::default_dir);
+    let rows = Reader::open(&dir)?.files()?;
+    let row = rows.into_iter().find(|row| row.id == id);
+    let row = row.ok_or_else(|| format!("there is no file {id} in {}: see parlour files", dir.display()))?;
+    let store = match Store::open(&dir) {
+        Err(OpenFault::Locked { .. }) => {
+            let how = format!("say `resume {id}` there, or {{\"do\":\"resume_file\",\"file\":\"{id}\"}}");
+            return Err(format!("another parlour uses {}: {how}", dir.display()).into());
+        }
+        opened => opened?,
+    };
+    let known = settings.proto.accounts.iter().any(|account| account.address == row.account);
+    if !known && flags.way.address.is_none() {
+        let account = Account { address: row.account.clone(), ..Account::default() };
+        settings.proto.accounts.insert(0, account);
+    }
+    let (to, via) = (row.address, flags.via.clone().or(row.via));
+    let command = Command::ResumeFile { file: row.id, via: via.clone() };
+    send::errand(&flags.way, (&to, via.as_ref()), settings, store, |controls| {
+        send_files::tell(controls, &to, command)
+    })
 }
 
 /// `3-7 2026-01-02T03:04:05Z sip:bob@example.com > "a.jpg" 4092 octets, done: /var/files/a.jpg`.

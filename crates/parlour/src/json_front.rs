@@ -117,11 +117,12 @@ impl Front {
     fn write(&mut self, told: Told) -> io::Result<()> {
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         match told {
-            Told::Event(Happening { seq, time, account, session, event, file }) => {
+            Told::Event(Happening { seq, time, account, session, event, file, speed }) => {
                 if self.is_old(seq)? {
                     return Ok(());
                 }
-                let line = json::event_line(seq, time, &account, session, &event.what, file.as_deref());
+                let line =
+                    json::event_line(seq, time, &account, session, &event.what, (file.as_deref(), speed));
                 writeln!(self.out, "{line}")
             }
             Told::Said { seq, time, account, session, peer, message, file } => {

@@ -41,7 +41,7 @@ mod tests {
         let mut is_frame = |session, what| {
             let event = Event { account: AccountId(0), session: Some(SessionId(session)), what };
             let (time, account) = (Duration::ZERO, "sip:us@x".into());
-            let told = Happening { seq: None, time, account, session: None, event, file: None };
+            let told = Happening { seq: None, time, account, session: None, event, file: None, speed: None };
             is_frame_of(&Told::Event(told), &mut large)
         };
         let invited = |kind, asked| What::Invited {

@@ -20,6 +20,7 @@ use crate::json_front::next_line;
 use crate::model::SessionName;
 use crate::secured::{another_certificate, encrypted, relay_failed};
 use crate::shown::shown;
+use crate::speed::progress;
 use crate::store::Reader;
 use crate::{config, explain, history, json, large, roster};
 
@@ -132,7 +133,7 @@ fn command(line: &str, run: u64) -> Option<Result<Command, String>> {
             _ => return Some(Err("write: cancelfile N, as the file was told".into())),
         },
         "resume" => match words.as_slice() {
-            [id] if id.contains('-') => Some(Command::ResumeFile { file: (*id).to_owned() }),
+            [id] if id.contains('-') => Some(Command::ResumeFile { file: (*id).to_owned(), via: None }),
             // A number that is none must not be said to whoever is in session.
             [id] if id.bytes().all(|octet| octet.is_ascii_digit()) => {
                 return Some(Err("write: resume ID, as parlour files tells it: 3-17".into()));
@@ -419,6 +420,15 @@ fn event(happening: &Happening) -> Option<String> {
                 within.as_secs()
             )
         }
+        What::File { file, news: FileNews::Moved { octets, size } } => {
+            let speed = happening.speed.filter(|speed| speed.is_news)?;
+            format!("{session}file {}: {}", file.0, progress(*octets, *size, speed))
+        }
+        What::File { file, news: FileNews::Done } => {
+            let lies =
+                happening.file.as_deref().map(|path| format!(", it lies in {path}")).unwrap_or_default();
+            format!("{session}file {}: done{lies}", file.0)
+        }
         What::File { file, news } => format!("{session}{}", file_news(*file, news)?),
         What::Incomplete { received, why, .. } => {
             format!("{session}! a message broke off after {received} octets: {}", text::neutral(why))
@@ -548,8 +558,7 @@ fn file_news(file: FileId, news: &FileNews) -> Option<String> {
         FileNews::Offered(info) => format!("file {file}: {} is to come", about_file(info)),
         FileNews::Begun(info) if info.sends => format!("file {file}: sending {}", about_file(info)),
         FileNews::Begun(info) => format!("file {file}: receiving {}", about_file(info)),
-        FileNews::Moved { .. } | FileNews::Whole { .. } => return None,
-        FileNews::Done => format!("file {file}: done"),
+        FileNews::Moved { .. } | FileNews::Done | FileNews::Whole { .. } => return None,
         FileNews::Stopped(stop) => format!("! file {file}: {}", stopped(stop)),
     })
 }
@@ -658,7 +667,7 @@ mod tests {
             let session = Some(SessionId(2));
             let event = Event { account: AccountId(0), session, what };
             let (time, account) = (Duration::ZERO, "sip:us@x".into());
-            event_of(&Happening { seq: None, time, account, session: None, event, file: None })
+            event_of(&Happening { seq: None, time, account, session: None, event, file: None, speed: None })
         };
         assert_eq!(line(true, Some("text/plain")).as_deref(), Some("[2] sip:a@x is typing"));
         assert_eq!(line(true, Some("audio/amr")).as_deref(), Some("[2] sip:a@x is recording"));

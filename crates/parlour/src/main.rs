@@ -25,6 +25,7 @@ mod secured;
 mod send;
 mod send_files;
 mod shown;
+mod speed;
 mod store;
 
 use std::process::ExitCode;

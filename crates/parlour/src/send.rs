@@ -4,7 +4,7 @@ use std::io::Read as _;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use parlour_proto::config::MediaSecurity;
+use parlour_proto::config::{MediaSecurity, Proxy};
 use parlour_proto::event::{Ended, Progress, What};
 use parlour_proto::io::{Service, Transport};
 use parlour_proto::sip::uri::Uri;
@@ -12,8 +12,9 @@ use parlour_proto::text;
 use tokio::sync::mpsc::UnboundedReceiver;
 
 use crate::agent::{Agent, Controls, Setup, Told};
-use crate::cli::Send;
+use crate::cli::{Send, Way};
 use crate::command::{Asked, Command};
+use crate::config::Settings;
 use crate::line::{end, who};
 use crate::net::Listen;
 use crate::run::{apply_account, local_address, runtime, settings, stop_on_signals};
@@ -49,17 +50,35 @@ pub(crate) fn send(flags: Send) -> Result<ExitCode, Fault> {
     if flags.text.as_deref() == Some("-") {
         flags.text = Some(typed()?);
     }
-    let mut settings = settings(flags.config.as_deref())?;
-    let to = Uri::parse(flags.to.as_bytes())
-        .map_err(|_| format!("{:?} is not a SIP address: write it as sip:user@host", flags.to))?;
-    let configured = settings.proto.accounts.first().and_then(|account| account.proxy.as_ref());
-    let hop = flags.via.as_ref().or(configured).map_or(to.host(), |proxy| &proxy.host);
-    let local = local_address(Some(hop.trim_start_matches('[').trim_end_matches(']')));
-    apply_account(&mut settings, flags.address.clone(), None, &flags.account, Some(&local.to_string()))?;
-    if flags.ca.is_some() {
-        settings.tls.ca.clone_from(&flags.ca);
-    }
+    let settings = settings(flags.way.config.as_deref())?;
     let store = keep(flags.data.as_deref().or(settings.data.as_deref()))?;
+    let (to, via) = (flags.to.clone(), flags.via.clone());
+    if flags.file.is_empty() {
+        return errand(&flags.way, (&to, via.as_ref()), settings, store, |controls| tell(controls, &flags));
+    }
+    let command = Command::SendFiles { account: None, to: to.clone(), via: via.clone(), paths: flags.file };
+    errand(&flags.way, (&to, via.as_ref()), settings, store, |controls| {
+        send_files::tell(controls, &to, command)
+    })
+}
+
+/// Has an agent do one thing; its story ends with an exit code and a sentence.
+pub(crate) fn errand<F: Future<Output = (u8, String)>>(
+    way: &Way,
+    (to, via): (&str, Option<&Proxy>),
+    mut settings: Settings,
+    store: (Store, UnboundedReceiver<Answer>),
+    story: impl FnOnce(Controls) -> F,
+) -> Result<ExitCode, Fault> {
+    let uri = Uri::parse(to.as_bytes())
+        .map_err(|_| format!("{to:?} is not a SIP address: write it as sip:user@host"))?;
+    let configured = settings.proto.accounts.first().and_then(|account| account.proxy.as_ref());
+    let hop = via.or(configured).map_or(uri.host(), |proxy| &proxy.host);
+    let local = local_address(Some(hop.trim_start_matches('[').trim_end_matches(']')));
+    apply_account(&mut settings, way.address.clone(), None, &way.account, Some(&local.to_string()))?;
+    if way.ca.is_some() {
+        settings.tls.ca.clone_from(&way.ca);
+    }
     let place = |service, transport| Listen { service, transport, host: local.to_string(), port: 0 };
     let msrp = match settings.proto.media_security {
         MediaSecurity::AllowPlain => Transport::Tcp,
@@ -75,15 +94,11 @@ pub(crate) fn send(flags: Send) -> Result<ExitCode, Fault> {
             echo: false,
             shows: false,
             resumes: false,
-            explain: flags.explain,
+            explain: way.explain,
         };
         let (agent, controls) = Agent::start(setup)?;
         stop_on_signals(controls.stop.clone())?;
-        let ((), (code, sentence)) = if flags.file.is_empty() {
-            tokio::join!(agent.run(), tell(controls, flags))
-        } else {
-            tokio::join!(agent.run(), send_files::tell(controls, flags))
-        };
+        let ((), (code, sentence)) = tokio::join!(agent.run(), story(controls));
         log::say_out(&sentence);
         Ok(ExitCode::from(code))
     })
@@ -114,7 +129,7 @@ fn keep(dir: Option<&std::path::Path>) -> Result<(Store, UnboundedReceiver<Answe
 }
 
 /// The story of one message: exit code and sentence.
-async fn tell(controls: Controls, flags: Send) -> (u8, String) {
+async fn tell(controls: Controls, flags: &Send) -> (u8, String) {
     let Controls { commands, mut told, stop, .. } = controls;
     let to = text::neutral(&flags.to);
     let ask = |command| commands.send(Asked { id: None, command });

@@ -1,4 +1,4 @@
-//! `parlour send --file`: files, how far they are, and whether they arrived.
+//! `parlour send --file` and `parlour files --resume`: files, how far they are, and whether they arrived.
 
 use std::collections::BTreeMap;
 use std::io::{self, IsTerminal, Write};
@@ -9,10 +9,10 @@ use parlour_proto::io::FileId;
 use parlour_proto::text;
 
 use crate::agent::{Controls, Told};
-use crate::cli::Send;
 use crate::command::{Asked, Command};
 use crate::line::{end, stopped};
 use crate::send::{NO_ANSWER, NOT_ACKNOWLEDGED, REFUSED, not_begun, unsent};
+use crate::speed::{Track, progress};
 use crate::{explain, log};
 
 /// How often the line that shows how far things are is drawn anew.
@@ -20,18 +20,20 @@ const GLANCE: Duration = Duration::from_millis(200);
 
 /// One file on its way.
 struct Going {
+    sends: bool,
     name: String,
     size: u64,
     octets: u64,
     fate: Option<Result<(), FileStop>>,
+    /// Where it lies, if it came in.
+    path: Option<String>,
 }
 
 /// The story of files: exit code and sentence.
-pub(crate) async fn tell(controls: Controls, flags: Send) -> (u8, String) {
+pub(crate) async fn tell(controls: Controls, to: &str, command: Command) -> (u8, String) {
     let Controls { commands, mut told, stop, .. } = controls;
-    let to = text::neutral(&flags.to);
-    let paths = flags.file.clone();
-    let command = Command::SendFiles { account: None, to: flags.to.clone(), via: flags.via.clone(), paths };
+    let to = text::neutral(to);
+    let resumes = matches!(command, Command::ResumeFile { .. });
     let mut files = BTreeMap::<FileId, Going>::new();
     let mut over = None;
     let mut stood = false;
@@ -44,7 +46,10 @@ pub(crate) async fn tell(controls: Controls, flags: Send) -> (u8, String) {
             Told::Event(happening) => happening,
             Told::Outcome(answer) => match answer.what {
                 Err(why) => {
-                    over = Some((not_begun(&why), format!("Not sent: {why}.")));
+                    over = Some(match resumes {
+                        true => (1, format!("It does not go on: {why}.")),
+                        false => (not_begun(&why), format!("Not sent: {why}.")),
+                    });
                     break;
                 }
                 Ok(_) => continue,
@@ -66,6 +71,9 @@ pub(crate) async fn tell(controls: Controls, flags: Send) -> (u8, String) {
         }
         if let What::File { file, news } = what {
             note(&mut files, file, news);
+            if let (Some(path), Some(going)) = (happening.file, files.get_mut(&file)) {
+                going.path = Some(path);
+            }
             meter.show(files.values());
         }
     }
@@ -73,7 +81,12 @@ pub(crate) async fn tell(controls: Controls, flags: Send) -> (u8, String) {
     stop.notify_one();
     // The agent ends when it has left; what it still tells is not waited for.
     drop(told);
-    over.unwrap_or_else(|| (NO_ANSWER, format!("Not sent to {to}: the program was ended first.")))
+    // Who ends the program while a peer does not answer our BYE knows already what became of the files.
+    let known = stood && !files.is_empty() && files.values().all(|going| going.fate.is_some());
+    over.unwrap_or_else(|| match known {
+        true => sum(&to, files.values()),
+        false => (NO_ANSWER, format!("Not sent to {to}: the program was ended first.")),
+    })
 }
 
 /// Takes in what is new of a file.
@@ -83,7 +96,8 @@ fn note(files: &mut BTreeMap<FileId, Going>, file: FileId, news: FileNews) {
             let selector = &info.about.selector;
             let name = selector.name.clone().unwrap_or_default();
             let (size, octets) = (selector.size.unwrap_or(0), info.about.skipped());
-            files.entry(file).or_insert(Going { name, size, octets, fate: None });
+            let sends = info.sends;
+            files.entry(file).or_insert(Going { sends, name, size, octets, fate: None, path: None });
         }
         FileNews::Moved { octets, .. } => {
             files.entry(file).and_modify(|going| going.octets = octets);
@@ -115,6 +129,20 @@ fn sum<'g>(to: &str, files: impl Iterator<Item = &'g Going>) -> (u8, String) {
     let (mut code, mut sentences) = (0, Vec::new());
     for going in files {
         let name = text::neutral_within(&going.name, 80);
+        if !going.sends {
+            let path = going.path.as_deref().unwrap_or("nowhere");
+            let (this, sentence) = match &going.fate {
+                Some(Ok(())) => (0, format!("You have {name:?}: it lies in {path}.")),
+                Some(Err(FileStop::Declined)) => (REFUSED, format!("{to} does not give {name:?}.")),
+                Some(Err(stop)) => {
+                    (NOT_ACKNOWLEDGED, format!("You do not have {name:?}: {}.", stopped(stop)))
+                }
+                None => (NOT_ACKNOWLEDGED, format!("You do not have {name:?}: the session is over.")),
+            };
+            code = code.max(this);
+            sentences.push(sentence);
+            continue;
+        }
         match &going.fate {
             Some(Ok(())) => sentences.push(format!("{to} has {name:?}.")),
             Some(Err(stop)) => {
@@ -134,27 +162,25 @@ fn sum<'g>(to: &str, files: impl Iterator<Item = &'g Going>) -> (u8, String) {
 /// A line on a terminal.
 struct Meter {
     shows: bool,
-    start: Instant,
+    track: Track,
     drawn: Option<Instant>,
-    /// Octets that were there before we began.
-    before: Option<u64>,
 }
 
 impl Meter {
     fn new() -> Meter {
-        Meter { shows: io::stderr().is_terminal(), start: Instant::now(), drawn: None, before: None }
+        Meter { shows: io::stderr().is_terminal(), track: Track::default(), drawn: None }
     }
 
     fn show<'g>(&mut self, files: impl Iterator<Item = &'g Going>) {
         let now = Instant::now();
         let (size, octets) = files
             .fold((0_u64, 0_u64), |sum, it| (sum.0.saturating_add(it.size), sum.1.saturating_add(it.octets)));
-        let before = *self.before.get_or_insert(octets);
+        let speed = self.track.look(now, octets, Some(size));
         if !self.shows || self.drawn.is_some_and(|drawn| now.duration_since(drawn) < GLANCE) {
             return;
         }
         self.drawn = Some(now);
-        let line = progress(size, octets, octets.saturating_sub(before), now.duration_since(self.start));
+        let line = progress(octets, Some(size), speed);
         let _ = write!(io::stderr(), "\r{line}\x1b[K");
     }
 
@@ -165,35 +191,13 @@ impl Meter {
     }
 }
 
-/// `42 % of 300.0 MB, 12.3 MB/s, 14 s left`. The rate is of what has moved in that time.
-fn progress(size: u64, octets: u64, moved: u64, time: Duration) -> String {
-    let percent = octets.saturating_mul(100).checked_div(size).unwrap_or(100).min(100);
-    let millis = u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
-    let rate = moved.saturating_mul(1000).checked_div(millis).unwrap_or(0);
-    let left = size.saturating_sub(octets).checked_div(rate);
-    let left = left.map(|seconds| format!(", {seconds} s left")).unwrap_or_default();
-    format!("{percent} % of {}, {}/s{left}", megabytes(size), megabytes(rate))
-}
-
-fn megabytes(octets: u64) -> String {
-    let tenths = octets / 100_000;
-    format!("{}.{} MB", tenths / 10, tenths % 10)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
-    fn progress_tells_part_rate_and_time_left() {
-        let line = progress(300_000_000, 150_000_000, 100_000_000, Duration::from_secs(10));
-        assert_eq!(line, "50 % of 300.0 MB, 10.0 MB/s, 15 s left");
-        assert_eq!(progress(0, 0, 0, Duration::ZERO), "100 % of 0.0 MB, 0.0 MB/s");
-    }
-
-    #[test]
     fn the_worst_of_several_files_is_the_exit_code() {
-        let going = |fate| Going { name: "a\x1bb".into(), size: 1, octets: 1, fate };
+        let going = |fate| Going { sends: true, name: "a\x1bb".into(), size: 1, octets: 1, fate, path: None };
         let code = |fates: Vec<Option<Result<(), FileStop>>>| {
             let files: Vec<Going> = fates.into_iter().map(going).collect();
             sum("sip:b@x", files.iter()).0

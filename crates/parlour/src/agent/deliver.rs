@@ -46,7 +46,8 @@ impl Agent {
                 | What::File { news: FileNews::Moved { .. }, .. }
         );
         if is_explanation || is_passing {
-            self.tell(Told::Event(Happening { seq: None, time, account, session, event, file: None }));
+            let speed = self.speed(&event);
+            self.tell(Told::Event(Happening { seq: None, time, account, session, event, file: None, speed }));
             return;
         }
         let certificate = if let What::Secured(secured) = &event.what {
@@ -126,7 +127,7 @@ impl Agent {
                 }
                 let seq = outcome.ok().map(|kept| kept.seq);
                 let waits = matches!(&event.what, What::Message(message) if message.notices.iter().any(Notice::waits));
-                self.tell(Told::Event(Happening { seq, time, account, session, event, file }));
+                self.tell(Told::Event(Happening { seq, time, account, session, event, file, speed: None }));
                 if let Some(seq) = seq.filter(|_| waits && self.shows) {
                     self.enqueue(Job::Note { by: None, note: Note::Seen(Seen::Number(seq)) });
                 }

@@ -1,5 +1,6 @@
 //! What the agent knows of files: one row for each, the transfers that are on, and what there is room for.
 
+use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
@@ -11,7 +12,11 @@ use parlour_proto::io::{AccountId, FileId, SessionId};
 use parlour_proto::sdp::FileHash;
 
 use crate::files::Files;
+use crate::speed::Track;
 use crate::store::{By, FileRow, FileState};
+
+/// How long it is believed what lies here, unless something has changed.
+const GLANCE: Duration = Duration::from_secs(10);
 
 /// How much may lie here.
 #[derive(Debug, Clone, Copy)]
@@ -44,6 +49,15 @@ pub(super) struct Desk {
     pub(super) ways: BTreeMap<SessionId, Proxy>,
     /// What goes on by itself.
     pub(super) resume: Vec<Due>,
+    usage: RefCell<Option<Usage>>,
+}
+
+/// Octets of all files and of those of each peer, as they were a moment ago: the disk is not asked for each line that
+/// somebody offers.
+struct Usage {
+    looked: Instant,
+    all: u64,
+    peers: BTreeMap<String, u64>,
 }
 
 /// A file that goes on by itself.
@@ -63,6 +77,8 @@ pub(super) struct Transfer {
     /// Octets that it leaves out.
     pub(super) skip: u64,
     pub(super) begun: bool,
+    /// How fast it is.
+    pub(super) track: Track,
     pub(super) tries: u8,
     /// How much of it, if it is ours, the store is being told to be surely there.
     pub(super) recording: Option<u64>,
@@ -82,7 +98,18 @@ impl Desk {
         let rows = rows.into_iter().map(|row| (row.id.clone(), row)).collect();
         let (on, kept, peers) = (BTreeMap::new(), BTreeMap::new(), BTreeMap::new());
         let (looking, ways) = (BTreeMap::new(), BTreeMap::new());
-        Desk { disk, quota, rows, on, kept, peers, looking, ways, resume: Vec::new() }
+        Desk {
+            disk,
+            quota,
+            rows,
+            on,
+            kept,
+            peers,
+            looking,
+            ways,
+            resume: Vec::new(),
+            usage: RefCell::new(None),
+        }
     }
 
     /// When something goes on by itself.
@@ -125,15 +152,26 @@ impl Desk {
             FileState::Done | FileState::Interrupted | FileState::Failed => lies(row),
             FileState::Offered => 0,
         };
-        let mut used = (0_u64, 0_u64);
-        for row in self.rows.values() {
-            let octets = counts(row);
-            used.0 = used.0.saturating_add(octets);
-            if row.peer == peer {
-                used.1 = used.1.saturating_add(octets);
+        let mut kept = self.usage.borrow_mut();
+        let usage = match &mut *kept {
+            Some(usage) if usage.looked.elapsed() < GLANCE => usage,
+            stale => {
+                let mut usage = Usage { looked: Instant::now(), all: 0, peers: BTreeMap::new() };
+                for row in self.rows.values() {
+                    let octets = counts(row);
+                    let of_peer = usage.peers.entry(row.peer.clone()).or_default();
+                    *of_peer = of_peer.saturating_add(octets);
+                    usage.all = usage.all.saturating_add(octets);
+                }
+                stale.insert(usage)
             }
-        }
-        used
+        };
+        (usage.all, usage.peers.get(peer).copied().unwrap_or(0))
+    }
+
+    /// Something has changed of what lies here.
+    pub(super) fn changed(&self) {
+        self.usage.replace(None);
     }
 
     /// For how large a file of anybody there is room.

@@ -4,7 +4,7 @@
 //! back: who has part of a file asks for the rest, who was sending one offers the rest, each from the last checkpoint on.
 
 use std::path::PathBuf;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use parlour_msrp::{Body, SourceId, SpoolId};
 use parlour_proto::client::{FileAnswer, FileFault, FileOffer};
@@ -19,6 +19,7 @@ use super::{Agent, Told};
 use crate::command::{Achieved, Outcome};
 use crate::files::{Expected, Finished, Prepared, Told as FromDisk};
 use crate::json::file::file_name;
+use crate::speed::Speed;
 use crate::store::{By, FileRow, FileState, Job, Note, party};
 
 /// What the user asks.
@@ -72,6 +73,7 @@ impl Agent {
     }
 
     pub(super) fn note_file(&mut self, row: FileRow, by: Option<By>) {
+        self.desk.changed();
         self.enqueue(Job::Note { by, note: Note::File(Box::new(row)) });
     }
 
@@ -464,6 +466,13 @@ impl Agent {
         self.desk.on.insert(file, transfer);
     }
 
+    /// How fast a file moves of which there is news.
+    pub(super) fn speed(&mut self, event: &Event) -> Option<Speed> {
+        let What::File { file, news: FileNews::Moved { octets, size } } = &event.what else { return None };
+        let transfer = self.desk.on.get_mut(file)?;
+        Some(transfer.track.look(Instant::now(), *octets, *size))
+    }
+
     /// Of a file whose size nobody has told, what is here counts.
     //= IM X-30
     fn stays_in_quota(&mut self, file: FileId, octets: u64) {
@@ -471,6 +480,7 @@ impl Agent {
         let Some(row) = row.filter(|row| row.incoming) else { return };
         row.octets = row.octets.max(octets);
         let peer = row.peer.clone();
+        self.desk.changed();
         if let Some(why) = self.desk.refuses(&peer, 0) {
             let _ = self.client.fail_file(self.clock.now(), file, why);
         }

@@ -42,6 +42,7 @@ use crate::net::identity::Identity;
 use crate::net::tls::{Tls, TlsFault};
 use crate::net::{Listen, ListenFault, Net, Rung, Tap, Token, dns};
 use crate::pins::Pins;
+use crate::speed::Speed;
 use crate::store::{Answer, Bulk, Job, NewMessage, Note, SpoolJob, Store};
 use watch::Watch;
 
@@ -136,6 +137,8 @@ pub(crate) struct Happening {
     pub(crate) event: Event,
     /// Where the body lies if it is too large for memory.
     pub(crate) file: Option<String>,
+    /// How fast a file moves.
+    pub(crate) speed: Option<Speed>,
 }
 
 /// Why an agent cannot start.

@@ -51,7 +51,12 @@ impl Agent {
                 self.drain();
                 return self.answer_about_file(id, what);
             }
-            Command::ResumeFile { file } => return self.resume_file(&file, Some(By::Front(id)), 0),
+            Command::ResumeFile { file, via } => {
+                if let (Some(via), Some(row)) = (via, self.desk.rows.get_mut(&file)) {
+                    row.via = Some(via);
+                }
+                return self.resume_file(&file, Some(By::Front(id)), 0);
+            }
             Command::Accept { session, files: None } => {
                 self.which(session, &[Stage::Invited]).and_then(|session| {
                     self.client.accept(now, session).map(|()| session).map_err(|why| why.to_string())

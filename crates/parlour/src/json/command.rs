@@ -54,7 +54,10 @@ pub(crate) fn command(line: &str) -> Result<Asked, (Option<String>, String)> {
             Command::FetchFile { account, to, via, selector }
         }
         Line::CancelFile { file: name } => Command::CancelFile { file: name.parse().map_err(fault)? },
-        Line::ResumeFile { file } => Command::ResumeFile { file },
+        Line::ResumeFile { file, via } => {
+            let via = via.map(|via| config::proxy(&via).map_err(fault)).transpose()?;
+            Command::ResumeFile { file, via }
+        }
         Line::Decline { session: text, how, after, reachable } => {
             let how = how.unwrap_or_default();
             let seconds = |seconds: NonZeroU32| Duration::from_secs(seconds.get().into());
@@ -146,6 +149,7 @@ enum Line {
     },
     ResumeFile {
         file: String,
+        via: Option<String>,
     },
     Decline {
         session: Option<String>,

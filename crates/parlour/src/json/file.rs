@@ -61,6 +61,8 @@ impl<'a> About<'a> {
 pub(crate) fn row_line(row: &FileRow) -> String {
     let hash = |hash: &FileHash| format!("{}:{}", hash.algorithm(), hash.text());
     let line = serde_json::json!({
+        "v": 1,
+        "type": "known_file",
         "id": row.id,
         "time": super::rfc3339(row.time),
         "account": row.account,

@@ -18,6 +18,7 @@ use time::format_description::well_known::Rfc3339;
 
 use crate::command::Outcome;
 use crate::model::SessionName;
+use crate::speed::Speed;
 use crate::store::{Decided, Decision, NewMessage, OwnBody, Row, Saying};
 
 pub(crate) use command::command;
@@ -30,14 +31,14 @@ pub(crate) const VERSION: u32 = 1;
 /// Octets of a command line, its end included.
 pub(crate) const LONGEST_COMMAND: usize = 4 * 1024 * 1024;
 
-/// A line for a live event. `file` is where a spooled body, or a whole file, lies.
+/// A line for a live event. `file` is where a spooled body, or a whole file, lies; `speed` is that of a file.
 pub(crate) fn event_line(
     seq: Option<u64>,
     time: Duration,
     account: &str,
     session: Option<SessionName>,
     what: &What,
-    file: Option<&str>,
+    (file, speed): (Option<&str>, Option<Speed>),
 ) -> String {
     let run = session.map_or(0, |session| session.run);
     let session = session.map(|session| session.to_string());
@@ -45,6 +46,10 @@ pub(crate) fn event_line(
     push_object(&mut line, &payload(what, run));
     if let (What::File { .. }, Some(path)) = (what, file) {
         push_field(&mut line, "path", path);
+    }
+    if let Some(Speed { rate, left, .. }) = speed {
+        push_field(&mut line, "rate", &rate);
+        push_field(&mut line, "left", &left);
     }
     if let What::Message(message) = what {
         match &message.body {
@@ -270,7 +275,8 @@ mod tests {
 
     fn line(what: &What) -> serde_json::Value {
         let session = SessionName { run: 3, session: SessionId(17) };
-        let line = event_line(Some(9), Duration::from_millis(1_500), "sip:us@x", Some(session), what, None);
+        let line =
+            event_line(Some(9), Duration::from_millis(1_500), "sip:us@x", Some(session), what, (None, None));
         serde_json::from_str(&line).unwrap()
     }
 

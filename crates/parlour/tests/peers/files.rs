@@ -349,3 +349,59 @@ fn x_30_what_has_no_room_is_declined_and_damaged_files_count() {
     alice.quit();
     bob.quit();
 }
+
+/// `parlour files --resume`, towards the other one: exit code, and what it said.
+fn resume(data: &Path, id: &str, to: &Setup) -> (Option<i32>, String) {
+    let out = std::process::Command::new(env!("CARGO_BIN_EXE_parlour"))
+        .args(["files", "--resume", id, "--via", &format!("tcp:{}:{}", to.host, to.sip), "--data"])
+        .arg(data)
+        .output()
+        .expect("parlour runs");
+    let said = [out.stdout, out.stderr].concat();
+    (out.status.code(), String::from_utf8_lossy(&said).into_owned())
+}
+
+//= IM D-43 test
+#[test]
+#[ignore = "kills programs in the middle of files: run ./check"]
+fn a_person_goes_on_with_a_file_by_hand_in_both_directions() {
+    let two = Two::new("by-hand", "all");
+    let (one, other) = (two.file("one.dat", 120_000_000), two.file("two.dat", 120_000_008));
+    let mut bob = two.bob.start(&two.folder, "bob");
+    let mut alice = two.alice.start(&two.folder, "alice");
+    push(&mut alice, &two.bob, &one);
+    bob.await_such("file", WAIT, |event| event["octets"].as_u64() > Some(50_000_000));
+    bob.kill();
+    let id = listed(&two.bob.data)[0]["id"].as_str().expect("an id").to_owned();
+    let (code, said) = resume(&two.bob.data, &id, &two.alice);
+    assert!(code == Some(0) && said.contains("You have \"one.dat\": it lies in "), "{code:?} {said}");
+    assert!(fs::read(two.bob.data.join("files/one.dat")).expect("it") == fs::read(&one).expect("it"));
+    let rest = |event: &Value| event["state"] == "begun" && event["about"]["skip"].as_u64() > Some(0);
+    alice.await_such("file", WAIT, rest);
+    // There is nothing to go on with any more, nor ever was of another one.
+    let (code, said) = resume(&two.bob.data, &id, &two.alice);
+    assert!(code == Some(1) && said.contains("is done: there is nothing to go on with"), "{code:?} {said}");
+    let (code, said) = resume(&two.bob.data, "77-1", &two.alice);
+    assert!(code == Some(1) && said.contains("there is no file 77-1"), "{code:?} {said}");
+    let (code, said) = resume(&two.alice.data, "1-1", &two.bob);
+    assert!(code == Some(1) && said.contains("another parlour uses"), "{code:?} {said}");
+    alice.quit();
+
+    let mut bob = two.bob.start(&two.folder, "bob");
+    let mut send = std::process::Command::new(env!("CARGO_BIN_EXE_parlour"))
+        .args(["send", "--to", &two.bob.address, "--address", &two.alice.address, "--data"])
+        .arg(&two.alice.data)
+        .args(["--via", &format!("tcp:{}:{}", two.bob.host, two.bob.sip), "--file"])
+        .arg(&other)
+        .stdout(std::process::Stdio::null())
+        .spawn()
+        .expect("parlour runs");
+    bob.await_such("file", WAIT, |event| event["octets"].as_u64() > Some(50_000_000));
+    send.kill().expect("killed");
+    send.wait().expect("it has ended");
+    let row = listed(&two.alice.data).pop().expect("a row");
+    let (code, said) = resume(&two.alice.data, row["id"].as_str().expect("an id"), &two.bob);
+    assert!(code == Some(0) && said.contains("has \"two.dat\""), "{code:?} {said}");
+    bob.await_such("file", WAIT, rest);
+    bob.quit();
+}
