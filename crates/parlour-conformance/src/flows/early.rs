@@ -4,8 +4,9 @@ use std::cell::RefCell;
 use std::rc::Rc;
 
 use crate::common::{BOB, Call, accepting, config, finish};
+use crate::flows::imdn;
 use parlour_proto::client::Decline;
-use parlour_proto::config::Accept;
+use parlour_proto::config::{Accept, Ack, Config};
 use parlour_proto::event::{Ended, What};
 use parlour_proto::io::{AccountId, Output};
 use parlour_sim::{Mail, NodeId, Script, World, text};
@@ -23,7 +24,12 @@ const SEGMENTED: &str = "a=curr:qos local none\r\na=curr:qos remote none\r\n\
 impl Call {
     /// Alice has sent an INVITE with these rows and her usual offer with these lines more.
     fn inviting(rows: &str, lines: &str) -> Self {
-        let mut call = Call::new(config(BOB));
+        Call::inviting_by(config(BOB), rows, lines)
+    }
+
+    /// The same, where Bob is configured like that.
+    fn inviting_by(config: Config, rows: &str, lines: &str) -> Self {
+        let mut call = Call::new(config);
         let offer = call.script.offer() + lines;
         call.send(call.script.invite_with(rows, &offer));
         call.world.run(0);
@@ -643,6 +649,36 @@ pub(crate) fn who_speaks_before_the_user_has_accepted_is_heard_after() {
     call.status(200);
     call.world.run_to(40_000);
     call.over();
+}
+
+//= IM M-50 test
+//= IM M-52 test
+#[cfg_attr(test, test)]
+pub(crate) fn of_what_had_its_200_and_will_not_be_heard_its_author_is_told() {
+    for (ack, told) in [(Ack::Received, 1), (Ack::Stored, 0)] {
+        let lines = SEGMENTED.replace("local none", "local sendrecv");
+        let mut call = Call::inviting_by(Config { ack, ..imdn::telling() }, PRECONDITION, &lines);
+        let branch = call.script.branch.clone();
+        let ringing = call.status(180);
+        call.prack(&ringing, "", "");
+        call.status(200);
+        let media = call.connect();
+        let asks = imdn::asks(&call, "tid1", "positive-delivery, negative-delivery");
+        call.world.send(media, asks);
+        call.world.run(100);
+        let session = call.session();
+        call.world.act(call.bob, |bob, now| bob.decline(now, session, Decline::Busy)).expect("decline");
+        let line = if ack == Ack::Received { "MSRP tid1 200" } else { "MSRP tid1 481" };
+        call.world.expect(call.alice, line, |mail| mail.message().starts_with(line.as_bytes()));
+        let refusal = call.status(486);
+        call.ack_first_refusal(&branch, &refusal);
+        call.world.run(1200);
+        let came = imdn::notifications(&mut call);
+        assert_eq!(came.len(), told, "{}", call.world.ladder());
+        // RFC 5438 12.1.3.1: of what was refused, the refusal has told.
+        assert!(came.iter().all(|octets| octets.contains("<status><failed/></status>")), "{came:?}");
+        call.over();
+    }
 }
 
 #[cfg_attr(test, test)]

@@ -22,6 +22,7 @@ mod programs;
 mod registrar;
 mod relays;
 mod replacing;
+mod rooms;
 mod rosters;
 mod rough;
 mod scenario;
