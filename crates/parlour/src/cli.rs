@@ -36,12 +36,12 @@ pub(crate) enum Verb {
   parlour run --accept all --echo
 
 Signals:
-  SIGINT, SIGTERM, SIGHUP  leave all sessions and end; the second time, end at once
+  SIGINT, SIGTERM, SIGHUP  leave all sessions and end, in 8 s at most; the second time, end at once
   SIGUSR1                  say on stderr how much is held in each table
 
 Exit codes:
   0  it was told to end, or the program that read its JSON lines is gone
-  1  this machine's fault (configuration, ports, store, a full disk)
+  1  this machine's fault (configuration, ports, store, a full disk, one that hangs at the end)
   2  wrong command line
   130  it was told to end twice")]
     Run(Box<Run>),

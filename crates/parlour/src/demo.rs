@@ -137,7 +137,7 @@ fn narrate(name: &str, told: Told) -> Result<Option<What>, String> {
     match told {
         Told::Outcome(outcome) => outcome.what.map(|_| None),
         Told::Trouble(what) => Err(what),
-        Told::Said { .. } | Told::Paged { .. } | Told::Missed(_) => Ok(None),
+        Told::Said { .. } | Told::Paged { .. } | Told::Missed { .. } => Ok(None),
         Told::Event(happening) => {
             let sees = match &happening.event.what {
                 What::Invited { peer, .. } => Some(format!("{} invites you", who(peer))),

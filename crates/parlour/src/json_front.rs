@@ -3,16 +3,16 @@
 use std::io::{self, BufRead, BufReader, BufWriter, Read, StdoutLock, Write};
 use std::os::fd::AsFd;
 use std::sync::Arc;
-use std::thread::JoinHandle;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
-use tokio::sync::Notify;
 use tokio::sync::mpsc::Sender;
+use tokio::sync::{Notify, oneshot};
 
 use crate::agent::{Happening, Hearer, Told};
 use crate::command::{Asked, Command};
+use crate::ending::write_in_background;
 use crate::json;
 use crate::store::Reader;
 
@@ -25,8 +25,8 @@ pub(crate) fn write_events(
     upto: u64,
     reader: Option<Reader>,
     stop: Arc<Notify>,
-) -> io::Result<JoinHandle<io::Result<()>>> {
-    std::thread::Builder::new().name("stdout".into()).spawn(move || {
+) -> io::Result<oneshot::Receiver<io::Result<()>>> {
+    write_in_background(move || {
         let mut front = Front { out: BufWriter::new(io::stdout().lock()), reader, last: after };
         front.write_all(told, upto).inspect_err(|_| stop.notify_one())
     })
@@ -140,14 +140,11 @@ impl Front {
             }
             Told::Outcome(outcome) => writeln!(self.out, "{}", json::outcome_line(now, &outcome)),
             Told::Trouble(what) => writeln!(self.out, "{}", json::notice_line(now, "trouble", &what)),
-            // Durable events are read from the store when the next one comes.
-            Told::Missed(count) => self.missed(now, count),
+            Told::Missed { count, upto } => {
+                writeln!(self.out, "{}", json::slow_line(now, count, self.reader.is_some()))?;
+                self.catch_up(upto)
+            }
         }
-    }
-
-    fn missed(&mut self, now: Duration, count: u64) -> io::Result<()> {
-        let what = format!("{count} events were not written at once; those with a number follow");
-        writeln!(self.out, "{}", json::notice_line(now, "slow", &what))
     }
 
     /// Whether this number was written before; if not, all before it are now.

@@ -2,7 +2,6 @@
 
 use std::collections::BTreeSet;
 use std::io::{self, BufReader, BufWriter, Write};
-use std::thread::JoinHandle;
 use std::time::Duration;
 
 use parlour_proto::client::Decline;
@@ -13,9 +12,11 @@ use parlour_proto::event::{
 use parlour_proto::io::{FileId, SessionId};
 use parlour_proto::text;
 use tokio::sync::mpsc::Sender;
+use tokio::sync::oneshot;
 
 use crate::agent::{Happening, Hearer, Told};
 use crate::command::{Asked, Command, Whom};
+use crate::ending::write_in_background;
 use crate::json_front::next_line;
 use crate::model::SessionName;
 use crate::secured::{another_certificate, encrypted, relay_failed};
@@ -52,14 +53,14 @@ N is a session's number, needed only when there are several.";
 /// How long the lines of an instant are gathered: nobody reads faster, and under load one waking serves many rounds.
 const GLANCE: Duration = Duration::from_millis(10);
 
-/// Prints what happens in a thread of its own until the agent ends.
-pub(crate) fn print_events(mut told: Hearer) -> io::Result<JoinHandle<io::Result<()>>> {
-    std::thread::Builder::new().name("stdout".into()).spawn(move || {
+/// Prints what happens in a thread of its own until the agent ends. `kept`: whether a store has the messages.
+pub(crate) fn print_events(mut told: Hearer, kept: bool) -> io::Result<oneshot::Receiver<io::Result<()>>> {
+    write_in_background(move || {
         let mut out = BufWriter::new(io::stdout().lock());
         let mut large = BTreeSet::new();
         while let Some(round) = told.wait() {
             let mut shown = round.iter().filter(|told| !large::is_frame(told, &mut large));
-            let printed = shown.try_for_each(|told| print(&mut out, told));
+            let printed = shown.try_for_each(|told| print(&mut out, told, kept));
             printed
                 .and_then(|()| out.flush())
                 .inspect_err(|error| tracing::warn!(%error, "nobody reads our lines any more"))?;
@@ -298,7 +299,8 @@ pub(crate) fn missed_notice(reader: &Reader) -> Option<String> {
     (count > 0).then(|| format!("{count} missed {invitations}: type missed to see them"))
 }
 
-fn print(out: &mut impl Write, told: &Told) -> io::Result<()> {
+/// `kept`: whether a store has the messages.
+fn print(out: &mut impl Write, told: &Told, kept: bool) -> io::Result<()> {
     let line = match told {
         Told::Event(happening) => event(happening),
         Told::Said { .. } | Told::Paged { .. } => None,
@@ -307,8 +309,11 @@ fn print(out: &mut impl Write, told: &Told) -> io::Result<()> {
             Err(why) => Some(format!("! {}", text::neutral(why))),
         },
         Told::Trouble(what) => Some(format!("! {what}")),
-        Told::Missed(count) => {
+        Told::Missed { count, .. } if kept => {
             Some(format!("! {count} events were too many to show; parlour history has the messages"))
+        }
+        Told::Missed { count, .. } => {
+            Some(format!("! {count} events were too many to show, and are lost: store is false"))
         }
     };
     if let Some(line) = line {

@@ -7,6 +7,7 @@ mod config;
 mod conformance;
 mod demo;
 mod diary;
+mod ending;
 mod explain;
 mod files;
 mod files_list;

@@ -19,7 +19,7 @@ use crate::cli::{AccountFlags, Run};
 use crate::config::{self, ConfigFault, Settings};
 use crate::net::{Listen, route_to};
 use crate::store::{self, Store};
-use crate::{Fault, json, json_front, line, log};
+use crate::{Fault, ending, json, json_front, line, log};
 
 /// SIP's port for UDP and TCP.
 const SIP_PORT: u16 = 5060;
@@ -51,7 +51,7 @@ pub(crate) fn run(flags: Run) -> Result<ExitCode, Fault> {
     let addresses: Vec<String> =
         settings.proto.accounts.iter().map(|account| account.address.clone()).collect();
     let runtime = runtime()?;
-    runtime.block_on(async {
+    let ended = runtime.block_on(async {
         let setup = Setup {
             settings,
             listen: listen.clone(),
@@ -72,7 +72,7 @@ pub(crate) fn run(flags: Run) -> Result<ExitCode, Fault> {
         for (address, at) in addresses.iter().map(|address| (address, listening.join(", "))) {
             log::say(&format!("parlour: {address}, listening on {at}"));
         }
-        stop_on_signals(stop.clone())?;
+        ending::stop_on_signals(stop.clone())?;
         count_on_signal(count)?;
         let front = if flags.json {
             tokio::spawn(json_front::stop_when_unread(stop.clone()));
@@ -85,42 +85,27 @@ pub(crate) fn run(flags: Run) -> Result<ExitCode, Fault> {
             if let Some(notice) = reader.as_ref().and_then(line::missed_notice) {
                 log::say(&format!("parlour: {notice}"));
             }
+            let kept = reader.is_some();
             line::read_commands(commands, run, reader)?;
-            line::print_events(told)?
+            line::print_events(told, kept)?
         };
         agent.run().await;
-        match front.join() {
+        match ending::all_written(front).await {
             // A reader that is gone has ended; a full disk is another matter.
-            Ok(Err(error)) if flags.json && error.kind() != io::ErrorKind::BrokenPipe => {
+            Some(Err(error)) if flags.json && error.kind() != io::ErrorKind::BrokenPipe => {
                 Err(format!("events cannot be written any more: {error}").into())
             }
-            Ok(_) | Err(_) => Ok(ExitCode::SUCCESS),
+            Some(_) | None => Ok(ExitCode::SUCCESS),
         }
-    })
+    });
+    // A name that is still looked up is not waited for.
+    runtime.shutdown_background();
+    ended
 }
 
 /// A runtime of one thread: the agent is one task.
 pub(crate) fn runtime() -> io::Result<Runtime> {
     tokio::runtime::Builder::new_current_thread().enable_all().build()
-}
-
-/// The first SIGINT, SIGTERM or SIGHUP asks the agent to leave, the second ends the program.
-pub(crate) fn stop_on_signals(stop: Arc<Notify>) -> io::Result<()> {
-    let mut interrupt = signal(SignalKind::interrupt())?;
-    let mut terminate = signal(SignalKind::terminate())?;
-    // A terminal that closes.
-    let mut hangup = signal(SignalKind::hangup())?;
-    tokio::spawn(async move {
-        for first in [true, false] {
-            tokio::select! { _ = interrupt.recv() => {}, _ = terminate.recv() => {}, _ = hangup.recv() => {} }
-            if first {
-                stop.notify_one();
-            } else {
-                std::process::exit(130);
-            }
-        }
-    });
-    Ok(())
 }
 
 /// Connections and large messages take a descriptor each. A login allows 1,024 and lets programs that can do with more

@@ -17,9 +17,9 @@ use crate::command::{Asked, Command};
 use crate::config::Settings;
 use crate::line::{end, who};
 use crate::net::Listen;
-use crate::run::{apply_account, local_address, runtime, settings, stop_on_signals};
+use crate::run::{apply_account, local_address, runtime, settings};
 use crate::store::{self, Answer, OpenFault, Store};
-use crate::{Fault, explain, log, secured, send_files};
+use crate::{Fault, ending, explain, log, secured, send_files};
 
 /// What this machine or its user has to mend: asking again would not help.
 const OURS: u8 = 1;
@@ -85,7 +85,8 @@ pub(crate) fn errand<F: Future<Output = (u8, String)>>(
         MediaSecurity::PreferTls | MediaSecurity::RequireTls => Transport::Tls,
     };
     let listen = vec![place(Service::Sip, Transport::Udp), place(Service::Msrp, msrp)];
-    runtime()?.block_on(async {
+    let runtime = runtime()?;
+    let ended = runtime.block_on(async {
         let setup = Setup {
             settings,
             listen,
@@ -97,11 +98,14 @@ pub(crate) fn errand<F: Future<Output = (u8, String)>>(
             explain: way.explain,
         };
         let (agent, controls) = Agent::start(setup)?;
-        stop_on_signals(controls.stop.clone())?;
+        ending::stop_on_signals(controls.stop.clone())?;
         let ((), (code, sentence)) = tokio::join!(agent.run(), story(controls));
         log::say_out(&sentence);
         Ok(ExitCode::from(code))
-    })
+    });
+    // A name that is still looked up is not waited for.
+    runtime.shutdown_background();
+    ended
 }
 
 /// The message from stdin.
@@ -162,7 +166,7 @@ async fn tell(controls: Controls, flags: &Send) -> (u8, String) {
                     Ok(_) | Err(_) => continue,
                 },
                 Told::Trouble(what) => return outcome = Some((1, format!("Not sent: {what}."))),
-                Told::Said { .. } | Told::Paged { .. } | Told::Missed(_) => continue,
+                Told::Said { .. } | Told::Paged { .. } | Told::Missed { .. } => continue,
             };
             match happening.event.what {
                 What::Established { peer, .. } => {

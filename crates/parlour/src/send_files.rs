@@ -58,7 +58,7 @@ pub(crate) async fn tell(controls: Controls, to: &str, command: Command) -> (u8,
                 log::say(&what);
                 continue;
             }
-            Told::Said { .. } | Told::Paged { .. } | Told::Missed(_) => continue,
+            Told::Said { .. } | Told::Paged { .. } | Told::Missed { .. } => continue,
         };
         let what = happening.event.what;
         if let What::Explain(why) = &what {

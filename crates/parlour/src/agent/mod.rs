@@ -15,6 +15,7 @@ mod resuming;
 mod sending;
 mod teller;
 mod watch;
+mod weight;
 
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
@@ -62,7 +63,7 @@ const TOKENS: usize = 256;
 const STORE_BUSY: usize = 16 * 1024 * 1024;
 const STORE_STUCK: usize = 128 * 1024 * 1024;
 /// How long leaving may take.
-const LEAVING: Duration = Duration::from_secs(5);
+pub(crate) const LEAVING: Duration = Duration::from_secs(5);
 
 /// What an agent is made of.
 pub(crate) struct Setup {
@@ -121,8 +122,12 @@ pub(crate) enum Told {
     Outcome(Outcome),
     /// The store failed.
     Trouble(String),
-    /// So many events were not told, since the front end was too slow.
-    Missed(u64),
+    /// So many events were not told, since the front end was too slow: the last of them that is durable has the number
+    /// `upto`, 0 if none is.
+    Missed {
+        count: u64,
+        upto: u64,
+    },
 }
 
 /// An event as it is told.

@@ -166,6 +166,19 @@ pub(crate) fn notice_line(time: Duration, kind: &str, what: &str) -> String {
     line
 }
 
+/// The line that says that so many events were not written; those that are `kept` follow it.
+pub(crate) fn slow_line(time: Duration, missed: u64, kept: bool) -> String {
+    let what = match kept {
+        true => format!("{missed} events were not written at once; those with a number follow"),
+        false => format!("{missed} events were not written and are lost: store is false"),
+    };
+    let mut line = envelope(None, time, None, None, "slow");
+    push_field(&mut line, "what", &what);
+    push_field(&mut line, "missed", &missed);
+    line.push('}');
+    line
+}
+
 /// The first line of a run: where it listens and who it is.
 pub(crate) fn ready_line(time: Duration, run: u64, addresses: &[String], listening: &[String]) -> String {
     let mut line = envelope(None, time, None, None, "ready");

@@ -30,6 +30,8 @@ const MISSED: &str = "
         WHERE kind = 'missed' AND seq > (SELECT upto FROM looked) ORDER BY seq";
 /// Rows fetched at once.
 const PAGE: i64 = 512;
+/// No more rows are fetched once so many octets are here.
+const PAGE_OCTETS: usize = 4 * 1024 * 1024;
 
 pub(crate) struct Reader {
     connection: Connection,
@@ -137,7 +139,7 @@ impl Reader {
     /// The events after number `after`, up to number `upto`, oldest first: a page of them, empty at the end.
     pub(crate) fn since(&self, after: u64, upto: u64) -> rusqlite::Result<Vec<Row>> {
         let mut statement = self.connection.prepare_cached(SINCE)?;
-        let rows = statement.query_map(params![number(after), number(upto), PAGE], |row| {
+        let mut rows = statement.query_map(params![number(after), number(upto), PAGE], |row| {
             let content_type: Option<String> = row.get(6)?;
             Ok(Row {
                 seq: unsigned(row.get(0)?),
@@ -152,7 +154,15 @@ impl Reader {
                 },
             })
         })?;
-        rows.collect()
+        let (mut page, mut octets) = (Vec::new(), 0_usize);
+        while octets < PAGE_OCTETS
+            && let Some(row) = rows.next().transpose()?
+        {
+            let body = row.body.as_ref().map_or(0, |body| body.octets.len());
+            octets = octets.saturating_add(row.json.len()).saturating_add(body);
+            page.push(row);
+        }
+        Ok(page)
     }
 
     /// All messages and missed invitations, or those of one peer, or of the sessions with one conference: the URI of its

@@ -31,4 +31,5 @@ mod sessions;
 mod signed;
 mod smime;
 mod stage;
+mod unread;
 mod unwanted;
