@@ -38,6 +38,9 @@ use crate::write::FrameWriter;
 /// The longest that a lease is taken to hold, whatever its Expires says.
 const LONGEST: u64 = 7 * 24 * 3600;
 
+/// What a lease has to hold, in seconds: each one costs an AUTH, and an offer to the peer before it ends.
+const SHORTEST: u64 = 5;
+
 /// What is left of a lease, at most, when its owner is told to get another one.
 const NOTICE: Duration = Duration::from_secs(120);
 
@@ -406,7 +409,7 @@ impl Endpoint {
             self.explain(None, connection, "M-20", text);
         }
         if let Some(expires) = seconds(head, "Expires") {
-            if expires == 0 {
+            if expires < SHORTEST {
                 return Err(LeaseFailure::Expired);
             }
             let until = self.now + Duration::from_secs(expires.min(LONGEST));

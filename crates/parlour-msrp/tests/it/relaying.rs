@@ -375,10 +375,15 @@ fn a_use_path_of_another_host_leads_nowhere_but_over_the_relays_connection() {
 
 //= IM M-20 test
 #[test]
-fn a_lease_that_holds_for_no_time_is_none() {
+fn a_lease_that_holds_for_next_to_no_time_is_none() {
+    for seconds in [0, 4] {
+        let (mut behind, _) = Behind::connected(relay_spec(RELAY));
+        behind.grant(&[&format!("Expires: {seconds}")]);
+        assert_eq!(behind.refused(), LeaseFailure::Expired);
+    }
     let (mut behind, _) = Behind::connected(relay_spec(RELAY));
-    behind.grant(&["Expires: 0"]);
-    assert_eq!(behind.refused(), LeaseFailure::Expired);
+    behind.grant(&["Expires: 5"]);
+    assert!(matches!(behind.bob.take_events()[..], [Event::Leased { .. }]));
 }
 
 //= IM M-20 test

@@ -215,6 +215,24 @@ fn two_talk_behind_a_relay_over_tcp() {
     talk("relay-tcp", ["tcp", "tcp"], "MD5");
 }
 
+//= IM M-21 test
+//= IM M-22 test
+#[test]
+#[ignore = "needs Kamailio: run ./check"]
+fn one_who_has_no_relay_talks_to_one_who_has_whoever_calls() {
+    let folder = Folder::new("relay-one");
+    let relay = Relay::start(&folder, "MD5");
+    let bob = relay.member(&folder, "bob", "tcp", "relay_required = true");
+    let alice = Setup::new(&folder, "alice", "all");
+    for (called, caller, names) in [(&bob, &alice, ["bob", "alice"]), (&alice, &bob, ["alice", "bob"])] {
+        let mut to = called.start(&folder, names[0]);
+        let mut from = caller.start(&folder, names[1]);
+        chat(called, &mut from, &mut to);
+        from.quit();
+        to.quit();
+    }
+}
+
 //= IM M-20 test
 #[test]
 #[ignore = "needs Kamailio: run ./check"]
