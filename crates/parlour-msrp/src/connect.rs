@@ -35,24 +35,28 @@ impl Endpoint {
         let to = remote.first_hop();
         // RFC 4975 5.4: the same host, port and scheme.
         let port = to.port().map_or_else(String::new, |port| port.to_string());
-        let device = format!("{}//{}:{port}", to.is_secure(), to.host().to_ascii_lowercase());
-        let shared = self.by_device.get(&device).copied().filter(|id| {
+        let device = || format!("{}//{}:{port}", to.is_secure(), to.host().to_ascii_lowercase());
+        // RFC 6714 6.3: a middlebox that does not read MSRP passes a connection on to one peer, whoever it is for.
+        let device = remote.hop.is_none().then(device);
+        let shared = device.as_ref().and_then(|device| self.by_device.get(device)).copied().filter(|id| {
             // Who is there for another session need not be who is to be there for this one.
             self.connections.get(id).is_some_and(|known| !known.open || known.is_trusted(&remote.trust))
         });
         let id = shared.unwrap_or_else(|| {
             let id = self.new_connection();
             let fresh = Connection::new(&self.limits);
-            let connection = Connection { device: Some(device.clone()), secure: to.is_secure(), ..fresh };
+            let connection = Connection { device: device.clone(), secure: to.is_secure(), ..fresh };
             self.connections.insert(id, Box::new(connection));
-            self.by_device.insert(device, id);
+            if let Some(device) = device {
+                self.by_device.insert(device, id);
+            }
             //= IM M-16
             self.out.push_back(Output::Connect { connection: id, session, to: to.clone() });
             id
         });
         if let Some(connection) = self.connections.get_mut(&id) {
             connection.sessions.push(session);
-            connection.foreign |= remote.path.uris().len() > 1;
+            connection.foreign |= remote.hop.is_none() && remote.path.uris().len() > 1;
             if let Some(unused) = connection.unused.take() {
                 self.timers.cancel(unused);
             }

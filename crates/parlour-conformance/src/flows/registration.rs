@@ -6,13 +6,35 @@ use parlour_proto::client::Decline;
 use parlour_proto::config::{Account, Config, Credentials, Proxy, Unwanted};
 use parlour_proto::event::What;
 use parlour_proto::io::{AccountId, Transport};
-use parlour_sim::{Mail, NodeId, Script, World, text};
+use parlour_sim::{Link, Mail, NodeId, Script, World, text};
 
 use crate::common::{config, finish};
 
 const BOB: &str = "sip:bob@example.net";
 const CHALLENGE: &str =
     "WWW-Authenticate: Digest realm=\"example.net\", nonce=\"n1\", algorithm=SHA-256, qop=\"auth\"\r\n";
+
+/// The registrar has a name with several addresses, of which the first is dead.
+#[cfg_attr(test, test)]
+pub(crate) fn of_the_addresses_of_a_proxy_one_that_answers_is_enough() {
+    let mut world = crate::stage::world(3);
+    let (registrar, nobody) = (world.peer("registrar"), world.peer("nobody"));
+    let [home, dead] = [registrar, nobody].map(|node| world.address(node, 5060).ip());
+    world.name("core.test", &[dead, home]);
+    let proxy = Proxy { host: "core.test".to_owned(), port: Some(5060), transport: Transport::Tcp };
+    let mut config = config(BOB);
+    config.accounts.iter_mut().for_each(|account| {
+        (account.proxy, account.register) = (Some(proxy.clone()), true);
+    });
+    let bob = world.client("bob", config);
+    world.link(bob, nobody, Link { refuse: true, ..Link::default() });
+    world.act(bob, |bob, now| bob.register(now, AccountId(0))).expect("register");
+    let register = world.expect_request(registrar, "REGISTER");
+    let script = Script::callee(&mut world, registrar, register.way, register.message());
+    world.send(register.way, script.respond(register.message(), "403 Forbidden", "", ""));
+    world.run(10);
+    finish(&mut world);
+}
 
 /// Bob registers at a scripted registrar (192.0.2.1).
 struct Home {

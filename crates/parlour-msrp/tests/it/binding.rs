@@ -443,6 +443,17 @@ fn an_active_end_connects_to_the_hop_and_still_speaks_to_the_path() {
     assert_eq!(to, hop);
     bob.connect(connection);
     assert!(bob.take_text(connection).contains(&format!("To-Path: {ALICE}\r\n")));
+    // RFC 6714 6.3: whoever is there passes what comes on to one peer, so another session has a connection of its own. And
+    // so has one whose path leads there.
+    for (number, hop) in [(1, Some(hop.clone())), (2, None)] {
+        let path = if hop.is_some() { ALICE } else { "msrp://203.0.113.1:9000/y;tcp" };
+        bob.open(spec(Role::Active).with(|spec| {
+            spec.local = MsrpUri::parse(&format!("msrp://192.0.2.2:8888/own{number};tcp")).expect("a URI");
+            spec.remote.path = MsrpPath::parse(path).expect("a path");
+            spec.remote.hop = hop;
+        }));
+        assert_ne!(connect_of(&mut bob), connection);
+    }
 }
 
 //= IM D-20 test

@@ -9,11 +9,13 @@ use crate::config::Proxy;
 use crate::im::Core;
 use crate::im::core::Errand;
 use crate::im::flows::{Source, Stream, covered};
+use crate::im::media::Chat;
 use crate::im::session::Session;
 use crate::io::{AccountId, FlowId, Output, Service, Target, Transport};
 use crate::sdp;
+use crate::sip::dialog::Role;
 
-/// The most addresses of one name that are tried: who names a name may say where it leads.
+/// The most addresses of one name that are tried: whoever owns a name says where it leads.
 const MOST_ADDRESSES: usize = 4;
 
 impl Core {
@@ -179,17 +181,22 @@ impl Core {
         target.is_some() && target == source.address
     }
 
-    /// The same for the answer to a later offer: it may also name the host where the media of the session was.
+    /// The same for the answer to a later offer: it may also name the host where the media of the session was. And RFC 6714
+    /// 6.2: without CEMA it is the middlebox that answers. Whom we have called may name that one, as it could have in its
+    /// first answer.
     pub(crate) fn may_aim_again(&self, session: &Session, stream: &sdp::Stream) -> bool {
         let host = stream.target().host();
+        let called = session.phase.dialog().is_some_and(|dialog| dialog.role() == Role::Uac);
+        let fell_back = |chat: &Chat| chat.stream.fall_back != sdp::FallBack::No;
         self.may_aim(session.source, stream)
+            || (called && session.phase.chat().is_some_and(fell_back))
             || session.phase.chat().is_some_and(|chat| chat.stream.target().host().eq_ignore_ascii_case(host))
     }
 }
 
 /// The addresses of a name in the order in which they are tried. RFC 8305 4: they came in the order of preference (RFC 6724),
 /// of which the families take turns, so that one that does not work costs one try.
-fn in_turn(addresses: &[IpAddr]) -> Vec<IpAddr> {
+pub(crate) fn in_turn(addresses: &[IpAddr]) -> Vec<IpAddr> {
     let first = addresses.first().is_some_and(IpAddr::is_ipv6);
     let of = |v6: bool| addresses.iter().filter(move |address| address.is_ipv6() == v6);
     let (mut preferred, mut other) = (of(first), of(!first));

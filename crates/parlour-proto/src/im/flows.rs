@@ -6,6 +6,7 @@ use std::net::{IpAddr, SocketAddr};
 use parlour_msrp::timer::TimerId;
 
 use crate::config::{Hop, Proxy};
+use crate::im::aim::in_turn;
 use crate::io::{FlowId, Instant, QueryId, Security, Service, Target, TlsExpect, Transport};
 use crate::sip::frame::Framer;
 
@@ -266,14 +267,15 @@ impl Flows {
                 Some((FlowId::Udp { socket, peer }, None))
             });
         }
-        let peer = SocketAddr::new(*addresses.first()?, port);
+        let turns: Vec<_> = in_turn(addresses).into_iter().map(|ip| SocketAddr::new(ip, port)).collect();
+        let (peer, others) = turns.split_first()?;
         // RFC 5922 7.3: a TLS stream serves the name that it was opened for, which is not kept: only plain streams
         // are shared.
         let open = self.streams.iter().find(|(_, stream)| {
             hop.transport == Transport::Tcp
                 && stream.transport == Transport::Tcp
                 && stream.service == Service::Sip
-                && stream.peer == peer
+                && turns.contains(&stream.peer)
         });
         if let Some((flow, _)) = open {
             return Some((*flow, None));
@@ -290,8 +292,8 @@ impl Flows {
             Some(Target {
                 service: Service::Sip,
                 transport: hop.transport,
-                address: peer,
-                others: Vec::new(),
+                address: *peer,
+                others: others.to_vec(),
                 tls,
                 websocket: None,
             }),

@@ -15,7 +15,7 @@ use crate::im::session::{Phase, Session, Unacked};
 use crate::im::stamp::Reply;
 use crate::io::{AccountId, FlowId, SessionId, Why};
 use crate::sdp::{self, Local, Offered};
-use crate::sip::dialog::{DialogKey, Role};
+use crate::sip::dialog::DialogKey;
 use crate::sip::door::dialog_contact;
 use crate::sip::header::CSeq;
 use crate::sip::message::Message;
@@ -341,15 +341,9 @@ impl Core {
             return self.sessions.put(session);
         }
         let had_chat = session.phase.chat().is_some();
-        // RFC 6714 6.2: without CEMA it is the middlebox that answers. Whom we have called may name it, as it could have
-        // in its first answer.
-        let called = session.phase.dialog().is_some_and(|dialog| dialog.role() == Role::Uac)
-            && session.phase.chat().is_some_and(|chat| chat.stream.fall_back != sdp::FallBack::No);
         match self.read_again(&mut session, offered, answer) {
             Ok(Some(stream)) if self.stays(&session, &stream) => self.revise(&mut session, stream),
-            Ok(Some(stream)) if called || self.may_aim_again(&session, &stream) => {
-                self.rejoin(&mut session, stream);
-            }
+            Ok(Some(stream)) if self.may_aim_again(&session, &stream) => self.rejoin(&mut session, stream),
             Ok(None) if had_chat => self.disable(&mut session),
             Ok(None) => {}
             Ok(Some(_)) => {

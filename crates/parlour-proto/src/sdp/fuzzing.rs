@@ -5,8 +5,9 @@ use std::net::{IpAddr, Ipv6Addr};
 use parlour_msrp::accept::AcceptTypes;
 
 use super::{
-    Capabilities, Ends, FileSelector, Fingerprint, Hash, Local, Names, Standing, Stream, answer,
-    answer_disabled, judge, judge_again, offer, offer_again, parse, read_answer, read_answer_again,
+    Capabilities, Ends, FallBack, FileSelector, Fingerprint, Hash, Local, Names, Standing, Stream, answer,
+    answer_disabled, judge, judge_again, names_to_compare, offer, offer_again, parse, read_answer,
+    read_answer_again,
 };
 use crate::config::{ActpassAnswer, Cema};
 
@@ -36,7 +37,17 @@ pub fn sdp(data: &[u8]) {
         let again = parse(&octets).expect("invariant: our answer can be read");
         assert_eq!(again.media.len(), session.media.len());
         let own = offer(&local, &ours);
-        let _ = read_answer(&own, &session, &ours);
+        let asked = names_to_compare(&session, &ours);
+        let mut knowing = ours.clone();
+        asked.iter().for_each(|name| knowing.names.learn(name, &[IpAddr::V6(Ipv6Addr::LOCALHOST)]));
+        assert!(asked.len() > 3 || names_to_compare(&session, &knowing).is_empty());
+        let _ = judge(&session, &Capabilities { cema: Cema::Strict, ..knowing.clone() });
+        if let Ok(mut stream) = read_answer(&own, &session, &ours) {
+            let asked = stream.fall_back.names(&stream.path);
+            assert_eq!(asked.is_empty(), !matches!(stream.fall_back, FallBack::Unless(_)));
+            stream.fall_back.settle(&stream.path, &knowing.names);
+            assert!(!matches!(stream.fall_back, FallBack::Unless(_)));
+        }
         let chat = judged.chat.as_ref();
         let files: Vec<&Stream> = judged.files.iter().collect();
         let on = usize::from(chat.is_some()) + files.len();

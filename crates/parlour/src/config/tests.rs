@@ -65,6 +65,7 @@ fn a_mistake_is_told_with_its_line_and_key() {
         ("trusted_hops = [\"192.0.2.300\"]\n", ["line 1", "192.0.2.300"]),
         ("[[accounts]]\naddress = \"sip:a@b\"\nproxy = \"h:99999\"\n", ["line 3", "99999"]),
         ("\nsip = [\"5060\"]\n", ["line 2", "names no transport"]),
+        ("connect_allowed = [\"10.0.0.0/33\"]\n", ["line 1", "10.0.0.0/33"]),
         ("accept = \n", ["line 1", "accept"]),
         ("quiet_hours = [\"mon 8-9\"]\n", ["line 1", "mon-fri 22:00-07:00"]),
         ("\nunwanted = 600\n", ["line 2", "603 or 607"]),
