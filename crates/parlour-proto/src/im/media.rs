@@ -181,11 +181,7 @@ impl Core {
         local: &MsrpUri,
         stream: &sdp::Stream,
     ) -> parlour_msrp::SessionId {
-        let via = self.use_lease(local);
-        let spec = self.spec(owner.0, local, &stream.listed, remote(stream)).with(|spec| {
-            spec.via = via;
-            spec.max_size = self.largest(stream);
-        });
+        let spec = self.stream_spec(owner.0, local, stream);
         let msrp = self.msrp.open(self.now.instant, spec);
         self.msrp.pause(self.now.instant, msrp, !stream.direction.sends());
         self.sessions.index_msrp(msrp, owner);
@@ -200,14 +196,19 @@ impl Core {
         local: &MsrpUri,
         stream: &sdp::Stream,
     ) -> parlour_msrp::SessionId {
-        let via = self.use_lease(local);
-        let spec = self.spec(owner.0, local, &stream.listed, remote(stream)).with(|spec| {
-            spec.via = via;
-            spec.max_size = self.largest(stream);
-        });
+        let spec = self.stream_spec(owner.0, local, stream);
         let msrp = self.msrp.expect(self.now.instant, spec);
         self.sessions.index_msrp(msrp, owner);
         msrp
+    }
+
+    /// Our end of a stream, by way of the relay that acts for it.
+    fn stream_spec(&mut self, account: AccountId, local: &MsrpUri, stream: &sdp::Stream) -> SessionSpec {
+        let via = self.use_lease(local);
+        self.spec(account, local, &stream.listed, remote(stream)).with(|spec| {
+            spec.via = via;
+            spec.max_size = self.largest(stream);
+        })
     }
 
     /// The largest message that we take on a stream: a file comes as one.
