@@ -29,7 +29,7 @@ impl Session {
     pub(crate) fn overhead(&self, key: Option<u64>) -> usize {
         let message = key.and_then(|key| self.messages.get(&key));
         let own = message.map_or(0, Sending::labels);
-        [self.to.len(), self.local.as_str().len(), own]
+        [self.to().len(), self.local.as_str().len(), own]
             .iter()
             .fold(320, |sum, part| sum.saturating_add(*part))
     }
@@ -129,7 +129,7 @@ pub(crate) fn write_chunk(
     let total = message.size.to_string();
     // RFC 4975 7.1.1: a chunk above 2048 octets does not say where it ends.
     let last = if body.len() > SMALLEST { "*" } else { last.as_str() };
-    let mut frame = FrameWriter::request(out, tid, "SEND", &session.to, session.local.as_str())
+    let mut frame = FrameWriter::request(out, tid, "SEND", session.to(), session.local.as_str())
         .row("Message-ID", &[&message.message_id]);
     // RFC 4976 6.4.1: a relay's 200 says nothing of the peer.
     if message.success_report || message.is_confirmed_by_report(session) {

@@ -29,7 +29,7 @@ pub(crate) struct Naming {
 #[derive(Debug, Default)]
 pub(crate) struct Names {
     /// RFC 7701 7.1 sets no limit to how many are asked for at once; one is what a user waits for.
-    naming: Option<Naming>,
+    naming: Option<Box<Naming>>,
     /// Whether the peer does not know NICKNAME (501).
     unknown: bool,
 }
@@ -58,7 +58,7 @@ impl Endpoint {
         if nickname.chars().any(char::is_control) {
             return Err(NicknameError::BadCharacter);
         }
-        session.names.naming = Some(Naming { name: nickname.into(), asked: None });
+        session.names.naming = Some(Box::new(Naming { name: nickname.into(), asked: None }));
         self.wake(id);
         Ok(())
     }
@@ -68,7 +68,7 @@ impl Endpoint {
         let Some(session) = self.sessions.get_mut(&id) else { return Turn::Waived };
         let Some(known) = self.connections.get_mut(&at) else { return Turn::Waived };
         let need = session.overhead(None);
-        let Some(naming) = &mut session.names.naming else { return Turn::Waived };
+        let Some(naming) = &session.names.naming else { return Turn::Waived };
         let quoted = quoted(&naming.name);
         if need.saturating_add(quoted.len()).saturating_add(ROWS) > known.room {
             return Turn::NoRoom;
@@ -78,12 +78,14 @@ impl Endpoint {
         let before = batch.len();
         // RFC 7701 7.1: no Success-Report, no Failure-Report. It needs no Message-ID either, but a relay in use refuses it
         // without one.
-        FrameWriter::request(batch, tid, "NICKNAME", &session.to, session.local.as_str())
+        FrameWriter::request(batch, tid, "NICKNAME", session.to(), session.local.as_str())
             .row("Message-ID", &[&message_id])
             .row("Use-Nickname", &[&quoted])
             .end(Flag::Last);
         known.spend(batch.len().saturating_sub(before));
-        naming.asked = Some(tid);
+        if let Some(naming) = &mut session.names.naming {
+            naming.asked = Some(tid);
+        }
         self.await_response(at, id, None, tid, 0, FailureReport::Yes);
         Turn::Taken
     }
@@ -138,8 +140,11 @@ impl Session {
 impl Names {
     /// What another connection, or a session in this one's place, goes on with: what was not answered is asked again.
     pub(crate) fn anew(&mut self) -> Names {
-        let Names { naming, unknown } = std::mem::take(self);
-        Names { naming: naming.map(|naming| Naming { asked: None, ..naming }), unknown }
+        let mut names = std::mem::take(self);
+        if let Some(naming) = &mut names.naming {
+            naming.asked = None;
+        }
+        names
     }
 
     /// Takes over what another session knows, unless this one was asked for a name itself.

@@ -143,10 +143,8 @@ impl Endpoint {
                     .is_some_and(|other| other.sent == 0 && same(&other.content_type))
         });
         let waiting: Vec<u64> = waiting.copied().collect();
-        let refused: Box<str> = refused.to_ascii_lowercase().into();
-        if !session.refused_types.contains(&refused) {
-            session.refused_types.push(refused);
-        }
+        let refused = refused.to_ascii_lowercase();
+        session.refused_types.add(&refused, ());
         for other in waiting {
             self.hand_back(id, other);
             self.abandon(id, other, why.clone());

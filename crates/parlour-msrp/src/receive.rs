@@ -119,7 +119,7 @@ impl Endpoint {
                     content_disposition: head.content_disposition.map(str::to_owned),
                     success_report: head.success_report,
                     failure_report: head.failure_report,
-                    report_to: Some(head.from_path).filter(|path| **path != *session.to).map(Into::into),
+                    report_to: Some(head.from_path).filter(|path| **path != *session.to()).map(Into::into),
                     store: Store::Memory(Sparse::default()),
                     ranges: Ranges::default(),
                     stated: None,

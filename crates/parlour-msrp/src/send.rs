@@ -74,7 +74,7 @@ impl Endpoint {
             return Err(SendError::BadContentDisposition);
         }
         //= IM M-12
-        if session.refused_types.iter().any(|refused| refused.eq_ignore_ascii_case(essence(&content_type))) {
+        if session.refused_types.contains(&essence(&content_type).to_ascii_lowercase()) {
             return Err(SendError::RefusedContentType);
         }
         if session.message_key(&message_id).is_some() {
@@ -316,7 +316,7 @@ impl Endpoint {
             None if !session.greeted => {
                 let tid = fresh_tid(&mut self.random, &self.transactions, &[]);
                 let message_id = self.random.ident(16);
-                FrameWriter::request(batch, tid, "SEND", &session.to, session.local.as_str())
+                FrameWriter::request(batch, tid, "SEND", session.to(), session.local.as_str())
                     .row("Message-ID", &[&message_id])
                     .row("Byte-Range", &["1-0/0"])
                     .end(Flag::Last);

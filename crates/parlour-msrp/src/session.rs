@@ -31,8 +31,8 @@ pub(crate) struct Session {
     pub(crate) peer: MsrpPath,
     /// Who has to be at the other end of its connection.
     pub(crate) trust: Trust,
-    /// The To-Path of our requests: that of our relays, then the peer's path in full.
-    pub(crate) to: Box<str>,
+    /// The To-Path of our requests if it is not a single URI, the peer's.
+    to: Option<Box<str>>,
     /// The relay that acts for us, and what it lends us.
     pub(crate) via: Option<LeaseId>,
     pub(crate) use_path: Option<MsrpPath>,
@@ -75,8 +75,8 @@ pub(crate) struct Session {
     pub(crate) unacknowledged: u64,
     /// Octets in memory of bodies that nobody has acknowledged.
     pub(crate) queued: usize,
-    /// Media types that the peer has answered 415 to.
-    pub(crate) refused_types: Vec<Box<str>>,
+    /// Media types that the peer has answered 415 to, in lower case.
+    pub(crate) refused_types: Recent<()>,
     /// What we want to be called.
     pub(crate) names: Names,
 }
@@ -115,7 +115,7 @@ impl Session {
             control: VecDeque::new(),
             unacknowledged: 0,
             queued: 0,
-            refused_types: Vec::new(),
+            refused_types: Recent::default(),
             names: Names::default(),
         }
     }
@@ -135,6 +135,11 @@ impl Session {
             Bind::Expected | Bind::Waiting(_) => None,
             Bind::Connecting(connection) | Bind::Bound(connection) => Some(connection),
         }
+    }
+
+    /// The To-Path of our requests: that of our relays, then the peer's path in full.
+    pub(crate) fn to(&self) -> &str {
+        self.to.as_deref().unwrap_or(self.peer.leftmost().as_str())
     }
 
     /// Learns who the peer is.
@@ -224,10 +229,10 @@ impl Session {
 /// RFC 4976 5.1: our relays first, then what the peer's path says.
 //= IM M-3
 //= IM M-21
-fn to_path(use_path: Option<&MsrpPath>, peer: &MsrpPath) -> Box<str> {
+fn to_path(use_path: Option<&MsrpPath>, peer: &MsrpPath) -> Option<Box<str>> {
     match use_path {
-        Some(ours) => format!("{ours} {peer}").into(),
-        None => peer.to_string().into(),
+        Some(ours) => Some(format!("{ours} {peer}").into()),
+        None => (peer.uris().len() > 1).then(|| peer.to_string().into()),
     }
 }
 
@@ -315,31 +320,34 @@ impl Sending {
     }
 }
 
-/// The last few identifiers of some kind, each with what belongs to it.
+/// The last few identifiers of some kind, each with what belongs to it. Most sessions have none.
 #[derive(Debug)]
-pub(crate) struct Recent<T>(VecDeque<(Box<str>, T)>);
+pub(crate) struct Recent<T>(Option<Box<VecDeque<(Box<str>, T)>>>);
 
 impl<T> Default for Recent<T> {
     fn default() -> Self {
-        Recent(VecDeque::new())
+        Recent(None)
     }
 }
 
 impl<T> Recent<T> {
     pub(crate) fn add(&mut self, id: &str, what: T) {
         self.remove(id);
-        if self.0.len() >= REMEMBERED {
-            self.0.pop_front();
+        let known = self.0.get_or_insert_default();
+        if known.len() >= REMEMBERED {
+            known.pop_front();
         }
-        self.0.push_back((id.into(), what));
+        known.push_back((id.into(), what));
     }
 
     pub(crate) fn remove(&mut self, id: &str) {
-        self.0.retain(|(known, _)| **known != *id);
+        if let Some(known) = &mut self.0 {
+            known.retain(|(known, _)| **known != *id);
+        }
     }
 
     pub(crate) fn get(&self, id: &str) -> Option<&T> {
-        self.0.iter().find(|(known, _)| **known == *id).map(|(_, what)| what)
+        self.0.iter().flat_map(|known| known.iter()).find(|(known, _)| **known == *id).map(|(_, what)| what)
     }
 
     pub(crate) fn contains(&self, id: &str) -> bool {
@@ -348,6 +356,17 @@ impl<T> Recent<T> {
 
     /// Adds what another one has.
     pub(crate) fn inherit(&mut self, other: Self) {
-        other.0.into_iter().for_each(|(id, what)| self.add(&id, what));
+        other.0.into_iter().flat_map(|known| *known).for_each(|(id, what)| self.add(&id, what));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_idle_session_is_small() {
+        // Its URIs and lists come on top. There may be a hundred thousand of them.
+        assert!(size_of::<Session>() <= 512, "{} octets", size_of::<Session>());
     }
 }

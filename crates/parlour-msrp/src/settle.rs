@@ -217,7 +217,7 @@ impl Endpoint {
         };
         let Some(id) = session.connection() else { return };
         let Some(known) = self.connections.get_mut(&id) else { return };
-        let to = held.report_to.as_deref().unwrap_or(&session.to);
+        let to = held.report_to.as_deref().unwrap_or(session.to());
         let size = held.size.to_string();
         // An empty range ends before it starts: `1-0/0`.
         let digits = status_digits(status);

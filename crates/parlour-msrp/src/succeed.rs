@@ -8,7 +8,7 @@ use crate::connection::Current;
 use crate::endpoint::{Deadline, Endpoint};
 use crate::io::{ConnectionId, Event, Incomplete, Output, Remote, SessionId};
 use crate::reassembly::{Partial, Store, Told};
-use crate::session::{Bind, Sending, Session};
+use crate::session::{Bind, Recent, Sending, Session};
 use crate::time::Instant;
 
 impl Endpoint {
@@ -49,7 +49,7 @@ impl Endpoint {
     /// it back for the session as it was agreed.
     pub fn forget_refusals(&mut self, id: SessionId) {
         if let Some(session) = self.sessions.get_mut(&id) {
-            session.refused_types.clear();
+            session.refused_types = Recent::default();
         }
     }
 
