@@ -322,7 +322,9 @@ impl Sending {
 
 /// The last few identifiers of some kind, each with what belongs to it. Most sessions have none.
 #[derive(Debug)]
-pub(crate) struct Recent<T>(Option<Box<VecDeque<(Box<str>, T)>>>);
+pub(crate) struct Recent<T>(Option<Box<Known<T>>>);
+
+type Known<T> = VecDeque<(Box<str>, T)>;
 
 impl<T> Default for Recent<T> {
     fn default() -> Self {
