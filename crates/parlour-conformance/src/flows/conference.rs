@@ -8,23 +8,23 @@ use parlour_sim::{Mail, Script, Way, World, text};
 use crate::common::{Call, accepting};
 
 /// The IM Session Identity: none of its parameters may be lost or changed.
-const IDENTITY: &str = "sip:chat%2D1@192.0.2.1:5060;session=Ab%2F1;gr";
-const TYPE: &str = "Content-Type: application/conference-info+xml\r\n";
+pub(super) const IDENTITY: &str = "sip:chat%2D1@192.0.2.1:5060;session=Ab%2F1;gr";
+pub(super) const TYPE: &str = "Content-Type: application/conference-info+xml\r\n";
 
 /// Alice is the focus of a conference that Bob is in.
 pub(super) struct Focus {
     pub(super) call: Call,
     pub(super) media: Way,
     /// Alice's end of the subscription.
-    script: Script,
-    subscribe: Mail,
+    pub(super) script: Script,
+    pub(super) subscribe: Mail,
     /// The SUBSCRIBEs taken so far.
-    seen: usize,
+    pub(super) seen: usize,
 }
 
 /// Bob has accepted an invitation whose Contact is this, with these rows; Alice has said ACK and connected.
 #[track_caller]
-fn in_session(config: Config, contact: &str, rows: &str) -> (Call, Way) {
+pub(super) fn in_session(config: Config, contact: &str, rows: &str) -> (Call, Way) {
     in_session_by(config, contact, rows, Script::offer)
 }
 
@@ -55,7 +55,7 @@ pub(super) fn focus_contact() -> String {
 impl Focus {
     /// SUBSCRIBE is here, and not answered.
     #[track_caller]
-    fn asked(rows: &str) -> Self {
+    pub(super) fn asked(rows: &str) -> Self {
         Focus::of(in_session(accepting(Accept::All), &focus_contact(), rows))
     }
 
@@ -71,7 +71,7 @@ impl Focus {
     }
 
     #[track_caller]
-    fn of((mut call, media): (Call, Way)) -> Self {
+    pub(super) fn of((mut call, media): (Call, Way)) -> Self {
         let subscribe = call.request("SUBSCRIBE");
         let script = Script::callee(&mut call.world, call.alice, subscribe.way, subscribe.message());
         Focus { call, media, script, subscribe, seen: 1 }
@@ -79,7 +79,7 @@ impl Focus {
 
     /// SUBSCRIBE is answered 200, and a first full document is there: version 1, alice and bob.
     #[track_caller]
-    fn followed() -> Self {
+    pub(super) fn followed() -> Self {
         let mut focus = Focus::asked("");
         focus.answer("200 OK", "Expires: 3600\r\n");
         let users = user("alice", "connected") + &user("bob", "connected");
@@ -94,7 +94,7 @@ impl Focus {
     }
 
     /// NOTIFY with these rows and this body, not sent.
-    fn draft(&mut self, rows: &str, body: &str) -> String {
+    pub(super) fn draft(&mut self, rows: &str, body: &str) -> String {
         let rows = format!("Contact: <sip:focus@192.0.2.1:5060>\r\n{rows}");
         let request = self.script.next(&mut self.call.world, "NOTIFY", &rows, "");
         let kind = if body.is_empty() { "" } else { TYPE };
@@ -105,7 +105,7 @@ impl Focus {
     }
 
     #[track_caller]
-    fn answered(&mut self, notify: impl AsRef<[u8]>, status: u16) -> Mail {
+    pub(super) fn answered(&mut self, notify: impl AsRef<[u8]>, status: u16) -> Mail {
         self.call.send(notify);
         self.call.status(status)
     }
@@ -120,7 +120,7 @@ impl Focus {
 
     /// The next SUBSCRIBE, refresh or new.
     #[track_caller]
-    fn next(&mut self) -> String {
+    pub(super) fn next(&mut self) -> String {
         let (world, sent) = (&mut self.call.world, self.seen);
         let subscribes = |world: &World| world.rows().iter().filter(|row| row.label == "SUBSCRIBE").count();
         while subscribes(world) <= sent && world.millis() < 10_000_000 && world.step() {}
@@ -131,7 +131,7 @@ impl Focus {
 
     /// As [`Focus::next`], for one that makes a subscription anew; when it came, in milliseconds.
     #[track_caller]
-    fn anew(&mut self) -> u64 {
+    pub(super) fn anew(&mut self) -> u64 {
         let (before, subscribe) = (self.script.call_id.clone(), self.next());
         assert_eq!(text::param(&header(&subscribe, "To"), "tag"), None, "{subscribe}");
         assert_ne!(header(&subscribe, "Call-ID"), before);
@@ -140,7 +140,7 @@ impl Focus {
         self.subscribe.at.as_millis()
     }
 
-    fn rosters(&self) -> Vec<Roster> {
+    pub(super) fn rosters(&self) -> Vec<Roster> {
         let told = self.call.at_bob().told();
         told.filter_map(|what| if let What::Roster(roster) = what { Some(roster.clone()) } else { None })
             .collect()
@@ -152,7 +152,7 @@ impl Focus {
     }
 
     /// Why the roster ended, for each time that this was told.
-    fn ended(&self) -> Vec<String> {
+    pub(super) fn ended(&self) -> Vec<String> {
         let told = self.call.at_bob().told();
         told.filter_map(|what| if let What::RosterEnded { why } = what { Some(why.clone()) } else { None })
             .collect()
@@ -160,7 +160,7 @@ impl Focus {
 
     /// The chat goes on: a message comes through.
     #[track_caller]
-    fn chats(&mut self) {
+    pub(super) fn chats(&mut self) {
         let send = self.call.script.msrp_send("tid1", "m1", "hello");
         self.call.world.send(self.media, send);
         let (alice, texts) = (self.call.alice, self.call.at_bob().stored_texts().len());
@@ -184,7 +184,7 @@ impl Focus {
     }
 }
 
-fn header(message: &str, name: &str) -> String {
+pub(super) fn header(message: &str, name: &str) -> String {
     text::header(message.as_bytes(), name).unwrap_or_default()
 }
 
@@ -203,7 +203,7 @@ pub(super) fn document(version: u32, state: &str, users: &str) -> String {
     )
 }
 
-fn names(users: &[parlour_proto::event::Participant]) -> Vec<&str> {
+pub(super) fn names(users: &[parlour_proto::event::Participant]) -> Vec<&str> {
     users.iter().filter_map(|user| user.display_name.as_deref()).collect()
 }
 
@@ -458,21 +458,6 @@ pub(crate) fn a_gap_is_closed_by_a_refresh() {
     focus.over(true);
 }
 
-//= IM R-13 test
-#[cfg_attr(test, test)]
-pub(crate) fn a_deleted_conference_is_unsubscribed_and_the_chat_goes_on() {
-    let mut focus = Focus::followed();
-    focus.notify("active", &document(2, "deleted", ""));
-    assert_eq!(focus.ended(), ["the conference is over"]);
-    let unsubscribe = focus.next();
-    assert_eq!(header(&unsubscribe, "Expires"), "0");
-    focus.answer("200 OK", "Expires: 0\r\n");
-    focus.notify("terminated;reason=noresource", "");
-    assert_eq!(focus.ended().len(), 1, "it is told once");
-    focus.chats();
-    focus.over(false);
-}
-
 //= IM R-15 test
 #[cfg_attr(test, test)]
 pub(crate) fn it_is_refreshed_before_it_expires() {
@@ -501,81 +486,6 @@ pub(crate) fn it_is_refreshed_before_it_expires() {
 
 //= IM R-15 test
 #[cfg_attr(test, test)]
-pub(crate) fn a_refresh_that_brings_no_notify_is_the_end_of_it() {
-    let mut focus = Focus::followed();
-    focus.next();
-    let at = focus.subscribe.at.as_millis();
-    focus.answer("200 OK", "Expires: 3600\r\n");
-    let again = focus.anew();
-    assert_eq!(again, at - 1 + 32_000 + 1, "64*T1 after it left");
-    focus.answer("403 Forbidden", "");
-    assert_eq!(focus.ended().len(), 1);
-    focus.over(false);
-}
-
-//= IM R-15 test
-#[cfg_attr(test, test)]
-pub(crate) fn each_reason_of_a_termination() {
-    for reason in ["deactivated", "timeout"] {
-        let mut focus = Focus::followed();
-        let at = focus.call.world.millis();
-        focus.notify(&format!("terminated;reason={reason};retry-after=100"), "");
-        assert!(focus.anew() - at < 100, "{reason}: at once");
-        focus.answer("200 OK", "Expires: 3600\r\n");
-        focus.notify("active", &document(1, "full", ""));
-        // The second time within a minute it takes a while.
-        let at = focus.call.world.millis();
-        focus.notify(&format!("terminated;reason={reason}"), "");
-        let wait = focus.anew() - at;
-        assert!((15_000..31_000).contains(&wait), "{reason}: {wait}");
-        focus.answer("403 Forbidden", "");
-        focus.over(false);
-    }
-    for (state, wait) in [
-        ("terminated;reason=probation;retry-after=100", 100),
-        ("terminated;reason=giveup;retry-after=7", 7),
-        ("terminated;reason=giveup", 30),
-        ("terminated", 30),
-        ("Terminated;Reason=strange;retry-after=11", 11),
-    ] {
-        let mut focus = Focus::followed();
-        let at = focus.call.world.millis();
-        focus.notify(state, "");
-        assert_eq!((focus.anew() - at) / 1000, wait, "{state}");
-        focus.answer("403 Forbidden", "");
-        focus.over(false);
-    }
-    for reason in ["rejected", "noresource", "invariant"] {
-        let mut focus = Focus::followed();
-        focus.notify(&format!("terminated;reason={reason};retry-after=1"), "");
-        assert_eq!(focus.ended().len(), 1, "{reason}");
-        let at = focus.call.world.millis();
-        focus.call.nothing_to(at + 100_000);
-        focus.chats();
-        focus.over(false);
-    }
-}
-
-//= IM R-15 test
-#[cfg_attr(test, test)]
-pub(crate) fn who_ends_it_again_and_again_is_left_alone() {
-    let mut focus = Focus::followed();
-    let mut subscribed = 0;
-    while focus.ended().is_empty() && subscribed < 20 {
-        focus.notify("terminated;reason=deactivated", "");
-        if focus.ended().is_empty() {
-            focus.anew();
-            subscribed += 1;
-            focus.answer("200 OK", "Expires: 3600\r\n");
-        }
-    }
-    assert_eq!(subscribed, 8);
-    focus.chats();
-    focus.over(false);
-}
-
-//= IM R-15 test
-#[cfg_attr(test, test)]
 pub(crate) fn a_longer_lifetime_is_gone_along_with_once() {
     let mut focus = Focus::asked("");
     focus.answer("423 Interval Too Brief", "Min-Expires: 7200\r\n");
@@ -593,95 +503,6 @@ pub(crate) fn a_longer_lifetime_is_gone_along_with_once() {
         assert_eq!(focus.ended().len(), 1, "{rows}");
         focus.over(false);
     }
-}
-
-//= IM R-16 test
-#[cfg_attr(test, test)]
-pub(crate) fn no_failure_ends_the_chat() {
-    for line in [
-        "403 Forbidden",
-        "405 Method Not Allowed",
-        "481 Unknown",
-        "489 Bad Event",
-        "420 Bad",
-        "503 Busy",
-        "603 No",
-    ] {
-        let mut focus = Focus::asked("");
-        focus.answer(line, "");
-        assert_eq!(focus.ended().len(), 1, "{line}");
-        focus.chats();
-        let at = focus.call.world.millis();
-        focus.call.nothing_to(at + 100_000);
-        assert_eq!(focus.ended().len(), 1, "{line}: it is told once");
-        focus.over(false);
-    }
-    // No answer at all, and no NOTIFY after a 200.
-    for answered in [false, true] {
-        let mut focus = Focus::asked("");
-        if answered {
-            focus.answer("200 OK", "Expires: 3600\r\n");
-        }
-        focus.call.world.run(31_900);
-        assert!(focus.ended().is_empty());
-        focus.call.world.run(200);
-        assert_eq!(focus.ended().len(), 1, "{:?}", focus.ended());
-        focus.chats();
-        focus.over(false);
-    }
-    // A focus that is only busy for now says so.
-    let mut focus = Focus::asked("");
-    let at = focus.call.world.millis();
-    focus.answer("503 Busy", "Retry-After: 20\r\n");
-    assert_eq!((focus.anew() - at) / 1000, 20);
-    focus.answer("200 OK", "Expires: 3600\r\n");
-    focus.notify("pending", "");
-    focus.notify("active", &document(1, "full", ""));
-    focus.over(true);
-}
-
-//= IM R-16 test
-#[cfg_attr(test, test)]
-pub(crate) fn the_end_of_the_session_is_the_end_of_the_subscription_wherever_it_is() {
-    // The 200 is here and no NOTIFY: it is unsubscribed when the NOTIFY has made the dialog.
-    let mut focus = Focus::asked("");
-    focus.answer("200 OK", "Expires: 3600\r\n");
-    focus.call.bye();
-    focus.call.status(200);
-    focus.notify("active", &document(1, "full", &user("alice", "connected")));
-    let unsubscribe = focus.next();
-    assert_eq!(
-        (header(&unsubscribe, "Expires"), header(&unsubscribe, "CSeq")),
-        ("0".into(), "2 SUBSCRIBE".into())
-    );
-    assert!(focus.rosters().is_empty(), "nobody wants to know any more");
-    // Nobody answers that either: it goes by itself.
-    focus.call.world.run(33_000);
-    assert_eq!(focus.call.at_bob().client.load().subscriptions, 0);
-    focus.call.over();
-    // Nothing is answered at all.
-    let mut focus = Focus::asked("");
-    focus.call.bye();
-    focus.call.world.run(33_000);
-    assert_eq!(focus.call.at_bob().client.load().subscriptions, 0);
-    assert!(focus.ended().is_empty());
-    focus.call.over();
-    // It waits for another try.
-    let mut focus = Focus::followed();
-    focus.notify("terminated;reason=probation;retry-after=1000", "");
-    focus.over(false);
-    // Bob leaves: SUBSCRIBE and BYE.
-    let mut focus = Focus::followed();
-    let (session, bob) = (focus.call.session(), focus.call.bob);
-    focus.call.world.act(bob, |bob, now| bob.leave(now, session)).expect("leave");
-    assert_eq!(header(&focus.next(), "Expires"), "0");
-    focus.answer("481 Gone", "");
-    let bye = focus.call.request("BYE");
-    let response = focus.call.script.respond(bye.message(), "200 OK", "", "");
-    focus.call.send(response);
-    focus.call.world.run(10);
-    assert_eq!(focus.call.at_bob().client.load().subscriptions, 0);
-    focus.call.over();
 }
 
 //= IM R-12 test
@@ -721,24 +542,6 @@ pub(crate) fn documents_that_cannot_be_read_change_nothing() {
         assert_eq!(names(&focus.last().left), ["alice"], "{what}");
         focus.over(true);
     }
-}
-
-//= IM R-17 test
-#[cfg_attr(test, test)]
-pub(crate) fn a_focus_that_never_says_anything_useful_is_given_up() {
-    let mut focus = Focus::followed();
-    for _ in 0..4 {
-        focus.call.world.run(6_000);
-        focus.notify("active", "<nonsense/>");
-        focus.next();
-        focus.answer("200 OK", "Expires: 3600\r\n");
-    }
-    focus.notify("active", "<nonsense/>");
-    assert_eq!(focus.ended().len(), 1);
-    assert_eq!(header(&focus.next(), "Expires"), "0");
-    focus.answer("481 Gone", "");
-    focus.chats();
-    focus.over(false);
 }
 
 //= IM R-17 test
@@ -802,7 +605,7 @@ pub(crate) fn many_who_come_at_once_are_all_there_in_the_end() {
 }
 
 /// As in common's, with a proxy of its own at Alice's address.
-fn through_a_proxy() -> Config {
+pub(super) fn through_a_proxy() -> Config {
     let mut config = accepting(Accept::All);
     let proxy = Proxy { host: "192.0.2.1".to_owned(), port: Some(5060), transport: Transport::Udp };
     let credentials =
@@ -836,24 +639,4 @@ pub(crate) fn a_proxy_is_passed_and_its_challenge_answered() {
     focus.notify("active", &document(1, "full", &user("bob", "connected")));
     assert_eq!(focus.last().here, 1);
     focus.over(true);
-}
-
-//= IM G-3u test
-#[cfg_attr(test, test)]
-pub(crate) fn a_focus_that_takes_no_subscribe_is_sent_none() {
-    let contact = focus_contact();
-    let (mut call, _) = in_session(accepting(Accept::All), &contact, "Allow: INVITE, ACK, BYE, NOTIFY\r\n");
-    call.world.run(1000);
-    assert!(call.times("SUBSCRIBE").is_empty());
-    // It may change its mind.
-    let rows = format!("Contact: {contact}\r\nAllow: INVITE, ACK, BYE, SUBSCRIBE\r\n");
-    let update = call.script.next(&mut call.world, "UPDATE", &rows, "");
-    call.send(update);
-    call.status(200);
-    let subscribe = call.request("SUBSCRIBE");
-    let script = Script::callee(&mut call.world, call.alice, subscribe.way, subscribe.message());
-    call.world.send(subscribe.way, script.respond(subscribe.message(), "403 No", "", ""));
-    call.bye();
-    call.status(200);
-    call.over();
 }

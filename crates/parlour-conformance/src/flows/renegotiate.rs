@@ -6,15 +6,15 @@ use parlour_sim::{Mail, Way, text};
 use crate::common::{self, Call};
 
 /// Alice's description after some changes; each has a version of its own.
-fn offer(call: &Call, version: u32) -> String {
+pub(super) fn offer(call: &Call, version: u32) -> String {
     call.script.offer().replace("o=- 1 1 ", &format!("o=- 1 {version} "))
 }
 
-const CONTACT: &str = "Contact: <sip:192.0.2.1:5060>\r\n";
+pub(super) const CONTACT: &str = "Contact: <sip:192.0.2.1:5060>\r\n";
 
 /// A request with an offer, and its final response; a 2xx is acknowledged and learnt from.
 #[track_caller]
-fn ask(call: &mut Call, method: &str, body: &str, status: u16) -> Mail {
+pub(super) fn ask(call: &mut Call, method: &str, body: &str, status: u16) -> Mail {
     let request = call.script.next(&mut call.world, method, CONTACT, body);
     call.send(request);
     let answer = sip(call, status);
@@ -35,19 +35,19 @@ fn ask(call: &mut Call, method: &str, body: &str, status: u16) -> Mail {
 
 /// A SIP response.
 #[track_caller]
-fn sip(call: &mut Call, status: u16) -> Mail {
+pub(super) fn sip(call: &mut Call, status: u16) -> Mail {
     let line = format!("SIP/2.0 {status} ");
     call.world.expect(call.alice, &line, |mail| mail.message().starts_with(line.as_bytes()))
 }
 
 /// The 200 to an MSRP request.
 #[track_caller]
-fn ok(call: &mut Call, tid: &str) {
+pub(super) fn ok(call: &mut Call, tid: &str) {
     let line = format!("MSRP {tid} 200 ");
     call.world.expect(call.alice, &line, |mail| mail.message().starts_with(line.as_bytes()));
 }
 
-fn say(call: &mut Call, message_id: &str, what: &str) {
+pub(super) fn say(call: &mut Call, message_id: &str, what: &str) {
     let session = call.session();
     let said = common::text(message_id, what);
     call.world.act(call.bob, |bob, now| bob.say(now, session, said)).expect("it can be said");
@@ -55,7 +55,7 @@ fn say(call: &mut Call, message_id: &str, what: &str) {
 
 /// The next SEND with a body that Alice gets: its Message-ID and body. She answers it.
 #[track_caller]
-fn hear(call: &mut Call) -> (String, String) {
+pub(super) fn hear(call: &mut Call) -> (String, String) {
     let send = call.world.expect(call.alice, "a SEND", |mail| {
         text::method(mail.message()).as_deref() == Some("SEND")
             && text::header(mail.message(), "Content-Type").is_some()
@@ -70,7 +70,7 @@ fn hear(call: &mut Call) -> (String, String) {
 
 /// A message each way.
 #[track_caller]
-fn talk(call: &mut Call, media: Way, tag: &str) {
+pub(super) fn talk(call: &mut Call, media: Way, tag: &str) {
     let (hers, his) = (format!("hers{tag}"), format!("his-{tag}"));
     call.world.send(media, call.script.msrp_send(&format!("tid-{tag}"), &hers, &hers));
     ok(call, &format!("tid-{tag}"));
@@ -81,26 +81,26 @@ fn talk(call: &mut Call, media: Way, tag: &str) {
     assert!(body.ends_with(&his), "{body}");
 }
 
-fn attribute(mail: &Mail, name: &str) -> Option<String> {
+pub(super) fn attribute(mail: &Mail, name: &str) -> Option<String> {
     text::attribute(mail.message(), name)
 }
 
-fn lines(mail: &Mail, kind: &str) -> Vec<String> {
+pub(super) fn lines(mail: &Mail, kind: &str) -> Vec<String> {
     let body = text::lossy(text::body(mail.message()));
     body.lines().filter(|line| line.starts_with(kind)).map(str::to_owned).collect()
 }
 
-fn told(call: &Call, wanted: &What) -> usize {
+pub(super) fn told(call: &Call, wanted: &What) -> usize {
     call.at_bob().told().filter(|what| *what == wanted).count()
 }
 
-fn explained(call: &Call, clause: &str) -> bool {
+pub(super) fn explained(call: &Call, clause: &str) -> bool {
     let mut events = call.at_bob().events.iter();
     events.any(|(_, event)| matches!(&event.what, What::Explain(why) if why.clause == clause))
 }
 
 #[track_caller]
-fn leave(mut call: Call) {
+pub(super) fn leave(mut call: Call) {
     call.bye();
     call.status(200);
     call.over();
@@ -289,62 +289,6 @@ pub(crate) fn a_new_path_to_which_nobody_comes_ends_the_session_and_nothing_is_l
     }
 }
 
-//= IM D-54 test
-//= IM D-51 test
-#[cfg_attr(test, test)]
-pub(crate) fn what_waits_on_hold_moves_along_with_the_path() {
-    let (mut call, old) = Call::connected();
-    let held = offer(&call, 2) + "a=sendonly\r\n";
-    ask(&mut call, "UPDATE", &held, 200);
-    say(&mut call, "first", "waits");
-    call.script.path = call.script.path.replace("/session", "/moved");
-    let moved = offer(&call, 3) + "a=sendonly\r\n";
-    ask(&mut call, "INVITE", &moved, 200);
-    say(&mut call, "second", "waits too");
-    let new = call.connect();
-    call.world.send(new, call.script.msrp_empty("bind2"));
-    ok(&mut call, "bind2");
-    call.world.expect_closed(call.alice);
-    call.nothing_to(call.world.millis() + 1_000);
-    let free = offer(&call, 4);
-    ask(&mut call, "UPDATE", &free, 200);
-    assert_eq!([hear(&mut call).0, hear(&mut call).0], ["first", "second"]);
-    assert_eq!((told(&call, &What::Held), told(&call, &What::Resumed)), (1, 1));
-    talk(&mut call, new, "2");
-    let _ = old;
-    leave(call);
-}
-
-//= IM D-54 test
-//= IM D-51 test
-#[cfg_attr(test, test)]
-pub(crate) fn hold_with_another_path_stops_the_old_one_too() {
-    let (mut call, old) = Call::connected();
-    let large = "0123456789".repeat(60_000);
-    say(&mut call, "large", &large);
-    call.world.run(100);
-    let sent = call.world.mail_of(call.alice);
-    call.script.path = call.script.path.replace("/session", "/moved");
-    let moved = offer(&call, 2) + "a=inactive\r\n";
-    ask(&mut call, "UPDATE", &moved, 200);
-    for send in &sent {
-        let reply = call.script.msrp_respond(send.message(), "200 OK");
-        call.world.send(old, reply);
-    }
-    call.nothing_to(call.world.millis() + 1_000);
-    let new = call.connect();
-    call.world.send(new, call.script.msrp_empty("bind2"));
-    ok(&mut call, "bind2");
-    let free = offer(&call, 3);
-    ask(&mut call, "UPDATE", &free, 200);
-    let mut octets = String::new();
-    while octets.len() < large.len() {
-        octets.push_str(&hear(&mut call).1);
-    }
-    assert!(octets.ends_with(&large));
-    leave(call);
-}
-
 //= IM D-51 test
 #[cfg_attr(test, test)]
 pub(crate) fn who_connects_may_change_until_somebody_has() {
@@ -358,97 +302,6 @@ pub(crate) fn who_connects_may_change_until_somebody_has() {
     call.world.send(media, reply);
     talk(&mut call, media, "1");
     leave(call);
-}
-
-//= IM D-54 test
-#[cfg_attr(test, test)]
-pub(crate) fn hold_stops_what_is_said_and_nothing_else() {
-    let holds: [fn(String) -> String; 3] = [
-        |offer| offer + "a=sendonly\r\n",
-        |offer| offer + "a=inactive\r\n",
-        |offer| offer.replace("c=IN IP4 192.0.2.1", "c=IN IP4 0.0.0.0"),
-    ];
-    let answers = ["recvonly", "inactive", "recvonly"];
-    for (hold, direction) in holds.into_iter().zip(answers) {
-        for method in ["INVITE", "UPDATE"] {
-            let (mut call, media) = Call::connected();
-            talk(&mut call, media, "1");
-            let held = hold(offer(&call, 2));
-            let answer = ask(&mut call, method, &held, 200);
-            assert_eq!(
-                lines(&answer, &format!("a={direction}")).len(),
-                1,
-                "{}",
-                text::lossy(answer.message())
-            );
-            assert_ne!(lines(&answer, "c="), ["c=IN IP4 0.0.0.0"], "hold is not mirrored");
-            assert_eq!((told(&call, &What::Held), told(&call, &What::Resumed)), (1, 0));
-            for number in 1..4 {
-                say(&mut call, &format!("waits{number}"), "waits");
-            }
-            call.nothing_to(call.world.millis() + 5_000);
-            // Content from her is answered, reports included.
-            let send = call.script.msrp_send("tid-h", "held", "held");
-            call.world.send(media, send.replace("Byte-Range", "Success-Report: yes\r\nByte-Range"));
-            ok(&mut call, "tid-h");
-            call.request("REPORT");
-            let free = offer(&call, 3);
-            let answer = ask(&mut call, method, &free, 200);
-            assert!(lines(&answer, "a=recvonly").is_empty() && lines(&answer, "a=inactive").is_empty());
-            assert_eq!(told(&call, &What::Resumed), 1);
-            let order = [1, 2, 3].map(|_| hear(&mut call).0);
-            assert_eq!(order, ["waits1", "waits2", "waits3"]);
-            talk(&mut call, media, "2");
-            leave(call);
-        }
-    }
-}
-
-//= IM D-54 test
-#[cfg_attr(test, test)]
-pub(crate) fn hold_in_the_first_offer_is_hold_until_a_later_one() {
-    let mut call = Call::new(common::config(common::BOB));
-    let held = call.script.offer() + "a=sendonly\r\n";
-    let invite = call.script.invite_with("", &held);
-    call.send(invite);
-    call.status(180);
-    call.accept();
-    let answer = call.status(200);
-    call.script.learn(answer.message());
-    say(&mut call, "early", "said before the ACK");
-    call.ack(&answer);
-    let media = call.connect();
-    call.world.send(media, call.script.msrp_empty("bind1"));
-    ok(&mut call, "bind1");
-    assert_eq!(told(&call, &What::Held), 1);
-    call.nothing_to(call.world.millis() + 3_000);
-    let free = offer(&call, 2);
-    ask(&mut call, "UPDATE", &free, 200);
-    assert_eq!(hear(&mut call).0, "early");
-    talk(&mut call, media, "1");
-    leave(call);
-}
-
-//= IM D-54 test
-#[cfg_attr(test, test)]
-pub(crate) fn what_waits_on_hold_is_bounded() {
-    let (mut call, _) = Call::connected();
-    let held = offer(&call, 2) + "a=inactive\r\n";
-    ask(&mut call, "UPDATE", &held, 200);
-    for number in 0..1024 {
-        say(&mut call, &format!("waits{number}"), "waits");
-    }
-    let session = call.session();
-    let surplus = common::text("surplus", "no room");
-    call.world.act(call.bob, |bob, now| bob.say(now, session, surplus)).expect_err("the queue is full");
-    call.bye();
-    call.status(200);
-    let unsent = call
-        .at_bob()
-        .told()
-        .filter(|what| matches!(what, What::Progress { progress: Progress::Failed { .. }, .. }));
-    assert_eq!(unsent.count(), 1024, "whoever said it is told");
-    call.over();
 }
 
 //= IM D-55 test
@@ -533,14 +386,14 @@ pub(crate) fn added_lines_are_judged_alone_and_missing_ones_refuse_the_offer() {
 
 /// An INVITE without an offer; the ACK is left to the test.
 #[track_caller]
-fn ask_for_offer(call: &mut Call) -> Mail {
+pub(super) fn ask_for_offer(call: &mut Call) -> Mail {
     let request = call.script.next(&mut call.world, "INVITE", CONTACT, "");
     call.send(request);
     call.status(200)
 }
 
 #[track_caller]
-fn ack_with(call: &mut Call, body: &str) {
+pub(super) fn ack_with(call: &mut Call, body: &str) {
     let ack = call.script.request("ACK", &format!("z9hG4bK-ack-{}", call.script.cseq), "", body);
     call.send(ack);
     call.world.run(0);

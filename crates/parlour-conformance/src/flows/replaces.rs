@@ -9,32 +9,32 @@ use parlour_sim::{Mail, NodeId, Script, Way, text};
 
 use crate::common::{BOB, Call, config, text as words};
 
-const ANN: &str = "P-Asserted-Identity: \"Ann\" <sip:ann@example.com>, <tel:+1-555-0100>\r\n";
-const FOCUS: &str = "P-Asserted-Identity: <sip:conference@example.com>\r\n";
+pub(super) const ANN: &str = "P-Asserted-Identity: \"Ann\" <sip:ann@example.com>, <tel:+1-555-0100>\r\n";
+pub(super) const FOCUS: &str = "P-Asserted-Identity: <sip:conference@example.com>\r\n";
 
 /// Alice's address is that of the core, whose word counts.
-fn trusting() -> Config {
+pub(super) fn trusting() -> Config {
     let trusted_hops = vec![Hop { address: IpAddr::from([192, 0, 2, 1]), bits: 32 }];
     Config { trusted_hops, accept: Accept::Auto, ..config(BOB) }
 }
 
-fn asking() -> Config {
+pub(super) fn asking() -> Config {
     Config { replace_accept: ReplaceAccept::Ask, ..trusting() }
 }
 
 /// A session between Ann, for whom the core speaks, and Bob. Her connection is bound.
-struct Chat {
-    call: Call,
-    media: Way,
-    old: SessionId,
+pub(super) struct Chat {
+    pub(super) call: Call,
+    pub(super) media: Way,
+    pub(super) old: SessionId,
 }
 
 impl Chat {
-    fn new(config: Config) -> Self {
+    pub(super) fn new(config: Config) -> Self {
         Chat::with(config, ANN)
     }
 
-    fn with(config: Config, rows: &str) -> Self {
+    pub(super) fn with(config: Config, rows: &str) -> Self {
         let mut call = Call::new(config);
         call.send(call.script.invite_with(rows, &call.script.offer()));
         let first = call.world.expect(call.alice, "an answer", |mail| text::status(mail.message()).is_some());
@@ -53,14 +53,14 @@ impl Chat {
     }
 
     /// The header that names the old dialog.
-    fn replaces(&self, more: &str) -> String {
+    pub(super) fn replaces(&self, more: &str) -> String {
         let Script { call_id, remote_tag, local_tag, .. } = &self.call.script;
         let remote_tag = remote_tag.as_deref().unwrap_or_default();
         format!("Replaces: {call_id};to-tag={remote_tag};from-tag={local_tag}{more}\r\n")
     }
 
     /// Somebody at `node` invites Bob, with these rows.
-    fn invite(&mut self, node: NodeId, rows: &str) -> Script {
+    pub(super) fn invite(&mut self, node: NodeId, rows: &str) -> Script {
         let way = self.call.world.udp(node, self.call.bob);
         let script = Script::caller(&mut self.call.world, node, way, BOB);
         self.call.world.send(way, script.invite_with(rows, &script.offer()));
@@ -68,12 +68,12 @@ impl Chat {
     }
 
     /// The same from the core.
-    fn core_invites(&mut self, rows: &str) -> Script {
+    pub(super) fn core_invites(&mut self, rows: &str) -> Script {
         self.invite(self.call.alice, rows)
     }
 
     #[track_caller]
-    fn refused(&mut self, mut script: Script, status: u16) -> Mail {
+    pub(super) fn refused(&mut self, mut script: Script, status: u16) -> Mail {
         let refusal = self.call.world.expect_status(script.node, status);
         let ack = script.ack_refusal(refusal.message());
         self.call.world.send(script.way, ack);
@@ -83,12 +83,12 @@ impl Chat {
 
     /// The 200 to an INVITE, acknowledged.
     #[track_caller]
-    fn accepted(&mut self, script: &mut Script) {
+    pub(super) fn accepted(&mut self, script: &mut Script) {
         let answer = self.call.status(200);
         self.acknowledge(script, &answer);
     }
 
-    fn acknowledge(&mut self, script: &mut Script, answer: &Mail) {
+    pub(super) fn acknowledge(&mut self, script: &mut Script, answer: &Mail) {
         let ack = script.ack(&mut self.call.world, answer.message());
         self.call.send(ack);
         self.call.world.run(0);
@@ -96,7 +96,7 @@ impl Chat {
 
     /// Bob's BYE of the old session, answered.
     #[track_caller]
-    fn old_ends(&mut self) {
+    pub(super) fn old_ends(&mut self) {
         let bye = self.call.request("BYE");
         assert_eq!(text::header(bye.message(), "Call-ID").as_deref(), Some(&*self.call.script.call_id));
         self.call.send(self.call.script.respond(bye.message(), "200 OK", "", ""));
@@ -105,7 +105,7 @@ impl Chat {
 
     /// The old session carries messages both ways.
     #[track_caller]
-    fn lives(&mut self) {
+    pub(super) fn lives(&mut self) {
         let Chat { call, media, old } = self;
         call.world.send(*media, call.script.msrp_send("alive1", "alive-in", "are you there"));
         call.status(200);
@@ -119,34 +119,34 @@ impl Chat {
         )));
     }
 
-    fn say(&mut self, session: SessionId, message_id: &str) {
+    pub(super) fn say(&mut self, session: SessionId, message_id: &str) {
         let said =
             self.call.world.act(self.call.bob, |bob, now| bob.say(now, session, words(message_id, "hello")));
         said.expect("say");
     }
 
-    fn accept(&mut self, session: SessionId) -> Result<(), parlour_proto::client::Misuse> {
+    pub(super) fn accept(&mut self, session: SessionId) -> Result<(), parlour_proto::client::Misuse> {
         self.call.world.act(self.call.bob, |bob, now| bob.accept(now, session))
     }
 
-    fn new_session(&self) -> SessionId {
+    pub(super) fn new_session(&self) -> SessionId {
         let invited = self.call.at_bob().events.iter().rev();
         let mut ids = invited.filter(|(_, event)| matches!(event.what, What::Invited { .. }));
         ids.next().and_then(|(_, event)| event.session).expect("an invitation")
     }
 
-    fn over_with_old(mut self) {
+    pub(super) fn over_with_old(mut self) {
         self.call.bye();
         self.call.status(200);
         self.call.over();
     }
 }
 
-fn told(call: &Call, session: SessionId, fits: impl Fn(&What) -> bool) -> bool {
+pub(super) fn told(call: &Call, session: SessionId, fits: impl Fn(&What) -> bool) -> bool {
     call.at_bob().events.iter().any(|(_, event)| event.session == Some(session) && fits(&event.what))
 }
 
-fn explained(call: &Call, clause: &str) -> Option<Explain> {
+pub(super) fn explained(call: &Call, clause: &str) -> Option<Explain> {
     let explained =
         |what: &What| if let What::Explain(explain) = what { Some(explain.clone()) } else { None };
     let all = call.at_bob().events.iter().rev().filter_map(|(_, event)| explained(&event.what));
@@ -154,7 +154,7 @@ fn explained(call: &Call, clause: &str) -> Option<Explain> {
 }
 
 /// Binds the new session and returns its connection.
-fn bind(chat: &mut Chat, script: &Script) -> Way {
+pub(super) fn bind(chat: &mut Chat, script: &Script) -> Way {
     let media = chat.call.connect();
     chat.call.world.send(media, script.msrp_empty("bind2"));
     chat.call.status(200);
@@ -621,123 +621,4 @@ pub(crate) fn a_session_without_its_ack_waits_for_it_before_it_goes() {
     chat.call.send(bye);
     chat.call.status(200);
     chat.call.over();
-}
-
-//= IM P-11 test
-#[cfg_attr(test, test)]
-pub(crate) fn a_conversation_goes_on_in_another_session() {
-    let named = "Contribution-ID: conversation-1\r\n";
-    // Unknown: an invitation like others. Known: as with Replaces.
-    let ann = "Referred-By: <sip:ann@example.com>\r\n";
-    let mut chat = Chat::with(trusting(), &format!("{ANN}{named}"));
-    let old = chat.old;
-    let script = chat.core_invites(&format!("Session-Replaces: conversation-1\r\n{FOCUS}"));
-    chat.refused(script, 403);
-    chat.lives();
-    // The same words of another account's, or none: nothing to do with the chat.
-    let contradicts = chat.replaces(";x=y").replace("call-", "other-");
-    let script = chat.core_invites(&format!("Session-Replaces: conversation-1\r\n{contradicts}{FOCUS}{ann}"));
-    chat.refused(script, 481);
-    let rows = format!("Session-Replaces: conversation-1\r\nContribution-ID: conversation-2\r\n{FOCUS}{ann}");
-    let mut script = chat.core_invites(&rows);
-    chat.accepted(&mut script);
-    chat.old_ends();
-    let new = chat.new_session();
-    let is_thread = |what: &What| {
-        matches!(what, What::Invited { thread, .. } if thread.replaces == Some(old)
-            && thread.conversation.as_deref() == Some("conversation-2")
-            && thread.continues.as_deref() == Some("conversation-1"))
-    };
-    assert!(told(&chat.call, new, is_thread));
-    let bye = script.bye(&mut chat.call.world);
-    chat.call.send(bye);
-    chat.call.status(200);
-    // It is over: who continues it now is let in like anybody else.
-    let mut late = chat.core_invites(&format!("Session-Replaces: conversation-2\r\n{FOCUS}"));
-    chat.accepted(&mut late);
-    let bye = late.bye(&mut chat.call.world);
-    chat.call.send(bye);
-    chat.call.status(200);
-    chat.call.over();
-}
-
-//= IM R-5 test
-#[cfg_attr(test, test)]
-pub(crate) fn a_second_session_with_the_same_peer_succeeds_the_first_once_it_is_bound() {
-    let mut chat = Chat::new(Config { accept: Accept::Ask, ..trusting() });
-    let old = chat.old;
-    chat.say(old, "m-sent");
-    chat.call.request("SEND");
-    let mut script = chat.core_invites(ANN);
-    chat.accepted(&mut script);
-    let new = chat.new_session();
-    chat.call.world.run(1000);
-    assert!(!told(&chat.call, old, |what| matches!(what, What::Ended(_))), "not before messages can flow");
-    bind(&mut chat, &script);
-    chat.old_ends();
-    assert!(told(&chat.call, old, |what| *what == What::Ended(Ended::Replaced { by: new })));
-    let send = chat.call.request("SEND");
-    assert_eq!(text::header(send.message(), "Message-ID").as_deref(), Some("m-sent"));
-    let bye = script.bye(&mut chat.call.world);
-    chat.call.send(bye);
-    chat.call.status(200);
-    chat.call.over();
-}
-
-#[cfg_attr(test, test)]
-pub(crate) fn a_focus_and_a_stranger_with_the_same_name_succeed_nobody() {
-    let mut chat = Chat::new(Config { accept: Accept::All, ..trusting() });
-    let mallory = chat.call.world.peer("mallory");
-    let mut stranger = chat.invite(mallory, ANN);
-    stranger.local = chat.call.script.local.clone();
-    let answer = chat.call.world.expect_status(mallory, 200);
-    let ack = stranger.ack(&mut chat.call.world, answer.message());
-    chat.call.world.send(stranger.way, ack);
-    let way = chat.call.way;
-    let mut focus = Script::caller(&mut chat.call.world, chat.call.alice, way, BOB);
-    let invite = focus.invite_with(ANN, &focus.offer()).replacen(">\r\nP-A", ">;isfocus\r\nP-A", 1);
-    assert!(invite.contains("isfocus"));
-    chat.call.send(invite);
-    chat.accepted(&mut focus);
-    bind(&mut chat, &focus);
-    chat.call.world.run(1000);
-    chat.lives();
-    for (script, node) in [(&mut focus, chat.call.alice), (&mut stranger, mallory)] {
-        let bye = script.bye(&mut chat.call.world);
-        chat.call.world.send(script.way, bye);
-        chat.call.world.expect_status(node, 200);
-    }
-    chat.over_with_old();
-}
-
-//= IM R-5 test
-#[cfg_attr(test, test)]
-pub(crate) fn invitations_that_cross_both_succeed() {
-    let mut call = Call::new(trusting());
-    let mine = call.world.act(call.bob, |bob, now| bob.invite(now, AccountId(0), "sip:ann@192.0.2.1", None));
-    let mine = mine.expect("a way");
-    let invite = call.request("INVITE");
-    let callee = Script::callee(&mut call.world, call.alice, invite.way, invite.message());
-    let hers = "P-Asserted-Identity: <sip:ann@192.0.2.1>\r\n";
-    call.send(call.script.invite_with(hers, &call.script.offer()));
-    let answer = call.status(200);
-    let theirs = call.session();
-    call.ack(&answer);
-    call.send(callee.respond(invite.message(), "200 OK", hers, &callee.sdp("passive", "text/plain")));
-    call.request("ACK");
-    let media = call.world.expect_opened(call.alice);
-    let binding = call.request("SEND");
-    call.world.send(media, callee.msrp_respond(binding.message(), "200 OK"));
-    let other = call.connect();
-    call.world.send(other, call.script.msrp_empty("bind1"));
-    call.status(200);
-    call.world.run(1000);
-    for session in [mine, theirs] {
-        assert!(told(&call, session, |what| *what == What::Connected), "{}", call.world.ladder());
-        assert!(!told(&call, session, |what| matches!(what, What::Ended(_))));
-        call.world.act(call.bob, |bob, now| bob.leave(now, session)).expect("leave");
-        let bye = call.request("BYE");
-        call.send(call.script.respond(bye.message(), "200 OK", "", ""));
-    }
-    call.over();
 }
