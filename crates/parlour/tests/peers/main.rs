@@ -13,6 +13,7 @@ mod encrypted;
 mod files;
 mod harness;
 mod invitations;
+mod middlebox;
 mod namespaces;
 mod network;
 mod pager;

@@ -150,12 +150,25 @@ impl Scenario {
 
     /// The same for a request that begins a dialog and must be for `address`.
     pub(crate) fn serve_first(
+        self,
+        address: &str,
+        method: &str,
+        checks: &[Check<'_>],
+        line: &str,
+        rows: &str,
+    ) -> Scenario {
+        self.serve_first_with(address, method, checks, line, rows, "")
+    }
+
+    /// The same, with a body in the response.
+    pub(crate) fn serve_first_with(
         mut self,
         address: &str,
         method: &str,
         checks: &[Check<'_>],
         line: &str,
         rows: &str,
+        body: &str,
     ) -> Scenario {
         let _ = writeln!(self.steps, "  <recv request=\"{method}\">\n    <action>");
         self.keep("From:", ";tag=([^; ]+)", "tag");
@@ -163,7 +176,7 @@ impl Scenario {
         self.keep("Contact:", "<([^>]+)>", "target");
         self.check(checks);
         self.called = Some(address.to_owned());
-        self.response(line, ";tag=carol[pid]", rows, "");
+        self.response(line, ";tag=carol[pid]", rows, body);
         self
     }
 

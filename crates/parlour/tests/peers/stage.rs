@@ -3,7 +3,7 @@
 use std::cell::RefCell;
 use std::fs;
 use std::io::{Read, Write};
-use std::net::TcpStream;
+use std::net::{TcpListener, TcpStream};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -153,6 +153,18 @@ pub(crate) struct Msrp {
 }
 
 impl Msrp {
+    /// Bob has connected to this listener, and binds the session of this path.
+    pub(crate) fn met(at: &TcpListener, path: &str) -> Msrp {
+        let (stream, _) = at.accept().expect("Bob connects");
+        stream.set_read_timeout(Some(WAIT)).expect("a time of more than 0");
+        let mut media = Msrp { stream, paths: String::new(), name: "met".to_owned(), sent: 0 };
+        let bind = media.frame();
+        assert_eq!(bind.row("To-Path"), path, "{}", bind.text());
+        media.paths = format!("To-Path: {}\r\nFrom-Path: {path}\r\n", bind.row("From-Path"));
+        media.take_it(&bind);
+        media
+    }
+
     /// Sends a text; Bob answers 200.
     pub(crate) fn say(&mut self, text: &str) {
         let length = text.len();
