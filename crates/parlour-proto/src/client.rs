@@ -304,7 +304,8 @@ impl Client {
         self.core.utc_offset = seconds;
     }
 
-    /// Sets what there is too little of: as long as there is, no invitation is taken.
+    /// Sets what there is too little of: as long as there is, no invitation is taken; if it is the disk, no message either
+    /// that does not fit into memory.
     pub fn set_shortage(&mut self, shortage: Option<Shortage>) {
         self.core.shortage = shortage;
     }

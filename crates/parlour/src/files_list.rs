@@ -8,6 +8,7 @@ use parlour_proto::text;
 
 use crate::cli::FilesList;
 use crate::command::Command;
+use crate::room::Room;
 use crate::store::{self, FileRow, FileState, OpenFault, Reader, Store};
 use crate::{Fault, json, log, run, send, send_files};
 
@@ -40,7 +41,7 @@ fn resume(flags: &FilesList, id: &str) -> Result<ExitCode, Fault> {
     let rows = Reader::open(&dir)?.files()?;
     let row = rows.into_iter().find(|row| row.id == id);
     let row = row.ok_or_else(|| format!("there is no file {id} in {}: see parlour files", dir.display()))?;
-    let store = match Store::open(&dir) {
+    let store = match Store::open_within(&dir, Room::of(&dir, settings.disk_reserve)) {
         Err(OpenFault::Locked { .. }) => {
             let how = format!("say `resume {id}` there, or {{\"do\":\"resume_file\",\"file\":\"{id}\"}}");
             return Err(format!("another parlour uses {}: {how}", dir.display()).into());

@@ -20,6 +20,7 @@ mod log;
 mod model;
 mod net;
 mod pins;
+mod room;
 mod roster;
 mod run;
 mod secured;

@@ -18,6 +18,7 @@ use crate::agent::{Agent, Controls, Setup};
 use crate::cli::{AccountFlags, Run};
 use crate::config::{self, ConfigFault, Settings};
 use crate::net::{Listen, route_to};
+use crate::room::Room;
 use crate::store::{self, Store};
 use crate::{Fault, ending, json, json_front, line, log};
 
@@ -35,7 +36,8 @@ pub(crate) fn run(flags: Run) -> Result<ExitCode, Fault> {
     let listen = places(&settings);
     notices(&settings);
     let dir = settings.data.clone().unwrap_or_else(store::default_dir);
-    let (store, answers) = if settings.store { Store::open(&dir)? } else { Store::nowhere() };
+    let room = Room::of(&dir, settings.disk_reserve);
+    let (store, answers) = if settings.store { Store::open_within(&dir, room)? } else { Store::nowhere() };
     settings.proto.instance = store.instance();
     let (run, last_seq) = (store.run(), store.last_seq());
     if let Some(after) = flags.after

@@ -17,6 +17,7 @@ use crate::command::{Asked, Command};
 use crate::config::Settings;
 use crate::line::{end, who};
 use crate::net::Listen;
+use crate::room::Room;
 use crate::run::{apply_account, local_address, runtime, settings};
 use crate::store::{self, Answer, OpenFault, Store};
 use crate::{Fault, ending, explain, log, secured, send_files};
@@ -51,7 +52,7 @@ pub(crate) fn send(flags: Send) -> Result<ExitCode, Fault> {
         flags.text = Some(typed()?);
     }
     let settings = settings(flags.way.config.as_deref())?;
-    let store = keep(flags.data.as_deref().or(settings.data.as_deref()))?;
+    let store = keep(flags.data.as_deref().or(settings.data.as_deref()), settings.disk_reserve)?;
     let (to, via) = (flags.to.clone(), flags.via.clone());
     if flags.file.is_empty() {
         return errand(&flags.way, (&to, via.as_ref()), settings, store, |controls| tell(controls, &flags));
@@ -122,8 +123,12 @@ fn typed() -> Result<String, Fault> {
 }
 
 /// Where the message is kept: without a directory of its own the usual one, if no other parlour has it.
-fn keep(dir: Option<&std::path::Path>) -> Result<(Store, UnboundedReceiver<Answer>), OpenFault> {
-    match Store::open(dir.unwrap_or(&store::default_dir())) {
+fn keep(
+    dir: Option<&std::path::Path>,
+    reserve: u64,
+) -> Result<(Store, UnboundedReceiver<Answer>), OpenFault> {
+    let place = dir.map_or_else(store::default_dir, std::path::Path::to_owned);
+    match Store::open_within(&place, Room::of(&place, reserve)) {
         Err(fault @ OpenFault::Locked { .. }) if dir.is_none() => {
             tracing::info!(%fault, "the message is not kept in the history");
             Ok(Store::nowhere())

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use parlour_proto::client::StoreFault;
+use parlour_proto::client::{Shortage, StoreFault};
 use parlour_proto::event::{Ended, Progress, What};
 use parlour_proto::io::Service;
 use parlour_sim::{Link, Segments, text};
@@ -116,6 +116,41 @@ pub(crate) fn a_large_message_goes_through_the_spool() {
     }
     assert_eq!(call.at_bob().stored_texts(), [sent]);
     call.over();
+}
+
+/// One that is coming is stopped at 256 KiB, when there is word of it, a smaller one is refused when it is whole.
+#[cfg_attr(test, test)]
+pub(crate) fn a_full_disk_takes_small_messages_and_no_large_ones() {
+    for (size, taken) in [(400_000, 8), (100_000, 3)] {
+        let sent = "x".repeat(size);
+        let (mut call, media) = Call::connected();
+        for (number, frame) in chunks(&call, "m1", &sent, 32 * 1024).into_iter().take(taken + 1).enumerate() {
+            if number == 1 {
+                set_shortage(&mut call, Some(Shortage::Disk));
+            }
+            call.world.send(media, frame);
+            call.status(if number < taken { 200 } else { 413 });
+        }
+        call.world.send(media, call.script.msrp_send("small", "m2", "small"));
+        call.status(200);
+        set_shortage(&mut call, None);
+        for frame in chunks(&call, "m3", &sent, 32 * 1024) {
+            call.world.send(media, frame.replace("tid", "again"));
+            call.status(200);
+        }
+        assert_eq!(call.at_bob().stored_texts(), ["small".to_owned(), sent]);
+        let told = call.at_bob().told().filter(|what| matches!(what, What::Incomplete { .. })).count();
+        assert_eq!(told, usize::from(size > 256 * 1024));
+        call.over();
+    }
+}
+
+fn set_shortage(call: &mut Call, shortage: Option<Shortage>) {
+    let done = call.world.act(call.bob, |bob, _| {
+        bob.set_shortage(shortage);
+        Ok(())
+    });
+    done.expect("it cannot fail");
 }
 
 //= IM M-11 test

@@ -20,6 +20,10 @@ use crate::verb::{Misuse, Say, StoreFault, Stored};
 /// Messages that may wait for a session to stand.
 const QUEUE: usize = 256;
 
+/// RFC 4975 10.5: 413 tells the sender that we have no use for what is left of a message.
+const TOO_LARGE: &str = "RFC 4975 10.5";
+const DISK: &str = "the disk is nearly full: what is left of it is for small messages";
+
 impl Core {
     /// Carries out what MSRP asks for, and hears what it says.
     pub(crate) fn pump_msrp(&mut self) {
@@ -90,6 +94,9 @@ impl Core {
                 let came =
                     Came { receipt: Receipt(receipt.0), message_id, content_type, content_disposition, body };
                 return self.message_came_on(session, came);
+            }
+            E::Receiving { session, message_id, .. } if self.is_disk_short() => {
+                return self.stop_large(session, &message_id);
             }
             E::Receiving { session, message_id, received, total } => {
                 self.large_goes_on(session);
@@ -176,6 +183,10 @@ impl Core {
         };
         let (account, id) = (session.account, session.id);
         let listed = session.phase.chat().map(|chat| chat.stream.listed.clone());
+        if spool.is_some() && self.is_disk_short() {
+            self.explain(account, Some(id), TOO_LARGE, "a large message was refused with 413", DISK);
+            return self.refuse_message(receipt, spool, 413);
+        }
         let mut incoming = Incoming {
             receipt,
             message_id,
@@ -256,6 +267,16 @@ impl Core {
             );
             self.refuse_message(receipt, spool, 413);
         }
+    }
+
+    /// What is left of the disk is for messages that need no file: one that does is stopped while it comes.
+    fn stop_large(&mut self, msrp: parlour_msrp::SessionId, message_id: &str) {
+        let session = self.sessions.by_msrp(msrp).and_then(|id| self.sessions.get(id));
+        if let Some((account, id)) = session.map(|session| (session.account, session.id)) {
+            let decision = "a large message was stopped with 413 while it came";
+            self.explain(account, Some(id), TOO_LARGE, decision, DISK);
+        }
+        self.msrp.stop(self.now.instant, msrp, message_id);
     }
 
     /// Nobody is told of a message that is refused here, so its octets go.

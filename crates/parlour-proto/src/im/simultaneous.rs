@@ -26,6 +26,11 @@ impl Core {
         short.map_or(Ok(()), |short| Err(PeerFault::Short(short)))
     }
 
+    /// Whether what is left of the disk is not for files.
+    pub(crate) fn is_disk_short(&self) -> bool {
+        self.shortage == Some(Shortage::Disk)
+    }
+
     /// Whether one more invitation of this peer is let in to the user.
     //= IM R-2
     //= IM R-6

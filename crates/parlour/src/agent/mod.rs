@@ -229,7 +229,6 @@ impl Agent {
         let (teller, told) = Teller::new();
         let start = Instant::now();
         let (stop, count) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
-        let disk = store.dir().map(|dir| (dir.to_owned(), settings.disk_reserve));
         settings.proto.explain = explain || store.dir().is_some() || tracing::enabled!(tracing::Level::DEBUG);
         let places = settings.files.or_else(|| store.dir().map(|dir| dir.join("files")));
         let places = places.filter(|_| store.dir().is_some()).map(std::path::absolute).transpose();
@@ -244,7 +243,8 @@ impl Agent {
         };
         let desk = Desk::new(disk_of_files, quota, store.take_files());
         let pins = Pins::new(store.take_pins());
-        let watch = Watch { disk, memory: settings.memory_limit, looked: None };
+        let watch =
+            Watch { disk: store.room().clone(), memory: settings.memory_limit, looked: None, came: 0 };
         let (blocked, diary) = (store.blocked().to_vec(), Diary::new(store.last_path()));
         let mut agent = Agent {
             client: Client::new(settings.proto, random.fork()),
@@ -470,11 +470,13 @@ impl Agent {
                 Output::Resume { flow } => self.net.resume(flow),
                 Output::Close { flow } => self.net.close(flow),
                 Output::Spool { spool, offset, bytes } if self.desk.file_of(spool).is_some() => {
+                    self.watch.came = self.watch.came.saturating_add(bytes.len());
                     if let Some(file) = self.desk.file_of(spool) {
                         self.desk.disk.write(file, Some(spool), offset, bytes);
                     }
                 }
                 Output::Spool { spool, offset, bytes } => {
+                    self.watch.came = self.watch.came.saturating_add(bytes.len());
                     self.store.spool(SpoolJob::Write { bulk: Bulk::Received(spool), offset, bytes })
                 }
                 Output::Discard { spool } => {

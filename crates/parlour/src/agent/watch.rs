@@ -1,37 +1,41 @@
 //! What the client cannot see for itself: room on the disk, memory, the time zone.
 
-use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use parlour_proto::client::Shortage;
 
 use super::Agent;
+use crate::room::{Left, Room};
 
 /// How often we look, if anything happens at all.
 const PERIOD: Duration = Duration::from_secs(1);
+/// So many octets may come for the disk until we look again.
+const OCTETS: usize = 4 * 1024 * 1024;
 
 /// Where to look, and what for.
 #[derive(Debug)]
 pub(super) struct Watch {
-    /// The directory on the disk, and the octets that are to be left there.
-    pub(super) disk: Option<(PathBuf, u64)>,
+    pub(super) disk: Room,
     /// Octets of memory; 0 for any.
     pub(super) memory: u64,
     /// When we looked last.
     pub(super) looked: Option<Instant>,
+    /// Octets that have come for the disk since.
+    pub(super) came: usize,
 }
 
 impl Agent {
     /// Tells the client how things are outside, once in a while.
     pub(super) fn watch(&mut self) {
         let now = Instant::now();
-        if self.watch.looked.is_some_and(|looked| now.duration_since(looked) < PERIOD) {
+        let recent = self.watch.looked.is_some_and(|looked| now.duration_since(looked) < PERIOD);
+        if recent && self.watch.came < OCTETS {
             return;
         }
-        self.watch.looked = Some(now);
+        (self.watch.looked, self.watch.came) = (Some(now), 0);
         let shortage = self.watch.shortage();
         if let Some(shortage) = shortage {
-            tracing::warn!(?shortage, "no invitation is taken");
+            tracing::warn!(?shortage, "no invitation is taken, nor a large message if it is the disk");
         }
         self.client.set_shortage(shortage);
         self.client.set_utc_offset(chrono::Local::now().offset().local_minus_utc());
@@ -40,9 +44,7 @@ impl Agent {
 
 impl Watch {
     fn shortage(&self) -> Option<Shortage> {
-        let full = self.disk.as_ref().is_some_and(|(dir, reserve)| {
-            rustix::fs::statvfs(dir).is_ok_and(|disk| disk.f_bavail.saturating_mul(disk.f_frsize) < *reserve)
-        });
+        let full = self.disk.left() < Left::Enough;
         let used = || std::fs::read_to_string("/proc/self/status").ok().and_then(|status| resident(&status));
         let fat = || self.memory > 0 && used().is_some_and(|used| used > self.memory);
         if full { Some(Shortage::Disk) } else { fat().then_some(Shortage::Memory) }
@@ -63,8 +65,8 @@ mod tests {
     #[test]
     fn a_full_disk_and_much_memory_are_seen() {
         let watch = |reserve, memory| {
-            let disk = Some((std::env::temp_dir(), reserve));
-            Watch { disk, memory, looked: None }.shortage()
+            let disk = Room::pretend(|| Some(1000), reserve);
+            Watch { disk, memory, looked: None, came: 0 }.shortage()
         };
         assert_eq!(watch(0, 0), None);
         assert_eq!(watch(u64::MAX, 0), Some(Shortage::Disk));

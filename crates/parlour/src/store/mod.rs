@@ -41,6 +41,7 @@ pub(crate) use refusal::Refused;
 use crate::files;
 use crate::model::SessionName;
 use crate::pins::{Owner, Pin};
+use crate::room::Room;
 
 /// Messages of ours with more octets go into a file, as what is received does.
 const INLINE: usize = 64 * 1024;
@@ -179,6 +180,7 @@ pub(crate) struct Store {
     answers: UnboundedSender<Answer>,
     next_seq: u64,
     dir: Option<PathBuf>,
+    room: Room,
     run: u64,
     last_seq: u64,
     instance: Option<String>,
@@ -201,13 +203,21 @@ pub(crate) struct Store {
 impl Store {
     /// Opens the store in `dir`, and makes it if need be. The answers come through the receiver.
     pub(crate) fn open(dir: &Path) -> Result<(Store, UnboundedReceiver<Answer>), OpenFault> {
+        Store::open_within(dir, Room::any())
+    }
+
+    /// The same on a disk on which some room is to be left.
+    pub(crate) fn open_within(
+        dir: &Path,
+        room: Room,
+    ) -> Result<(Store, UnboundedReceiver<Answer>), OpenFault> {
         let directory = |error| OpenFault::Directory { dir: dir.to_owned(), error };
         make_private_dir(dir).map_err(directory)?;
         // Paths are kept: they mean the same wherever the program starts the next time.
         let dir = &dir.canonicalize().map_err(directory)?;
         let lock = lock(dir)?;
         let (answers, receiver) = unbounded_channel();
-        let database = sqlite::Database::open(&database_file(dir))?;
+        let database = sqlite::Database::open(&database_file(dir), room.clone())?;
         let (run, last_seq) = (database.run(), database.last_seq());
         let instance = Some(database.instance());
         let (blocked, last_path) =
@@ -224,7 +234,8 @@ impl Store {
         make_private_dir(&spools_dir).map_err(directory)?;
         spool::sweep(&spools_dir, |name| database.knows_file(name)).map_err(directory)?;
         let (spool, spool_threads) =
-            spool::Spools::start(&spools_dir, run, jobs.clone(), answers.clone()).map_err(directory)?;
+            spool::Spools::start(&spools_dir, run, jobs.clone(), answers.clone(), room.clone())
+                .map_err(directory)?;
         let (fetches, fetch_thread) =
             fetch::Fetches::start(&spools_dir, run, answers.clone()).map_err(directory)?;
         let told = answers.clone();
@@ -240,6 +251,7 @@ impl Store {
             answers,
             next_seq: 0,
             dir: Some(dir.to_owned()),
+            room,
             run,
             last_seq,
             instance,
@@ -309,6 +321,7 @@ impl Store {
             answers,
             next_seq: 0,
             dir: None,
+            room: Room::any(),
             run: 0,
             last_seq: 0,
             instance: None,
@@ -413,6 +426,11 @@ impl Store {
         Some(dir.join("spool").join(spool::file_name(self.run, bulk)))
     }
 
+    /// The disk on which it lies.
+    pub(crate) fn room(&self) -> &Room {
+        &self.room
+    }
+
     /// Where answers come from that are not of the store itself.
     pub(crate) fn answers(&self) -> UnboundedSender<Answer> {
         self.answers.clone()
@@ -450,6 +468,12 @@ impl Store {
 }
 
 impl Job {
+    /// Whether it is a message that a peer has sent.
+    fn is_received(&self) -> bool {
+        use parlour_proto::event::What;
+        matches!(self, Job::Event { event: Event { what: What::Message(_), .. }, .. })
+    }
+
     /// The file that the job's message lies in.
     fn bulk(&self) -> Option<Bulk> {
         use parlour_proto::event::{Incoming, What};

@@ -17,11 +17,14 @@ use parlour_proto::client::StoreFault;
 use tokio::sync::mpsc::UnboundedSender;
 
 use super::{Answer, Bulk, Done, Job, SpoolJob, length};
+use crate::room::{Left, Room};
 
 /// Octets of a file that are written before they are made durable.
 const CHECKPOINT: u64 = 8 * 1024 * 1024;
 /// Octets that are written before the agent is told, if more wait: reading goes on at half of what may be unspooled.
 const TELL: u64 = 128 * 1024;
+/// Octets that are written until we look how much room there is.
+const LOOK: u64 = 4 * 1024 * 1024;
 
 /// The way to the spool threads.
 #[derive(Debug)]
@@ -45,6 +48,7 @@ impl Spools {
         run: u64,
         store: mpsc::Sender<Vec<Job>>,
         answers: UnboundedSender<Answer>,
+        room: Room,
     ) -> io::Result<(Spools, [JoinHandle<()>; 2])> {
         let saying = Arc::new(AtomicUsize::new(0));
         let keeper = Keeper {
@@ -57,8 +61,8 @@ impl Spools {
         };
         // One checkpoint at work and one that waits: no more than three times its octets are ever unsynced.
         let (syncs, due) = mpsc::sync_channel(1);
-        let writer =
-            Writer { dir: dir.to_owned(), run, open: BTreeMap::new(), news: BTreeMap::new(), syncs, answers };
+        let (open, news) = (BTreeMap::new(), BTreeMap::new());
+        let writer = Writer { dir: dir.to_owned(), run, open, news, room, written: 0, syncs, answers };
         let (asks, waiting) = mpsc::channel();
         let spool = std::thread::Builder::new().name("spool".into()).spawn(move || writer.serve(&waiting))?;
         let sync = std::thread::Builder::new().name("sync".into()).spawn(move || keeper.serve(&due))?;
@@ -129,6 +133,9 @@ struct Writer {
     open: BTreeMap<Bulk, Spool>,
     /// What is written of received messages, and not told.
     news: BTreeMap<SpoolId, u64>,
+    room: Room,
+    /// Octets since we looked how much room there is.
+    written: u64,
     syncs: mpsc::SyncSender<Due>,
     answers: UnboundedSender<Answer>,
 }
@@ -187,11 +194,23 @@ impl Writer {
 
     fn write(&mut self, bulk: Bulk, offset: u64, bytes: &[u8]) -> u64 {
         let length = length(bytes);
-        let open = self.open.entry(bulk).or_insert_with(|| Spool {
-            file: create(&part(&self.dir, self.run, bulk)).map(Arc::new),
-            taken: 0,
-            unsynced: 0,
+        self.written = self.written.saturating_add(length);
+        let part = part(&self.dir, self.run, bulk);
+        let open = self.open.entry(bulk).or_insert_with(|| {
+            // What the user says may have what is kept from peers.
+            let least = if matches!(bulk, Bulk::Ours(_)) { Left::Reserve } else { Left::Enough };
+            let file = if self.room.left() < least { Err(full()) } else { create(&part).map(Arc::new) };
+            Spool { file, taken: 0, unsynced: 0 }
         });
+        if self.written >= LOOK {
+            self.written = 0;
+            if open.file.is_ok() && self.room.left() == Left::Little {
+                tracing::warn!("a large message is dropped: the disk is nearly full");
+                open.file = Err(full());
+                // Its room is needed now, not when its sender has said all.
+                let _ = fs::remove_file(&part);
+            }
+        }
         open.taken = open.taken.saturating_add(length);
         open.unsynced = open.unsynced.saturating_add(length);
         if let Bulk::Received(spool) = bulk {
@@ -291,6 +310,10 @@ fn create(path: &Path) -> io::Result<File> {
     file
 }
 
+fn full() -> io::Error {
+    io::ErrorKind::StorageFull.into()
+}
+
 fn fault(error: &io::Error) -> StoreFault {
     use io::ErrorKind as Kind;
     let full = matches!(error.kind(), Kind::StorageFull | Kind::QuotaExceeded | Kind::FileTooLarge);
@@ -308,7 +331,8 @@ mod tests {
         let (syncs, due) = mpsc::sync_channel(16);
         let (answers, _told) = tokio::sync::mpsc::unbounded_channel();
         let (open, news) = (BTreeMap::new(), BTreeMap::new());
-        let mut writer = Writer { dir: dir.path().to_owned(), run: 1, open, news, syncs, answers };
+        let (dir, room) = (dir.path().to_owned(), Room::any());
+        let mut writer = Writer { dir, run: 1, open, news, room, written: 0, syncs, answers };
         for n in 0..20 {
             writer.write(Bulk::Received(SpoolId(1)), n << 20, &vec![0; 1 << 20]);
         }
@@ -347,5 +371,58 @@ mod tests {
             jobs.iter().flatten().filter_map(|job| job.bulk()).collect::<Vec<_>>(),
             [Bulk::Received(SpoolId(2))]
         );
+    }
+
+    /// A writer on a disk with as much room as the number says, of which 100 octets are kept.
+    fn on_a_disk(dir: &Path) -> (Writer, Arc<AtomicUsize>) {
+        let (syncs, _due) = mpsc::sync_channel(16);
+        let (answers, _told) = tokio::sync::mpsc::unbounded_channel();
+        let (open, news) = (BTreeMap::new(), BTreeMap::new());
+        let free = Arc::new(AtomicUsize::new(100));
+        let look = free.clone();
+        let room = Room::pretend(move || u64::try_from(look.load(Ordering::Relaxed)).ok(), 100);
+        (Writer { dir: dir.to_owned(), run: 1, open, news, room, written: 0, syncs, answers }, free)
+    }
+
+    #[test]
+    fn below_the_reserve_no_large_message_begins_but_one_of_ours() {
+        let dir = tempfile::tempdir().unwrap();
+        let (mut writer, free) = on_a_disk(dir.path());
+        let (before, after) = (Bulk::Received(SpoolId(1)), Bulk::Received(SpoolId(2)));
+        let ours = Bulk::Ours(parlour_msrp::SourceId(1));
+        writer.write(before, 0, b"x");
+        free.store(99, Ordering::Relaxed);
+        for bulk in [before, after, ours] {
+            writer.write(bulk, 1, b"x");
+        }
+        let fault_of = |writer: &Writer, bulk| writer.open[&bulk].file.as_ref().err().map(fault);
+        assert_eq!(fault_of(&writer, before), None, "one that has begun goes on");
+        assert_eq!(fault_of(&writer, after), Some(StoreFault::Full));
+        assert_eq!(fault_of(&writer, ours), None);
+        free.store(49, Ordering::Relaxed);
+        let last = Bulk::Ours(parlour_msrp::SourceId(2));
+        writer.write(last, 0, b"x");
+        assert_eq!(fault_of(&writer, last), Some(StoreFault::Full));
+    }
+
+    #[test]
+    fn below_half_of_the_reserve_a_large_message_gives_its_room_back() {
+        let dir = tempfile::tempdir().unwrap();
+        let (mut writer, free) = on_a_disk(dir.path());
+        let bulk = Bulk::Received(SpoolId(1));
+        let piece = vec![0; 1 << 20];
+        let parts = || fs::read_dir(dir.path()).unwrap().count();
+        writer.write(bulk, 0, &piece);
+        free.store(49, Ordering::Relaxed);
+        writer.write(bulk, 1 << 20, &piece);
+        assert_eq!(parts(), 1, "we look every 4 MiB");
+        for n in 2..4 {
+            writer.write(bulk, n << 20, &piece);
+        }
+        assert_eq!(parts(), 0);
+        assert_eq!(writer.open[&bulk].file.as_ref().err().map(fault), Some(StoreFault::Full));
+        // What still comes is counted, so that its sender goes on, and dropped.
+        writer.write(bulk, 4 << 20, &piece);
+        assert_eq!((parts(), writer.news[&SpoolId(1)]), (0, 5 << 20));
     }
 }

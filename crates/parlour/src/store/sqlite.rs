@@ -21,6 +21,7 @@ use super::{
 use crate::json;
 use crate::model::SessionName;
 use crate::pins::{Owner, Pin};
+use crate::room::{Left, Room};
 
 /// One step for each version of the schema; `user_version` counts the steps taken.
 const MIGRATIONS: &[&str] = &["
@@ -97,10 +98,11 @@ pub(super) struct Database {
     instance: String,
     /// Notifications that the last transaction has made due.
     due: Vec<Due>,
+    room: Room,
 }
 
 impl Database {
-    pub(super) fn open(file: &Path) -> Result<Database, OpenFault> {
+    pub(super) fn open(file: &Path, room: Room) -> Result<Database, OpenFault> {
         let fault = |error| OpenFault::Database { file: file.to_owned(), error };
         // SQLite would make it with what the umask leaves; its journals get the mode of the database.
         let own = OpenOptions::new().create(true).append(true).mode(0o600).open(file);
@@ -111,7 +113,7 @@ impl Database {
         migrate(&mut connection, file)?;
         let (run, last_seq) = begin_run(&mut connection).map_err(fault)?;
         let instance = instance(&connection).map_err(fault)?;
-        Ok(Database { connection, run, last_seq, instance, due: Vec::new() })
+        Ok(Database { connection, run, last_seq, instance, due: Vec::new(), room })
     }
 
     pub(super) fn run(&self) -> u64 {
@@ -174,12 +176,10 @@ impl Database {
         }
     }
 
-    /// All of the group, or nothing of it.
+    /// All of the group, or nothing of it; but without what peers have said where the disk has too little room.
     pub(super) fn commit(&mut self, group: Vec<Job>) -> Vec<Done> {
         match self.transact(&group) {
-            Ok(kept) => {
-                group.into_iter().zip(kept).map(|(job, kept)| Done { outcome: Ok(kept), job }).collect()
-            }
+            Ok(kept) => group.into_iter().zip(kept).map(|(job, outcome)| Done { outcome, job }).collect(),
             Err(error) => {
                 tracing::error!(%error, jobs = group.len(), "the store failed: nothing of this is kept or acknowledged");
                 let fault = match error.sqlite_error_code() {
@@ -202,18 +202,23 @@ impl Database {
             .expect("a limit");
     }
 
-    fn transact(&mut self, group: &[Job]) -> rusqlite::Result<Vec<Kept>> {
+    fn transact(&mut self, group: &[Job]) -> rusqlite::Result<Vec<Result<Kept, StoreFault>>> {
         let mut seq = self.last_seq;
         let run = self.run;
+        let is_full = group.iter().any(Job::is_received) && self.room.left() == Left::Little;
         let transaction = self.connection.transaction()?;
         let (mut kept, mut due) = (Vec::with_capacity(group.len()), Vec::new());
         for job in group {
+            if is_full && job.is_received() {
+                kept.push(Err(StoreFault::Full));
+                continue;
+            }
             let next = seq.saturating_add(1);
             let fresh = insert(&transaction, run, next, job, &mut due)?;
             if fresh {
                 seq = next;
             }
-            kept.push(Kept { seq, stored: if fresh { Stored::Fresh } else { Stored::Duplicate } });
+            kept.push(Ok(Kept { seq, stored: if fresh { Stored::Fresh } else { Stored::Duplicate } }));
         }
         transaction.commit()?;
         self.last_seq = seq;

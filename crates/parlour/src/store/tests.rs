@@ -2,6 +2,7 @@
 
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use parlour_proto::event::{Ended, Fate, Incoming, Peer, Progress, What};
 use parlour_proto::io::{AccountId, Receipt};
@@ -482,7 +483,7 @@ fn only_one_process_writes_and_anybody_may_read() {
 #[test]
 fn a_full_disk_refuses_and_the_store_goes_on_when_there_is_room() {
     let dir = tempfile::tempdir().unwrap();
-    let mut database = sqlite::Database::open(&database_file(dir.path())).unwrap();
+    let mut database = sqlite::Database::open(&database_file(dir.path()), Room::any()).unwrap();
     database.limit_pages(Some(0));
     let big = "x".repeat(1_000_000);
     let refused = database.commit(vec![received("m1", "sip:a@x", text(&big)), event(What::Ringing)]);
@@ -490,6 +491,24 @@ fn a_full_disk_refuses_and_the_store_goes_on_when_there_is_room() {
     database.limit_pages(None);
     let kept = database.commit(vec![received("m1", "sip:a@x", text(&big))]);
     assert_eq!(kept[0].outcome, fresh(1));
+}
+
+#[test]
+fn below_half_of_the_reserve_nothing_is_taken_that_peers_say_and_the_rest_is_written_down() {
+    let dir = tempfile::tempdir().unwrap();
+    let free = Arc::new(AtomicU64::new(50));
+    let look = free.clone();
+    let room = Room::pretend(move || Some(look.load(Ordering::Relaxed)), 100);
+    let mut database = sqlite::Database::open(&database_file(dir.path()), room).unwrap();
+    let mut commit = |message_id| {
+        let jobs = vec![event(What::Ringing), received(message_id, "sip:a@x", text("hi")), say("s")];
+        database.commit(jobs).into_iter().map(|done| done.outcome).collect::<Vec<_>>()
+    };
+    assert_eq!(commit("m1"), [fresh(1), fresh(2), fresh(3)], "small messages have the other half");
+    free.store(49, Ordering::Relaxed);
+    assert_eq!(commit("m2"), [fresh(4), Err(StoreFault::Full), fresh(5)], "and no number is left out");
+    free.store(1000, Ordering::Relaxed);
+    assert_eq!(commit("m2"), [fresh(6), fresh(7), fresh(8)]);
 }
 
 #[test]
