@@ -48,6 +48,7 @@ mod screen;
 mod secure;
 pub(crate) mod session;
 mod session_timer;
+mod sessions;
 mod simultaneous;
 mod stamp;
 mod stir;
