@@ -84,6 +84,7 @@ pub(crate) enum Deadline {
 pub(crate) struct Spooling {
     pub(crate) connection: ConnectionId,
     pub(crate) session: SessionId,
+    pub(crate) content_type: Box<str>,
     pub(crate) handed: u64,
     pub(crate) spooled: u64,
     /// Whether no more will be handed out.
@@ -273,6 +274,11 @@ impl Endpoint {
     /// The session whose message a spool is of, until all of its octets are taken care of.
     pub fn session_of(&self, spool: SpoolId) -> Option<SessionId> {
         self.spools.get(&spool).map(|state| state.session)
+    }
+
+    /// The Content-Type of the message that a spool is of, for as long.
+    pub fn content_type_of(&self, spool: SpoolId) -> Option<&str> {
+        self.spools.get(&spool).map(|state| &*state.content_type)
     }
 
     /// How many sessions are open.

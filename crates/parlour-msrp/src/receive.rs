@@ -200,7 +200,15 @@ impl Endpoint {
                 }
                 let memory = std::mem::take(memory);
                 let spool = SpoolId(self.number());
-                let state = Spooling { connection: id, session, handed: 0, spooled: 0, finished: false };
+                let content_type = partial.content_type.as_str().into();
+                let state = Spooling {
+                    connection: id,
+                    session,
+                    content_type,
+                    handed: 0,
+                    spooled: 0,
+                    finished: false,
+                };
                 self.spools.insert(spool, state);
                 let mut head = Sparse::default();
                 for (start, piece) in memory.pieces() {

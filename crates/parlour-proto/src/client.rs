@@ -107,7 +107,10 @@ impl Client {
             Input::Fetched { source, offset, bytes } => {
                 self.msrp(parlour_msrp::Input::Fetched { source, offset, bytes });
             }
-            Input::Spooled { spool, upto } => self.msrp(parlour_msrp::Input::Spooled { spool, upto }),
+            Input::Spooled { spool, upto } => {
+                let upto = self.core.spooled(spool, upto);
+                self.msrp(parlour_msrp::Input::Spooled { spool, upto });
+            }
             Input::Tick => self.tick(),
         }
     }

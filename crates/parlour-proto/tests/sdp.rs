@@ -641,7 +641,7 @@ fn files_are_accepted_and_refused_line_by_line() {
         lines[0],
         format!(
             "message 2855 TCP/MSRP *\r\na=path:msrp://192.0.2.7:2855/9Yb3kQ0fT2mXw7Vd;tcp\r\na=setup:passive\r\n\
-             a=accept-types:image/png\r\na=max-size:1000000000\r\na=recvonly\r\n{selector}\r\n\
+             a=accept-types:image/png message/cpim\r\na=max-size:1000000000\r\na=recvonly\r\n{selector}\r\n\
              a=file-transfer-id:id1\r\n"
         )
     );

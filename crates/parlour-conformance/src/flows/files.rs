@@ -498,3 +498,110 @@ pub(crate) fn rerouted(send: &str, to: &str, from: &str) -> String {
     });
     rows.collect::<Vec<_>>().join("\r\n")
 }
+
+/// Alice offers a file in a session of its own, Bob takes it, and her connection stands. Returns the way, both ends and
+/// Bob's answer.
+fn taken(types: &str, size: usize) -> (Call, parlour_sim::Way, [String; 2], String) {
+    let mut call = Call::new(config(BOB));
+    let lines = line(&call, 2855, "one", size, "").replace("a=accept-types:*", types);
+    let offer = call.script.offer();
+    let offer = format!("{}{lines}", &offer[..offer.find("m=").expect("a line")]);
+    call.send(call.script.invite_with("", &offer));
+    call.status(180);
+    call.accept();
+    let answer = call.status(200);
+    call.script.learn(answer.message());
+    call.ack(&answer);
+    let said = answer_of(&answer);
+    let ends = [path_of(&said), path_of(&lines)];
+    let media = call.connect();
+    (call, media, ends, said)
+}
+
+const WRAPPED: &str =
+    "From: <sip:alice@192.0.2.1>\r\nTo: <sip:bob@192.0.2.2>\r\n\r\nContent-Type: text/plain\r\n\r\n";
+
+/// A SEND of part of a message/cpim.
+fn wrapped(call: &Call, [to, from]: &[String; 2], tid: &str, whole: &str, at: usize, more: usize) -> String {
+    let (end, total) = ((at + more).min(whole.len()), whole.len());
+    let flag = if end == total { '$' } else { '+' };
+    let range = format!("{}-{end}/{total}", at + 1);
+    let send = call.script.msrp_chunk(tid, "file1", &range, &whole.as_bytes()[at..end], flag);
+    // The type of the message, not that in its wrapping.
+    rerouted(&send, to, from).replacen("Content-Type: text/plain", "Content-Type: message/cpim", 1)
+}
+
+//= IM D-43 test
+//= IM M-32 test
+#[cfg_attr(test, test)]
+pub(crate) fn a_file_that_comes_wrapped_is_the_file_inside() {
+    // RFC 5547 9.1 has its files wrapped. One is small, one goes through a spool.
+    for size in [10, 200_000] {
+        let types = "a=accept-types:message/cpim\r\na=accept-wrapped-types:*";
+        let (mut call, media, ends, said) = taken(types, size);
+        assert!(
+            said.contains("a=accept-types:message/cpim\r\na=accept-wrapped-types:text/plain\r\n"),
+            "{said}"
+        );
+        let file: String = (0..size).map(|at| char::from(b'a' + u8::try_from(at % 23).unwrap())).collect();
+        let whole = format!("{WRAPPED}{file}");
+        let mut at = 0;
+        while at < whole.len() {
+            // The wrapping comes in two pieces.
+            let more = if at == 0 { 30 } else { 50_000 };
+            let head = wrapped(&call, &ends, &format!("tid{at}"), &whole, at, more);
+            call.world.send(media, head);
+            call.world.run(0);
+            let stopped = |what: &What| matches!(what, What::File { news: FileNews::Stopped(_), .. });
+            assert!(!call.at_bob().told().any(stopped), "{:?}", call.at_bob().told().last());
+            call.status(200);
+            at += more;
+        }
+        let done = |what: &What| matches!(what, What::File { news: FileNews::Done, .. });
+        assert!(call.at_bob().told().any(done), "{size}");
+        let kept = call.at_bob().files.values().next().expect("a file");
+        assert!(kept.as_slice() == file.as_bytes(), "{size}: {} octets", kept.len());
+        let most = call.at_bob().told().filter_map(|what| {
+            let What::File { news: FileNews::Moved { octets, .. }, .. } = what else { return None };
+            Some(*octets)
+        });
+        assert!(most.max().is_none_or(|octets| octets <= size as u64));
+        call.bye();
+        call.status(200);
+        call.over();
+    }
+}
+
+//= IM D-43 test
+#[cfg_attr(test, test)]
+pub(crate) fn what_is_wrapped_has_to_be_listed_and_of_the_size_that_was_told() {
+    let types = "a=accept-types:message/cpim\r\na=accept-wrapped-types:*";
+    let cases = [
+        ("text/html", "0123456789", 415),
+        ("text/plain", "012345678", 413),
+        ("text/plain", "0123456789X", 413),
+        ("text/plain\r\nContent-Transfer-Encoding: base64", "MDEyMzQ1Njc4OQ==", 415),
+    ];
+    for (kind, octets, status) in cases {
+        let (mut call, media, ends, _) = taken(types, 10);
+        let whole = format!("{}{octets}", WRAPPED.replace("text/plain", kind));
+        let send = wrapped(&call, &ends, "tid1", &whole, 0, 9999);
+        call.world.send(media, send);
+        call.status(status);
+        let failed =
+            |what: &What| matches!(what, What::File { news: FileNews::Stopped(FileStop::Failed { .. }), .. });
+        assert!(call.at_bob().told().any(failed), "{kind}");
+        call.bye();
+        call.status(200);
+        call.over();
+    }
+    // Where it was not offered it is not taken: our description lists the type of the file alone.
+    let (mut call, media, ends, said) = taken("a=accept-types:text/plain", 10);
+    assert!(said.contains("a=accept-types:text/plain\r\n"), "{said}");
+    let send = wrapped(&call, &ends, "tid1", &format!("{WRAPPED}0123456789"), 0, 9999);
+    call.world.send(media, send);
+    call.status(415);
+    call.bye();
+    call.status(200);
+    call.over();
+}

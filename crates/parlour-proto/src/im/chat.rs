@@ -43,8 +43,7 @@ impl Core {
                 }
                 parlour_msrp::Output::Close { connection } => self.disconnect(connection),
                 parlour_msrp::Output::Spool { spool, offset, bytes } => {
-                    self.claim(spool);
-                    self.outputs.push_back(Output::Spool { spool, offset, bytes });
+                    self.spool(spool, offset, bytes);
                 }
                 parlour_msrp::Output::Discard { spool } => self.outputs.push_back(Output::Discard { spool }),
                 parlour_msrp::Output::Fetch { source, offset, length } => {

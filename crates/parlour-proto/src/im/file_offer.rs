@@ -4,6 +4,7 @@
 use crate::config::Accept;
 use crate::event::{FileNews, FileStop, What};
 use crate::im::Core;
+use crate::im::file_unwrap::{WRAPPING, Wrap};
 use crate::im::files::{FileTransfer, Named, Stage, transfer_of};
 use crate::im::media::{Agreed, OwnOffer, remote};
 use crate::im::session::{Phase, Session};
@@ -50,6 +51,7 @@ impl Core {
                 source,
                 message_id: self.random.ident(20),
                 wrapping: 0,
+                wrap: Wrap::default(),
                 taken: true,
                 claimed: false,
                 given_up: false,
@@ -95,12 +97,12 @@ impl Core {
             transfer.local = Some(end.settled(path.clone()));
             let largest = transfer.about.length().unwrap_or(u64::MAX).min(self.config.max_file);
             let kind = transfer.about.selector.media_type.clone().unwrap_or_else(|| "*".to_owned());
-            let listed = parlour_msrp::accept::AcceptTypes::parse(parlour_msrp::accept::essence(&kind), None);
+            let listed = sdp::wanted_types(&kind);
             let Ok(nobody) = parlour_msrp::uri::MsrpPath::new(vec![path.clone()]) else { continue };
             let nobody = parlour_msrp::Remote::new(nobody, parlour_msrp::Role::Passive);
             let via = self.use_lease(&path);
             let spec = self.spec(owner.0, &path, &listed, nobody).with(|spec| {
-                spec.max_size = largest;
+                spec.max_size = largest.saturating_add(WRAPPING);
                 spec.via = via;
             });
             let msrp = self.msrp.expect(self.now.instant, spec);

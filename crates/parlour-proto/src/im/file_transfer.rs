@@ -6,6 +6,7 @@ use parlour_msrp::{Body, Outgoing, Source, SpoolId, Verdict};
 
 use crate::event::{Ended, FileNews, FileStop, What};
 use crate::im::Core;
+use crate::im::file_unwrap::unwrap_whole;
 use crate::im::files::Stage;
 use crate::im::refresh::{Renewal, takes_invite};
 use crate::im::session::{Phase, Session};
@@ -180,25 +181,25 @@ impl Core {
             self.outputs.extend(spool_of(&body).map(|spool| Output::Discard { spool }));
             return self.msrp.settle(now, receipt, Verdict::Refused(413));
         };
-        let came = match &body {
-            Body::Inline(octets) => u64::try_from(octets.len()).unwrap_or(u64::MAX),
-            Body::Spooled { size, .. } => *size,
-        };
-        let wrapped = cpim::is_cpim(content_type)
-            && !transfer.about.selector.media_type.as_deref().is_some_and(cpim::is_cpim);
-        let why = match transfer.about.length() {
-            // A wrapping would lie in the file.
-            _ if wrapped => Some((415, "it came wrapped in message/cpim, which was not listed".to_owned())),
-            Some(length) if length != came => {
-                Some((413, format!("it has {came} octets, and {length} were announced")))
+        let spool = spool_of(&body);
+        let outcome = unwrap_whole(transfer, content_type, body).map_err(|why| (415, why)).and_then(|body| {
+            let came = match &body {
+                Body::Inline(octets) => u64::try_from(octets.len()).unwrap_or(u64::MAX),
+                Body::Spooled { size, .. } => *size,
+            };
+            match transfer.about.length().filter(|length| *length != came) {
+                Some(length) => Err((413, format!("it has {came} octets, and {length} were announced"))),
+                None => Ok(body),
             }
-            Some(_) | None => None,
+        });
+        let body = match outcome {
+            Ok(body) => body,
+            Err((status, why)) => {
+                self.outputs.extend(spool.map(|spool| Output::Discard { spool }));
+                self.msrp.settle(now, receipt, Verdict::Refused(status));
+                return self.stop_file(file, FileStop::Failed { why });
+            }
         };
-        if let Some((status, why)) = why {
-            self.outputs.extend(spool_of(&body).map(|spool| Output::Discard { spool }));
-            self.msrp.settle(now, receipt, Verdict::Refused(status));
-            return self.stop_file(file, FileStop::Failed { why });
-        }
         transfer.stage = Stage::Whole(receipt);
         let (account, session) = (transfer.account, transfer.session);
         self.tell(account, Some(session), What::File { file, news: FileNews::Whole { message_id, body } });

@@ -14,6 +14,7 @@ use std::collections::BTreeMap;
 use parlour_msrp::SourceId;
 
 use crate::event::FileInfo;
+use crate::im::file_unwrap::Wrap;
 use crate::io::{AccountId, FileId, SessionId};
 use crate::sdp::{self, FileAttributes, FileSelector, Local, Unfit};
 use crate::verb::FileAnswer;
@@ -53,6 +54,8 @@ pub(crate) struct FileTransfer {
     pub(crate) message_id: String,
     /// Octets of the message before those of the file, for one that is wrapped.
     pub(crate) wrapping: u64,
+    /// How far the wrapping is known of one that comes.
+    pub(crate) wrap: Wrap,
     /// Whether the user has accepted it.
     pub(crate) taken: bool,
     /// Whether the shell knows which spool it comes through.
@@ -303,6 +306,7 @@ pub(crate) fn transfer_of((account, session): (AccountId, SessionId), stream: &s
         source: None,
         message_id: String::new(),
         wrapping: 0,
+        wrap: Wrap::default(),
         taken: false,
         claimed: false,
         given_up: false,

@@ -8,12 +8,13 @@ use parlour_msrp::{Remote, SessionSpec};
 
 use crate::config::{Config, MediaSecurity};
 use crate::im::Core;
+use crate::im::file_unwrap::WRAPPING;
 use crate::im::large::Large;
 use crate::im::secure::trust;
 use crate::im::session::Session;
 use crate::io::{AccountId, FlowId, SessionId};
 use crate::mime::content::{self, Listed, Treatment};
-use crate::mime::{composing, imdn};
+use crate::mime::{composing, cpim, imdn};
 use crate::sdp::{self, Capabilities, Local, Offered};
 
 /// The types that we take: those that we know what to do with, and what the configuration adds.
@@ -214,7 +215,10 @@ impl Core {
     /// The largest message that we take on a stream: a file comes as one.
     fn largest(&self, stream: &sdp::Stream) -> u64 {
         match &stream.file {
-            Some(file) => file.length().unwrap_or(u64::MAX).min(stream.takes),
+            Some(file) => {
+                let wrapping = if stream.listed.accepts_root(cpim::MEDIA_TYPE) { WRAPPING } else { 0 };
+                file.length().unwrap_or(u64::MAX).min(stream.takes).saturating_add(wrapping)
+            }
             None => stream.takes,
         }
     }

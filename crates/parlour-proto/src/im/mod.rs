@@ -17,6 +17,7 @@ mod established;
 mod fall_back;
 mod file_offer;
 mod file_transfer;
+mod file_unwrap;
 pub(crate) mod files;
 mod first_message;
 pub(crate) mod flows;

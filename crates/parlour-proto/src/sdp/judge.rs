@@ -382,5 +382,21 @@ fn file_types(media: &Media, file: &FileAttributes) -> Result<(AcceptTypes, Acce
     media.all("accept-types").for_each(|value| accepted.add_types(value));
     media.all("accept-wrapped-types").for_each(|value| accepted.add_wrapped_types(value));
     let kind = file.selector.media_type.as_deref().map_or("*", essence);
-    Ok((accepted, AcceptTypes::parse(kind, None)))
+    // D-32: what is offered first is listed first.
+    let explicit = |kind| accepted.preference(kind).filter(|_| accepted.accepts_root(kind));
+    let listed = match (explicit(CPIM), explicit(kind)) {
+        (None, _) => AcceptTypes::parse(kind, None),
+        (Some(wrapped), Some(bare)) if bare <= wrapped => AcceptTypes::parse(&format!("{kind} {CPIM}"), None),
+        (Some(_), _) => AcceptTypes::parse(CPIM, Some(kind)),
+    };
+    Ok((accepted, listed))
+}
+
+/// What we list for a file that we ask for: bare, or wrapped as others do it (RFC 5547 9.1).
+pub(crate) fn wanted_types(kind: &str) -> AcceptTypes {
+    match essence(kind) {
+        // That includes a wrapping, and likes it no better.
+        "*" => AcceptTypes::parse("*", None),
+        kind => AcceptTypes::parse(&format!("{kind} {CPIM}"), None),
+    }
 }

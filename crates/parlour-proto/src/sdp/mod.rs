@@ -26,6 +26,7 @@ pub use change::{
 pub use chatroom::Chatroom;
 pub use file::{FileAttributes, FileHash, FileRange, FileSelector};
 pub use fingerprint::{Fingerprint, Hash};
+pub(crate) use judge::wanted_types;
 pub use judge::{Judged, Stream, Wrapping, judge};
 pub use offer::{FileEnd, Offered, capabilities, offer, offer_files, offer_under, read_answer};
 pub use parse::{SdpFault, parse};

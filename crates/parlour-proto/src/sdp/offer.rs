@@ -7,7 +7,7 @@ use parlour_msrp::uri::MsrpUri;
 
 use super::cema::Half;
 use super::file::Part;
-use super::judge::examine;
+use super::judge::{examine, wanted_types};
 use super::setup::offerer_role;
 use super::write::Lines;
 use super::{
@@ -77,7 +77,8 @@ pub fn offer_files(local: &Local, files: &[FileEnd<'_>], ours: &Capabilities) ->
         lines.stream("message", protocol(local.is_secure()), &local.told(role), setup, cema, ours);
         // RFC 4975 8.6: accept-types may not be missing, also where only the peer's list matters.
         let kind = file.selector.media_type.as_deref().map_or("*", essence);
-        lines.types(&AcceptTypes::parse(kind, None), ours.max_file);
+        let listed = if *sends { AcceptTypes::parse(kind, None) } else { wanted_types(kind) };
+        lines.types(&listed, ours.max_file);
         lines.direction(if *sends { Direction::SendOnly } else { Direction::RecvOnly });
         file.write(&mut lines, Part::Offers);
     }
