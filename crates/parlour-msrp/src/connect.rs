@@ -102,10 +102,14 @@ impl Endpoint {
             known.incomplete = known.incomplete.saturating_add(state.partials.len());
             self.dirty.insert(connection);
             // RFC 8122 6.2: a fast peer is not known before its answer is here.
+            let unsettled = state.unsettled > 0;
             if state.is_proven() {
                 self.out.push_back(Output::Event(Event::Bound { session }));
             }
             self.replace_now(session);
+            if unsettled {
+                self.report_owed(session);
+            }
         }
     }
 

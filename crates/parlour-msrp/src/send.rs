@@ -91,7 +91,8 @@ impl Endpoint {
         let full = queue.len() >= self.limits.queued_messages;
         let session = self.sessions.get(&id).ok_or(SendError::UnknownSession)?;
         //= IM M-17
-        if full || !self.may_queue(session, body.octets()) {
+        // Of control messages there are few, and each has one chunk at most.
+        if full || !control && !self.may_queue(session, body.octets()) {
             return Err(SendError::QueueFull);
         }
         let one_chunk = u64::try_from(session.chunk()).unwrap_or(u64::MAX);

@@ -28,6 +28,8 @@ pub(crate) struct Held {
     success_report: bool,
     failure_report: FailureReport,
     report_to: Option<Box<str>>,
+    /// The status of a REPORT that waits for the session to have a connection again.
+    owed: Option<u16>,
     size: u64,
     /// What it counts for: the octets that were handed out with it, and those of its labels.
     weight: u64,
@@ -51,6 +53,11 @@ impl Endpoint {
     pub fn settle(&mut self, now: Instant, receipt: Receipt, verdict: Verdict) {
         self.now = self.now.max(now);
         let Some(mut held) = self.receipts.remove(&receipt) else { return };
+        if held.owed.is_some() {
+            // The verdict was given.
+            self.receipts.insert(receipt, held);
+            return;
+        }
         let verdict = match verdict {
             // Whatever it is, it is no error that a sender would know.
             Verdict::Refused(status) if !(400..600).contains(&status) => Verdict::Refused(413),
@@ -74,7 +81,7 @@ impl Endpoint {
                 self.receipts.insert(receipt, held);
                 return;
             }
-            Verdict::Accepted if held.success_report => self.send_report(&held, 200),
+            Verdict::Accepted if held.success_report => held.owed = Some(200),
             Verdict::Accepted => {}
             Verdict::Refused(status) => {
                 if let Some(session) = self.sessions.get_mut(&held.session) {
@@ -82,18 +89,42 @@ impl Endpoint {
                 }
                 // The error comes too late for a response.
                 if answered && yes {
-                    self.send_report(&held, status);
+                    held.owed = Some(status);
                 }
             }
         }
-        if let Some(session) = self.sessions.get_mut(&held.session) {
-            session.unsettled = session.unsettled.saturating_sub(1);
+        self.uncount_receipt(&mut held);
+        if let Some(held) = self.report_on(held) {
+            self.receipts.insert(receipt, held);
         }
-        self.uncount_receipt(&held);
     }
 
-    fn uncount_receipt(&mut self, held: &Held) {
-        if let Some(id) = held.counted
+    /// Sends the REPORT that is owed on a message, if one is, and forgets the message; gives it back if its session has no
+    /// connection at this moment, as its peer moves.
+    fn report_on(&mut self, held: Held) -> Option<Held> {
+        let session = self.sessions.get_mut(&held.session)?;
+        if held.owed.is_some() && !session.is_bound() {
+            return Some(held);
+        }
+        session.unsettled = session.unsettled.saturating_sub(1);
+        if let Some(status) = held.owed {
+            self.send_report(&held, status);
+        }
+        None
+    }
+
+    /// A session has a connection again: the REPORTs leave that waited for it.
+    pub(crate) fn report_owed(&mut self, id: SessionId) {
+        let owed = self.receipts.iter().filter(|(_, held)| held.session == id && held.owed.is_some());
+        for receipt in owed.map(|(receipt, _)| *receipt).collect::<Vec<_>>() {
+            if let Some(held) = self.receipts.remove(&receipt).and_then(|held| self.report_on(held)) {
+                self.receipts.insert(receipt, held);
+            }
+        }
+    }
+
+    fn uncount_receipt(&mut self, held: &mut Held) {
+        if let Some(id) = held.counted.take()
             && let Some(known) = self.connections.get_mut(&id)
         {
             known.unsettled = known.unsettled.saturating_sub(1);
@@ -110,12 +141,12 @@ impl Endpoint {
         left.extend(self.receipts.iter().filter(|(_, held)| of_session(held)).map(|(receipt, _)| *receipt));
         for receipt in left {
             let Some(mut held) = self.receipts.remove(&receipt) else { continue };
-            self.uncount_receipt(&held);
+            self.uncount_receipt(&mut held);
             if let Some(heir) = heir
                 && let Some(session) = self.sessions.get_mut(&heir)
             {
                 session.unsettled = session.unsettled.saturating_add(1);
-                (held.session, held.counted, held.report_to) = (heir, None, None);
+                (held.session, held.report_to) = (heir, None);
                 held.replies.clear();
                 self.receipts.insert(receipt, held);
             }
@@ -155,6 +186,7 @@ impl Endpoint {
             success_report: partial.success_report,
             failure_report: partial.failure_report,
             report_to: partial.report_to,
+            owed: None,
             size,
             weight: inline,
         };

@@ -190,6 +190,9 @@ impl Endpoint {
             }
         }
         self.keep_partials(new, partials);
+        if unsettled {
+            self.report_owed(new);
+        }
         self.out.push_back(Output::Event(Event::Succeeded { session: old, by: new }));
         self.wake(new);
     }

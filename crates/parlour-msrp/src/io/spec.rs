@@ -223,7 +223,7 @@ impl Default for Limits {
             unacknowledged: 256 * 1024,
             reassembly: 128 << 20,
             queued_messages: 1024,
-            queued_octets: 4 << 20,
+            queued_octets: 8 << 20,
             queued_octets_of_all: 256 << 20,
             pending_replies: 256 * 1024,
             unsettled: 1024,

@@ -265,3 +265,31 @@ fn a_report_says_nothing_of_responses_and_none_follows_an_empty_send_or_a_report
     assert!(told.contains("Byte-Range: 1-0/0\r\nStatus: 000 200 OK\r\n"), "{told}");
     assert!(!told.contains("-Report:"), "{told}");
 }
+
+//= IM M-8 test
+#[test]
+fn a_report_waits_for_a_peer_that_moves() {
+    let elsewhere = "msrp://192.0.2.9:7777/movedmovedmoved;tcp";
+    for verdict in [Verdict::Accepted, Verdict::Refused(413)] {
+        let (mut bob, session) = Bob::bound();
+        let wish = |stream: String| stream.replace("Message-ID", "Success-Report: yes\r\nMessage-ID");
+        bob.receive(&wish(chunk("tid1", "m1m1", "1-2/2", "hi", '$')));
+        let (receipt, _) = bob.take_message();
+        bob.settle(receipt, Verdict::Received);
+        assert_eq!(frames(&bob.take_text(PEER)), [("tid1".to_owned(), "200 OK".to_owned())]);
+        let there = MsrpPath::parse(elsewhere).expect("a path");
+        bob.endpoint.rejoin(bob.now, session, Remote::new(there, Role::Passive));
+        bob.drain();
+        // There is no connection at this moment; the verdict counts nevertheless, and once.
+        bob.settle(receipt, verdict);
+        bob.settle(receipt, Verdict::Refused(403));
+        let second = ConnectionId(2);
+        bob.connect(second);
+        let bind = send("bind2", &["Message-ID: hello", "Byte-Range: 1-0/0"], None, '$');
+        bob.receive_on(second, &bind.replace(ALICE, elsewhere));
+        let told = bob.take_text(second);
+        let status = if verdict == Verdict::Accepted { "Status: 000 200 OK" } else { "Status: 000 413 " };
+        assert!(told.matches(" REPORT\r\n").count() == 1 && told.contains(status), "{told}");
+        assert_eq!(bob.endpoint.load().receipts, 0);
+    }
+}
