@@ -318,6 +318,7 @@ impl Client {
     pub fn shutdown(&mut self, now: Now) {
         self.core.now = now;
         self.core.leaving = true;
+        self.core.refuse_all_held();
         for id in self.core.sessions.ids() {
             // An invitation may still be answered elsewhere; what is no invitation is left, and what ends already needs
             // nothing.

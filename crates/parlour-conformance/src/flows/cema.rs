@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use parlour_msrp::uri::MsrpPath;
-use parlour_proto::client::FileOffer;
+use parlour_proto::client::{FileOffer, Misuse};
 use parlour_proto::config::{Accept, ActpassAnswer, Cema, Config, Credentials, Hop, Proxy, Relays};
 use parlour_proto::event::{Ended, Explain, FileNews, What};
 use parlour_proto::io::{AccountId, Service, SourceId, Transport};
@@ -522,6 +522,26 @@ pub(crate) fn an_invitation_that_waits_for_a_name_can_be_cancelled() {
     call.world.expect(call.alice, "200 to CANCEL", |mail| {
         text::header(mail.message(), "CSeq").is_some_and(|cseq| cseq.ends_with(" CANCEL"))
     });
+    call.world.run(5_000);
+    assert_eq!(call.invitations(), 0);
+    call.over();
+}
+
+//= IM D-15 test
+#[cfg_attr(test, test)]
+pub(crate) fn an_invitation_that_waits_for_a_name_is_refused_by_one_who_leaves() {
+    let mut call = Call::new(under(Cema::Strict));
+    call.world.look_up = Duration::from_millis(900);
+    let offer = named(&call, "active");
+    call.send(call.script.invite_with("", &offer));
+    call.status(100);
+    let leaves = call.world.act(call.bob, |bob, now| {
+        bob.shutdown(now);
+        Ok::<(), Misuse>(())
+    });
+    leaves.expect("it always works");
+    let refusal = call.status(480);
+    call.ack_refusal(&refusal);
     call.world.run(5_000);
     assert_eq!(call.invitations(), 0);
     call.over();

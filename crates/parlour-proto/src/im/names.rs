@@ -64,7 +64,7 @@ impl Core {
         (!self.ask_names(Asker::Invite(server), account, &names, Some(held))).then(Names::default)
     }
 
-    /// Looks names up for a session; false if there is nothing that could be looked up.
+    /// Looks names up for a session, or is doing so; false if there is nothing that could be looked up.
     pub(crate) fn names_of_answer(&mut self, id: SessionId, account: AccountId, names: &[String]) -> bool {
         self.ask_names(Asker::Session(id), account, names, None)
     }
@@ -76,7 +76,10 @@ impl Core {
     }
 
     fn ask_names(&mut self, asker: Asker, account: AccountId, names: &[String], held: Option<Held>) -> bool {
-        if names.is_empty() || self.inquiries.len() >= MOST || self.inquiries.contains_key(&asker) {
+        if self.inquiries.contains_key(&asker) {
+            return true;
+        }
+        if names.is_empty() || self.inquiries.len() >= MOST {
             return false;
         }
         let decision = "names are looked up, to tell whether c= and m= lead where the path does";
@@ -124,14 +127,28 @@ impl Core {
 
     /// An INVITE that waits was cancelled, or cannot be answered any more: nobody has heard of it.
     pub(crate) fn drop_held(&mut self, server: ServerId) {
+        self.answer_held(server, 487, "Request Terminated");
+    }
+
+    /// We are leaving, and nobody will be asked about those that wait.
+    pub(crate) fn refuse_all_held(&mut self) {
+        let askers: Vec<Asker> = self.inquiries.keys().copied().collect();
+        for asker in askers {
+            if let Asker::Invite(server) = asker {
+                self.answer_held(server, 480, "Temporarily Unavailable");
+            }
+        }
+    }
+
+    fn answer_held(&mut self, server: ServerId, status: u16, reason: &str) {
         let Some(held) = self.inquiries.remove(&Asker::Invite(server)).and_then(|inquiry| inquiry.held)
         else {
             return;
         };
         let Some(kept) = self.tx.kept(server).cloned() else { return };
         let tag = self.tag();
-        let reply = Reply { status: 487, reason: "Request Terminated", tag: Some(&tag), ..Reply::default() };
+        let reply = Reply { status, reason, tag: Some(&tag), ..Reply::default() };
         let octets = self.response(&kept.message(), held.flow, Some(held.account), &reply);
-        self.tx.respond(self.now.instant, server, 487, octets);
+        self.tx.respond(self.now.instant, server, status, octets);
     }
 }
