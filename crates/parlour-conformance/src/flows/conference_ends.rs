@@ -1,9 +1,10 @@
 //! How a subscription to a conference ends, and what goes on all the same.
 
-use super::conference::{Focus, document, focus_contact, header, in_session, user};
-use crate::common::accepting;
 use parlour_proto::config::Accept;
 use parlour_sim::Script;
+
+use super::conference::{Focus, document, focus_contact, header, in_session, user};
+use crate::common::accepting;
 
 //= IM R-13 test
 #[cfg_attr(test, test)]

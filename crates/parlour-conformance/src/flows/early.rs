@@ -1,10 +1,11 @@
-//! Before the final response: reliable provisional responses, PRACK, offers in early dialogs, and preconditions.
+//! Before the final response: reliable provisional responses, PRACK, and offers in early dialogs.
 
-use crate::common::{BOB, Call, config};
 use parlour_proto::client::Decline;
 use parlour_proto::config::Config;
 use parlour_proto::event::{Ended, What};
 use parlour_sim::{Mail, text};
+
+use crate::common::{BOB, Call, config};
 
 /// When a reliable provisional response is sent again (RFC 3262 3).
 pub(super) const RESENT: [u64; 7] = [0, 500, 1500, 3500, 7500, 15_500, 31_500];

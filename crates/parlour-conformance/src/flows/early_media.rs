@@ -1,14 +1,16 @@
 //! What comes over MSRP before the user has accepted an invitation.
 
-use super::early::{PRECONDITION, SEGMENTED};
-use crate::common::Call;
-use crate::flows::imdn;
+use std::cell::RefCell;
+use std::rc::Rc;
+
 use parlour_proto::client::Decline;
 use parlour_proto::config::{Ack, Config};
 use parlour_proto::event::What;
 use parlour_proto::io::Output;
-use std::cell::RefCell;
-use std::rc::Rc;
+
+use super::early::{PRECONDITION, SEGMENTED};
+use crate::common::Call;
+use crate::flows::imdn;
 
 #[cfg_attr(test, test)]
 pub(crate) fn who_speaks_before_the_user_has_accepted_is_heard_after() {

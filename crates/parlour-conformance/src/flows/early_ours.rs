@@ -1,10 +1,11 @@
 //! Early dialogs of our own invitations: reliable responses, PRACK, answers that come before the 200.
 
-use super::early::header;
-use crate::common::{BOB, config, finish};
 use parlour_proto::event::{Ended, What};
 use parlour_proto::io::AccountId;
 use parlour_sim::{Mail, NodeId, Script, World, text};
+
+use super::early::header;
+use crate::common::{BOB, config, finish};
 
 /// Bob, a client, has invited Alice, a script.
 struct Out {

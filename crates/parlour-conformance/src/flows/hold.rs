@@ -1,9 +1,10 @@
 //! Hold: what is said waits, what comes is heard, and a later offer takes it back.
 
-use super::renegotiate::{ask, hear, leave, lines, offer, ok, say, talk, told};
-use crate::common::{self, Call};
 use parlour_proto::event::{Progress, What};
 use parlour_sim::text;
+
+use super::renegotiate::{ask, hear, leave, lines, offer, ok, say, talk, told};
+use crate::common::{self, Call};
 
 //= IM D-54 test
 //= IM D-51 test

@@ -1,10 +1,11 @@
 //! Preconditions (RFC 3312, RFC 4032): nobody is alerted before the way is reserved.
 
-use super::early::{PRECONDITION, SEGMENTED, body, header};
-use crate::common::{BOB, Call, accepting, config};
 use parlour_proto::config::Accept;
 use parlour_proto::event::{Ended, What};
 use parlour_sim::Mail;
+
+use super::early::{PRECONDITION, SEGMENTED, body, header};
+use crate::common::{BOB, Call, accepting, config};
 
 /// The lines about preconditions.
 pub(super) fn preconditions(mail: &Mail) -> Vec<String> {

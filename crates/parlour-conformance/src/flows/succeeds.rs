@@ -1,11 +1,12 @@
 //! Sessions with one peer that follow one another: conversations, a second session, invitations that cross.
 
-use super::replaces::{ANN, Chat, FOCUS, bind, told, trusting};
-use crate::common::{BOB, Call};
 use parlour_proto::config::{Accept, Config};
 use parlour_proto::event::{Ended, What};
 use parlour_proto::io::AccountId;
 use parlour_sim::{Script, text};
+
+use super::replaces::{ANN, Chat, FOCUS, bind, told, trusting};
+use crate::common::{BOB, Call};
 
 //= IM P-11 test
 #[cfg_attr(test, test)]
