@@ -8,6 +8,7 @@
 
 pub mod check;
 pub mod client_node;
+mod furnish;
 pub mod fuzzing;
 pub mod ladder;
 pub mod link;

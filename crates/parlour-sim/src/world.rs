@@ -53,14 +53,14 @@ pub struct World {
     pub(crate) streams: BTreeMap<StreamId, Stream>,
     nodes: Vec<Node>,
     ports: BTreeMap<(SocketAddr, bool), Port>,
-    links: BTreeMap<(NodeId, NodeId), Link>,
-    datagrams: BTreeMap<(NodeId, NodeId), u64>,
-    names: BTreeMap<String, Vec<IpAddr>>,
-    services: BTreeMap<String, Vec<SocketAddr>>,
+    pub(crate) links: BTreeMap<(NodeId, NodeId), Link>,
+    pub(crate) datagrams: BTreeMap<(NodeId, NodeId), u64>,
+    pub(crate) names: BTreeMap<String, Vec<IpAddr>>,
+    pub(crate) services: BTreeMap<String, Vec<SocketAddr>>,
     /// What nodes show in TLS, if it is not [`certificate`].
-    certificates: BTreeMap<NodeId, Option<Box<[u8]>>>,
+    pub(crate) certificates: BTreeMap<NodeId, Option<Box<[u8]>>>,
     /// The names that an authority vouches for, and whose they are.
-    vouched: BTreeSet<(NodeId, String)>,
+    pub(crate) vouched: BTreeSet<(NodeId, String)>,
     /// How long the name servers of this world take.
     pub look_up: Duration,
     rows: Vec<Row>,
@@ -253,38 +253,6 @@ impl World {
     pub fn address(&self, node: NodeId, port: u16) -> SocketAddr {
         let unspecified = IpAddr::V4(Ipv4Addr::UNSPECIFIED);
         SocketAddr::new(self.nodes.get(node.0).map_or(unspecified, |node| node.address), port)
-    }
-
-    /// What the name servers of this world answer for a name.
-    pub fn name(&mut self, name: &str, addresses: &[IpAddr]) {
-        self.names.insert(name.to_owned(), addresses.to_vec());
-    }
-
-    /// What they answer for a service of a name, such as `_msrps._tcp.relay.test`; nothing if its records lead nowhere.
-    pub fn service(&mut self, name: &str, addresses: &[SocketAddr]) {
-        self.services.insert(name.to_owned(), addresses.to_vec());
-    }
-
-    /// Has a node show this in TLS, or nothing.
-    pub fn shows(&mut self, node: NodeId, certificate: Option<&[u8]>) {
-        self.certificates.insert(node, certificate.map(Into::into));
-    }
-
-    /// Has an authority vouch for a name to be that of a node.
-    pub fn vouch(&mut self, node: NodeId, name: &str) {
-        self.vouched.insert((node, name.to_owned()));
-    }
-
-    /// Sets both directions between two nodes.
-    pub fn link(&mut self, a: NodeId, b: NodeId, link: Link) {
-        self.link_one_way(a, b, link.clone());
-        self.link_one_way(b, a, link);
-    }
-
-    /// Sets one direction.
-    pub fn link_one_way(&mut self, from: NodeId, to: NodeId, link: Link) {
-        self.datagrams.remove(&(from, to));
-        self.links.insert((from, to), link);
     }
 
     /// What time it is.
