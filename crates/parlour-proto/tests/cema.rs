@@ -4,7 +4,7 @@ use parlour_msrp::accept::AcceptTypes;
 use parlour_msrp::uri::MsrpPath;
 use parlour_proto::config::{ActpassAnswer, Cema};
 use parlour_proto::sdp::{
-    Capabilities, Ends, FallBack, Local, Names, Refusal, Role, Session, Stream, answer, judge,
+    Capabilities, Ends, FallBack, Local, Names, Refusal, Role, Session, Stream, Unfit, answer, judge,
     names_to_compare, offer, offer_again, parse, read_answer, read_answer_again,
 };
 
@@ -289,4 +289,21 @@ fn the_second_offer_is_without_and_its_answer_is_taken_by_the_path() {
             "{setup} {knows}"
         );
     }
+}
+
+//= IM D-15 test
+#[test]
+fn a_line_that_was_rewritten_does_not_spoil_the_others() {
+    let (host, port) = SBC;
+    let mut offer = description(host, port, PATH, "active", false);
+    let good = description("192.0.2.1", 2855, PATH, "active", false);
+    offer.media.extend(good.media);
+    // Whose c= line is the session's, which is not its own.
+    offer.media[1].connection = good.connection;
+    let judged = judge(&offer, &ours(Cema::Strict)).unwrap();
+    assert_eq!(judged.lines, [Some(Unfit::Rewritten), None]);
+    let local = Local::new(false, "192.0.2.2".parse().unwrap(), 2855, "own", 7, 1).unwrap();
+    let text = answer(&offer, &judged, Ends { session: &local, files: &[] }, &ours(Cema::Strict));
+    let text = String::from_utf8(text).unwrap();
+    assert!(text.contains("m=message 0 TCP/MSRP *\r\nm=message 2855 TCP/MSRP *\r\n"), "{text}");
 }

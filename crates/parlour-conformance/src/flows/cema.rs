@@ -192,6 +192,34 @@ pub(crate) fn an_offer_that_was_rewritten_is_followed_refused_or_passed_over() {
     }
 }
 
+//= IM D-15 test
+//= IM D-50 test
+#[cfg_attr(test, test)]
+pub(crate) fn a_later_offer_that_was_rewritten_is_refused_and_the_session_lives_on() {
+    let (mut call, _) = with_box(under(Cema::Strict));
+    call.send(call.script.invite_with("", &call.script.sdp("active", "text/plain")));
+    let answer = call.status(200);
+    call.ack(&answer);
+    let media = alice_connects(&mut call);
+    for method in ["INVITE", "UPDATE"] {
+        let offer = rewritten(&call.script.sdp("active", "text/plain")).replace("o=- 1 1 ", "o=- 1 2 ");
+        let contact = "Contact: <sip:192.0.2.1:5060>\r\n";
+        let request = call.script.next(&mut call.world, method, contact, &offer);
+        call.send(request);
+        let refusal = call.status(488);
+        assert!(
+            text::header(refusal.message(), "Warning").is_some_and(|warning| warning.starts_with("306 "))
+        );
+        if method == "INVITE" {
+            let ack = call.script.clone().ack_refusal(refusal.message());
+            call.send(ack);
+            call.world.run(10);
+        }
+    }
+    talk(&mut call, AT_ALICE, media);
+    ends(call);
+}
+
 /// Two clients, and a middlebox between them that rewrites `c=` and `m=` of what it passes on, both ways, and connects
 /// onwards when it is connected to.
 fn through_a_middlebox(carols_word: ActpassAnswer) -> String {
