@@ -5,6 +5,7 @@
     reason = "plain data: the names of fields and variants say all where no comment stands"
 )]
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use parlour_msrp::Body;
@@ -339,6 +340,19 @@ pub struct FileInfo {
     /// Whether we send it.
     pub sends: bool,
     pub about: FileAttributes,
+    /// The preview that came with the offer (RFC 5547 8.8).
+    pub icon: Option<Arc<Icon>>,
+}
+
+/// A picture as a peer has sent it: nothing of it is safe, not even that it is one.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Icon {
+    /// What it is said to be: `image/...`.
+    pub media_type: String,
+    /// At most 64 KiB.
+    pub octets: Vec<u8>,
+    /// Where whoever keeps it has put it.
+    pub path: Option<String>,
 }
 
 /// What is new of a file.

@@ -605,3 +605,66 @@ pub(crate) fn what_is_wrapped_has_to_be_listed_and_of_the_size_that_was_told() {
     call.status(200);
     call.over();
 }
+
+/// An offer of a file with a picture beside it (RFC 5547 8.8).
+fn with_picture(call: &Call, offer: &str, id: &str) -> (String, String) {
+    assert!(call.script.offer().contains("m=message"));
+    let rows = "Content-Type: multipart/related;type=\"application/sdp\";boundary=b1\r\n".to_owned();
+    let body = format!(
+        "--b1\r\nContent-Type: application/sdp\r\n\r\n{offer}\r\n--b1\r\nContent-Type: image/jpeg\r\n\
+         Content-ID: <{id}>\r\nContent-Disposition: icon\r\n\r\nJPEG\r\n--b1--\r\n"
+    );
+    (rows, body)
+}
+
+/// An INVITE with a body of several parts.
+fn with_body(invite: &str, rows: &str, body: &str) -> String {
+    let (head, _) = invite.split_once("\r\n\r\n").expect("a head");
+    let kept: Vec<&str> = head.split("\r\n").filter(|row| !row.starts_with("Content-")).collect();
+    format!("{}\r\n{rows}Content-Length: {}\r\n\r\n{body}", kept.join("\r\n"), body.len())
+}
+
+//= IM D-41 test
+#[cfg_attr(test, test)]
+pub(crate) fn a_preview_comes_with_the_offer_and_is_not_in_the_answer() {
+    for (id, comes) in [("icon%40alice", true), ("other%40alice", false)] {
+        let mut call = Call::new(config(BOB));
+        let lines = line(&call, 2855, "one", 5, &format!("a=file-icon:cid:{id}\r\n"));
+        let offer = call.script.offer();
+        let offer = format!("{}{lines}", &offer[..offer.find("m=").expect("a line")]);
+        let (rows, body) = with_picture(&call, &offer, "icon@alice");
+        call.send(with_body(&call.script.invite(), &rows, &body));
+        call.status(180);
+        let icons: Vec<_> = call
+            .at_bob()
+            .told()
+            .filter_map(|what| {
+                let What::Invited { files, .. } = what else { return None };
+                Some(files[0].icon.as_ref().map(|icon| (icon.media_type.clone(), icon.octets.clone())))
+            })
+            .collect();
+        assert_eq!(icons, [comes.then(|| ("image/jpeg".to_owned(), b"JPEG".to_vec()))], "{id}");
+        call.accept();
+        let answer = call.status(200);
+        call.script.learn(answer.message());
+        call.ack(&answer);
+        let said = answer_of(&answer);
+        assert!(said.contains("a=file-transfer-id:one") && !said.contains("file-icon"), "{said}");
+        call.bye();
+        call.status(200);
+        call.over();
+    }
+    // The same in a session that stands.
+    let (mut call, _) = Call::connected();
+    let offer = offer_with(&call, 90, &line(&call, 2855, "one", 5, "a=file-icon:cid:icon@alice\r\n"));
+    let (rows, body) = with_picture(&call, &offer, "icon@alice");
+    let invite = call.script.next(&mut call.world, "INVITE", "Contact: <sip:192.0.2.1:5060>\r\n", "");
+    call.send(with_body(&invite, &rows, &body));
+    call.status(100);
+    let comes = |what: &What| matches!(what, What::FilesAdded { files, .. } if files[0].icon.is_some());
+    assert!(call.at_bob().told().any(comes));
+    call.bye();
+    call.status(200);
+    call.status(487);
+    call.over();
+}

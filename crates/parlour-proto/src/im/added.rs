@@ -9,7 +9,7 @@ use crate::event::{FileStop, What};
 use crate::fault::PeerFault;
 use crate::im::Core;
 use crate::im::bodies;
-use crate::im::files::{Named, Stage, transfer_of};
+use crate::im::files::{Named, Stage, transfer_of, with_icon};
 use crate::im::session::{Live, Phase, Session};
 use crate::im::stamp::Reply;
 use crate::io::{FileId, FlowId, SessionId, Why};
@@ -107,9 +107,10 @@ impl Core {
     ) -> bool {
         let owner = (session.account, session.id);
         let Phase::Live(live) = &mut session.phase else { return false };
+        let images = if added.is_empty() { Vec::new() } else { bodies::images(request) };
         let (mut files, mut infos) = (Vec::new(), Vec::new());
         for stream in added {
-            let transfer = transfer_of(owner, stream);
+            let transfer = with_icon(transfer_of(owner, stream), &images);
             let info = transfer.info(self.files.next_id());
             if let Some(file) = self.files.add(transfer) {
                 files.push(file);

@@ -28,9 +28,27 @@ pub(crate) struct Carried<'a> {
     pub(crate) invited_with: Vec<Invitee>,
     /// The first message: `message/cpim`.
     pub(crate) first: Option<&'a [u8]>,
+    /// Pictures in an INVITE: previews of files, or of the caller.
+    pub(crate) images: Vec<Image<'a>>,
     /// Types of parts that need not be understood, and are not.
     pub(crate) passed_over: Vec<String>,
+    /// Whether pictures have a place here.
+    takes_images: bool,
 }
+
+/// A picture in a body.
+#[derive(Debug, Clone)]
+pub(crate) struct Image<'a> {
+    /// Its Content-ID, without the angle brackets.
+    pub(crate) id: &'a [u8],
+    pub(crate) media_type: String,
+    pub(crate) octets: &'a [u8],
+}
+
+/// Pictures that are kept of one body.
+const MOST_IMAGES: usize = 8;
+/// The largest that is kept, octets. RFC 5547 8.8: as few as have a meaning.
+const LARGEST_IMAGE: usize = 64 * 1024;
 
 /// Reads the body of an initial INVITE.
 ///
@@ -49,13 +67,19 @@ pub(crate) fn description<'a>(message: &Message<'a>) -> Result<&'a [u8], PeerFau
     read(message, false).map(|carried| carried.description)
 }
 
+/// The pictures in the body of an INVITE.
+pub(crate) fn images<'a>(invite: &Message<'a>) -> Vec<Image<'a>> {
+    read(invite, false).map(|carried| carried.images).unwrap_or_default()
+}
+
 /// The same in a message that cannot be refused: what cannot be read is not there.
 pub(crate) fn description_or_none<'a>(message: &Message<'a>) -> &'a [u8] {
     description(message).unwrap_or_default()
 }
 
 fn read<'a>(message: &Message<'a>, invites: bool) -> Result<Carried<'a>, PeerFault> {
-    let mut carried = Carried::default();
+    let takes_images = invites || message.method() == Some(Method::Invite);
+    let mut carried = Carried { takes_images, ..Carried::default() };
     let body = message.body();
     let Some(kind) = message.rows(Name::ContentType).next().filter(|_| !body.is_empty()) else {
         // Who sends an answer without saying what it is has always been understood.
@@ -101,6 +125,15 @@ impl<'a> Carried<'a> {
         } else {
             self.take_leaf(&media_type, disposition.map(|disposition| disposition.kind), part.body, invites)
         };
+        if taken.is_ok()
+            && media_type.starts_with("image/")
+            && part.body.len() <= LARGEST_IMAGE
+            && self.images.len() < MOST_IMAGES
+        {
+            let id = part.row("Content-ID").unwrap_or_default().trim_ascii();
+            let id = id.strip_prefix(b"<").and_then(|id| id.strip_suffix(b">")).unwrap_or(id);
+            self.images.push(Image { id, media_type: media_type.clone(), octets: part.body });
+        }
         match taken {
             // RFC 5621 8.1: what is optional and not understood is passed over.
             Err(_) if optional => {
@@ -166,8 +199,8 @@ impl<'a> Carried<'a> {
                 }
                 self.first = Some(body);
             }
-            // A picture of the caller or of the matter: nothing shows it yet.
-            (image, _) if invites && image.starts_with("image/") => {}
+            // RFC 5547 8.8: a preview of a file; or of the caller, which nothing shows yet.
+            (image, _) if self.takes_images && image.starts_with("image/") => {}
             // RFC 5621 8.4: a type or a disposition that has no meaning here.
             (_, _) => return Err(Fault::MediaType.into()),
         }

@@ -51,6 +51,7 @@ impl Core {
                 source,
                 message_id: self.random.ident(20),
                 wrapping: 0,
+                icon: None,
                 wrap: Wrap::default(),
                 taken: true,
                 claimed: false,

@@ -10,10 +10,12 @@
 //! id starts nothing a second time.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use parlour_msrp::SourceId;
 
-use crate::event::FileInfo;
+use crate::event::{FileInfo, Icon};
+use crate::im::bodies::Image;
 use crate::im::file_unwrap::Wrap;
 use crate::io::{AccountId, FileId, SessionId};
 use crate::sdp::{self, FileAttributes, FileSelector, Local, Unfit};
@@ -54,6 +56,8 @@ pub(crate) struct FileTransfer {
     pub(crate) message_id: String,
     /// Octets of the message before those of the file, for one that is wrapped.
     pub(crate) wrapping: u64,
+    /// Its preview.
+    pub(crate) icon: Option<Arc<Icon>>,
     /// How far the wrapping is known of one that comes.
     pub(crate) wrap: Wrap,
     /// Whether the user has accepted it.
@@ -100,7 +104,7 @@ impl FileTransfer {
     }
 
     pub(crate) fn info(&self, file: FileId) -> FileInfo {
-        FileInfo { file, sends: self.sends, about: self.about.clone() }
+        FileInfo { file, sends: self.sends, about: self.about.clone(), icon: self.icon.clone() }
     }
 }
 
@@ -124,9 +128,14 @@ impl Files {
     }
 
     /// Remembers what an invitation offers.
-    pub(crate) fn offered(&mut self, owner: (AccountId, SessionId), streams: Vec<sdp::Stream>) {
+    pub(crate) fn offered(
+        &mut self,
+        owner: (AccountId, SessionId),
+        streams: Vec<sdp::Stream>,
+        images: &[Image<'_>],
+    ) {
         for stream in streams {
-            self.add(transfer_of(owner, &stream));
+            self.add(with_icon(transfer_of(owner, &stream), images));
         }
     }
 
@@ -291,6 +300,17 @@ fn serves(asked: &FileAttributes, ours: &FileSelector) -> bool {
     asked.selector.fits(ours) && begins_inside
 }
 
+/// The same, with the picture that it names as its preview.
+pub(crate) fn with_icon(transfer: FileTransfer, images: &[Image<'_>]) -> FileTransfer {
+    let named = transfer.about.icon.as_deref().filter(|_| !transfer.sends);
+    let image = named.and_then(|named| images.iter().find(|image| image.id == named.as_bytes()));
+    let icon = image.map(|image| {
+        let (media_type, octets) = (image.media_type.clone(), image.octets.to_vec());
+        Arc::new(Icon { media_type, octets, path: None })
+    });
+    FileTransfer { icon, ..transfer }
+}
+
 /// A file that somebody offers, or wants, in a line.
 pub(crate) fn transfer_of((account, session): (AccountId, SessionId), stream: &sdp::Stream) -> FileTransfer {
     FileTransfer {
@@ -306,6 +326,7 @@ pub(crate) fn transfer_of((account, session): (AccountId, SessionId), stream: &s
         source: None,
         message_id: String::new(),
         wrapping: 0,
+        icon: None,
         wrap: Wrap::default(),
         taken: false,
         claimed: false,

@@ -98,7 +98,7 @@ impl Core {
         let id = self.sessions.fresh_id();
         self.sessions.index_dialog(&dialog, id);
         self.sessions.index_invite(server, id);
-        self.files.offered((account, id), files);
+        self.files.offered((account, id), files, &carried.images);
         let first = First::default();
         let identity = signature.told;
         let invited = Invited { invite: server, dialog, offer, remote, identity, first, replacement, early };

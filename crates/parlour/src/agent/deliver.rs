@@ -17,7 +17,8 @@ use crate::store::{
 
 impl Agent {
     /// Passes an event to the store, or on at once if it is not to be kept.
-    pub(super) fn happened(&mut self, event: Event) {
+    pub(super) fn happened(&mut self, mut event: Event) {
+        self.keep_previews(&mut event.what);
         let is_explanation = matches!(event.what, What::Explain(_));
         let time = self.clock.now().unix;
         let account = self.address(event.account);

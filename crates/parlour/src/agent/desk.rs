@@ -11,6 +11,7 @@ use parlour_proto::event::FileInfo;
 use parlour_proto::io::{AccountId, FileId, SessionId};
 use parlour_proto::sdp::FileHash;
 
+use super::sending::Gate;
 use crate::files::Files;
 use crate::speed::Track;
 use crate::store::{By, FileRow, FileState};
@@ -80,10 +81,8 @@ pub(super) struct Transfer {
     /// How fast it is.
     pub(super) track: Track,
     pub(super) tries: u8,
-    /// How much of it, if it is ours, the store is being told to be surely there.
-    pub(super) recording: Option<u64>,
-    /// What is to be read once the store knows: offset and length.
-    pub(super) waiting: Option<(u64, usize)>,
+    /// How far it may leave, if it is ours, before the store knows.
+    pub(super) gate: Gate,
 }
 
 /// Why files of ours are looked at.

@@ -4,12 +4,13 @@
 //! back: who has part of a file asks for the rest, who was sending one offers the rest, each from the last checkpoint on.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use parlour_msrp::{Body, SourceId, SpoolId};
 use parlour_proto::client::{FileAnswer, FileFault, FileOffer};
 use parlour_proto::config::Proxy;
-use parlour_proto::event::{Event, FileInfo, FileNews, FileStop, Peer, What};
+use parlour_proto::event::{Event, FileInfo, FileNews, FileStop, Icon, Peer, What};
 use parlour_proto::io::{FileId, SessionId};
 use parlour_proto::sdp::FileSelector;
 
@@ -464,6 +465,23 @@ impl Agent {
         self.add_file(row);
         let transfer = Transfer { row: id, part: Some(part), begun: true, ..Transfer::default() };
         self.desk.on.insert(file, transfer);
+    }
+
+    /// Puts the previews of files that are offered where they lie, and forgets those that cannot.
+    pub(super) fn keep_previews(&mut self, what: &mut What) {
+        let (What::Invited { files, .. } | What::FilesAdded { files, .. }) = what else { return };
+        for info in files.iter_mut() {
+            let Some(icon) = info.icon.take() else { continue };
+            let Some(places) = self.desk.disk.places() else { continue };
+            let name = file_name(self.store.run(), info.file);
+            match places.keep_preview(&self.store.mark(), &name, &icon.octets) {
+                Ok(path) => {
+                    let path = Some(path.to_string_lossy().into_owned());
+                    info.icon = Some(Arc::new(Icon { octets: Vec::new(), path, ..Icon::clone(&icon) }));
+                }
+                Err(error) => tracing::info!(%error, file = name, "its preview is not kept"),
+            }
+        }
     }
 
     /// How fast a file moves of which there is news.

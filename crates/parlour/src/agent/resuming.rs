@@ -192,6 +192,9 @@ impl Agent {
     /// Parts that nobody goes on with are removed: the program has ended between a part and its row.
     fn sweep_parts(&self) {
         let Some(places) = self.desk.disk.places() else { return };
+        if let Err(error) = places.drop_previews(&self.store.mark()) {
+            tracing::warn!(%error, "previews of files may be left");
+        }
         let wanted = |row: &&FileRow| row.incoming && row.state == FileState::Interrupted;
         let known: Vec<PathBuf> =
             self.desk.rows.values().filter(wanted).filter_map(|row| row.path.clone()).collect();

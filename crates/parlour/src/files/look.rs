@@ -19,7 +19,7 @@ use super::{Expected, Finished, Places, Prepared, Told, told_name};
 use crate::store::Answer;
 
 /// Files of one name in one directory.
-const MOST_OF_A_NAME: u32 = 10_000;
+const MOST_OF_A_NAME: u32 = 1_000_000;
 
 #[derive(Debug)]
 pub(super) enum Ask {
@@ -135,10 +135,17 @@ fn finish(
 }
 
 /// Moves a file into a directory under the first free name. A link is made, which fails where there is something, be it a
-/// link that leads nowhere; only then the old name goes.
+/// link that leads nowhere; only then the old name goes. Names that differ by case alone are taken for one.
 fn place(part: &Path, dir: &Path, name: &str) -> io::Result<PathBuf> {
+    let entries = fs::read_dir(dir)?;
+    let taken: std::collections::HashSet<String> =
+        entries.filter_map(|entry| Some(entry.ok()?.file_name().to_string_lossy().to_lowercase())).collect();
     for number in 1..=MOST_OF_A_NAME {
-        let path = dir.join(if number == 1 { name.to_owned() } else { numbered(name, number) });
+        let name = if number == 1 { name.to_owned() } else { numbered(name, number) };
+        if taken.contains(&name.to_lowercase()) {
+            continue;
+        }
+        let path = dir.join(name);
         match fs::hard_link(part, &path) {
             Ok(()) => {
                 File::open(dir)?.sync_all()?;
@@ -207,6 +214,33 @@ mod tests {
         }
         let wrong = Expected { hashes: vec![FileHash::Sha256([0; 32])], ..expected("a.txt") };
         assert!(desk.finish(b"abc", &wrong).is_err(), "SHA-256 counts where the sender tells it");
+    }
+
+    //= IM D-44 test
+    //= IM X-30 test
+    #[test]
+    fn x_30_names_that_differ_by_case_alone_are_one_name() {
+        // Where case does not count, one would take the other's place.
+        let desk = Desk::new();
+        let names: Vec<String> = ["Photo.JPG", "photo.jpg", "PHOTO.jpg", "grün.txt", "GRÜN.txt"]
+            .map(|name| desk.finish(b"x", &expected(name)).unwrap().path)
+            .iter()
+            .map(|path| path.file_name().unwrap().to_string_lossy().into_owned())
+            .collect();
+        assert_eq!(names, ["Photo.JPG", "photo (2).jpg", "PHOTO (3).jpg", "grün.txt", "GRÜN (2).txt"]);
+    }
+
+    //= IM D-43 test
+    #[test]
+    fn hashes_count_in_either_case_and_all_that_are_known() {
+        let desk = Desk::new();
+        let sha1 = "sha-1:a9:99:3e:36:47:06:81:6a:ba:3e:25:71:78:50:c2:6c:9c:d0:d8:9d";
+        let sha256 = "SHA-256:ba:78:16:bf:8f:01:cf:ea:41:41:40:de:5d:ae:22:23:b0:03:61:a3:96:17:7a:9c:b4:10:ff:61:f2:00:15:ad";
+        let hashes: Vec<FileHash> = [sha1, sha256].iter().filter_map(|text| FileHash::parse(text)).collect();
+        assert_eq!(hashes.len(), 2);
+        assert!(desk.finish(b"abc", &Expected { hashes: hashes.clone(), ..expected("a") }).is_ok());
+        let wrong = Expected { hashes: vec![hashes[0], FileHash::Sha256([0; 32])], ..expected("a") };
+        assert_eq!(desk.finish(b"abc", &wrong).unwrap_err().0, FileFault::Corrupt, "one of two is wrong");
     }
 
     //= IM D-44 test

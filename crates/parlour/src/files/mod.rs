@@ -7,6 +7,7 @@
 mod disk;
 mod look;
 mod name;
+mod preview;
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -69,7 +70,7 @@ impl Places {
 
     fn make(&self) -> io::Result<()> {
         use std::os::unix::fs::DirBuilderExt;
-        for dir in [self.root.clone(), self.incoming(), self.quarantine()] {
+        for dir in [self.root.clone(), self.incoming(), self.quarantine(), self.previews()] {
             std::fs::DirBuilder::new().recursive(true).mode(0o700).create(dir)?;
         }
         Ok(())

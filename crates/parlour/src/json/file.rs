@@ -30,6 +30,9 @@ pub(super) struct About<'a> {
     skip: u64,
     #[serde(skip_serializing_if = "Option::is_none")]
     modified: Option<&'a str>,
+    /// Where a preview lies.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    preview: Option<&'a str>,
 }
 
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde gives references")]
@@ -53,6 +56,7 @@ impl<'a> About<'a> {
                 .collect(),
             skip: info.about.skipped(),
             modified: info.about.modified.as_deref(),
+            preview: info.icon.as_ref().and_then(|icon| icon.path.as_deref()),
         }
     }
 }
