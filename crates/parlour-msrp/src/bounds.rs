@@ -32,6 +32,11 @@ pub(crate) struct Kept {
 }
 
 impl Kept {
+    /// Whether nothing is counted.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.parked.is_empty() && self.weight == 0 && self.queued == 0
+    }
+
     /// A session's messages now count for something else.
     fn change(&mut self, id: SessionId, before: usize, after: usize) {
         self.parked.remove(&(before, id));
@@ -127,5 +132,93 @@ impl Endpoint {
         // A large message that is alone is its owner's own affair.
         session.queued == 0
             || own <= self.limits.queued_octets && (own <= FREE || all <= self.limits.queued_octets_of_all)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::accept::AcceptTypes;
+    use crate::random::Random;
+    use crate::time::Instant;
+    use crate::{ConnectionId, Input, Limits, Outgoing, Output, Remote, Role, SessionSpec};
+
+    fn open(endpoint: &mut Endpoint, local: &str) -> SessionId {
+        let spec = SessionSpec::new(
+            local.parse().expect("a URI"),
+            "msrp://a:1/a;tcp".parse().expect("a path"),
+            Role::Passive,
+            AcceptTypes::parse("text/plain", None),
+        );
+        endpoint.open(Instant::ZERO, spec)
+    }
+
+    fn receive(endpoint: &mut Endpoint, connection: u64, local: &str, id: &str) {
+        let text = format!(
+            "MSRP abcd SEND\r\nTo-Path: {local}\r\nFrom-Path: msrp://a:1/a;tcp\r\nMessage-ID: {id}\r\n\
+             Byte-Range: 1-*/9\r\nContent-Type: text/plain\r\n\r\nhalf\r\n-------abcd+\r\n"
+        );
+        endpoint.handle(
+            Instant::ZERO,
+            Input::Received { connection: ConnectionId(connection), bytes: text.as_bytes() },
+        );
+        drain(endpoint);
+    }
+
+    fn drain(endpoint: &mut Endpoint) {
+        while !matches!(endpoint.poll(), Output::Idle(_)) {}
+    }
+
+    /// What is counted is what is there, wherever sessions, connections and messages go.
+    fn check(endpoint: &Endpoint) {
+        let weight = endpoint.sessions.values().map(|session| session.weight()).sum::<usize>();
+        let queued = endpoint
+            .sessions
+            .values()
+            .flat_map(|session| session.messages.values())
+            .map(|message| message.source.octets())
+            .sum::<usize>();
+        assert_eq!((endpoint.kept.weight, endpoint.kept.queued), (weight, queued));
+        assert!(endpoint.kept.parked.iter().all(|(weight, id)| endpoint.sessions[id].weight() == *weight));
+    }
+
+    #[test]
+    fn nothing_is_counted_twice_or_forgotten_when_sessions_move() {
+        let (one, two) = ("msrp://b:2/one;tcp", "msrp://b:2/two;tcp");
+        let mut endpoint = Endpoint::new(Limits::default(), Random::new([1; 32]));
+        let now = Instant::ZERO;
+        for connection in [1, 2] {
+            let peer = ([192, 0, 2, 1], 7).into();
+            endpoint.handle(now, Input::Connected { connection: ConnectionId(connection), peer, tls: None });
+        }
+        let old = open(&mut endpoint, one);
+        receive(&mut endpoint, 1, one, "came1");
+        receive(&mut endpoint, 1, one, "came2");
+        for id in ["said1", "said2"] {
+            endpoint.send(now, old, Outgoing::new(id, "text/plain", "twelve bytes")).expect("it is taken");
+            drain(&mut endpoint);
+        }
+        check(&endpoint);
+        assert!(endpoint.kept.weight > 2048 && endpoint.kept.queued == 24);
+        endpoint.rejoin(now, old, Remote::new("msrp://a:1/a;tcp".parse().expect("a path"), Role::Passive));
+        drain(&mut endpoint);
+        check(&endpoint);
+        let new = open(&mut endpoint, two);
+        endpoint.send(now, new, Outgoing::new("said3", "text/plain", "four")).expect("it is taken");
+        endpoint.succeed(now, old, new);
+        drain(&mut endpoint);
+        check(&endpoint);
+        receive(&mut endpoint, 2, two, "came3");
+        check(&endpoint);
+        assert_eq!((endpoint.sessions.len(), endpoint.kept.queued), (1, 28));
+        endpoint.stop(now, new, "came1");
+        endpoint.abort(now, new, "said1");
+        drain(&mut endpoint);
+        check(&endpoint);
+        assert_eq!(endpoint.withdraw(now, new).len(), 2);
+        check(&endpoint);
+        endpoint.handle(now, Input::Closed { connection: ConnectionId(2) });
+        drain(&mut endpoint);
+        assert!(endpoint.kept.is_empty() && endpoint.sessions.is_empty());
     }
 }
