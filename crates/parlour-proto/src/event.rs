@@ -320,7 +320,8 @@ pub enum What {
         /// Since 1970.
         until: Duration,
     },
-    /// A relay of the account lends us nothing (RFC 4976): told once a minute at most while sessions need one.
+    /// A relay of the account lends us nothing (RFC 4976), or has TLS where an offer has none, or the other way round: told
+    /// once a minute at most while sessions need one.
     RelayFailed {
         /// In words.
         why: String,

@@ -48,13 +48,13 @@ pub(crate) fn another_certificate(
     )
 }
 
-/// That a relay of ours lends us nothing, and what that means.
+/// That a relay of ours is not used, and what that means.
 pub(crate) fn relay_failed(why: &str, required: bool) -> String {
     let then = match required {
         true => "no session without it, as `relay_required` is set",
         false => "sessions do without it; `relay_required = true` has none instead",
     };
-    format!("! the relay does not work: {}: {then}", text::neutral(why))
+    format!("! the relay is not used: {}: {then}", text::neutral(why))
 }
 
 #[cfg(test)]

@@ -576,6 +576,35 @@ pub(crate) fn a_relay_that_is_away_for_long_is_told_once_a_minute_while_sessions
     call.over();
 }
 
+//= IM M-20 test
+#[cfg_attr(test, test)]
+pub(crate) fn an_offer_without_tls_goes_past_a_relay_that_has_it_and_that_is_told() {
+    for required in [false, true] {
+        let config = Config { explain: true, ..with_relays(INNER, required) };
+        let (mut call, relay) = Behind::world(config);
+        call.send(call.script.invite());
+        let answer = call.status(if required { 480 } else { 200 });
+        if required {
+            call.ack_refusal(&answer);
+        } else {
+            let path = text::attribute(answer.message(), "path").unwrap_or_default();
+            assert!(path.starts_with("msrp://192.0.2.2:2855/") && !path.contains(' '), "{path}");
+            call.ack(&answer);
+        }
+        let session = call.session();
+        let why = call.at_bob().events.iter().find_map(|(_, event)| {
+            let What::Explain(why) = &event.what else { return None };
+            (event.session == Some(session) && why.clause == "M-20").then(|| why.input.clone())
+        });
+        assert_eq!(why.as_deref(), Some("it has TLS, and the offer has none"));
+        let told =
+            |what: &&What| matches!(what, What::RelayFailed { required: told, .. } if *told == required);
+        assert_eq!(call.at_bob().told().filter(told).count(), 1);
+        let way = call.way;
+        Behind { call, relay, way, own: String::new(), lent: 0 }.over();
+    }
+}
+
 //= IM M-22 test
 #[cfg_attr(test, test)]
 pub(crate) fn a_failure_that_a_relay_reports_fails_the_message_and_the_connection_stays_for_an_hour() {

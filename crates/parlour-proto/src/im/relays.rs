@@ -143,16 +143,7 @@ impl Core {
         tls: Option<bool>,
     ) -> bool {
         if !self.acts_for(account, tls) {
-            let failed = self.relays.accounts.get(&account).and_then(|acting| acting.failed.clone());
-            if let Some((why, until)) = failed.filter(|(_, until)| self.now.instant < *until) {
-                let decision = match self.needs_relay(account) {
-                    true => "no session, as `relay_required` is set and the relay lends us nothing",
-                    false => "the session does without the relay, which lends us nothing",
-                };
-                let left = (until - self.now.instant).as_secs();
-                let input = format!("{why}; it may be asked again in {left} s");
-                self.explain(account, Some(session), "M-20", decision, &input);
-            }
+            self.goes_past_relay(account, session, tls);
             return false;
         }
         self.want_relays(account, streams);
@@ -164,6 +155,41 @@ impl Core {
             acting.waiting.push(session);
         }
         true
+    }
+
+    /// A session has no URIs of the relay, where the account has one: why, and what comes of it.
+    fn goes_past_relay(&mut self, account: AccountId, session: SessionId, tls: Option<bool>) {
+        let now = self.now.instant;
+        let Some(relays) = self.relays_of(account) else { return };
+        let (required, secure) = (relays.required, relays.chain.leftmost().is_secure());
+        let Some(acting) = self.relays.accounts.get(&account) else { return };
+        let why = match &acting.failed {
+            Some((why, until)) if now < *until => {
+                format!("{why}; it may be asked again in {} s", (*until - now).as_secs())
+            }
+            // RFC 3264 6.1: an answer keeps to the transport of its offer, and the way to our relay is ours as it is.
+            Some(_) | None => match tls {
+                Some(false) if secure => "it has TLS, and the offer has none".to_owned(),
+                Some(true) if !secure => "it has no TLS, and the offer has".to_owned(),
+                Some(_) | None => return,
+            },
+        };
+        let decision = match required {
+            true => "no session, as `relay_required` is set and the relay cannot be used",
+            false => "the session does without the relay, which cannot be used",
+        };
+        self.explain(account, Some(session), "M-20", decision, &why);
+        self.tell_of_relay(account, why);
+    }
+
+    /// The user hears once a minute at most that a relay is not used.
+    fn tell_of_relay(&mut self, account: AccountId, why: String) {
+        let (now, required) = (self.now.instant, self.needs_relay(account));
+        let Some(acting) = self.relays.accounts.get_mut(&account) else { return };
+        if acting.told.is_none_or(|told| now >= told) {
+            acting.told = Some(now + REFUSED);
+            self.tell(account, None, What::RelayFailed { why, required });
+        }
     }
 
     /// Whether sessions come about behind relays only.
@@ -226,7 +252,6 @@ impl Core {
         );
         let pause = if is_away { AWAY } else { REFUSED };
         let (account, until) = (lent.account, self.now.instant + pause);
-        let required = self.needs_relay(account);
         let Some(acting) = self.relays.accounts.get_mut(&account) else { return };
         acting.ready.retain(|ready| *ready != lease);
         let before = acting.asked.len();
@@ -237,11 +262,7 @@ impl Core {
         // Those that wait with it are told one by one.
         if acting.failed.as_ref().is_none_or(|(_, until)| self.now.instant >= *until) {
             acting.failed = Some((why.to_string(), until));
-            if acting.told.is_none_or(|told| self.now.instant >= told) {
-                acting.told = Some(self.now.instant + REFUSED);
-                let why = why.to_string();
-                self.tell(account, None, What::RelayFailed { why, required });
-            }
+            self.tell_of_relay(account, why.to_string());
         }
         self.go_on_behind(account);
     }
