@@ -668,3 +668,50 @@ pub(crate) fn a_preview_comes_with_the_offer_and_is_not_in_the_answer() {
     call.status(487);
     call.over();
 }
+
+//= IM D-41 test
+//= IM D-43 test
+#[cfg_attr(test, test)]
+pub(crate) fn who_does_not_answer_for_a_part_gets_and_gives_none() {
+    for (sends, range, begins) in [
+        (true, "a=file-range:4-*\r\n", true),
+        (true, "", false),
+        (false, "", false),
+        (false, "a=file-range:5-*\r\n", false),
+    ] {
+        let mut world = crate::stage::world(2);
+        let (alice, bob) = (world.peer("alice"), world.client("bob", config(BOB)));
+        let source = sends.then_some(SourceId(1));
+        world.client_at_mut(bob).expect("a client").sources.insert(SourceId(1), octets(7));
+        let offer = FileOffer { selector: selector("f", &octets(10)), source, skip: 3, modified: None };
+        let offered = world.act(bob, |bob, now| bob.offer_files(now, AccountId(0), ANN, None, vec![offer]));
+        let (_, files) = offered.expect("an offer");
+        let invite = world.expect_request(alice, "INVITE");
+        let callee = parlour_sim::Script::callee(&mut world, alice, invite.way, invite.message());
+        let named = text::lossy(text::body(invite.message()));
+        assert!(named.contains("a=file-range:4-*\r\n"), "{named}");
+        let id = named.lines().find_map(|row| row.strip_prefix("a=file-transfer-id:")).expect("a name");
+        let direction = if sends { "recvonly" } else { "sendonly" };
+        let answer = callee.sdp("passive", "*")
+            + &format!(
+                "a={direction}\r\na=file-selector:name:\"f\" type:application/x-thing size:10\r\na=file-transfer-id:{id}\r\n{range}"
+            );
+        world.send(invite.way, callee.respond(invite.message(), "200 OK", "", &answer));
+        world.run(1000);
+        let told: Vec<FileNews> = world
+            .client_at(bob)
+            .expect("a client")
+            .told()
+            .filter_map(
+                |what| if let What::File { file, news } = what { Some((*file, news.clone())) } else { None },
+            )
+            .filter(|(file, _)| *file == files[0])
+            .map(|(_, news)| news)
+            .collect();
+        let has_begun = told.iter().any(|news| matches!(news, FileNews::Begun(_)));
+        assert_eq!(has_begun, begins, "{sends} {range:?}: {told:?}");
+        let failed = told.iter().any(|news| matches!(news, FileNews::Stopped(FileStop::Failed { .. })));
+        assert_eq!(failed, !begins, "{told:?}");
+        world.run(60_000);
+    }
+}

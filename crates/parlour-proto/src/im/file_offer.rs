@@ -137,19 +137,30 @@ impl Core {
         for file in files {
             let Some(transfer) = self.files.get(file) else { continue };
             let read = sdp::read_answer_again(&own.offered, transfer.line, lines, &answer, &ours);
+            // RFC 5547 8.2: who answers without naming the file does not know what it is about.
             let is_it = |stream: &sdp::Stream| {
-                // RFC 5547 8.2: who answers without naming the file does not know what it is about.
                 let named = stream.file.as_ref();
                 named.is_some_and(|named| named.transfer_id == transfer.about.transfer_id)
                     && stream.direction.sends() == transfer.sends
             };
+            //= IM D-41
+            // RFC 5547 8.3: who takes or gives a part says so. Who does not would take it for the whole, or give the whole.
+            let same_part = |stream: &sdp::Stream| {
+                stream.file.as_ref().is_some_and(|named| named.skipped() == transfer.about.skipped())
+            };
             match read {
-                Ok(Some(stream)) if is_it(&stream) && transfer.stage == Stage::Offered => {
+                Ok(Some(stream))
+                    if transfer.stage == Stage::Offered && is_it(&stream) && same_part(&stream) =>
+                {
                     begun = begun.saturating_add(1);
                     self.begin_agreed(file, stream);
                 }
-                Ok(Some(_)) => {
-                    self.stop_file(file, FileStop::Failed { why: "the answer does not name it".into() })
+                Ok(Some(stream)) => {
+                    let why = match is_it(&stream) {
+                        true => "the other side does not know parts of files: it has to go as a whole",
+                        false => "the answer does not name it",
+                    };
+                    self.stop_file(file, FileStop::Failed { why: why.to_owned() });
                 }
                 Ok(None) => self.stop_file(file, FileStop::Declined),
                 Err(refusal) => self.stop_file(file, FileStop::Failed { why: refusal.text }),

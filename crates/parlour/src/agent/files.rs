@@ -573,6 +573,10 @@ impl Agent {
                         row.octets = row.octets.saturating_sub(STEP_BACK);
                     }
                 }
+                // Who does not know parts of files gets, and gives, the whole.
+                if !begun && matches!(stop, FileStop::Failed { .. }) {
+                    row.octets = 0;
+                }
             });
             let tries = if begun && octets > skip { 0 } else { tries.saturating_add(1) };
             // Of a file that was coming, its sender offers the rest.
