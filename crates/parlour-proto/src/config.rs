@@ -517,6 +517,9 @@ pub struct Limits {
     pub idle_stream: Duration,
     /// MSRP connects a second altogether.
     pub connects: u32,
+    /// MSRP connects a second, and the burst on top, that one address may have us make which no trusted core vouches for
+    /// . This machine is free.
+    pub connects_per_peer: u32,
     /// MSRP's own bounds.
     pub msrp: parlour_msrp::Limits,
 }
@@ -534,6 +537,7 @@ impl Default for Limits {
             slow_message: Duration::from_secs(30),
             idle_stream: Duration::from_secs(1800),
             connects: 10_000,
+            connects_per_peer: 8,
             msrp: parlour_msrp::Limits::default(),
         }
     }

@@ -4,7 +4,7 @@ use std::cell::RefCell;
 use std::net::{IpAddr, SocketAddr};
 use std::rc::Rc;
 
-use parlour_proto::config::{Accept, Config, Hop, Limits};
+use parlour_proto::config::{Accept, Cema, Config, Hop, Limits};
 use parlour_proto::event::What;
 use parlour_proto::io::Output;
 use parlour_sim::text;
@@ -60,28 +60,71 @@ fn refused(call: &Call) -> Vec<String> {
 //= IM M-16 test
 #[cfg_attr(test, test)]
 pub(crate) fn x_22_a_name_is_looked_up_once_and_each_of_its_addresses_is_guarded() {
-    let (mut call, asked) = watched(accepting(Accept::All));
-    let found = ["127.0.0.1", "fe80::1", "192.0.2.9", "192.0.2.1", "198.51.100.1"].map(at);
-    call.world.name("alice.test", &found);
-    let offer = aimed(&call, "alice.test:2855");
-    call.send(call.script.invite_with("", &offer));
-    let answer = call.status(200);
-    call.ack(&answer);
-    // What a second look-up would bring.
-    call.world.name("alice.test", &[at("198.51.100.7")]);
-    call.world.run(1000);
-    let asked = asked.borrow();
-    // Four addresses of one name are looked at, those of the two families by turns; nobody is at the first that may be.
-    let good: Vec<SocketAddr> = [at("192.0.2.9"), at("192.0.2.1")].map(|at| (at, 2855).into()).to_vec();
-    assert_eq!((asked.names.as_slice(), &asked.opened), (&["alice.test".to_owned()][..], &vec![good]));
-    let refused = refused(&call);
-    assert!(
-        refused.len() == 2 && refused[0].contains("127.0.0.1") && refused[1].contains("fe80::1"),
-        "{refused:?}"
-    );
-    call.world.expect_opened(call.alice);
-    call.bye();
-    call.over();
+    // Whom a trusted core vouches for may have us try four, others two.
+    let trusted = Hop { address: at("192.0.2.1"), bits: 32 };
+    for (hops, tried) in [(vec![], 2), (vec![trusted], 4)] {
+        let config = Config { trusted_hops: hops, cema: Cema::Off, ..accepting(Accept::All) };
+        let (mut call, asked) = watched(config);
+        let found = [
+            "127.0.0.1",
+            "fe80::1",
+            "192.0.2.9",
+            "192.0.2.1",
+            "198.51.100.1",
+            "198.51.100.2",
+            "198.51.100.3",
+        ];
+        call.world.name("alice.test", &found.map(at));
+        let offer = aimed(&call, "alice.test:2855");
+        call.send(call.script.invite_with("", &offer));
+        let answer = call.status(200);
+        call.ack(&answer);
+        // What a second look-up would bring.
+        call.world.name("alice.test", &[at("203.0.113.7")]);
+        call.world.run(1000);
+        let asked = asked.borrow();
+        let good: Vec<SocketAddr> = found[2..].iter().take(tried).map(|it| (at(it), 2855).into()).collect();
+        assert_eq!((asked.names.as_slice(), &asked.opened), (&["alice.test".to_owned()][..], &vec![good]));
+        let refused = refused(&call);
+        assert!(refused.len() == 2 && refused[0].contains("127.0.0.1") && refused[1].contains("fe80::1"));
+        // Nobody is at the first that may be.
+        call.world.expect_opened(call.alice);
+        call.bye();
+        call.over();
+    }
+}
+
+//= IM X-22 test
+//= IM D-51 test
+#[cfg_attr(test, test)]
+pub(crate) fn x_22_a_stranger_has_us_connect_a_few_times_a_second() {
+    let trusted = Hop { address: at("192.0.2.1"), bits: 32 };
+    for (hops, most) in [(vec![], 8), (vec![trusted], 40)] {
+        let (mut call, asked) = watched(Config { trusted_hops: hops, ..accepting(Accept::All) });
+        let offer = aimed(&call, "192.0.2.1:2855");
+        call.send(call.script.invite_with("", &offer));
+        let answer = call.status(200);
+        call.ack(&answer);
+        for number in 1..40 {
+            let offer = aimed(&call, &format!("192.0.2.1:{}", 4000 + number))
+                .replace("o=- 1 1 ", &format!("o=- 1 {} ", 1 + number));
+            let contact = "Contact: <sip:192.0.2.1:5060>\r\n";
+            let again = call.script.next(&mut call.world, "INVITE", contact, &offer);
+            call.send(again);
+            call.world.run(1);
+            if let Some(answer) =
+                call.world.find(call.alice, |mail| text::status(mail.message()) == Some(200))
+            {
+                call.ack(&answer);
+            }
+        }
+        assert_eq!(asked.borrow().opened.len(), most);
+        let bounded = refused(&call).iter().any(|why| why.contains("too often"));
+        assert_eq!(bounded, most == 8, "{:?}", refused(&call));
+        call.world.run(60_000);
+        call.bye();
+        call.over();
+    }
 }
 
 //= IM X-22 test

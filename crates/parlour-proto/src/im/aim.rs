@@ -16,7 +16,10 @@ use crate::sdp;
 use crate::sip::dialog::Role;
 
 /// The most addresses of one name that are tried: whoever owns a name says where it leads.
-const MOST_ADDRESSES: usize = 4;
+pub(crate) const MOST_ADDRESSES: usize = 4;
+
+/// The same where a peer names it whom no trusted core vouches for: one of each family is enough to reach who is there.
+pub(crate) const FEW_ADDRESSES: usize = 2;
 
 impl Core {
     /// MSRP wants a connection: to an address at once, to a name after its look-up.
@@ -79,21 +82,36 @@ impl Core {
         let now = self.now.instant;
         let owner = self.sessions.by_msrp(msrp).and_then(|id| self.sessions.get(id));
         let caller = owner.and_then(|session| session.source.address);
+        let trusted = owner.is_some_and(|session| session.source.trusted);
         let (account, id) = match owner {
             Some(session) => (session.account, Some(session.id)),
             None => (AccountId(0), None),
         };
+        let refused = |core: &mut Core, address: &IpAddr, why: &str| {
+            let input = format!("the description names {address} port {port}");
+            core.explain(account, id, "X-22", format!("not connected: {why}"), &input);
+        };
+        let (may, not): (Vec<IpAddr>, Vec<IpAddr>) =
+            addresses.iter().partition(|address| self.guarded(**address, port, caller).is_ok());
+        for address in not.iter().take(MOST_ADDRESSES) {
+            let why = self.guarded(*address, port, caller).err();
+            refused(self, address, why.unwrap_or_default());
+        }
+        let stranger = caller.filter(|caller| !trusted && !caller.to_canonical().is_loopback());
+        let most = if trusted { MOST_ADDRESSES } else { FEW_ADDRESSES };
+        let mut turns = in_turn(&may, most);
+        if let (Some(stranger), Some(first)) = (stranger, turns.first().copied())
+            && !self.connects_of.admit(now, stranger)
+        {
+            turns.clear();
+            refused(self, &first, "the peer has had us connect too often within a second");
+        }
         let mut may = Vec::new();
-        for address in in_turn(addresses) {
-            let admitted = self.guarded(address, port, caller).and_then(|()| {
-                self.connects.admit(now, address).then_some(()).ok_or("too many connects in one second")
-            });
-            match admitted {
-                Ok(()) => may.push(SocketAddr::new(address, port)),
-                Err(why) => {
-                    let input = format!("the description names {address} port {port}");
-                    self.explain(account, id, "X-22", format!("not connected: {why}"), &input);
-                }
+        for address in turns {
+            if self.connects.admit(now, address) {
+                may.push(SocketAddr::new(address, port));
+            } else {
+                refused(self, &address, "too many connects in one second");
             }
         }
         let mut may = may.into_iter();
@@ -196,19 +214,19 @@ impl Core {
 
 /// The addresses of a name in the order in which they are tried. RFC 8305 4: they came in the order of preference (RFC 6724),
 /// of which the families take turns, so that one that does not work costs one try.
-pub(crate) fn in_turn(addresses: &[IpAddr]) -> Vec<IpAddr> {
+pub(crate) fn in_turn(addresses: &[IpAddr], most: usize) -> Vec<IpAddr> {
     let first = addresses.first().is_some_and(IpAddr::is_ipv6);
     let of = |v6: bool| addresses.iter().filter(move |address| address.is_ipv6() == v6);
     let (mut preferred, mut other) = (of(first), of(!first));
-    let mut turns = Vec::with_capacity(MOST_ADDRESSES);
-    while turns.len() < MOST_ADDRESSES {
+    let mut turns = Vec::with_capacity(most);
+    while turns.len() < most {
         let pair = [preferred.next(), other.next()];
         if pair == [None, None] {
             break;
         }
         turns.extend(pair.into_iter().flatten());
     }
-    turns.truncate(MOST_ADDRESSES);
+    turns.truncate(most);
     turns
 }
 
@@ -257,7 +275,7 @@ mod tests {
     fn families_take_turns_and_the_one_that_is_preferred_begins() {
         let turns = |addresses: &str| {
             let addresses: Vec<IpAddr> = addresses.split(' ').filter_map(|it| it.parse().ok()).collect();
-            let turns: Vec<_> = in_turn(&addresses).iter().map(ToString::to_string).collect();
+            let turns: Vec<_> = in_turn(&addresses, MOST_ADDRESSES).iter().map(ToString::to_string).collect();
             turns.join(" ")
         };
         assert_eq!(turns("::a ::b ::c 192.0.2.1 192.0.2.2"), "::a 192.0.2.1 ::b 192.0.2.2");

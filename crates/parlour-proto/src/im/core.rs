@@ -54,6 +54,8 @@ pub(crate) struct Core {
     pub(crate) gate: Gate,
     /// Bounds the connects that descriptions make us start.
     pub(crate) connects: Gate,
+    /// Bounds those of one peer whom no trusted core vouches for.
+    pub(crate) connects_of: Gate,
     pub(crate) accounts: Vec<Account>,
     pub(crate) sessions: Sessions,
     pub(crate) subscriptions: Subscriptions,
@@ -210,9 +212,12 @@ impl Core {
         let receivable = receivable(&config);
         let contact = |contact: &Contact| Some((policy::key(&contact.address)?, contact.clone()));
         let contacts = config.contacts.iter().filter_map(contact).collect();
+        let gate_keys = random.hash_keys();
+        let connect_keys = random.hash_keys();
         let mut core = Core {
-            gate: Gate::new(config.limits.requests_per_source, config.limits.requests, random.hash_keys()),
-            connects: Gate::new(config.limits.connects, config.limits.connects, random.hash_keys()),
+            gate: Gate::new(config.limits.requests_per_source, config.limits.requests, gate_keys),
+            connects: Gate::new(config.limits.connects, config.limits.connects, connect_keys),
+            connects_of: Gate::new(config.limits.connects_per_peer, u32::MAX, connect_keys),
             sessions: Sessions::new(&mut random),
             subscriptions: Subscriptions::default(),
             referrals: Referrals::default(),

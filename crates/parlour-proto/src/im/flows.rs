@@ -6,7 +6,7 @@ use std::net::{IpAddr, SocketAddr};
 use parlour_msrp::timer::TimerId;
 
 use crate::config::{Hop, Proxy};
-use crate::im::aim::in_turn;
+use crate::im::aim::{MOST_ADDRESSES, in_turn};
 use crate::io::{FlowId, Instant, QueryId, Security, Service, Target, TlsExpect, Transport};
 use crate::sip::frame::Framer;
 
@@ -267,7 +267,8 @@ impl Flows {
                 Some((FlowId::Udp { socket, peer }, None))
             });
         }
-        let turns: Vec<_> = in_turn(addresses).into_iter().map(|ip| SocketAddr::new(ip, port)).collect();
+        let turns: Vec<_> =
+            in_turn(addresses, MOST_ADDRESSES).into_iter().map(|ip| SocketAddr::new(ip, port)).collect();
         let (peer, others) = turns.split_first()?;
         // RFC 5922 7.3: a TLS stream serves the name that it was opened for, which is not kept: only plain streams
         // are shared.

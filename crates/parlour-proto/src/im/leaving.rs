@@ -5,6 +5,7 @@ use std::net::IpAddr;
 use crate::config::Proxy;
 use crate::event::{Ended, What};
 use crate::im::Core;
+use crate::im::aim::{FEW_ADDRESSES, in_turn};
 use crate::im::core::{Errand, Purpose};
 use crate::im::flows::{Source, literal};
 use crate::im::session::{Leaving, Phase, Session};
@@ -124,6 +125,7 @@ impl Core {
         if allowed.is_empty() && !addresses.is_empty() {
             return Err(FORBIDDEN.to_owned());
         }
+        let allowed = if source.trusted { allowed } else { in_turn(&allowed, FEW_ADDRESSES) };
         self.reach_at(hop, &allowed)
     }
 
