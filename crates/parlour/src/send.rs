@@ -144,6 +144,7 @@ async fn tell(controls: Controls, flags: &Send) -> (u8, String) {
     let ask = |command| commands.send(Asked { id: None, command });
     let mut outcome = None;
     let mut stood = false;
+    let mut relayless = false;
     let story = async {
         let (content_type, body) =
             ("text/plain".to_owned(), flags.text.clone().unwrap_or_default().into_bytes());
@@ -203,11 +204,18 @@ async fn tell(controls: Controls, flags: &Send) -> (u8, String) {
                     let _ = ask(Command::Leave { session: None }).await;
                 }
                 What::Ended(why) => {
-                    outcome.get_or_insert_with(|| unsent(&to, &why, stood));
+                    outcome.get_or_insert_with(|| match unsent(&to, &why, stood) {
+                        // The account's relay lends us nothing, whomever we call.
+                        (_, sentence) if relayless && !stood => (OURS, sentence),
+                        other => other,
+                    });
                     return;
                 }
                 What::Explain(why) => log::say(&explain::line(&why)),
-                What::RelayFailed { why, required } => log::say(&secured::relay_failed(&why, required)),
+                What::RelayFailed { why, required } => {
+                    log::say(&secured::relay_failed(&why, required));
+                    relayless |= required;
+                }
                 What::FingerprintChanged { peer, old, new, since, protected } => {
                     log::say(&secured::another_certificate(&peer, &old, &new, since, protected));
                 }

@@ -18,6 +18,9 @@ use crate::{explain, log};
 /// How often the line that shows how far things are is drawn anew.
 const GLANCE: Duration = Duration::from_millis(200);
 
+/// How long we wait for the end of the session when nothing is on its way any more.
+const PARTING: Duration = Duration::from_secs(2);
+
 /// One file on its way.
 struct Going {
     sends: bool,
@@ -41,7 +44,13 @@ pub(crate) async fn tell(controls: Controls, to: &str, command: Command) -> (u8,
     if commands.send(Asked { id: None, command }).await.is_err() {
         return (1, "Not sent: the program was ended first.".to_owned());
     }
-    while let Some(told) = told.hear().await {
+    loop {
+        let heard = match stood && is_over(&files) {
+            // A peer that does not answer our BYE any more changes nothing.
+            true => tokio::time::timeout(PARTING, told.hear()).await.unwrap_or(None),
+            false => told.hear().await,
+        };
+        let Some(told) = heard else { break };
         let happening = match told {
             Told::Event(happening) => happening,
             Told::Outcome(answer) => match answer.what {
@@ -82,11 +91,16 @@ pub(crate) async fn tell(controls: Controls, to: &str, command: Command) -> (u8,
     // The agent ends when it has left; what it still tells is not waited for.
     drop(told);
     // Who ends the program while a peer does not answer our BYE knows already what became of the files.
-    let known = stood && !files.is_empty() && files.values().all(|going| going.fate.is_some());
+    let known = stood && is_over(&files);
     over.unwrap_or_else(|| match known {
         true => sum(&to, files.values()),
         false => (NO_ANSWER, format!("Not sent to {to}: the program was ended first.")),
     })
+}
+
+/// Whether the fate of all files is known.
+fn is_over(files: &BTreeMap<FileId, Going>) -> bool {
+    !files.is_empty() && files.values().all(|going| going.fate.is_some())
 }
 
 /// Takes in what is new of a file.

@@ -98,8 +98,15 @@ pub(super) struct News<'a> {
 enum Rest<'a> {
     Nothing {},
     About(Box<Details<'a>>),
-    Moved { octets: u64, size: Option<u64> },
-    Stopped { stop: &'static str, why: Option<&'a str> },
+    Moved {
+        octets: u64,
+        size: Option<u64>,
+    },
+    Stopped {
+        stop: &'static str,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        why: Option<&'a str>,
+    },
 }
 
 /// As [`About`], without the name of the transfer.
