@@ -28,7 +28,7 @@ impl FromStr for SessionName {
         let numbers =
             text.split_once('-').and_then(|(run, session)| Some((run.parse().ok()?, session.parse().ok()?)));
         let (run, session) =
-            numbers.ok_or_else(|| format!("{text:?} is no session and no file: these look like 3-17"))?;
+            numbers.ok_or_else(|| format!("{text:?} is no session and no file: one looks like 3-17"))?;
         Ok(SessionName { run, session: SessionId(session) })
     }
 }
