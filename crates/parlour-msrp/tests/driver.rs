@@ -66,7 +66,7 @@ async fn news(driver: &mut Driver) -> Event {
 async fn a_peer_is_not_read_while_nobody_asks_for_events() {
     let (mut alice, session, mut bob) = pair(1024, Driver::new(Limits::default(), [2; 32]));
     assert_eq!(news(&mut alice).await, Event::Bound { session });
-    for number in 0..1000 {
+    for number in 0..700 {
         let message = Outgoing::new(format!("text{number}"), "text/plain", "x".repeat(10_000).as_str());
         alice
             .send(session, message.with(|message| message.failure_report = parlour_msrp::FailureReport::No))
@@ -81,7 +81,7 @@ async fn a_peer_is_not_read_while_nobody_asks_for_events() {
     // Then he listens, and all come, in order.
     let bob = tokio::spawn(async move {
         let mut next = 0;
-        while next < 1000 {
+        while next < 700 {
             if let Event::Message { receipt, message_id, .. } = news(&mut bob).await {
                 assert_eq!(message_id, format!("text{next}"));
                 bob.settle(receipt, Verdict::Accepted);
@@ -89,7 +89,7 @@ async fn a_peer_is_not_read_while_nobody_asks_for_events() {
             }
         }
     });
-    while sent < 1000 {
+    while sent < 700 {
         sent += usize::from(matches!(alice.next().await, Event::Sent { .. }));
     }
     // What was given to the line is written before the driver ends.
