@@ -161,7 +161,14 @@ pub enum Ended {
     /// The user did not answer in time.
     NoAnswer,
     /// The peer, or a proxy, refused our invitation.
-    Refused { status: u16, reason: String },
+    Refused {
+        status: u16,
+        reason: String,
+        /// What its Warning headers say besides (RFC 3261 20.43).
+        warning: Option<String>,
+        /// When it may be tried again (Retry-After), from now on.
+        retry_after: Option<Duration>,
+    },
     /// Our 200 was never acknowledged.
     NoAck,
     /// The media connection could not be made or broke.

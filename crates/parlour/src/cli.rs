@@ -1,12 +1,14 @@
 //! The command line.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use parlour_proto::config::{Accept, Hop, Proxy};
 
 use crate::config;
 use crate::conformance;
+use crate::history;
 use crate::net::Listen;
 
 /// An instant-messaging client for SIP networks: it answers and starts OMA SIMPLE IM sessions.
@@ -79,7 +81,9 @@ Exit codes, with --resume as of send:
   5  the file did not arrive")]
     Files(Box<FilesList>),
     /// Show what was said
-    #[command(after_help = "Example: parlour history --with sip:bob@example.com")]
+    #[command(after_help = "Examples:
+  parlour history --with sip:bob@example.com --last 20
+  parlour history --search dinner --since 2026-11-01")]
     History(History),
     /// Show why an invitation was answered as it was
     #[command(after_help = "Examples:
@@ -238,6 +242,15 @@ pub(crate) struct History {
     /// Only what was said with this address, or in the conference of this session identity
     #[arg(long, value_name = "SIP-URI", value_parser = config::caller)]
     pub(crate) with: Option<String>,
+    /// Only messages whose text has these words as they stand here, in capitals or not
+    #[arg(long, value_name = "TEXT")]
+    pub(crate) search: Option<String>,
+    /// Only what was said since then: 2026-11-30, or 2026-11-30T18:00:00Z; dates are in UTC
+    #[arg(long, value_name = "DATE", value_parser = history::date)]
+    pub(crate) since: Option<Duration>,
+    /// Only the last N of what the other options leave
+    #[arg(long, value_name = "N")]
+    pub(crate) last: Option<usize>,
     /// As JSON lines (docs/json.md)
     #[arg(long)]
     pub(crate) json: bool,

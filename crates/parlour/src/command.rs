@@ -144,4 +144,13 @@ pub(crate) struct Achieved {
     pub(crate) message_id: Option<String>,
     /// Who is in its conference or about to come.
     pub(crate) users: Option<Vec<Participant>>,
+    /// What holds from now on.
+    pub(crate) wish: Option<Wish>,
+}
+
+/// A lasting wish of the user.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Wish {
+    Blocked(String),
+    Unblocked(String),
 }

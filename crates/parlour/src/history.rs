@@ -1,9 +1,13 @@
 //! `parlour history`: what was said, whether or not a client is running.
 
+use std::collections::VecDeque;
 use std::io::{self, BufWriter, Write};
 use std::process::ExitCode;
+use std::time::Duration;
 
 use parlour_proto::text;
+use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
 
 use crate::Fault;
 use crate::cli::History;
@@ -19,7 +23,11 @@ pub(crate) fn history(flags: &History) -> Result<ExitCode, Fault> {
     let reader = Reader::open(&dir)?;
     let mut out = BufWriter::new(io::stdout().lock());
     let mut is_empty = true;
+    let mut last = VecDeque::new();
     let told = reader.history(flags.with.as_deref(), |entry| {
+        if !is_wanted(&entry, flags) {
+            return Ok(());
+        }
         is_empty = false;
         let line = match &entry {
             Entry::Message(saying) if flags.json => json::saying_line(saying),
@@ -27,14 +35,27 @@ pub(crate) fn history(flags: &History) -> Result<ExitCode, Fault> {
             Entry::Missed(row) if flags.json => json::row_line(row),
             Entry::Missed(row) => missed(row),
         };
-        writeln!(out, "{line}")
+        let Some(most) = flags.last else { return writeln!(out, "{line}") };
+        last.push_back(line);
+        if last.len() > most {
+            last.pop_front();
+        }
+        Ok(())
     });
-    match told.and_then(|()| out.flush().map_err(ReadFault::Output)) {
+    let told = told.and_then(|()| {
+        last.iter().try_for_each(|line| writeln!(out, "{line}")).and_then(|()| out.flush())?;
+        Ok(())
+    });
+    match told {
         // Whoever reads has seen enough.
         Err(ReadFault::Output(error)) if error.kind() == io::ErrorKind::BrokenPipe => Ok(ExitCode::SUCCESS),
         Err(fault) => Err(fault.into()),
         Ok(()) => {
             if is_empty && !flags.json {
+                if flags.search.is_some() || flags.since.is_some() {
+                    log::say("parlour: nothing that was said fits");
+                    return Ok(ExitCode::SUCCESS);
+                }
                 let with = flags.with.as_deref().map(|with| format!(" with {}", text::neutral(with)));
                 let with = with.unwrap_or_default();
                 log::say(&format!("parlour: nothing was said{with} yet, and no invitation was missed"));
@@ -42,6 +63,28 @@ pub(crate) fn history(flags: &History) -> Result<ExitCode, Fault> {
             Ok(ExitCode::SUCCESS)
         }
     }
+}
+
+/// Whether it is of the time, and has the words, that are asked for. Invitations have no words.
+fn is_wanted(entry: &Entry, flags: &History) -> bool {
+    let time = match entry {
+        Entry::Message(saying) => saying.row.time,
+        Entry::Missed(row) => row.time,
+    };
+    let is_late = flags.since.is_none_or(|since| time >= since);
+    let has_words = flags.search.as_deref().is_none_or(|words| match entry {
+        Entry::Message(saying) => shown_again(saying).to_lowercase().contains(&words.to_lowercase()),
+        Entry::Missed(_) => false,
+    });
+    is_late && has_words
+}
+
+/// A day, or a moment (RFC 3339), since 1970.
+pub(crate) fn date(text: &str) -> Result<Duration, String> {
+    let day = format!("{text}T00:00:00Z");
+    let date = [text, &day].into_iter().find_map(|text| OffsetDateTime::parse(text, &Rfc3339).ok());
+    let date = date.ok_or("write it as 2026-11-30 or 2026-11-30T18:00:00Z")?;
+    Ok(Duration::from_secs(u64::try_from(date.unix_timestamp()).unwrap_or(0)))
 }
 
 /// `2026-01-02T03:04:05Z <sip:bob@example.com> (unverified): missed invitation`.
@@ -70,4 +113,47 @@ fn readable(saying: &Saying) -> String {
         None => text::neutral(peer),
     };
     format!("{} {who} {arrow} {body}{state}", json::seconds(row.time))
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+    use crate::cli::{Cli, Verb};
+    use crate::store::StoredBody;
+
+    fn said(time: u64, text: &str) -> Entry {
+        let octets = text.as_bytes().to_vec();
+        let body = Some(StoredBody { content_type: "text/plain".into(), octets, file: None });
+        let (account, kind, json) = ("sip:us@x".to_owned(), "message".to_owned(), "{}".to_owned());
+        let row = Row { seq: 1, time: Duration::from_secs(time), account, session: None, kind, json, body };
+        let (peer, state) = ("sip:a@x".to_owned(), "received".to_owned());
+        Entry::Message(Saying { row, peer, incoming: true, state, why: None, receipt: None })
+    }
+
+    fn flags(words: &[&str]) -> History {
+        let line = ["parlour", "history"].iter().chain(words);
+        let Verb::History(flags) = Cli::try_parse_from(line).expect("a command line").verb else {
+            unreachable!("it is one of history")
+        };
+        flags
+    }
+
+    #[test]
+    fn the_history_is_searched_by_words_and_time() {
+        let wanted = |entry: &Entry, words: &[&str]| is_wanted(entry, &flags(words));
+        let dinner = said(1_764_500_000, "Dinner at \u{c4}nne's?");
+        assert!(wanted(&dinner, &[]));
+        assert!(
+            wanted(&dinner, &["--search", "dinner AT \u{e4}nne"]) && !wanted(&dinner, &["--search", "lunch"])
+        );
+        assert!(wanted(&dinner, &["--since", "2025-11-30"]) && !wanted(&dinner, &["--since", "2025-12-01"]));
+        let at = |second| format!("2025-11-30T10:53:{second}Z");
+        assert!(wanted(&dinner, &["--since", &at("20")]) && !wanted(&dinner, &["--since", &at("21")]));
+        assert!(!wanted(&dinner, &["--since", "2025-11-30", "--search", "lunch"]));
+        for wrong in ["yesterday", "2025-13-01", "30.11.2025", ""] {
+            assert!(date(wrong).is_err(), "{wrong}");
+        }
+    }
 }

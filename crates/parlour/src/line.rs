@@ -15,7 +15,7 @@ use tokio::sync::mpsc::Sender;
 use tokio::sync::oneshot;
 
 use crate::agent::{Happening, Hearer, Told};
-use crate::command::{Asked, Command, Whom};
+use crate::command::{Achieved, Asked, Command, Whom, Wish};
 use crate::ending::write_in_background;
 use crate::json_front::next_line;
 use crate::model::SessionName;
@@ -305,6 +305,15 @@ fn print(out: &mut impl Write, told: &Told, kept: bool) -> io::Result<()> {
         Told::Event(happening) => event(happening),
         Told::Said { .. } | Told::Paged { .. } => None,
         Told::Outcome(outcome) => match &outcome.what {
+            Ok(Achieved { wish: Some(Wish::Blocked(address)), .. }) => {
+                let address = text::neutral(address);
+                Some(format!(
+                    "{address} is blocked: no invitation of his reaches you; unblock {address} ends that"
+                ))
+            }
+            Ok(Achieved { wish: Some(Wish::Unblocked(address)), .. }) => {
+                Some(format!("{} is not blocked any more", text::neutral(address)))
+            }
             Ok(achieved) => achieved.users.as_deref().map(roster::listed),
             Err(why) => Some(format!("! {}", text::neutral(why))),
         },
@@ -526,7 +535,12 @@ pub(crate) fn end(why: &Ended) -> String {
         Ended::Cancelled { elsewhere: false } => "the caller gave up".into(),
         Ended::Declined { status } => format!("declined ({status})"),
         Ended::NoAnswer => "you did not answer in time".into(),
-        Ended::Refused { status, reason } => format!("refused: {status} {}", text::neutral(reason)),
+        Ended::Refused { status, reason, warning, retry_after } => {
+            let warning = warning.as_ref().map(|warning| format!(" ({})", text::neutral(warning)));
+            let after = retry_after.map(|after| format!("; try again in {} s", after.as_secs()));
+            let (warning, after) = (warning.unwrap_or_default(), after.unwrap_or_default());
+            format!("refused: {status} {}{warning}{after}", text::neutral(reason))
+        }
         Ended::NoAck => "it could not be established: our answer was never acknowledged".into(),
         Ended::MediaFailed { why } => format!("the media connection failed: {}", text::neutral(why)),
         Ended::Lost { why } => format!("lost: {}", text::neutral(why)),
@@ -661,6 +675,25 @@ mod tests {
         assert!(
             matches!(command("@7 hello", 3), Some(Ok(Command::Say { session: Some(at), .. })) if at == name)
         );
+    }
+
+    #[test]
+    fn what_holds_from_now_on_and_what_a_refusal_says_besides_is_shown() {
+        let shown = |wish| {
+            let what = Ok(Achieved { wish: Some(wish), ..Achieved::default() });
+            let mut out = Vec::new();
+            print(&mut out, &Told::Outcome(crate::command::Outcome { id: None, what }), true).unwrap();
+            String::from_utf8(out).unwrap()
+        };
+        let blocked = shown(Wish::Blocked("sip:a@x\u{1b}".into()));
+        assert!(blocked.starts_with("sip:a@x\\u{1b} is blocked: "), "{blocked}");
+        assert_eq!(shown(Wish::Unblocked("sip:a@x".into())), "sip:a@x is not blocked any more\n");
+        let refused = |warning: Option<&str>, after: Option<u64>| {
+            let (warning, retry_after) = (warning.map(str::to_owned), after.map(Duration::from_secs));
+            end(&Ended::Refused { status: 480, reason: "Away".into(), warning, retry_after })
+        };
+        assert_eq!(refused(None, None), "refused: 480 Away");
+        assert_eq!(refused(Some("At lunch"), Some(90)), "refused: 480 Away (At lunch); try again in 90 s");
     }
 
     //= IM M-42 test

@@ -144,12 +144,13 @@ async fn tell(controls: Controls, flags: &Send) -> (u8, String) {
     let ask = |command| commands.send(Asked { id: None, command });
     let mut outcome = None;
     let mut stood = false;
-    let mut relayless = false;
+    let (mut relayless, mut left) = (false, false);
     let story = async {
         let (content_type, body) =
             ("text/plain".to_owned(), flags.text.clone().unwrap_or_default().into_bytes());
         let (account, to_whom, via) = (None, flags.to.clone(), flags.via.clone());
         let begin = if flags.pager {
+            let (content_type, body) = (content_type.clone(), body.clone());
             Command::Page { account, to: to_whom, via, message_id: None, content_type, body }
         } else {
             Command::Invite { account, to: to_whom, via, large: flags.large }
@@ -166,6 +167,8 @@ async fn tell(controls: Controls, flags: &Send) -> (u8, String) {
                         let _ = ask(Command::Leave { session: None }).await;
                         continue;
                     }
+                    // It was refused at once: the end, which follows, says why.
+                    Err(why) if why.contains("has ended") => continue,
                     Err(why) if outcome.is_none() => {
                         return outcome = Some((not_begun(&why), format!("Not sent: {why}.")));
                     }
@@ -175,14 +178,15 @@ async fn tell(controls: Controls, flags: &Send) -> (u8, String) {
                 Told::Said { .. } | Told::Paged { .. } | Told::Missed { .. } => continue,
             };
             match happening.event.what {
+                // It is kept from the beginning, whatever becomes of it, and leaves when the session stands.
+                What::Inviting { .. } => {
+                    let (session, to, message_id) = (happening.session, None, None);
+                    let (content_type, body) = (content_type.clone(), body.clone());
+                    let _ = ask(Command::Say { session, to, message_id, content_type, body }).await;
+                }
                 What::Established { peer, .. } => {
                     stood = true;
                     tracing::info!(peer = %who(&peer), "in session");
-                    let (content_type, body) =
-                        ("text/plain".into(), flags.text.clone().unwrap_or_default().into_bytes());
-                    let _ =
-                        ask(Command::Say { session: None, to: None, message_id: None, content_type, body })
-                            .await;
                 }
                 // Outside a session the next hop has it, and nobody leaves anything.
                 What::Progress { progress: Progress::Acknowledged, .. } if flags.pager => {
@@ -192,13 +196,20 @@ async fn tell(controls: Controls, flags: &Send) -> (u8, String) {
                     return outcome =
                         Some((unpaged(&why), format!("Not sent to {to}: {}.", text::neutral(&why))));
                 }
+                What::Progress { progress: Progress::Sent, .. } => left = true,
+                // The end of the session follows, and says why.
+                What::Progress { progress: Progress::Failed { .. }, .. } if !stood => {}
                 What::Progress { progress: Progress::Acknowledged, .. } => {
                     outcome = Some((0, format!("{to} has the message.")));
                     let _ = ask(Command::Leave { session: None }).await;
                 }
                 What::Progress { progress: Progress::Failed { why }, .. } => {
-                    let hint = hint(&why, flags.large);
-                    let sentence = format!("{to} did not confirm the message: {why}.{hint}");
+                    let (why, hint) = (text::neutral(&why), hint(&why, flags.large));
+                    let sentence = if left {
+                        format!("{to} did not confirm the message: {why}.{hint}")
+                    } else {
+                        format!("Not sent to {to}: {why}.{hint}")
+                    };
                     // What was not taken is told twice.
                     outcome.get_or_insert((NOT_ACKNOWLEDGED, sentence));
                     let _ = ask(Command::Leave { session: None }).await;
@@ -226,7 +237,6 @@ async fn tell(controls: Controls, flags: &Send) -> (u8, String) {
                 | What::TakeoverRefused { .. }
                 | What::Moved { .. }
                 | What::Missed { .. }
-                | What::Inviting { .. }
                 | What::Ringing
                 | What::Connected
                 | What::Secured(_)
@@ -248,8 +258,7 @@ async fn tell(controls: Controls, flags: &Send) -> (u8, String) {
                 | What::Nickname { .. }
                 | What::NicknameRefused { .. }
                 | What::AddAccepted { .. }
-                | What::AddRefused { .. }
-                | What::Progress { progress: Progress::Sent, .. } => {}
+                | What::AddRefused { .. } => {}
             }
         }
     };
@@ -312,8 +321,10 @@ mod tests {
         assert_eq!(code(Ended::Left, false), NO_ANSWER, "given up while it rang");
         assert_eq!(code(Ended::PeerLeft, true), NOT_ACKNOWLEDGED);
         assert_eq!(code(Ended::Lost { why: "no address".into() }, false), NO_ANSWER);
-        assert_eq!(code(Ended::Refused { status: 480, reason: String::new() }, false), NO_ANSWER);
-        assert_eq!(code(Ended::Refused { status: 603, reason: String::new() }, false), REFUSED);
+        let refused =
+            |status| Ended::Refused { status, reason: String::new(), warning: None, retry_after: None };
+        assert_eq!(code(refused(480), false), NO_ANSWER);
+        assert_eq!(code(refused(603), false), REFUSED);
         assert_eq!(not_begun(&Misuse::NoRoute("no address".into()).to_string()), NO_ANSWER);
         assert_eq!(not_begun("it is longer than a MESSAGE may be"), OURS);
         assert_eq!(unpaged("603 Decline"), REFUSED);

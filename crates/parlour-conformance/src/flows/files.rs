@@ -165,7 +165,8 @@ pub(crate) fn files_that_are_all_declined_are_an_invitation_that_is_declined() {
         two.world.act(two.bob, |bob, now| bob.cancel_file(now, info.file)).expect("declined");
     }
     two.run(100);
-    assert_eq!(two.ended(two.ann), Some(Ended::Refused { status: 603, reason: "Decline".into() }));
+    let refused = Ended::Refused { status: 603, reason: "Decline".into(), warning: None, retry_after: None };
+    assert_eq!(two.ended(two.ann), Some(refused));
     assert_eq!(two.last(two.ann, sent[0]), FileNews::Stopped(FileStop::Declined));
     two.over();
 }

@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 
-use parlour_proto::client::Misuse;
+use parlour_proto::client::{Misuse, Say};
 use parlour_proto::config::{Accept, Account, Config, Hop, LargeMessage};
 use parlour_proto::event::{Ended, Kind, Progress, What};
 use parlour_proto::io::SessionId;
@@ -225,6 +225,12 @@ struct Sending {
 impl Sending {
     #[track_caller]
     fn new(config: Config, lines: &str) -> (Sending, Mail) {
+        Sending::saying(config, lines, None)
+    }
+
+    /// What is said `early` waits for the answer.
+    #[track_caller]
+    fn saying(config: Config, lines: &str, early: Option<Say>) -> (Sending, Mail) {
         let mut world = crate::stage::world(1);
         let (alice, bob) = (world.peer("alice"), world.client("bob", config));
         let to = "sip:alice@192.0.2.1:5060";
@@ -233,6 +239,9 @@ impl Sending {
         let session = session.expect("it is an address");
         let invite = world.expect_request(alice, "INVITE");
         let script = Script::callee(&mut world, alice, invite.way, invite.message());
+        if let Some(early) = early {
+            world.act(bob, |bob, now| bob.say(now, session, early)).expect("it can be said");
+        }
         let answer = script.sdp("passive", "text/plain") + lines;
         let answer = script.respond(invite.message(), "200 OK", "", &answer);
         world.send(invite.way, answer);
@@ -305,6 +314,24 @@ pub(crate) fn our_large_message_is_one_and_then_bye() {
     assert_eq!(sending.progress(), [Progress::Sent, Progress::Acknowledged]);
     let response = sending.script.respond(bye.message(), "200 OK", "", "");
     sending.world.send(bye.way, response);
+    common::finish(&mut sending.world);
+}
+
+//= IM F-15 test
+#[cfg_attr(test, test)]
+pub(crate) fn a_large_message_may_be_said_while_it_rings() {
+    let large = common::text("large1", &"x".repeat(30_000));
+    let (mut sending, _) = Sending::saying(config(BOB), "", Some(large.clone()));
+    sending.takes("200 OK");
+    assert_eq!(sending.progress(), [Progress::Sent, Progress::Acknowledged]);
+    assert_eq!(sending.world.rows().iter().filter(|row| row.label == "BYE").count(), 1);
+    common::finish(&mut sending.world);
+    // One that turns out to be too large does not leave; a smaller one may.
+    let (mut sending, _) = Sending::saying(config(BOB), "a=max-size:20000\r\n", Some(large));
+    assert!(matches!(sending.progress().as_slice(), [Progress::Failed { .. }]), "{:?}", sending.progress());
+    sending.says("large2", 20_000).expect("it can be said");
+    sending.takes("200 OK");
+    assert_eq!(sending.progress().last(), Some(&Progress::Acknowledged));
     common::finish(&mut sending.world);
 }
 

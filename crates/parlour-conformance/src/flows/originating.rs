@@ -1,5 +1,7 @@
 //! Invitations that a client sends.
 
+use std::time::Duration;
+
 use parlour_proto::client::Client;
 use parlour_proto::config::Accept;
 use parlour_proto::event::{Ended, Progress, What};
@@ -100,14 +102,49 @@ pub(crate) fn a_refusal_is_acknowledged_and_told() {
     let mut out = Out::inviting(Link::default());
     let invite = out.world.expect_request(out.alice, "INVITE");
     let callee = out.callee(&invite);
-    let refusal = callee.respond(invite.message(), "486 Busy Here", "", "");
+    let rows = "Warning: 399 bob \"In a call\", 399 bob \"until \\\"late\\\"\u{1b}\"\r\nWarning: nonsense\r\nRetry-After: 90 (call)\r\n";
+    let refusal = callee.respond(invite.message(), "486 Busy Here", rows, "");
     out.world.send(invite.way, &refusal);
     let ack = out.world.expect_request(out.alice, "ACK");
     assert_eq!(text::header(ack.message(), "Via"), text::header(invite.message(), "Via"));
     out.world.send(invite.way, &refusal);
     out.world.expect_request(out.alice, "ACK");
-    assert!(out.told(|what| matches!(what, What::Ended(Ended::Refused { status: 486, .. }))));
+    let (warning, retry_after) = ("In a call; until \"late\"\\u{1b}", Duration::from_secs(90));
+    let (warning, retry_after) = (Some(warning.to_owned()), Some(retry_after));
+    let refused = Ended::Refused { status: 486, reason: "Busy Here".into(), warning, retry_after };
+    let ended = out.world.client_at(out.bob).and_then(|bob| bob.told().last());
+    assert_eq!(ended, Some(&What::Ended(refused)));
     out.over();
+}
+
+/// Whoever keeps what was said while it rang learns what became of it, and why, before the session is over.
+#[cfg_attr(test, test)]
+pub(crate) fn what_waited_for_an_answer_fails_with_it() {
+    for refused in [true, false] {
+        let mut out = Out::inviting(Link::default());
+        let session = out.session;
+        let invite = out.world.expect_request(out.alice, "INVITE");
+        out.world.act(out.bob, |bob, now| bob.say(now, session, words("m1-id", "hello Alice"))).expect("say");
+        let callee = out.callee(&invite);
+        let why = if refused {
+            "never sent: refused with 480 Away"
+        } else {
+            // Nobody has answered yet: what the user gives up has failed at once.
+            out.world.act(out.bob, |bob, now| bob.leave(now, session)).expect("leave");
+            "the session ended before it could be sent"
+        };
+        let failed = Progress::Failed { why: why.to_owned() };
+        let failed = What::Progress { message_id: "m1-id".to_owned(), progress: failed };
+        assert_eq!(out.told(|what| *what == failed), !refused);
+        out.world.send(invite.way, callee.respond(invite.message(), "480 Away", "", ""));
+        out.world.expect_request(out.alice, "ACK");
+        let told: Vec<&What> = out.world.client_at(out.bob).expect("bob is a client").told().collect();
+        let place =
+            |fits: &dyn Fn(&What) -> bool| told.iter().position(|what| fits(what)).expect("it is told");
+        assert!(place(&|what| *what == failed) < place(&|what| matches!(what, What::Ended(_))));
+        assert_eq!(told.iter().filter(|what| matches!(what, What::Progress { .. })).count(), 1);
+        out.over();
+    }
 }
 
 #[cfg_attr(test, test)]

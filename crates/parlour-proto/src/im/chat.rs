@@ -367,10 +367,21 @@ impl Core {
         }
     }
 
-    /// Messages that waited for a session which will not stand.
-    pub(crate) fn fail_queue(&mut self, session: &mut Session) {
+    /// What waited for the session leaves.
+    pub(crate) fn say_queued(&mut self, id: SessionId, message: Say) {
+        let message_id = message.message_id.clone();
+        let Err(misuse) = self.say_now(id, message) else { return };
+        self.large_not_said(id);
+        if let Some(account) = self.sessions.get(id).map(|session| session.account) {
+            let progress = Progress::Failed { why: misuse.to_string() };
+            self.tell(account, Some(id), What::Progress { message_id, progress });
+        }
+    }
+
+    /// Messages that waited for a session which ends so fail.
+    pub(crate) fn fail_queue(&mut self, session: &mut Session, ended: &Ended) {
         for message in std::mem::take(&mut session.queue) {
-            let progress = Progress::Failed { why: "the session ended before it could be sent".into() };
+            let progress = Progress::Failed { why: unsent(ended) };
             let what = What::Progress { message_id: message.message_id, progress };
             self.tell(session.account, Some(session.id), what);
         }
@@ -518,6 +529,21 @@ pub(crate) struct Came {
     pub(crate) content_type: String,
     pub(crate) content_disposition: Option<String>,
     pub(crate) body: Body,
+}
+
+/// Why what waited was never sent.
+fn unsent(ended: &Ended) -> String {
+    match ended {
+        Ended::Refused { status, reason, .. } => format!("never sent: refused with {status} {reason}"),
+        Ended::Lost { why } | Ended::MediaFailed { why } => format!("never sent: {why}"),
+        Ended::Left
+        | Ended::PeerLeft
+        | Ended::Cancelled { .. }
+        | Ended::Declined { .. }
+        | Ended::NoAnswer
+        | Ended::NoAck
+        | Ended::Replaced { .. } => "the session ended before it could be sent".to_owned(),
+    }
 }
 
 pub(crate) fn spool_of(body: &Body) -> Option<SpoolId> {

@@ -341,7 +341,8 @@ impl Core {
     }
 
     /// Forgets a session that was taken out, and says how it ended.
-    pub(crate) fn end(&mut self, session: Session, ended: Ended) {
+    pub(crate) fn end(&mut self, mut session: Session, ended: Ended) {
+        self.fail_queue(&mut session, &ended);
         let (account, id) = (session.account, session.id);
         // Of what the user was not told, he hears only that he has missed it.
         let told = (!session.phase.is_suspended()).then_some(id);
@@ -370,7 +371,7 @@ impl Core {
         self.unsubscribe(session.id);
         self.inquiries.remove(&Asker::Session(session.id));
         self.disarm_all(&mut session);
-        self.fail_queue(&mut session);
+        self.fail_queue(&mut session, &Ended::Left);
         self.drop_renewal(&mut session);
         self.drop_asking(&mut session, "the session is over");
         self.refuse_held(&mut session);

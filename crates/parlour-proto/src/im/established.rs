@@ -202,7 +202,7 @@ impl Core {
         self.pump_msrp();
         // One by one: should the media fail meanwhile, the rest is told of before the end.
         while let Some(message) = self.sessions.get_mut(id).and_then(Session::next_queued) {
-            self.say_or_fail(id, message);
+            self.say_queued(id, message);
         }
         self.supersede(id);
     }

@@ -36,7 +36,7 @@ impl Core {
     pub(crate) fn bye(&mut self, mut session: Session, ended: Ended) {
         self.disarm_all(&mut session);
         self.unsubscribe(session.id);
-        self.fail_queue(&mut session);
+        self.fail_queue(&mut session, &ended);
         self.drop_renewal(&mut session);
         self.drop_asking(&mut session, "the session is over");
         let msrp = session.phase.msrp();

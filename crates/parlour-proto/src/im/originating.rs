@@ -23,12 +23,13 @@ use crate::io::{AccountId, FileId, FlowId, SessionId, Transport, Why};
 use crate::sdp;
 use crate::sip::dialog::{Dialog, DialogKey};
 use crate::sip::digest::Chain;
-use crate::sip::header::{CSeq, To};
+use crate::sip::header::{CSeq, RetryAfter, To, Warning};
 use crate::sip::message::{Kept, Message, Start};
 use crate::sip::method::Method;
 use crate::sip::name::Name;
 use crate::sip::tx::ClientId;
 use crate::sip::uri::{Scheme, Uri};
+use crate::text;
 use crate::verb::{FileOffer, Misuse};
 
 /// The flow of a session whose next hop is not known yet. The shell gives no stream this number.
@@ -36,6 +37,10 @@ const NOWHERE: FlowId = FlowId::Stream(0);
 
 /// RFC 3261 13.2.2.4 and 9.1: how long a 2xx may come again, and how long a cancelled INVITE may stay unanswered.
 const PATIENCE: Duration = Duration::from_secs(32);
+
+/// Of a refusal, so many warnings are told, and so many characters of each.
+const WARNINGS: usize = 4;
+const WARNING: usize = 200;
 
 /// INVITEs that are sent again because a 422 said what would be right.
 const CORRECTIONS: u32 = 4;
@@ -461,7 +466,10 @@ impl Core {
         // A 3xx is told and not followed: where it leads, nobody has agreed to go.
         //= IM X-14
         let reason = reason_phrase(response);
-        self.end(session, Ended::Refused { status, reason });
+        let retry_after = response.maybe::<RetryAfter>().ok().flatten();
+        let retry_after = retry_after.map(|RetryAfter(seconds)| Duration::from_secs(seconds.into()));
+        let warning = warning_of(response);
+        self.end(session, Ended::Refused { status, reason, warning, retry_after });
     }
 
     /// The user takes an invitation back.
@@ -476,7 +484,9 @@ impl Core {
         if inviting.sent.is_none() {
             return self.end(session, why);
         }
-        inviting.cancelled.get_or_insert(why);
+        let why = inviting.cancelled.get_or_insert(why).clone();
+        // Whatever the answer is, nothing of it will be sent: nobody has to wait to hear that.
+        self.fail_queue(&mut session, &why);
         if proceeding && !already {
             self.send_cancel(&mut session);
         }
@@ -526,9 +536,17 @@ impl Core {
 /// What a response says in words.
 pub(crate) fn reason_phrase(response: &Message<'_>) -> String {
     match response.start() {
-        Start::Response { reason, .. } => crate::text::neutral_bytes(reason),
+        Start::Response { reason, .. } => text::neutral_bytes(reason),
         Start::Request { .. } => String::new(),
     }
+}
+
+/// What its Warning headers say, made harmless; broken ones say nothing.
+fn warning_of(response: &Message<'_>) -> Option<String> {
+    let texts =
+        response.list::<Warning>().flatten().map(|warning| warning.text).filter(|text| !text.is_empty());
+    let texts: Vec<String> = texts.take(WARNINGS).map(|text| text::neutral_within(&text, WARNING)).collect();
+    (!texts.is_empty()).then(|| texts.join("; "))
 }
 
 /// Where a request goes that no proxy takes (RFC 3263 4, without SRV and NAPTR).

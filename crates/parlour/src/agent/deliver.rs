@@ -225,7 +225,8 @@ impl Agent {
             let what = What::Progress { message_id: message_id.clone(), progress };
             self.happened(Event { account: talk.account, session: Some(session.session), what });
         }
-        let achieved = Achieved { session: Some(session), message_id: Some(message_id), users: None };
+        let achieved =
+            Achieved { session: Some(session), message_id: Some(message_id), ..Achieved::default() };
         self.tell_outcome(by, said.map(|()| achieved).map_err(|why| why.to_string()));
     }
 
@@ -241,7 +242,7 @@ impl Agent {
             let what = What::Progress { message_id: message_id.clone(), progress };
             self.happened(Event { account: from, session: None, what });
         }
-        let achieved = Achieved { session: None, message_id: Some(message_id), users: None };
+        let achieved = Achieved { session: None, message_id: Some(message_id), ..Achieved::default() };
         self.tell_outcome(by, paged.map(|()| achieved).map_err(|why| why.to_string()));
     }
 

@@ -7,7 +7,7 @@ use parlour_proto::io::{AccountId, FileId, SessionId};
 use parlour_proto::sip::uri::{Uri, is_anonymous};
 
 use super::{Agent, LEAVING, Told};
-use crate::command::{Achieved, Asked, Command, Outcome, Whom};
+use crate::command::{Achieved, Asked, Command, Outcome, Whom, Wish};
 use crate::model::{SessionName, Stage};
 use crate::store::{BLOCKED, By, Job, Kept, NewMessage, NewPage, Note, OwnBody, Refused, Seen, party};
 
@@ -172,6 +172,17 @@ impl Agent {
     /// The user's wish is durable: it holds from now on.
     pub(super) fn noted(&mut self, by: Option<By>, note: Note, outcome: Result<Kept, StoreFault>) {
         let done = outcome.map_err(|fault| format!("it could not be kept: {fault}"));
+        let wish = match &note {
+            Note::Block(blocked) => Some(Wish::Blocked(blocked.address.clone())),
+            Note::Unblock(address) => Some(Wish::Unblocked(address.clone())),
+            Note::Looked(_)
+            | Note::Seen(_)
+            | Note::Settled(_)
+            | Note::Paths(_)
+            | Note::File(_)
+            | Note::ForgetFiles(_)
+            | Note::Pinned(_) => None,
+        };
         if done.is_ok() {
             match note {
                 Note::Block(blocked) => {
@@ -194,7 +205,7 @@ impl Agent {
             self.drain();
         }
         if let Some(by) = by {
-            self.tell_outcome(by, done.map(|_| Achieved::default()));
+            self.tell_outcome(by, done.map(|_| Achieved { wish, ..Achieved::default() }));
         }
     }
 

@@ -234,9 +234,8 @@ fn file_news(news: &FileNews) -> usize {
 
 fn ended(why: &Ended) -> usize {
     match why {
-        Ended::Refused { reason: words, .. }
-        | Ended::MediaFailed { why: words }
-        | Ended::Lost { why: words } => words.len(),
+        Ended::Refused { reason, warning, .. } => reason.len().saturating_add(text(warning)),
+        Ended::MediaFailed { why: words } | Ended::Lost { why: words } => words.len(),
         Ended::Left
         | Ended::PeerLeft
         | Ended::Cancelled { .. }
@@ -327,7 +326,12 @@ pub(super) mod tests {
             event(None, What::Roster(Roster { joined, ..Roster::default() })).weight()
         };
         assert!(users(100) - users(0) >= 100 * (7 + 50 + 20 + size_of::<Participant>()));
-        let refused = |reason: &str| Ended::Refused { status: 500, reason: reason.into() };
+        let refused = |reason: &str| Ended::Refused {
+            status: 500,
+            reason: reason.into(),
+            warning: None,
+            retry_after: None,
+        };
         let ends = |reason: &str| event(None, What::Ended(refused(reason))).weight();
         assert_eq!(ends(&"r".repeat(300)) - ends(""), 300);
         let missed = |reason: &str| {

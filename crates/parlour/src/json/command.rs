@@ -49,6 +49,9 @@ pub(crate) fn command(line: &str) -> Result<Asked, (Option<String>, String)> {
             let via = via.map(|via| config::proxy(&via).map_err(fault)).transpose()?;
             let wrong = || fault("\"hash\" looks like sha-1:AB:CD:...".into());
             let hash = hash.map(|hash| FileHash::parse(&hash).ok_or_else(wrong)).transpose()?;
+            if name.is_none() && size.is_none() && hash.is_none() {
+                return Err(fault("which file? \"hash\" says it best, \"name\" and \"size\" may do".into()));
+            }
             let hashes = hash.into_iter().collect();
             let selector = FileSelector { name, size, hashes, media_type: None };
             Command::FetchFile { account, to, via, selector }

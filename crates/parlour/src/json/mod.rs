@@ -16,7 +16,7 @@ use serde::Serialize;
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
-use crate::command::Outcome;
+use crate::command::{Outcome, Wish};
 use crate::model::SessionName;
 use crate::speed::Speed;
 use crate::store::{Decided, Decision, NewMessage, OwnBody, Row, Saying};
@@ -147,6 +147,11 @@ pub(crate) fn outcome_line(time: Duration, outcome: &Outcome) -> String {
             }
             if let Some(message_id) = &achieved.message_id {
                 push_field(&mut line, "message_id", message_id);
+            }
+            match &achieved.wish {
+                Some(Wish::Blocked(address)) => push_field(&mut line, "blocked", address),
+                Some(Wish::Unblocked(address)) => push_field(&mut line, "unblocked", address),
+                None => {}
             }
             if let Some(users) = &achieved.users {
                 push_field(&mut line, "users", &payload::users(users));
@@ -335,8 +340,14 @@ mod tests {
         let reconnecting = line(&What::Reconnecting { why: "gone".into() });
         assert_eq!((&reconnecting["type"], &reconnecting["why"]), (&"reconnecting".into(), &"gone".into()));
         assert_eq!(line(&What::Resumed)["type"], "resumed");
-        let ended = line(&What::Ended(Ended::Refused { status: 486, reason: "Busy Here".into() }));
-        assert_eq!(ended["end"], serde_json::json!({"how": "refused", "status": 486, "reason": "Busy Here"}));
+        let refused = |warning: Option<&str>, retry_after| {
+            let (warning, reason) = (warning.map(str::to_owned), "Busy Here".to_owned());
+            line(&What::Ended(Ended::Refused { status: 486, reason, warning, retry_after }))["end"].clone()
+        };
+        let plain = serde_json::json!({"how": "refused", "status": 486, "reason": "Busy Here"});
+        assert_eq!(refused(None, None), plain);
+        let full = refused(Some("In a call"), Some(Duration::from_secs(90)));
+        assert_eq!((&full["warning"], &full["retry_after"]), (&"In a call".into(), &90.into()));
     }
 
     #[test]

@@ -583,14 +583,31 @@ impl<'a> From<&'a Peer> for Party<'a> {
 enum End<'a> {
     Left,
     PeerLeft,
-    Cancelled { elsewhere: bool },
-    Declined { status: u16 },
+    Cancelled {
+        elsewhere: bool,
+    },
+    Declined {
+        status: u16,
+    },
     NoAnswer,
-    Refused { status: u16, reason: &'a str },
+    Refused {
+        status: u16,
+        reason: &'a str,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        warning: Option<&'a str>,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        retry_after: Option<u64>,
+    },
     NoAck,
-    MediaFailed { why: &'a str },
-    Lost { why: &'a str },
-    Replaced { by: String },
+    MediaFailed {
+        why: &'a str,
+    },
+    Lost {
+        why: &'a str,
+    },
+    Replaced {
+        by: String,
+    },
 }
 
 fn end(ended: &Ended, name: impl Fn(SessionId) -> String) -> End<'_> {
@@ -600,7 +617,12 @@ fn end(ended: &Ended, name: impl Fn(SessionId) -> String) -> End<'_> {
         Ended::Cancelled { elsewhere } => End::Cancelled { elsewhere: *elsewhere },
         Ended::Declined { status } => End::Declined { status: *status },
         Ended::NoAnswer => End::NoAnswer,
-        Ended::Refused { status, reason } => End::Refused { status: *status, reason },
+        Ended::Refused { status, reason, warning, retry_after } => End::Refused {
+            status: *status,
+            reason,
+            warning: warning.as_deref(),
+            retry_after: retry_after.map(|after| after.as_secs()),
+        },
         Ended::NoAck => End::NoAck,
         Ended::MediaFailed { why } => End::MediaFailed { why },
         Ended::Lost { why } => End::Lost { why },

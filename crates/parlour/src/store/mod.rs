@@ -35,6 +35,8 @@ use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 pub(crate) use file::{FileRow, FileState};
 pub(crate) use note::{BLOCKED, Decision, Note, PATHS, Path as Decided};
 pub(crate) use notice::{Due, Seen};
+#[cfg(test)]
+pub(crate) use read::StoredBody;
 pub(crate) use read::{Entry, ReadFault, Reader, Row, Saying};
 pub(crate) use refusal::Refused;
 

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use serde_json::{Value, json};
 
 use crate::agent::{Agent, Setup, history};
-use crate::harness::Folder;
+use crate::harness::{Folder, Program};
 
 const WAIT: Duration = Duration::from_secs(20);
 
@@ -279,4 +279,24 @@ fn a_200_before_the_sync_is_found() {
         let trace: Vec<_> = early.into_iter().map(|line| lines[line]).collect();
         assert!(in_order(&trace.join("\n"), "marker-1-").is_err(), "{early:?}");
     }
+}
+
+#[test]
+#[ignore = "needs free ports and 5 s: run ./check"]
+fn what_is_sent_to_somebody_who_declines_is_kept_with_the_reason() {
+    let folder = Folder::new("declined");
+    let bob = Setup::new(&folder, "bob", "ask");
+    let mut to = bob.start(&folder, "bob");
+    let data = folder.join("sender");
+    let mut send = std::process::Command::new(env!("CARGO_BIN_EXE_parlour"));
+    send.args(["send", "--to", &bob.address, "--via", &format!("udp:{}:{}", bob.host, bob.sip), "--data"]);
+    let mut sender = Program::run(&folder, "sender", send.arg(&data).arg("Dinner at eight?"));
+    let invited = to.await_event("invited", WAIT);
+    to.tell(&json!({"do": "decline", "session": invited["session"]}));
+    assert_eq!(sender.wait(WAIT).code(), Some(3));
+    let said = history(&data);
+    let row = said.first().expect("a row");
+    assert_eq!((said.len(), &row["text"], &row["state"]), (1, &json!("Dinner at eight?"), &json!("failed")));
+    assert_eq!(row["why"], "never sent: refused with 603 Decline");
+    to.quit();
 }

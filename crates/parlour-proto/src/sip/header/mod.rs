@@ -14,6 +14,7 @@ mod reliable;
 mod replaces;
 mod session_expires;
 mod via;
+mod warning;
 
 pub use self::address::{
     Address, From, PAssertedIdentity, PAssociatedUri, PCalledPartyId, PPreferredIdentity, Path, RecordRoute,
@@ -33,6 +34,7 @@ pub use self::replaces::{ContributionId, ReferredBy, Replaces, SessionReplaces, 
 pub use self::session_expires::{MinSe, Refresher, SessionExpires};
 pub use self::via::Via;
 pub(crate) use self::via::take_host;
+pub use self::warning::Warning;
 
 use super::name::Name;
 
