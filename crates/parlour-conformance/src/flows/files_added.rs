@@ -164,6 +164,11 @@ pub(crate) fn a_user_who_says_nothing_has_declined_before_the_other_side_gives_u
     call.status(100);
     call.nothing_to(at + 6_999);
     final_answer(&mut call, 200);
+    let lines = format!("{}{}", one(&call), line(&call, 2855, "late", 5, ""));
+    let (_, at) = add(&mut call, 91, &format!("{CONTACT}Expires: 4\r\n"), &lines);
+    let answer = final_answer(&mut call, 200);
+    assert_eq!((answer.at.as_millis(), ports(&answer_of(&answer))), (at, vec!["2855", "0", "0"]));
+    assert_eq!(questions(&call), 1, "nobody can say anything in that time");
     goes_on(call, media);
 }
 

@@ -22,6 +22,9 @@ use crate::sip::tx::ServerId;
 /// of their own, often of 64*T1 (32 s) like ours, and some then leave. They get an answer well before that.
 pub(crate) const WORD: Duration = Duration::from_secs(25);
 
+/// Nobody can say anything in less: then nobody is asked.
+const SHORTEST: Duration = Duration::from_secs(5);
+
 /// A re-INVITE that waits for the user's word.
 #[derive(Debug)]
 pub(crate) struct Asking {
@@ -107,6 +110,12 @@ impl Core {
     ) -> bool {
         let owner = (session.account, session.id);
         let Phase::Live(live) = &mut session.phase else { return false };
+        // RFC 3261 13.3.1: an INVITE may say how long it is worth an answer.
+        let expires = request.maybe::<Expires>().ok().flatten();
+        let within = expires.map_or(WORD, |Expires(seconds)| WORD.min(Duration::from_secs(seconds.into())));
+        if within < SHORTEST {
+            return false;
+        }
         let images = if added.is_empty() { Vec::new() } else { bodies::images(request) };
         let (mut files, mut infos) = (Vec::new(), Vec::new());
         for stream in added {
@@ -122,9 +131,6 @@ impl Core {
         }
         live.asking = Some(Box::new(Asking { invite: server, flow, files }));
         self.sessions.index_invite(server, session.id);
-        // RFC 3261 13.3.1: an INVITE may say how long it is worth an answer.
-        let expires = request.maybe::<Expires>().ok().flatten();
-        let within = expires.map_or(WORD, |Expires(seconds)| WORD.min(Duration::from_secs(seconds.into())));
         self.arm(session, Why::Word, self.now.instant + within);
         self.disarm(session, Why::NoStream);
         self.want_relay(owner.0);

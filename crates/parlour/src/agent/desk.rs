@@ -246,7 +246,8 @@ impl Desk {
             }
             let is_over = match row.state {
                 FileState::Offered | FileState::Running => false,
-                FileState::Interrupted => old,
+                // Of what nothing is here nothing is lost.
+                FileState::Interrupted => old || (row.incoming && row.octets == 0),
                 FileState::Done | FileState::Failed => {
                     !row.incoming || !row.path.as_ref().is_some_and(|path| path.exists())
                 }
@@ -393,7 +394,11 @@ mod tests {
         let forgotten = |(desk, now): (Desk, Duration)| desk.to_forget(now);
         assert!(forgotten(desk(6, 100)).is_empty());
         assert_eq!(forgotten(desk(5, 100)), ["1-2"], "the oldest one first");
-        assert_eq!(forgotten(desk(0, 100)), ["1-2", "1-6"], "of the others something is here, or to come");
+        assert_eq!(
+            forgotten(desk(0, 100)),
+            ["1-2", "1-3", "1-6"],
+            "of the others something is here, or to come"
+        );
         assert_eq!(forgotten(desk(6, 1_004)), ["1-2", "1-3"]);
         let (full, _) = desk(3, 100);
         assert!(full.refuses("sip:a@x", 0).is_some_and(|why| why.starts_with("file_records")));

@@ -95,9 +95,10 @@ impl Agent {
             FromDisk::Fetched { source, offset, bytes } => {
                 self.give(parlour_proto::io::Input::Fetched { source, offset, bytes: &bytes });
             }
-            FromDisk::Checkpoint { file, octets } => {
+            FromDisk::Checkpoint { file, octets, last } => {
                 let Some(row) = self.desk.on.get(&file).map(|transfer| transfer.row.clone()) else { return };
-                let ended = self.desk.rows.get(&row).is_some_and(|row| row.state == FileState::Interrupted);
+                let ended =
+                    last && self.desk.rows.get(&row).is_some_and(|row| row.state == FileState::Interrupted);
                 self.change(&row, |row| row.octets = row.octets.max(octets));
                 if ended
                     && let Some(transfer) = self.desk.on.remove(&file)
@@ -601,6 +602,7 @@ impl Agent {
             });
         }
         self.desk.on.remove(&file);
+        self.forget_files();
         self.tell_room();
     }
 

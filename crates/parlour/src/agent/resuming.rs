@@ -164,6 +164,12 @@ impl Agent {
         let (due, later): (Vec<_>, Vec<_>) =
             std::mem::take(&mut self.desk.resume).into_iter().partition(|due| due.at <= now);
         self.desk.resume = later;
+        // What has gone on meanwhile, as the other side has asked for it, needs nothing.
+        let waits = |due: &Due| {
+            let row = self.desk.rows.get(&due.row);
+            row.is_some_and(|row| row.state == FileState::Interrupted) && !self.desk.is_on(&due.row)
+        };
+        let due: Vec<Due> = due.into_iter().filter(waits).collect();
         for due in due {
             if self.desk.is_beginning_with_peer_of(&due.row) {
                 self.desk.resume.push(Due { at: now + NEXT_OF_PEER, ..due });

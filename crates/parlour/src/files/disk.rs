@@ -42,7 +42,9 @@ struct Served {
 
 /// A file that comes in.
 struct Taken {
-    open: io::Result<Arc<File>>,
+    part: PathBuf,
+    /// None until its first octets are here: what only was announced holds no descriptor.
+    open: Option<io::Result<Arc<File>>>,
     base: u64,
     /// Octets of the spool that were handed out.
     taken: u64,
@@ -56,6 +58,8 @@ struct Sync {
     file: FileId,
     open: Arc<File>,
     octets: u64,
+    /// Whether no other one follows.
+    last: bool,
 }
 
 pub(super) fn start(
@@ -67,9 +71,9 @@ pub(super) fn start(
     let (syncs, due) = mpsc::sync_channel::<Sync>(1);
     let told = answers.clone();
     let sync = std::thread::Builder::new().name("file-sync".into()).spawn(move || {
-        while let Ok(Sync { file, open, octets }) = due.recv() {
+        while let Ok(Sync { file, open, octets, last }) = due.recv() {
             match open.sync_data() {
-                Ok(()) => drop(told.send(Answer::File(Told::Checkpoint { file, octets }))),
+                Ok(()) => drop(told.send(Answer::File(Told::Checkpoint { file, octets, last }))),
                 Err(error) => tracing::error!(%error, "part of a file cannot be made durable"),
             }
         }
@@ -114,26 +118,29 @@ impl Disk {
             }
             Ask::Unserve { source } => drop(self.served.remove(&source)),
             Ask::Take { file, part, base } => {
-                let open = part_file(&part, base).map(Arc::new);
-                if let Err(error) = &open {
-                    tracing::error!(%error, ?part, "a file that comes in cannot be written");
-                    self.tell(Told::Broken { file, why: error.to_string() });
-                }
-                self.taken.insert(file, Taken { open, base, taken: 0, upto: base, synced: base });
+                let taken = Taken { part, open: None, base, taken: 0, upto: base, synced: base };
+                self.taken.insert(file, taken);
             }
             Ask::Write { file, spool, offset, bytes } => self.write(file, spool, offset, &bytes),
-            Ask::Close { file } => {
-                if let Some(Taken { open: Ok(open), upto, .. }) = self.taken.remove(&file) {
-                    let _ = self.syncs.send(Sync { file, open, octets: upto });
+            Ask::Close { file } => match self.taken.remove(&file) {
+                Some(Taken { open: Some(Ok(open)), upto, .. }) => {
+                    let _ = self.syncs.send(Sync { file, open, octets: upto, last: true });
                 }
-            }
+                Some(Taken { open: None, base, .. }) => {
+                    self.tell(Told::Checkpoint { file, octets: base, last: true });
+                }
+                Some(Taken { open: Some(Err(_)), .. }) | None => {}
+            },
             Ask::Drop { file, part } => {
                 self.taken.remove(&file);
                 let _ = fs::remove_file(part);
             }
             Ask::Finish { file, part, expected } => {
                 let open = match self.taken.remove(&file) {
-                    Some(taken) => taken.open,
+                    Some(mut taken) => {
+                        taken.opened();
+                        taken.open.unwrap_or_else(|| Err(io::ErrorKind::NotFound.into()))
+                    }
                     None => Err(io::ErrorKind::NotFound.into()),
                 };
                 let _ = self.look.send(look::Ask::Finish { file, part, open, expected });
@@ -152,10 +159,10 @@ impl Disk {
         };
         let at = taken.base.saturating_add(offset);
         taken.taken = taken.taken.saturating_add(length);
-        let mut broken = None;
+        let mut broken = taken.opened().map(|why| Told::Broken { file, why });
         let written = match &taken.open {
-            Ok(open) => open.write_all_at(bytes, at),
-            Err(_) => Ok(()),
+            Some(Ok(open)) => open.write_all_at(bytes, at),
+            Some(Err(_)) | None => Ok(()),
         };
         match written {
             Ok(()) if at == taken.upto => taken.upto = at.saturating_add(length),
@@ -163,16 +170,16 @@ impl Disk {
             Err(error) => {
                 tracing::error!(%error, "a file that comes in cannot be written");
                 let why = error.to_string();
-                taken.open = Err(error);
+                taken.open = Some(Err(error));
                 broken = Some(Told::Broken { file, why });
             }
         }
         let upto = taken.taken;
-        if let Ok(open) = &taken.open
+        if let Some(Ok(open)) = &taken.open
             && taken.upto.saturating_sub(taken.synced) >= CHECKPOINT
         {
             taken.synced = taken.upto;
-            let sync = Sync { file, open: open.clone(), octets: taken.upto };
+            let sync = Sync { file, open: open.clone(), octets: taken.upto, last: false };
             // Waits for the checkpoint before the last one: nobody sends faster than the disk.
             let _ = self.syncs.send(sync);
         }
@@ -182,6 +189,22 @@ impl Disk {
         if let Some(broken) = broken {
             self.tell(broken);
         }
+    }
+}
+
+impl Taken {
+    /// Opens it, if it is not open yet. Returns why that cannot be.
+    fn opened(&mut self) -> Option<String> {
+        if self.open.is_some() {
+            return None;
+        }
+        let open = part_file(&self.part, self.base).map(Arc::new);
+        let fault = open.as_ref().err().map(ToString::to_string);
+        if let Some(error) = &fault {
+            tracing::error!(error, part = ?self.part, "a file that comes in cannot be written");
+        }
+        self.open = Some(open);
+        fault
     }
 }
 

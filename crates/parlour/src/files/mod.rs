@@ -115,8 +115,8 @@ pub(crate) struct Finished {
 pub(crate) enum Told {
     /// So many octets of a spool are written.
     Spooled { spool: SpoolId, upto: u64 },
-    /// So many octets at the beginning of a file are durable.
-    Checkpoint { file: FileId, octets: u64 },
+    /// So many octets at the beginning of a file are durable; `last` says that no more is written.
+    Checkpoint { file: FileId, octets: u64, last: bool },
     /// A file that comes in cannot be written.
     Broken { file: FileId, why: String },
     /// Octets of a file of ours; none if it cannot be read, or has changed.
