@@ -284,12 +284,28 @@ fn what_was_acknowledged_makes_room_for_more() {
     let (mut bob, session) = Bob::bound_with(limits);
     for round in 0..20 {
         let id = format!("m{round:03}");
-        bob.send(session, text(&id, &"x".repeat(9_000)));
+        // Its octets go with the last response, though a REPORT is still to come.
+        let reported = round % 2 == 0;
+        bob.send(session, text(&id, &"x".repeat(9_000)).with(|message| message.success_report = reported));
         let more = bob.endpoint.send(bob.now, session, text("more", &"x".repeat(2_000)));
         assert_eq!(more, Err(SendError::QueueFull));
         for (tid, _) in frames(&bob.take_text(PEER)) {
             bob.receive(&answer(&tid, "200 OK"));
         }
     }
-    assert_eq!(bob.endpoint.load().outgoing, 0);
+    assert_eq!(bob.endpoint.load().outgoing, 10);
+}
+
+//= IM M-17 test
+#[test]
+fn what_others_have_waiting_leaves_each_session_a_little() {
+    let (mut bob, session) =
+        Bob::bound_with(Limits::default().with(|limits| limits.queued_octets_of_all = 1));
+    bob.input(Input::Writable { connection: PEER, room: 0 });
+    let body = "x".repeat(20_000);
+    for n in 0..3 {
+        bob.send(session, text(&format!("m{n:03}"), &body));
+    }
+    let more = bob.endpoint.send(bob.now, session, text("more", &body));
+    assert_eq!(more, Err(SendError::QueueFull), "64 KiB, whatever others have");
 }
