@@ -48,6 +48,8 @@ pub(super) struct Desk {
     pub(super) looking: BTreeMap<u64, Why>,
     /// The next hops by which files were asked for.
     pub(super) ways: BTreeMap<SessionId, Proxy>,
+    /// The rows of transfers of this run that went on with one, by their own names.
+    pub(super) names: BTreeMap<String, String>,
     /// What goes on by itself.
     pub(super) resume: Vec<Due>,
     usage: RefCell<Option<Usage>>,
@@ -96,7 +98,7 @@ impl Desk {
     pub(super) fn new(disk: Files, quota: Quota, rows: Vec<FileRow>) -> Desk {
         let rows = rows.into_iter().map(|row| (row.id.clone(), row)).collect();
         let (on, kept, peers) = (BTreeMap::new(), BTreeMap::new(), BTreeMap::new());
-        let (looking, ways) = (BTreeMap::new(), BTreeMap::new());
+        let (looking, ways, names) = (BTreeMap::new(), BTreeMap::new(), BTreeMap::new());
         Desk {
             disk,
             quota,
@@ -106,6 +108,7 @@ impl Desk {
             peers,
             looking,
             ways,
+            names,
             resume: Vec::new(),
             usage: RefCell::new(None),
         }

@@ -23,6 +23,9 @@ use crate::json::file::file_name;
 use crate::speed::Speed;
 use crate::store::{By, FileRow, FileState, Job, Note, party};
 
+/// Names of transfers that are remembered of one run, besides those of their files.
+const MOST_NAMES: usize = 10_000;
+
 /// What the user asks.
 impl Agent {
     //= IM F-14
@@ -409,6 +412,9 @@ impl Agent {
         if let Some(transfer) = self.desk.on.get_mut(&file) {
             transfer.begun = true;
             let (row, part, skip) = (transfer.row.clone(), transfer.part.clone(), transfer.skip);
+            if self.desk.names.len() < MOST_NAMES {
+                self.desk.names.insert(file_name(self.store.run(), file), row.clone());
+            }
             self.change(&row, |row| {
                 row.tries = 0;
                 // Who has it all, and wants it again, has it all the same.

@@ -31,6 +31,9 @@ const MOST_RESUMED: usize = 32;
 impl Agent {
     /// Goes on with a file that was interrupted.
     pub(super) fn resume_file(&mut self, id: &str, by: Option<By>, tries: u8) {
+        // Events tell the name of a transfer, which is not the first one of its file perhaps.
+        let id = self.desk.names.get(id).cloned().unwrap_or_else(|| id.to_owned());
+        let id = id.as_str();
         if let Err(why) = self.try_to_resume(id, by.clone(), tries) {
             match by {
                 Some(by) => self.tell_outcome(by, Err(why)),
