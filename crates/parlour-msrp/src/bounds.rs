@@ -1,10 +1,11 @@
 //! What all sessions together may keep: a peer with many of them, or many peers, get no more than one does.
 //!
 //! Each session has bounds of its own. Where these add up to more than the endpoint may keep, whoever has most gives way:
-//! of messages in reassembly the session that takes most loses the one that has been idle for longest, and of messages to
-//! be sent those sessions take no more that have much already.
+//! of messages in reassembly those of the host that has most, first those that have been idle for longest, so that what
+//! moves goes on. Of messages to be sent those sessions take no more that have much already.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
+use std::net::IpAddr;
 
 use crate::endpoint::Endpoint;
 use crate::io::{Incomplete, SessionId};
@@ -14,8 +15,15 @@ use crate::session::Session;
 /// What a message in reassembly counts for beside its octets.
 const MESSAGE: usize = 1024;
 
-/// The same if it lies in a spool, which holds a file open, say.
-const SPOOL: usize = 256 * 1024;
+/// The same if it lies in a spool, which holds a file open, say. Not much more than a message in memory may take, or whoever
+/// has a large one would be taken for the one that has most.
+const SPOOL: usize = 64 * 1024;
+
+/// A session of the host that has most is left alone if it has less than one part in so many of what the largest has.
+const SMALL: usize = 8;
+
+/// Room is made for one part in so many at a time: looking for those that are idle costs as much for one as for many.
+const STEP: usize = 8;
 
 /// Octets that each session may have waiting, whatever others have.
 const FREE: usize = 64 * 1024;
@@ -23,8 +31,10 @@ const FREE: usize = 64 * 1024;
 /// What is kept of all sessions.
 #[derive(Debug, Default)]
 pub(crate) struct Kept {
-    /// Sessions with messages that wait for a chunk, by what these count for.
-    parked: BTreeSet<(usize, SessionId)>,
+    /// What the messages that wait for a chunk count for, by the host that they come from and their session.
+    parked: BTreeMap<(Host, SessionId), usize>,
+    /// The same for all sessions of a host.
+    hosts: BTreeMap<Host, usize>,
     /// What those of all sessions count for.
     weight: usize,
     /// Octets of messages to be sent.
@@ -34,16 +44,53 @@ pub(crate) struct Kept {
 impl Kept {
     /// Whether nothing is counted.
     pub(crate) fn is_empty(&self) -> bool {
-        self.parked.is_empty() && self.weight == 0 && self.queued == 0
+        self.parked.is_empty() && self.hosts.is_empty() && self.weight == 0 && self.queued == 0
     }
 
-    /// A session's messages now count for something else.
-    fn change(&mut self, id: SessionId, before: usize, after: usize) {
-        self.parked.remove(&(before, id));
-        if after > 0 {
-            self.parked.insert((after, id));
+    fn add(&mut self, host: Host, id: SessionId, weight: usize) {
+        let raise = |sum: &mut usize| *sum = sum.saturating_add(weight);
+        raise(self.parked.entry((host, id)).or_default());
+        raise(self.hosts.entry(host).or_default());
+        raise(&mut self.weight);
+    }
+
+    fn remove(&mut self, host: Host, id: SessionId, weight: usize) {
+        fn lower<K: Ord>(sums: &mut BTreeMap<K, usize>, key: K, weight: usize) {
+            let left = sums.get(&key).map_or(0, |sum| sum.saturating_sub(weight));
+            if left == 0 {
+                sums.remove(&key);
+            } else {
+                sums.insert(key, left);
+            }
         }
-        self.weight = self.weight.saturating_sub(before).saturating_add(after);
+        lower(&mut self.parked, (host, id), weight);
+        lower(&mut self.hosts, host, weight);
+        self.weight = self.weight.saturating_sub(weight);
+    }
+
+    /// The host whose messages count for most, and its sessions that are not small beside the largest.
+    fn heaviest(&self) -> Option<(Host, Vec<SessionId>)> {
+        let (host, _) = self.hosts.iter().max_by_key(|(_, weight)| **weight)?;
+        let sessions = || {
+            let all = self.parked.range((*host, SessionId(0))..=(*host, SessionId(u64::MAX)));
+            all.map(|((_, id), weight)| (*id, *weight))
+        };
+        let largest = sessions().map(|(_, weight)| weight).max()?;
+        let large = sessions().filter(|(_, weight)| weight.saturating_mul(SMALL) >= largest);
+        Some((*host, large.map(|(id, _)| id).collect()))
+    }
+}
+
+/// Whom addresses belong to: of IPv6, whoever has one has a whole network of 64 bits.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Host(u64);
+
+impl Host {
+    pub(crate) fn of(address: IpAddr) -> Host {
+        match address.to_canonical() {
+            IpAddr::V4(address) => Host(address.to_bits().into()),
+            IpAddr::V6(address) => Host(u64::try_from(address.to_bits() >> 64).unwrap_or(u64::MAX)),
+        }
     }
 }
 
@@ -58,62 +105,72 @@ impl Partial {
     }
 }
 
-impl Session {
-    fn weight(&self) -> usize {
-        self.partials.iter().fold(0, |sum, partial| sum.saturating_add(partial.weight()))
-    }
-}
-
 impl Endpoint {
     /// Lets a message wait for its next chunk.
     pub(crate) fn park(&mut self, id: SessionId, partial: Partial) {
         let Some(session) = self.sessions.get_mut(&id) else { return };
-        let before = session.weight();
-        let after = before.saturating_add(partial.weight());
+        self.kept.add(partial.host, id, partial.weight());
         session.partials.push(partial);
-        self.kept.change(id, before, after);
     }
 
     /// Takes the message with this identifier out of reassembly.
     pub(crate) fn unpark(&mut self, id: SessionId, message_id: &str) -> Option<Partial> {
         let session = self.sessions.get_mut(&id)?;
         let at = session.partials.iter().position(|partial| partial.message_id == message_id)?;
-        let before = session.weight();
         let partial = session.partials.swap_remove(at);
         if session.partials.is_empty() {
             session.partials = Vec::new();
         }
-        self.kept.change(id, before, before.saturating_sub(partial.weight()));
+        self.kept.remove(partial.host, id, partial.weight());
         Some(partial)
     }
 
     /// Takes all messages of a session out of reassembly.
     pub(crate) fn unpark_all(&mut self, id: SessionId) -> Vec<Partial> {
         let Some(session) = self.sessions.get_mut(&id) else { return Vec::new() };
-        let before = session.weight();
         let partials = std::mem::take(&mut session.partials);
-        self.kept.change(id, before, 0);
+        partials.iter().for_each(|partial| self.kept.remove(partial.host, id, partial.weight()));
         partials
     }
 
     /// Gives messages up as long as all of them together take too much.
     //= IM X-20
     pub(crate) fn make_room(&mut self) {
-        while self.kept.weight > self.limits.reassembly {
-            let Some(&(_, id)) = self.kept.parked.last() else { return };
-            let Some(session) = self.sessions.get(&id) else { return };
-            let connection = session.connection();
-            let oldest = session.partials.iter().min_by_key(|partial| partial.idle);
-            let Some(message_id) = oldest.map(|partial| partial.message_id.clone()) else { return };
-            let Some(partial) = self.unpark(id, &message_id) else { return };
-            if let Some(connection) = connection {
-                let text = format!(
-                    "{message_id} is given up: messages of all sessions together take too much, this session's most"
-                );
-                self.explain(Some(id), connection, "X-20", text);
-            }
-            self.lose_for_good(id, connection, partial, Incomplete::Refused);
+        if self.kept.weight <= self.limits.reassembly {
+            return;
         }
+        let enough = self.limits.reassembly.saturating_sub(self.limits.reassembly / STEP);
+        while self.kept.weight > enough {
+            let Some((host, sessions)) = self.kept.heaviest() else { return };
+            let of_session = |id: SessionId| {
+                let partials = self.sessions.get(&id).map(|session| session.partials.iter());
+                let its = partials.into_iter().flatten().filter(move |partial| partial.host == host);
+                its.map(move |partial| (partial.idle, id, partial.message_id.clone()))
+            };
+            let mut oldest: Vec<_> = sessions.into_iter().flat_map(of_session).collect();
+            oldest.sort_unstable();
+            if oldest.is_empty() {
+                return;
+            }
+            for (_, id, message_id) in oldest {
+                if self.kept.weight <= enough {
+                    return;
+                }
+                self.give_up(id, &message_id);
+            }
+        }
+    }
+
+    fn give_up(&mut self, id: SessionId, message_id: &str) {
+        let connection = self.sessions.get(&id).and_then(|session| session.connection());
+        let Some(partial) = self.unpark(id, message_id) else { return };
+        if let Some(connection) = connection {
+            let text = format!(
+                "{message_id} is given up: messages of all sessions together take too much, its sender's host's most"
+            );
+            self.explain(Some(id), connection, "X-20", text);
+        }
+        self.lose_for_good(id, connection, partial, Incomplete::Refused);
     }
 
     /// Changes what a session has to send.
@@ -171,7 +228,13 @@ mod tests {
 
     /// What is counted is what is there, wherever sessions, connections and messages go.
     fn check(endpoint: &Endpoint) {
-        let weight = endpoint.sessions.values().map(|session| session.weight()).sum::<usize>();
+        let mut parked = BTreeMap::<(Host, SessionId), usize>::new();
+        for (id, session) in &endpoint.sessions {
+            for partial in &session.partials {
+                *parked.entry((partial.host, *id)).or_default() += partial.weight();
+            }
+        }
+        let weight = parked.values().sum::<usize>();
         let queued = endpoint
             .sessions
             .values()
@@ -179,7 +242,8 @@ mod tests {
             .map(|message| message.source.octets())
             .sum::<usize>();
         assert_eq!((endpoint.kept.weight, endpoint.kept.queued), (weight, queued));
-        assert!(endpoint.kept.parked.iter().all(|(weight, id)| endpoint.sessions[id].weight() == *weight));
+        assert_eq!(endpoint.kept.hosts.values().sum::<usize>(), weight);
+        assert_eq!(endpoint.kept.parked, parked);
     }
 
     #[test]

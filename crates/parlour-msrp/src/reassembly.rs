@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use crate::bounds::Host;
 use crate::chunk::count;
 use crate::io::{FailureReport, SpoolId};
 use crate::time::Instant;
@@ -28,6 +29,8 @@ pub(crate) struct Partial {
     pub(crate) told: Told,
     /// Runs between chunks.
     pub(crate) idle: Option<TimerId>,
+    /// Whom its first chunk came from.
+    pub(crate) host: Host,
 }
 
 impl Partial {

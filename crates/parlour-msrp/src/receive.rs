@@ -1,6 +1,9 @@
 //! SENDs that come in (RFC 4975 7.3.1).
 
+use std::net::{IpAddr, Ipv4Addr};
+
 use crate::bind::Refusal;
+use crate::bounds::Host;
 use crate::chunk::count;
 use crate::connection::{Chunk, Current, Reply};
 use crate::endpoint::{Deadline, Endpoint, Spooling};
@@ -111,9 +114,13 @@ impl Endpoint {
         let mut partial = match partial {
             Some(partial) => partial,
             None => {
-                let known = self.connections.get_mut(&connection);
-                known.into_iter().for_each(|known| known.incomplete = known.incomplete.saturating_add(1));
+                let mut known = self.connections.get_mut(&connection);
+                if let Some(known) = &mut known {
+                    known.incomplete = known.incomplete.saturating_add(1);
+                }
+                let peer = known.and_then(|known| known.peer).map(|peer| peer.ip());
                 Partial {
+                    host: Host::of(peer.unwrap_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED))),
                     message_id: message_id.to_owned(),
                     content_type: content_type.to_owned(),
                     content_disposition: head.content_disposition.map(str::to_owned),

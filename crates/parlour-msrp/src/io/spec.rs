@@ -183,8 +183,8 @@ pub struct Limits {
     /// Octets sent and not yet answered, per session, before no more chunks leave.
     pub unacknowledged: u64,
     /// Octets that all messages that wait for a chunk may take together, in all sessions. Each counts for 1 KiB beside its
-    /// octets in memory, and one that lies in a spool for 256 KiB, as it holds a file open. Beyond that the session that
-    /// takes most loses the message that has been idle for longest: its next chunk gets 413.
+    /// octets in memory, and one that lies in a spool for 64 KiB, as it holds a file open. Beyond that the host (of IPv6, the
+    /// network of 64 bits) that takes most loses those that have been idle for longest: their next chunks get 413.
     pub reassembly: usize,
     /// Messages waiting to be sent, per session.
     pub queued_messages: usize,

@@ -1,7 +1,11 @@
 //! X-20 and X-24: whatever a peer sends, what is kept of it is counted, and has a bound.
 
+use std::time::Duration;
+
 use parlour_msrp::uri::{MsrpPath, MsrpUri};
-use parlour_msrp::{Event, Input, Limits, Output, Receipt, Role, SendError, SessionId, Verdict};
+use parlour_msrp::{
+    ConnectionId, Event, Input, Limits, Output, Receipt, Role, SendError, SessionId, Verdict,
+};
 
 use crate::script::{ALICE, BOB, Bob, PEER, answer, chunk, frames, send, spec, text};
 
@@ -196,6 +200,73 @@ fn x_20_all_sessions_together_are_bounded_and_who_has_most_gives_way() {
     assert_eq!(bob.take_message().1, "abcdefgh");
 }
 
+/// Whether a message of 600 octets comes through in three chunks in this session, on this connection, while others do what
+/// they do between them.
+fn comes_through(
+    bob: &mut Bob,
+    on: ConnectionId,
+    session: usize,
+    mut meanwhile: impl FnMut(&mut Bob),
+) -> bool {
+    bob.take_text(on);
+    for (range, flag) in [("1-200/600", '+'), ("201-400/600", '+'), ("401-600/600", '$')] {
+        let body = "y".repeat(200);
+        bob.receive_on(on, &of(session, chunk("tid9", "good", range, &body, flag)));
+        bob.now = bob.now + Duration::from_millis(500);
+        meanwhile(bob);
+    }
+    let answers = frames(&bob.take_text(on));
+    answers.iter().filter(|(tid, rest)| tid == "tid9" && rest.starts_with("200")).count() >= 2
+}
+
+//= IM X-20 test
+#[test]
+fn x_20_what_moves_goes_on_whatever_lies_idle_beside_it() {
+    let limits = Limits::default().with(|limits| {
+        limits.inline_body = 100;
+        limits.reassembly = 1 << 20;
+    });
+    let mut bob = Bob::with(limits);
+    crowd(&mut bob, 16);
+    // Each stays just below what an honest message takes, and all together leave no room for another.
+    let octets = "x".repeat(101);
+    for session in 1..16 {
+        bob.receive(&of(session, chunk("tid1", "evil", "20000-20100/90000", &octets, '+')));
+        bob.now = bob.now + Duration::from_millis(1);
+    }
+    assert!(comes_through(&mut bob, PEER, 0, |_| ()));
+    let lost = |event: &Event| matches!(event, Event::Incomplete { .. });
+    assert!(bob.take_events().iter().any(lost), "room was made");
+}
+
+//= IM X-20 test
+#[test]
+fn x_20_one_host_takes_no_room_from_another() {
+    let limits = Limits::default().with(|limits| limits.reassembly = 100 * 1024);
+    let mut bob = Bob::with(limits);
+    crowd(&mut bob, 12);
+    // A session from elsewhere, whose message has less octets than any of theirs, and is slow.
+    let elsewhere = ConnectionId(2);
+    let peer = "198.51.100.7:7777".parse().expect("an address");
+    bob.input(Input::Connected { connection: elsewhere, peer, tls: None });
+    bob.input(Input::Writable { connection: elsewhere, room: 1 << 20 });
+    let (local, path) = (BOB.replace("9di4e", "s50s"), ALICE.replace("iau39", "s50s"));
+    bob.open(spec(Role::Passive).with(|spec| {
+        spec.local = MsrpUri::parse(&local).expect("a URI");
+        spec.remote.path = MsrpPath::parse(&path).expect("a path");
+    }));
+    bob.receive_on(elsewhere, &of(50, send("bind", &["Message-ID: hello"], None, '$')));
+    let mut n = 0;
+    let refresh = |bob: &mut Bob| {
+        for session in 0..12 {
+            n += 1;
+            let body = "x".repeat(9000);
+            bob.receive(&of(session, chunk("tid1", &format!("evil{n}"), "1-*/*", &body, '+')));
+        }
+    };
+    assert!(comes_through(&mut bob, elsewhere, 50, refresh), "they only drive out each other");
+}
+
 //= IM X-20 test
 #[test]
 fn x_20_open_files_are_bounded() {
@@ -220,7 +291,7 @@ fn x_20_open_files_are_bounded() {
             open = open.max(made.len() - discarded);
         }
     }
-    assert_eq!((made.len(), open), (100, 7), "of 256 KiB each in 2 MiB");
+    assert_eq!((made.len(), open), (100, 31), "of 65 KiB each in 2 MiB");
 }
 
 //= IM X-24 test
