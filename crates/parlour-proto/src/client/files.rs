@@ -50,7 +50,7 @@ impl Client {
         self.core.cancel_file(file)
     }
 
-    /// The same, for a reason that is not the user's: [`FileStop::Failed`](crate::event::FileStop::Failed) tells it.
+    /// The same, for a reason that is not the user's: [`FileStop::Failed`] tells it.
     ///
     /// # Errors
     /// As for [`cancel_file`](Self::cancel_file).
