@@ -29,6 +29,7 @@ mod send_files;
 mod shown;
 mod speed;
 mod store;
+mod typed;
 
 use std::process::ExitCode;
 
