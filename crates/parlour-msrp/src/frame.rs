@@ -211,12 +211,14 @@ impl Scan {
             let Some(line) = seen.get(start..length).and_then(|line| line.strip_suffix(b"\r\n")) else {
                 continue;
             };
-            match self.tid {
+            match &self.tid {
                 None => self.tid = Some(read_tid(line).ok_or(FrameFault::NotMsrp)?),
+                // Most lines are neither empty nor an end-line.
+                Some(_) if line.first().is_some_and(|first| *first != b'-') => {}
                 Some(tid) => {
-                    let flag = end_flag(line, &tid);
+                    let flag = end_flag(line, tid);
                     if line.is_empty() || flag.is_some() {
-                        return Ok(Some(HeadEnd { tid, length, flag }));
+                        return Ok(Some(HeadEnd { tid: *tid, length, flag }));
                     }
                 }
             }

@@ -277,15 +277,12 @@ impl<'a> Head<'a> {
                 Err(HeadFault::Line)
             };
         };
-        let value = line.get(length..).unwrap_or_default();
-        let text = |fault| {
-            match whole {
-                Some(whole) => Ok(whole.get(length..).unwrap_or_default()),
-                None => str::from_utf8(value).map_err(|_| fault),
-            }
-            .map(str::trim_ascii)
+        let (from, to) = trimmed(line, length);
+        let value = line.get(from..to).unwrap_or_default();
+        let text = |fault| match whole {
+            Some(whole) => Ok(whole.get(from..to).unwrap_or_default()),
+            None => str::from_utf8(value).map_err(|_| fault),
         };
-        let value = value.trim_ascii();
         match field {
             Field::ToPath => keep_first(&mut self.to_path, text(HeadFault::ToPath)?),
             Field::FromPath => keep_first(&mut self.from_path, text(HeadFault::FromPath)?),
@@ -449,6 +446,18 @@ fn code(text: &str) -> Option<(u16, &str)> {
 /// Whether all of the octets are as they should be: without a branch for each, since nearly all are.
 fn all(octets: &[u8], good: impl Fn(&u8) -> bool) -> bool {
     octets.iter().fold(true, |all, octet| all & good(octet))
+}
+
+/// From where to where the value goes that begins at `from`, without the white space around it.
+fn trimmed(line: &[u8], from: usize) -> (usize, usize) {
+    let (mut from, mut to) = (from, line.len());
+    while line.get(from).is_some_and(u8::is_ascii_whitespace) {
+        from = from.saturating_add(1);
+    }
+    while to > from && line.get(to.saturating_sub(1)).is_some_and(u8::is_ascii_whitespace) {
+        to = to.saturating_sub(1);
+    }
+    (from, to)
 }
 
 fn keep_first<'a>(slot: &mut &'a str, value: &'a str) {
