@@ -294,6 +294,8 @@ mod tests {
             (r#"{"id":"x","do":"accept","sesion":"1-1"}"#, Some("x"), "sesion"),
             (r#"{"id":"x","do":"accept","session":"seven"}"#, Some("x"), "looks like 3-17"),
             (r#"{"id":"x","do":"say"}"#, Some("x"), "either"),
+            (r#"{"id":"x","do":"fetch_file","to":"sip:a@b"}"#, Some("x"), "which file"),
+            (r#"{"id":"x","do":"fetch_file","to":"sip:a@b","hash":"md5"}"#, Some("x"), "looks like sha-1"),
             (r#"{"id":"x","do":"say","base64":"*"}"#, Some("x"), "not base64"),
             (r#"{"id":"x","do":"invite"}"#, Some("x"), "to"),
             (r#"{"id":"x","do":"invite","to":"sip:a@b","via":"h:x"}"#, Some("x"), "not a port"),
