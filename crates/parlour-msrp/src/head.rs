@@ -198,6 +198,8 @@ pub struct Head<'a> {
     pub fault: Option<HeadFault>,
     /// The header lines.
     lines: &'a [u8],
+    /// What the first Success-Report and the first Failure-Report say.
+    reports: (Option<bool>, Option<FailureReport>),
 }
 
 impl<'a> Head<'a> {
@@ -233,6 +235,7 @@ impl<'a> Head<'a> {
             has_body,
             fault,
             lines: &[],
+            reports: (None, None),
         };
         let mut end = first.1;
         for place in lines {
@@ -296,19 +299,21 @@ impl<'a> Head<'a> {
                 self.byte_range.get_or_insert(range);
             }
             Field::SuccessReport => {
-                self.success_report = match value {
+                let asked = match value {
                     _ if value.eq_ignore_ascii_case(b"yes") => true,
                     _ if value.eq_ignore_ascii_case(b"no") => false,
                     _ => return Err(HeadFault::Report),
                 };
+                self.success_report = *self.reports.0.get_or_insert(asked);
             }
             Field::FailureReport => {
-                self.failure_report = match value {
+                let asked = match value {
                     _ if value.eq_ignore_ascii_case(b"yes") => FailureReport::Yes,
                     _ if value.eq_ignore_ascii_case(b"partial") => FailureReport::Partial,
                     _ if value.eq_ignore_ascii_case(b"no") => FailureReport::No,
                     _ => return Err(HeadFault::Report),
                 };
+                self.failure_report = *self.reports.1.get_or_insert(asked);
             }
             Field::Status => {
                 let status = status_value(text(HeadFault::Status)?).ok_or(HeadFault::Status)?;
@@ -493,6 +498,17 @@ mod tests {
         assert_eq!(head.byte_range, Some(ByteRange { start: 1, end: None, total: None }));
         assert_eq!((head.success_report, head.failure_report), (true, FailureReport::Partial));
         assert_eq!(head.content_type, Some("message/CPIM"));
+    }
+
+    #[test]
+    fn of_a_repeated_header_the_first_counts() {
+        let text = format!(
+            "MSRP a786hjs2 SEND\r\n{PATHS}Success-Report: yes\r\nSuccess-Report: no\r\n\
+             Failure-Report: no\r\nFailure-Report: yes\r\nMessage-ID: one\r\nMessage-ID: two\r\n"
+        );
+        let head = head(&text);
+        assert_eq!((head.success_report, head.failure_report), (true, FailureReport::No));
+        assert_eq!((head.message_id, head.fault), (Some("one"), None));
     }
 
     #[test]
