@@ -101,6 +101,12 @@ impl Call {
     pub(crate) fn taken(&mut self, bind: &str) -> (Mail, Way) {
         self.status(180);
         self.accept();
+        self.bound(bind)
+    }
+
+    /// The same where Bob accepts by himself.
+    #[track_caller]
+    pub(crate) fn bound(&mut self, bind: &str) -> (Mail, Way) {
         let answer = self.status(200);
         self.script.learn(answer.message());
         self.ack(&answer);

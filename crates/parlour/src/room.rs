@@ -26,11 +26,7 @@ impl Room {
     /// The disk on which `dir` lies, of which `reserve` octets are to be left.
     pub(crate) fn of(dir: &Path, reserve: u64) -> Room {
         let dir = dir.to_owned();
-        let free = move || {
-            let disk = rustix::fs::statvfs(&dir).ok()?;
-            Some(disk.f_bavail.saturating_mul(disk.f_frsize))
-        };
-        Room::pretend(free, reserve)
+        Room::pretend(move || free(&dir), reserve)
     }
 
     /// A disk that nobody looks after.
@@ -51,6 +47,12 @@ impl Room {
             Some(_) | None => Left::Enough,
         }
     }
+}
+
+/// Octets that are free on the disk of a directory; `None` if nobody knows.
+pub(crate) fn free(dir: &Path) -> Option<u64> {
+    let disk = rustix::fs::statvfs(dir).ok()?;
+    Some(disk.f_bavail.saturating_mul(disk.f_frsize))
 }
 
 impl fmt::Debug for Room {

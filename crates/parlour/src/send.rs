@@ -4,6 +4,7 @@ use std::io::Read as _;
 use std::process::ExitCode;
 use std::time::Duration;
 
+use parlour_proto::client::MAX_FILES;
 use parlour_proto::config::{MediaSecurity, Proxy};
 use parlour_proto::event::{Ended, Progress, What};
 use parlour_proto::io::{Service, Transport};
@@ -33,18 +34,17 @@ pub(crate) const NOT_ACKNOWLEDGED: u8 = 5;
 /// RFC 3261 16.6: proxies give up an INVITE that rings after three minutes or more.
 const PATIENCE: Duration = Duration::from_secs(190);
 
-/// Files in one session.
-const FILES: usize = 8;
-
 /// Octets of a message that is read from stdin.
 const LONGEST: u64 = 64 * 1024 * 1024;
 
 /// Sends, waits, leaves; one sentence on stdout says what happened, and the exit code says it to programs.
 pub(crate) fn send(flags: Send) -> Result<ExitCode, Fault> {
     let mut flags = flags;
-    if flags.file.len() > FILES {
-        let usage =
-            format!("{} files are too many for one session: send up to {FILES} at a time", flags.file.len());
+    if flags.file.len() > MAX_FILES {
+        let usage = format!(
+            "{} files are too many for one session: send up to {MAX_FILES} at a time",
+            flags.file.len()
+        );
         log::say(&format!("parlour: {usage}"));
         return Ok(ExitCode::from(2));
     }

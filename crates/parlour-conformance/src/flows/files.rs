@@ -436,12 +436,7 @@ pub(crate) fn answer_of(mail: &parlour_sim::Mail) -> String {
 pub(crate) fn a_file_joins_a_chat_and_leaves_it_again() {
     let mut call = Call::new(accepting(Accept::All));
     call.send(call.script.invite());
-    let answer = call.status(200);
-    call.script.learn(answer.message());
-    call.ack(&answer);
-    let media = call.connect();
-    call.world.send(media, call.script.msrp_empty("bind1"));
-    call.status(200);
+    let (_, media) = call.bound("bind1");
     let lines = line(&call, 2855, "one", 5, "");
     let offer = offer_with(&call, 90, &lines);
     let invite = call.script.next(&mut call.world, "INVITE", "", &offer);

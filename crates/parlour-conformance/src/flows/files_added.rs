@@ -345,17 +345,9 @@ pub(crate) fn of_several_files_that_are_added_each_is_taken_or_not() {
 #[cfg_attr(test, test)]
 pub(crate) fn x_30_what_policy_takes_is_taken_with_what_the_user_is_asked_about() {
     let config = Config { auto_accept_file: 5, ..accepting(Accept::All) };
-    let (mut call, media) = {
-        let mut call = Call::new(config);
-        call.send(call.script.invite());
-        let answer = call.status(200);
-        call.script.learn(answer.message());
-        call.ack(&answer);
-        let media = call.connect();
-        call.world.send(media, call.script.msrp_empty("bind1"));
-        call.status(200);
-        (call, media)
-    };
+    let mut call = Call::new(config);
+    call.send(call.script.invite());
+    let (_, media) = call.bound("bind1");
     let lines = format!("{}{}", one(&call), line(&call, 2855, "large", 6, ""));
     add(&mut call, 90, CONTACT, &lines);
     call.status(100);

@@ -6,6 +6,9 @@ use crate::event::FileStop;
 use crate::io::{AccountId, FileId, Now, SessionId};
 use crate::verb::{FileAnswer, FileFault, FileOffer, Misuse};
 
+/// Files in one session, at most.
+pub const MAX_FILES: usize = 8;
+
 impl Client {
     /// Invites `to` to a session for files, as [`invite`](Self::invite) does: those that we send, and those that we ask
     /// for. They are told of in the order in which they stand here.
@@ -21,7 +24,7 @@ impl Client {
         files: Vec<FileOffer>,
     ) -> Result<(SessionId, Vec<FileId>), Misuse> {
         self.core.now = now;
-        if files.is_empty() || files.len() > 8 {
+        if files.is_empty() || files.len() > MAX_FILES {
             return Err(Misuse::Unsendable("a session is for one to eight files".into()));
         }
         self.core.invite_for(account, to, via, files, None)

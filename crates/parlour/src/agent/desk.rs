@@ -13,6 +13,7 @@ use parlour_proto::sdp::FileHash;
 
 use super::sending::Gate;
 use crate::files::Files;
+use crate::room;
 use crate::speed::Track;
 use crate::store::{By, FileRow, FileState};
 
@@ -187,8 +188,7 @@ impl Desk {
 
     /// Octets that are free on the disk.
     fn free(&self) -> u64 {
-        let disk = self.disk.places().and_then(|places| rustix::fs::statvfs(&places.root).ok());
-        disk.map_or(u64::MAX, |disk| disk.f_bavail.saturating_mul(disk.f_frsize))
+        self.disk.places().and_then(|places| room::free(&places.root)).unwrap_or(u64::MAX)
     }
 
     /// Why a file of that size may not come in.

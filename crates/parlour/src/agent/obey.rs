@@ -172,20 +172,11 @@ impl Agent {
     /// The user's wish is durable: it holds from now on.
     pub(super) fn noted(&mut self, by: Option<By>, note: Note, outcome: Result<Kept, StoreFault>) {
         let done = outcome.map_err(|fault| format!("it could not be kept: {fault}"));
-        let wish = match &note {
-            Note::Block(blocked) => Some(Wish::Blocked(blocked.address.clone())),
-            Note::Unblock(address) => Some(Wish::Unblocked(address.clone())),
-            Note::Looked(_)
-            | Note::Seen(_)
-            | Note::Settled(_)
-            | Note::Paths(_)
-            | Note::File(_)
-            | Note::ForgetFiles(_)
-            | Note::Pinned(_) => None,
-        };
+        let mut wish = None;
         if done.is_ok() {
             match note {
                 Note::Block(blocked) => {
+                    wish = Some(Wish::Blocked(blocked.address.clone()));
                     self.blocked.retain(|known| *known != blocked);
                     self.blocked.push(blocked);
                     self.client.set_blocked(self.clock.now(), &self.blocked);
@@ -193,6 +184,7 @@ impl Agent {
                 Note::Unblock(address) => {
                     self.blocked.retain(|known| party(&known.address) != party(&address));
                     self.client.set_blocked(self.clock.now(), &self.blocked);
+                    wish = Some(Wish::Unblocked(address));
                 }
                 Note::Looked(_)
                 | Note::Seen(_)

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
-use parlour_proto::client::Decline;
+use parlour_proto::client::{Decline, MAX_FILES};
 use parlour_proto::sdp::{FileHash, FileSelector};
 use serde::Deserialize;
 
@@ -40,7 +40,7 @@ pub(crate) fn command(line: &str) -> Result<Asked, (Option<String>, String)> {
         }
         Line::SendFiles { account, to, via, paths } => {
             let via = via.map(|via| config::proxy(&via).map_err(fault)).transpose()?;
-            if paths.is_empty() || paths.len() > 8 {
+            if paths.is_empty() || paths.len() > MAX_FILES {
                 return Err(fault("\"paths\" has one to eight paths".into()));
             }
             Command::SendFiles { account, to, via, paths }

@@ -231,7 +231,7 @@ pub(super) fn read_key(file: &Path) -> Result<PrivateKeyDer<'static>, TlsFault> 
         .map_err(|error| TlsFault::Pem { file: file.to_owned(), why: error.to_string() })
 }
 
-/// The signatures of the handshake are the library's to check, whoever's certificate it is.
+/// The signatures of the handshake are the library's to check, whosever certificate it is.
 macro_rules! signatures {
     () => {
         fn verify_tls12_signature(
