@@ -179,6 +179,23 @@ pub enum Ended {
     Replaced { by: SessionId },
 }
 
+impl Ended {
+    /// Why a message that waited for the session was never sent, in words.
+    pub fn unsent(&self) -> String {
+        match self {
+            Ended::Refused { status, reason, .. } => format!("never sent: refused with {status} {reason}"),
+            Ended::Lost { why } | Ended::MediaFailed { why } => format!("never sent: {why}"),
+            Ended::Left
+            | Ended::PeerLeft
+            | Ended::Cancelled { .. }
+            | Ended::Declined { .. }
+            | Ended::NoAnswer
+            | Ended::NoAck
+            | Ended::Replaced { .. } => "the session ended before it could be sent".to_owned(),
+        }
+    }
+}
+
 /// How far one of our own messages got.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Progress {

@@ -89,6 +89,8 @@ pub(crate) enum Command {
         via: Option<Proxy>,
         /// To take one large message: the first that is said.
         large: bool,
+        /// What is said in it first. It is kept whatever becomes of the invitation.
+        first: Option<First>,
     },
     /// The conference is to call us so; by none if it is empty.
     Nick {
@@ -118,6 +120,14 @@ pub(crate) enum Command {
     Quit,
     /// What was asked makes no sense, and why.
     Nonsense(String),
+}
+
+/// The first message of a session.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct First {
+    pub(crate) message_id: Option<String>,
+    pub(crate) content_type: String,
+    pub(crate) body: Vec<u8>,
 }
 
 /// A caller.

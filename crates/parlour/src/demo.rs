@@ -74,9 +74,14 @@ pub(crate) fn demo() -> Result<ExitCode, Fault> {
 async fn call(commands: Sender<Asked>, mut told: Hearer, bob: SocketAddr) -> Result<(), String> {
     let ask = |command| commands.send(Asked { id: None, command });
     let via = Proxy { host: bob.ip().to_string(), port: Some(bob.port()), transport: Transport::Udp };
-    let _ =
-        ask(Command::Invite { account: None, to: "sip:bob@127.0.0.1".into(), via: Some(via), large: false })
-            .await;
+    let _ = ask(Command::Invite {
+        account: None,
+        to: "sip:bob@127.0.0.1".into(),
+        via: Some(via),
+        large: false,
+        first: None,
+    })
+    .await;
     let mut acknowledged = 0;
     while let Some(told) = told.hear().await {
         let Some(what) = narrate("Alice", told)? else { continue };

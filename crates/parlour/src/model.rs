@@ -173,7 +173,8 @@ impl Model {
                 let peer = Peer { address: to.clone(), ..Peer::default() };
                 let talk = Talk::new(account, peer, Stage::Inviting);
                 let says = *kind != Kind::Files;
-                self.talks.insert(session, Talk { says, ..talk });
+                // It is told once at once, and once more when it is durable.
+                self.talks.entry(session).or_insert(Talk { says, ..talk });
             }
             What::Established { peer, .. } => {
                 let fresh = || Talk::new(account, peer.clone(), Stage::Established);

@@ -14,7 +14,7 @@ use tokio::sync::mpsc::UnboundedReceiver;
 
 use crate::agent::{Agent, Controls, Setup, Told};
 use crate::cli::{Send, Way};
-use crate::command::{Asked, Command};
+use crate::command::{Asked, Command, First};
 use crate::config::Settings;
 use crate::line::{end, who};
 use crate::net::Listen;
@@ -143,47 +143,43 @@ async fn tell(controls: Controls, flags: &Send) -> (u8, String) {
     let to = text::neutral(&flags.to);
     let ask = |command| commands.send(Asked { id: None, command });
     let mut outcome = None;
-    let mut stood = false;
-    let (mut relayless, mut left) = (false, false);
+    let (mut begun, mut stood, mut left, mut relayless) = (false, false, false, false);
+    // Why nothing was said in a session that we then leave.
+    let mut unsaid = None;
     let story = async {
         let (content_type, body) =
             ("text/plain".to_owned(), flags.text.clone().unwrap_or_default().into_bytes());
         let (account, to_whom, via) = (None, flags.to.clone(), flags.via.clone());
         let begin = if flags.pager {
-            let (content_type, body) = (content_type.clone(), body.clone());
             Command::Page { account, to: to_whom, via, message_id: None, content_type, body }
         } else {
-            Command::Invite { account, to: to_whom, via, large: flags.large }
+            // It is kept from the beginning, whatever becomes of it, and leaves when the session stands.
+            let first = Some(First { message_id: None, content_type, body });
+            Command::Invite { account, to: to_whom, via, large: flags.large, first }
         };
         let _ = ask(begin).await;
         while let Some(told) = told.hear().await {
             let happening = match told {
                 Told::Event(happening) => happening,
                 Told::Outcome(answer) => match answer.what {
-                    // It is larger than the peer takes, say.
-                    Err(why) if outcome.is_none() && stood => {
-                        let hint = hint(&why, flags.large);
-                        outcome = Some((NOT_ACKNOWLEDGED, format!("Not sent to {to}: {why}.{hint}")));
+                    Ok(_) => continue,
+                    Err(why) if !begun => {
+                        return outcome = Some((not_begun(&why), format!("Not sent: {why}.")));
+                    }
+                    // It is larger than the peer takes, say, or could not be kept.
+                    Err(why) => {
+                        unsaid.get_or_insert_with(|| {
+                            format!("Not sent to {to}: {why}.{}", hint(&why, flags.large))
+                        });
                         let _ = ask(Command::Leave { session: None }).await;
                         continue;
                     }
-                    // It was refused at once: the end, which follows, says why.
-                    Err(why) if why.contains("has ended") => continue,
-                    Err(why) if outcome.is_none() => {
-                        return outcome = Some((not_begun(&why), format!("Not sent: {why}.")));
-                    }
-                    Ok(_) | Err(_) => continue,
                 },
                 Told::Trouble(what) => return outcome = Some((1, format!("Not sent: {what}."))),
                 Told::Said { .. } | Told::Paged { .. } | Told::Missed { .. } => continue,
             };
             match happening.event.what {
-                // It is kept from the beginning, whatever becomes of it, and leaves when the session stands.
-                What::Inviting { .. } => {
-                    let (session, to, message_id) = (happening.session, None, None);
-                    let (content_type, body) = (content_type.clone(), body.clone());
-                    let _ = ask(Command::Say { session, to, message_id, content_type, body }).await;
-                }
+                What::Inviting { .. } => begun = true,
                 What::Established { peer, .. } => {
                     stood = true;
                     tracing::info!(peer = %who(&peer), "in session");
@@ -215,10 +211,13 @@ async fn tell(controls: Controls, flags: &Send) -> (u8, String) {
                     let _ = ask(Command::Leave { session: None }).await;
                 }
                 What::Ended(why) => {
-                    outcome.get_or_insert_with(|| match unsent(&to, &why, stood) {
+                    outcome.get_or_insert_with(|| match (unsent(&to, &why, stood), unsaid.take()) {
+                        (_, Some(sentence)) if why == Ended::Left => {
+                            (if stood { NOT_ACKNOWLEDGED } else { OURS }, sentence)
+                        }
                         // The account's relay lends us nothing, whomever we call.
-                        (_, sentence) if relayless && !stood => (OURS, sentence),
-                        other => other,
+                        ((_, sentence), _) if relayless && !stood => (OURS, sentence),
+                        (other, _) => other,
                     });
                     return;
                 }
@@ -326,6 +325,8 @@ mod tests {
         assert_eq!(code(refused(480), false), NO_ANSWER);
         assert_eq!(code(refused(603), false), REFUSED);
         assert_eq!(not_begun(&Misuse::NoRoute("no address".into()).to_string()), NO_ANSWER);
+        let too_large = parlour_msrp::SendError::TooLarge(5).to_string();
+        assert!(!hint(&too_large, false).is_empty() && hint(&too_large, true).is_empty());
         assert_eq!(not_begun("it is longer than a MESSAGE may be"), OURS);
         assert_eq!(unpaged("603 Decline"), REFUSED);
         assert_eq!(unpaged("480 Temporarily Unavailable"), NO_ANSWER);

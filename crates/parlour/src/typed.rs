@@ -116,7 +116,13 @@ pub(crate) fn command(line: &str, run: u64) -> Option<Result<Command, String>> {
             Some(_) | None => None,
         },
         "invite" => match words.as_slice() {
-            [to] => Some(Command::Invite { account: None, to: (*to).to_owned(), via: None, large: false }),
+            [to] => Some(Command::Invite {
+                account: None,
+                to: (*to).to_owned(),
+                via: None,
+                large: false,
+                first: None,
+            }),
             _ => return Some(Err("write: invite SIP-URI".into())),
         },
         "nick" => {

@@ -381,7 +381,7 @@ impl Core {
     /// Messages that waited for a session which ends so fail.
     pub(crate) fn fail_queue(&mut self, session: &mut Session, ended: &Ended) {
         for message in std::mem::take(&mut session.queue) {
-            let progress = Progress::Failed { why: unsent(ended) };
+            let progress = Progress::Failed { why: ended.unsent() };
             let what = What::Progress { message_id: message.message_id, progress };
             self.tell(session.account, Some(session.id), what);
         }
@@ -529,21 +529,6 @@ pub(crate) struct Came {
     pub(crate) content_type: String,
     pub(crate) content_disposition: Option<String>,
     pub(crate) body: Body,
-}
-
-/// Why what waited was never sent.
-fn unsent(ended: &Ended) -> String {
-    match ended {
-        Ended::Refused { status, reason, .. } => format!("never sent: refused with {status} {reason}"),
-        Ended::Lost { why } | Ended::MediaFailed { why } => format!("never sent: {why}"),
-        Ended::Left
-        | Ended::PeerLeft
-        | Ended::Cancelled { .. }
-        | Ended::Declined { .. }
-        | Ended::NoAnswer
-        | Ended::NoAck
-        | Ended::Replaced { .. } => "the session ended before it could be sent".to_owned(),
-    }
 }
 
 pub(crate) fn spool_of(body: &Body) -> Option<SpoolId> {

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use parlour_msrp::{Body, Source};
-use parlour_proto::client::{Notice, Page, Say, StoreFault, Stored};
+use parlour_proto::client::{Misuse, Notice, Page, Say, StoreFault, Stored};
 use parlour_proto::event::{Event, FileNews, Incoming, Progress, Secured, What};
 use parlour_proto::io::{AccountId, Input, SessionId};
 
@@ -56,6 +56,12 @@ impl Agent {
         } else {
             None
         };
+        // What we begin can be named at once; of what has ended it is known why, until all know.
+        match (&event.what, event.session) {
+            (What::Inviting { .. }, _) => self.model.fold(&event),
+            (What::Ended(why), Some(session)) => drop(self.ends.insert(session, why.unsent())),
+            _ => {}
+        }
         let job = Job::Event { time, account, session, event };
         if self.pending > STORE_STUCK {
             return self.done(Done { outcome: Err(StoreFault::Broken), job });
@@ -107,6 +113,9 @@ impl Agent {
         match job {
             Job::Event { time, account, session, event } => {
                 self.model.fold(&event);
+                if let (What::Ended(_), Some(session)) = (&event.what, event.session) {
+                    self.ends.remove(&session);
+                }
                 // What says nothing new, or is of no message of ours, is nobody's news.
                 let is_news = matches!(outcome, Ok(Kept { stored: Stored::Fresh, .. }));
                 if matches!(event.what, What::Receipt { .. }) && !is_news {
@@ -214,6 +223,10 @@ impl Agent {
         let (message_id, content_type) = (message.message_id.clone(), message.content_type.clone());
         let say = Say { message_id, content_type, body, to: message.to.clone() };
         let said = self.client.say(self.clock.now(), session.session, say);
+        let said = said.map_err(|why| match (&why, self.ends.get(&session.session)) {
+            (Misuse::NoSession, Some(end)) => end.clone(),
+            _ => why.to_string(),
+        });
         self.drain();
         let message_id = message.message_id.clone();
         let file = message.body.bulk().and_then(|bulk| self.file(bulk));
@@ -221,13 +234,13 @@ impl Agent {
         if let Err(why) = &said
             && let Some(talk) = self.model.talks.get(&session.session)
         {
-            let progress = Progress::Failed { why: why.to_string() };
+            let progress = Progress::Failed { why: why.clone() };
             let what = What::Progress { message_id: message_id.clone(), progress };
             self.happened(Event { account: talk.account, session: Some(session.session), what });
         }
         let achieved =
             Achieved { session: Some(session), message_id: Some(message_id), ..Achieved::default() };
-        self.tell_outcome(by, said.map(|()| achieved).map_err(|why| why.to_string()));
+        self.tell_outcome(by, said.map(|()| achieved));
     }
 
     /// A message of ours outside any session is durable: it may leave.

@@ -17,6 +17,7 @@ mod teller;
 mod watch;
 mod weight;
 
+use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
@@ -177,6 +178,8 @@ pub(crate) struct Agent {
     random: Random,
     accounts: Vec<Arc<str>>,
     model: Model,
+    /// Why nothing is said any more in sessions whose end nobody was told yet.
+    ends: BTreeMap<SessionId, String>,
     /// What this round brought for the store.
     jobs: Vec<Job>,
     /// Octets on their way to the store.
@@ -262,6 +265,7 @@ impl Agent {
             random,
             accounts,
             model: Model::default(),
+            ends: BTreeMap::new(),
             jobs: Vec::new(),
             pending: 0,
             parked: Vec::new(),

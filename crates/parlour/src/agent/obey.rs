@@ -7,7 +7,7 @@ use parlour_proto::io::{AccountId, FileId, SessionId};
 use parlour_proto::sip::uri::{Uri, is_anonymous};
 
 use super::{Agent, LEAVING, Told};
-use crate::command::{Achieved, Asked, Command, Outcome, Whom, Wish};
+use crate::command::{Achieved, Asked, Command, First, Outcome, Whom, Wish};
 use crate::model::{SessionName, Stage};
 use crate::store::{BLOCKED, By, Job, Kept, NewMessage, NewPage, Note, OwnBody, Refused, Seen, party};
 
@@ -89,15 +89,25 @@ impl Agent {
                     Err(why) => Err(why),
                 }
             }
-            Command::Invite { account, to, via, large } => {
-                self.account(account.as_deref()).and_then(|account| {
+            Command::Invite { account, to, via, large, first } => {
+                let invited = self.account(account.as_deref()).and_then(|account| {
                     let invited = if large {
                         self.client.invite_to_large(now, account, &to, via)
                     } else {
                         self.client.invite(now, account, &to, via)
                     };
                     invited.map_err(|why| why.to_string())
-                })
+                });
+                match (invited, first) {
+                    (Ok(session), Some(First { message_id, content_type, body })) => {
+                        self.drain();
+                        let message_id = message_id.unwrap_or_else(|| self.ident());
+                        let body = OwnBody::Inline(body);
+                        let message = NewMessage { session, message_id, content_type, body, to: None };
+                        return self.prepare_to_say(By::Front(id), message);
+                    }
+                    (invited, _) => invited,
+                }
             }
             Command::Add { session, address } => {
                 self.which_chat(session, &[Stage::Connected, Stage::Established]).and_then(|session| {

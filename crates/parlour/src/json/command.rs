@@ -10,7 +10,7 @@ use parlour_proto::client::{Decline, MAX_FILES};
 use parlour_proto::sdp::{FileHash, FileSelector};
 use serde::Deserialize;
 
-use crate::command::{Asked, Command, Whom};
+use crate::command::{Asked, Command, First, Whom};
 use crate::config;
 use crate::model::SessionName;
 
@@ -102,9 +102,21 @@ pub(crate) fn command(line: &str) -> Result<Asked, (Option<String>, String)> {
             let via = via.map(|via| config::proxy(&via).map_err(fault)).transpose()?;
             Command::Page { account, to, via, message_id, content_type, body }
         }
-        Line::Invite { account, to, via, large } => {
+        Line::Invite { account, to, via, large, message_id, content_type, text: words, base64 } => {
             let via = via.map(|via| config::proxy(&via).map_err(fault)).transpose()?;
-            Command::Invite { account, to, via, large }
+            let is_silent = words.is_none() && base64.is_none();
+            if is_silent && (message_id.is_some() || content_type.is_some()) {
+                return Err(fault(
+                    "\"message_id\" and \"content_type\" go with \"text\" or \"base64\"".into(),
+                ));
+            }
+            let first = if is_silent {
+                None
+            } else {
+                let content_type = content_type.unwrap_or_else(|| "text/plain".into());
+                Some(First { message_id, content_type, body: body("invite", words, base64).map_err(fault)? })
+            };
+            Command::Invite { account, to, via, large, first }
         }
         Line::Add { session: text, address } => Command::Add { session: session(text)?, address },
         Line::Nick { session: text, nickname } => Command::Nick { session: session(text)?, nickname },
@@ -195,6 +207,10 @@ enum Line {
         via: Option<String>,
         #[serde(default)]
         large: bool,
+        message_id: Option<String>,
+        content_type: Option<String>,
+        text: Option<String>,
+        base64: Option<String>,
     },
     Nick {
         session: Option<String>,
@@ -298,6 +314,8 @@ mod tests {
             (r#"{"id":"x","do":"fetch_file","to":"sip:a@b","hash":"md5"}"#, Some("x"), "looks like sha-1"),
             (r#"{"id":"x","do":"say","base64":"*"}"#, Some("x"), "not base64"),
             (r#"{"id":"x","do":"invite"}"#, Some("x"), "to"),
+            (r#"{"id":"x","do":"invite","to":"sip:a@b","message_id":"m1"}"#, Some("x"), "go with"),
+            (r#"{"id":"x","do":"invite","to":"sip:a@b","text":"a","base64":"YQ=="}"#, Some("x"), "either"),
             (r#"{"id":"x","do":"invite","to":"sip:a@b","via":"h:x"}"#, Some("x"), "not a port"),
             (r#"{"id":{},"do":"quit"}"#, None, "string or a number"),
         ] {

@@ -283,6 +283,44 @@ fn a_200_before_the_sync_is_found() {
 
 #[test]
 #[ignore = "needs free ports and 5 s: run ./check"]
+fn what_is_said_with_an_invitation_is_kept_however_fast_it_is_refused() {
+    let folder = Folder::new("refused");
+    let (bob, alice) = (Setup::new(&folder, "bob", "ask"), Setup::new(&folder, "alice", "ask"));
+    let (mut to, mut from) = (bob.start(&folder, "bob"), alice.start(&folder, "alice"));
+    let via = format!("udp:{}:{}", bob.host, bob.sip);
+    // A session can be named as soon as the invitation has its result.
+    from.tell(&json!({"do": "invite", "id": "bare", "to": bob.address, "via": via}));
+    let session = from.await_such("result", WAIT, |line| line["id"] == "bare")["session"].clone();
+    from.tell(&json!({"do": "say", "id": "word", "session": session, "text": "Hello"}));
+    let said = from.await_such("result", WAIT, |line| line["id"] == "word");
+    assert_eq!(said["session"], session);
+    to.await_event("invited", WAIT);
+    to.tell(&json!({"do": "accept"}));
+    from.await_such("progress", WAIT, |line| line["state"] == "acknowledged");
+    from.tell(&json!({"do": "leave"}));
+    from.await_event("ended", WAIT);
+    // Whoever is blocked is refused before his store has synced.
+    to.tell(&json!({"do": "block", "id": "b", "address": alice.address}));
+    to.await_such("result", WAIT, |line| line["id"] == "b");
+    for n in 0..20 {
+        let text = format!("Dinner {n}?");
+        from.tell(&json!({"do": "invite", "to": bob.address, "via": via, "text": text, "message_id": format!("dinner{n}")}));
+    }
+    for _ in 0..20 {
+        from.await_such("progress", WAIT, |line| line["state"] == "failed");
+    }
+    from.quit();
+    to.quit();
+    let kept = history(&alice.data);
+    let dinners: Vec<_> = kept.iter().filter(|row| row["state"] == "failed").collect();
+    assert_eq!(dinners.len(), 20);
+    for row in dinners {
+        assert_eq!(row["why"], "never sent: refused with 480 Temporarily Unavailable", "{row}");
+    }
+}
+
+#[test]
+#[ignore = "needs free ports and 5 s: run ./check"]
 fn what_is_sent_to_somebody_who_declines_is_kept_with_the_reason() {
     let folder = Folder::new("declined");
     let bob = Setup::new(&folder, "bob", "ask");
