@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use crate::parts::is_token_text;
+
 /// The most entries that are kept of one list; a longer list is cut.
 pub const MAX_ENTRIES: usize = 128;
 
@@ -44,12 +46,17 @@ impl AcceptTypes {
 
     /// Adds the value of one `a=accept-types` line; several lines are one list.
     pub fn add_types(&mut self, value: &str) {
-        self.root.extend(value);
+        self.root.extend(entries(value));
     }
 
     /// Adds the value of one `a=accept-wrapped-types` line.
     pub fn add_wrapped_types(&mut self, value: &str) {
-        self.wrapped.extend(value);
+        self.wrapped.extend(entries(value));
+    }
+
+    /// Adds entries that may be the whole body, as [`new`](AcceptTypes::new) takes them.
+    pub fn add_entries<'a>(&mut self, entries: impl IntoIterator<Item = &'a str>) {
+        self.root.extend(entries);
     }
 
     /// Whether no type may be the whole body: nothing can be sent to such an endpoint.
@@ -68,13 +75,13 @@ impl AcceptTypes {
     }
 
     /// The value of `a=accept-types`.
-    pub fn types_attribute(&self) -> String {
-        self.root.0.to_string()
+    pub fn types_attribute(&self) -> &str {
+        &self.root.0
     }
 
     /// The value of `a=accept-wrapped-types`, if there is one to write.
-    pub fn wrapped_types_attribute(&self) -> Option<String> {
-        (!self.wrapped.0.is_empty()).then(|| self.wrapped.0.to_string())
+    pub fn wrapped_types_attribute(&self) -> Option<&str> {
+        Some(&*self.wrapped.0).filter(|entries| !entries.is_empty())
     }
 
     /// Whether `media_type` may be the whole body.
@@ -110,14 +117,16 @@ impl AcceptTypes {
     /// What an answer lists: those of our types that the offer names too, in the offer's order; all of ours where the
     /// offer says `*`. Empty if there is nothing in common.
     pub fn answer(&self, offer: &AcceptTypes) -> AcceptTypes {
+        let (ours, ours_wrapped): (Vec<&str>, Vec<&str>) =
+            (self.root.entries().collect(), self.wrapped.entries().collect());
         let (mut root, mut wrapped) = (Listing::default(), Listing::default());
         for offered in offer.root.entries() {
-            self.root.common(offered).for_each(|entry| root.enter(entry));
+            common(&ours, offered).for_each(|entry| root.enter(entry));
         }
         for offered in offer.wrapped.entries().chain(offer.root.entries()) {
-            for entry in self.wrapped.common(offered).chain(self.root.common(offered)) {
+            for entry in common(&ours_wrapped, offered).chain(common(&ours, offered)) {
                 // RFC 4975 8.6: what accept-types lists is not repeated.
-                if !root.entries().any(|listed| matches(listed, entry)) {
+                if !root.0.iter().any(|listed| matches(listed, entry)) {
                     wrapped.enter(entry);
                 }
             }
@@ -131,39 +140,42 @@ pub fn essence(media_type: &str) -> &str {
     media_type.split(';').next().unwrap_or_default().trim_matches([' ', '\t'])
 }
 
+/// Those of our entries that `offered` stands for, and `offered` itself if a wider one of ours stands for it.
+fn common<'a>(ours: &'a [&'a str], offered: &'a str) -> impl Iterator<Item = &'a str> {
+    let covered = ours.iter().any(|entry| matches(entry, offered) && !matches(offered, entry));
+    ours.iter().copied().filter(move |entry| matches(offered, entry)).chain(covered.then_some(offered))
+}
+
 impl List {
     fn entries(&self) -> impl Iterator<Item = &str> {
-        self.0.split_ascii_whitespace()
+        let text = &*self.0;
+        let mut start = 0_usize;
+        memchr::memchr_iter(b' ', text.as_bytes()).chain([text.len()]).filter_map(move |end| {
+            let entry = text.get(start..end);
+            start = end.saturating_add(1);
+            entry.filter(|entry| !entry.is_empty())
+        })
     }
 
-    /// Adds the entries of an attribute's value.
-    fn extend(&mut self, value: &str) {
-        let mut listing = Listing(self.0.to_string());
-        entries(value).for_each(|entry| listing.add(entry));
-        *self = listing.done();
+    /// Adds well-formed entries.
+    fn extend<'a>(&mut self, entries: impl IntoIterator<Item = &'a str>) {
+        let mut listing = Listing(self.entries().collect());
+        entries.into_iter().for_each(|entry| listing.add(entry));
+        let extended = listing.done();
+        *self = extended;
     }
 
     fn covers(&self, wanted: &str) -> bool {
         is_media_type(wanted) && self.entries().any(|entry| matches(entry, wanted))
     }
-
-    /// The entries that `offered` stands for, and `offered` itself if a wider entry stands for it.
-    fn common<'a>(&'a self, offered: &'a str) -> impl Iterator<Item = &'a str> {
-        let covered = self.entries().any(|entry| !matches(offered, entry) && matches(entry, offered));
-        self.entries().filter(move |entry| matches(offered, entry)).chain(covered.then_some(offered))
-    }
 }
 
-/// A list that is being written.
+/// A list in the making: short, so that looking through it is the quickest way to know what it has.
 #[derive(Default)]
-struct Listing(String);
+struct Listing<'a>(Vec<&'a str>);
 
-impl Listing {
-    fn entries(&self) -> impl Iterator<Item = &str> {
-        self.0.split_ascii_whitespace()
-    }
-
-    fn add(&mut self, entry: &str) {
+impl<'a> Listing<'a> {
+    fn add(&mut self, entry: &'a str) {
         let entry = essence(entry);
         if entry.len() <= MAX_ENTRY && (entry == "*" || is_media_type(entry)) {
             self.enter(entry);
@@ -171,19 +183,15 @@ impl Listing {
     }
 
     /// Adds a well-formed entry if it is new and there is room.
-    fn enter(&mut self, entry: &str) {
-        let mut count = 0;
-        let listed = self.entries().inspect(|_| count += 1).any(|listed| listed.eq_ignore_ascii_case(entry));
-        if !listed && count < MAX_ENTRIES {
-            if !self.0.is_empty() {
-                self.0.push(' ');
-            }
-            self.0.push_str(entry);
+    fn enter(&mut self, entry: &'a str) {
+        let listed = self.0.iter().any(|listed| listed.eq_ignore_ascii_case(entry));
+        if !listed && self.0.len() < MAX_ENTRIES {
+            self.0.push(entry);
         }
     }
 
     fn done(self) -> List {
-        List(self.0.into())
+        List(self.0.join(" ").into())
     }
 }
 
@@ -192,13 +200,15 @@ fn matches(entry: &str, wanted: &str) -> bool {
     if entry == "*" || entry.eq_ignore_ascii_case(wanted) {
         return true;
     }
-    let Some(kind) = entry.strip_suffix("/*") else { return false };
-    wanted.split_once('/').is_some_and(|(wanted, _)| kind.eq_ignore_ascii_case(wanted))
+    // `type/`
+    let Some(family) = entry.strip_suffix('*').filter(|family| family.ends_with('/')) else { return false };
+    wanted.get(..family.len()).is_some_and(|start| start.eq_ignore_ascii_case(family))
 }
 
 pub(crate) fn is_media_type(text: &str) -> bool {
-    let token = |part: &str| !part.is_empty() && part.bytes().all(crate::parts::is_token);
-    text.split_once('/').is_some_and(|(kind, subtype)| token(kind) && kind != "*" && token(subtype))
+    let slash = memchr::memchr(b'/', text.as_bytes());
+    let parts = slash.and_then(|at| Some((text.get(..at)?, text.get(at.checked_add(1)?..)?)));
+    parts.is_some_and(|(kind, subtype)| is_token_text(kind) && kind != "*" && is_token_text(subtype))
 }
 
 /// Splits at spaces that stand outside quoted parameter values.
@@ -263,10 +273,10 @@ mod tests {
         let ours = types("text/plain message/cpim", "text/html image/png");
         let answer = ours.answer(&types("message/CPIM text/x text/plain", "image/* text/html"));
         assert_eq!(answer.types_attribute(), "message/cpim text/plain");
-        assert_eq!(answer.wrapped_types_attribute().as_deref(), Some("image/png text/html"));
+        assert_eq!(answer.wrapped_types_attribute(), Some("image/png text/html"));
         let all = ours.answer(&types("* message/CPIM", ""));
         assert_eq!(all.types_attribute(), "text/plain message/cpim");
-        assert_eq!(all.wrapped_types_attribute().as_deref(), Some("text/html image/png"));
+        assert_eq!(all.wrapped_types_attribute(), Some("text/html image/png"));
         assert!(ours.answer(&types("foo/bar", "")).is_empty());
         assert_eq!(types("image/*", "").answer(&types("image/png", "")).types_attribute(), "image/png");
     }

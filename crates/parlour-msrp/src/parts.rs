@@ -54,34 +54,33 @@ impl Parts {
             Span::new(start..start.saturating_add(length))
         };
 
-        let (scheme, rest) = text.split_once("://").ok_or(UriFault::Scheme)?;
-        let secure = match scheme {
-            _ if scheme.eq_ignore_ascii_case("msrp") => false,
-            _ if scheme.eq_ignore_ascii_case("msrps") => true,
-            _ => return Err(UriFault::Scheme),
+        let (secure, rest) = match (after(text, "msrp://"), after(text, "msrps://")) {
+            (Some(rest), _) => (false, rest),
+            (None, Some(rest)) => (true, rest),
+            (None, None) => return Err(UriFault::Scheme),
         };
 
         // RFC 3986 3.2: the authority ends at the slash; userinfo may hold `;`, so look for `@` first.
-        let authority = rest.split('/').next().unwrap_or(rest);
-        let (userinfo, rest) = match authority.find('@').and_then(|at| rest.split_at_checked(at)) {
-            Some((userinfo, tail)) => {
-                // RFC 4975 6: no password, thus no colon.
-                if userinfo.is_empty() || !userinfo.bytes().all(is_name) {
-                    return Err(UriFault::UserInfo);
+        let (userinfo, rest) =
+            match rest.split_at_checked(until(rest, memchr::memchr2(b'@', b'/', rest.as_bytes()))) {
+                Some((userinfo, tail)) if tail.starts_with('@') => {
+                    // RFC 4975 6: no password, thus no colon.
+                    if !NAME.has_all(userinfo) {
+                        return Err(UriFault::UserInfo);
+                    }
+                    (place(rest, userinfo.len()), tail.strip_prefix('@').unwrap_or(tail))
                 }
-                (place(rest, userinfo.len()), tail.strip_prefix('@').unwrap_or(tail))
-            }
-            None => (Span::default(), rest),
-        };
+                Some(_) | None => (Span::default(), rest),
+            };
 
         let (host, bracketed, rest) = if let Some(inner) = rest.strip_prefix('[') {
             let (address, rest) = inner.split_once(']').ok_or(UriFault::Host)?;
             address.parse::<Ipv6Addr>().map_err(|_| UriFault::Host)?;
             (place(inner, address.len()), true, rest)
         } else {
-            let length = rest.find([':', '/', ';']).unwrap_or(rest.len());
+            let length = until(rest, memchr::memchr3(b':', b'/', b';', rest.as_bytes()));
             let (name, tail) = rest.split_at_checked(length).ok_or(UriFault::Host)?;
-            if name.is_empty() || !name.bytes().all(is_name) {
+            if !NAME.has_all(name) {
                 return Err(UriFault::Host);
             }
             (place(rest, name.len()), false, tail)
@@ -89,7 +88,7 @@ impl Parts {
 
         let (port, rest) = match rest.strip_prefix(':') {
             Some(tail) => {
-                let length = tail.find(['/', ';']).unwrap_or(tail.len());
+                let length = until(tail, memchr::memchr2(b'/', b';', tail.as_bytes()));
                 let (digits, tail) = tail.split_at_checked(length).ok_or(UriFault::Port)?;
                 if digits.is_empty() || digits.len() > 5 || !digits.bytes().all(|byte| byte.is_ascii_digit())
                 {
@@ -103,9 +102,9 @@ impl Parts {
 
         let (session_id, rest) = match rest.strip_prefix('/') {
             Some(tail) => {
-                let length = tail.find(';').unwrap_or(tail.len());
+                let length = until(tail, memchr::memchr(b';', tail.as_bytes()));
                 let (id, after) = tail.split_at_checked(length).ok_or(UriFault::SessionId)?;
-                if id.is_empty() || !id.bytes().all(is_session_id) {
+                if !SESSION_ID.has_all(id) {
                     return Err(UriFault::SessionId);
                 }
                 (place(tail, id.len()), after)
@@ -115,7 +114,7 @@ impl Parts {
 
         let (transport, parameters) = match rest.strip_prefix(';') {
             Some(tail) => {
-                let length = tail.find(';').unwrap_or(tail.len());
+                let length = until(tail, memchr::memchr(b';', tail.as_bytes()));
                 let (transport, after) = tail.split_at_checked(length).ok_or(UriFault::Parameter)?;
                 if transport.is_empty() || !transport.bytes().all(|byte| byte.is_ascii_alphanumeric()) {
                     return Err(UriFault::Parameter);
@@ -215,22 +214,76 @@ fn is_unreserved(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b'~')
 }
 
-/// RFC 3986 reg-name: unreserved, percent-encoded, sub-delims.
-fn is_name(byte: u8) -> bool {
-    is_unreserved(byte)
-        || matches!(byte, b'%' | b'!' | b'$' | b'&' | b'\'' | b'(' | b')' | b'*' | b'+' | b',' | b';' | b'=')
-}
-
-fn is_session_id(byte: u8) -> bool {
-    is_unreserved(byte) || matches!(byte, b'+' | b'=' | b'/')
-}
-
 fn is_parameter(text: &str) -> bool {
     let (name, value) = text.split_once('=').unwrap_or((text, "-"));
-    [name, value].iter().all(|part| !part.is_empty() && part.bytes().all(is_token))
+    [name, value].iter().all(|part| is_token_text(part))
+}
+
+/// What follows `start`, whose case does not matter.
+fn after<'t>(text: &'t str, start: &str) -> Option<&'t str> {
+    let (scheme, rest) = text.split_at_checked(start.len())?;
+    scheme.eq_ignore_ascii_case(start).then_some(rest)
+}
+
+/// Up to what was found, else all.
+fn until(text: &str, found: Option<usize>) -> usize {
+    found.unwrap_or(text.len())
 }
 
 /// A character of RFC 4975's `token`.
-pub(crate) fn is_token(byte: u8) -> bool {
-    matches!(byte, 0x21 | 0x23..=0x27 | 0x2A..=0x2B | 0x2D..=0x2E | 0x30..=0x39 | 0x41..=0x5A | 0x5E..=0x7E)
+pub(crate) const fn is_token(byte: u8) -> bool {
+    CLASSES[byte as usize] & TOKEN.0 != 0
 }
+
+/// Whether this is a `token` of RFC 4975.
+pub(crate) fn is_token_text(text: &str) -> bool {
+    TOKEN.has_all(text)
+}
+
+/// What an octet may be part of; classes are bits.
+struct Class(u8);
+
+const TOKEN: Class = Class(1);
+/// RFC 3986 reg-name: unreserved, percent-encoded, sub-delims.
+const NAME: Class = Class(2);
+const SESSION_ID: Class = Class(4);
+
+impl Class {
+    /// Whether these are some, and all in the class. It looks at all of them, as that is quicker than to stop at the first
+    /// that is not.
+    fn has_all(&self, text: &str) -> bool {
+        !text.is_empty() && text.bytes().fold(self.0, |common, byte| common & CLASSES[usize::from(byte)]) != 0
+    }
+}
+
+static CLASSES: [u8; 256] = {
+    let mut classes = [0; 256];
+    let mut at = 0;
+    while at < 256 {
+        let byte = at as u8;
+        let unreserved = byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b'~');
+        let members = [
+            (
+                TOKEN,
+                matches!(byte, 0x21 | 0x23..=0x27 | 0x2A..=0x2B | 0x2D..=0x2E | 0x30..=0x39 | 0x41..=0x5A | 0x5E..=0x7E),
+            ),
+            (
+                NAME,
+                unreserved
+                    || matches!(
+                        byte,
+                        b'%' | b'!' | b'$' | b'&' | b'\'' | b'(' | b')' | b'*' | b'+' | b',' | b';' | b'='
+                    ),
+            ),
+            (SESSION_ID, unreserved || matches!(byte, b'+' | b'=' | b'/')),
+        ];
+        let mut member = 0;
+        while member < members.len() {
+            let (class, is_member) = &members[member];
+            classes[at] |= if *is_member { class.0 } else { 0 };
+            member += 1;
+        }
+        at += 1;
+    }
+    classes
+};

@@ -40,8 +40,8 @@ impl Endpoint {
     /// messages may be on their way (RFC 3264 8.3.2), and the peer's max-size.
     pub fn revise(&mut self, id: SessionId, listed: &AcceptTypes, peer_max_size: Option<u64>) {
         let Some(session) = self.sessions.get_mut(&id) else { return };
-        session.accept.add_types(&listed.types_attribute());
-        session.accept.add_wrapped_types(&listed.wrapped_types_attribute().unwrap_or_default());
+        session.accept.add_types(listed.types_attribute());
+        session.accept.add_wrapped_types(listed.wrapped_types_attribute().unwrap_or_default());
         session.peer_max_size = peer_max_size;
     }
 

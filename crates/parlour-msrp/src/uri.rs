@@ -66,11 +66,13 @@ impl MsrpUri {
     /// # Errors
     /// If a part has a character that may not stand in it.
     pub fn new(secure: bool, host: &str, port: u16, session_id: &str) -> Result<Self, UriFault> {
-        let scheme = if secure { "msrps" } else { "msrp" };
+        let scheme = if secure { "msrps://" } else { "msrp://" };
         let bare = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host);
+        let port = port.to_string();
+        let with = |host: &str| Self::read([scheme, host, ":", &port, "/", session_id, ";tcp"].concat());
         match bare.parse::<Ipv6Addr>() {
-            Ok(address) => Self::parse(&format!("{scheme}://[{address}]:{port}/{session_id};tcp")),
-            Err(_) => Self::parse(&format!("{scheme}://{host}:{port}/{session_id};tcp")),
+            Ok(address) => with(&format!("[{address}]")),
+            Err(_) => with(host),
         }
     }
 
@@ -84,7 +86,11 @@ impl MsrpUri {
             return Ok(MsrpUri { text: text.into(), parts });
         }
         // RFC 4975 9 asks for a transport; some peers leave it out and mean TCP.
-        let text = format!("{text};tcp");
+        Self::read([text, ";tcp"].concat())
+    }
+
+    /// A whole URI.
+    fn read(text: String) -> Result<Self, UriFault> {
         let parts = Parts::of(&text)?;
         Ok(MsrpUri { text: text.into(), parts })
     }

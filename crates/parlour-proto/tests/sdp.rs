@@ -369,7 +369,8 @@ fn types_follow_the_order_of_the_offer() {
             "m=message 1 TCP/MSRP *\n{PATH}a=accept-types:{types}\na=accept-wrapped-types:{wrapped}\n"
         );
         let stream = stream(&lines);
-        (stream.listed.types_attribute(), stream.listed.wrapped_types_attribute().unwrap_or_default())
+        let wrapped = stream.listed.wrapped_types_attribute().unwrap_or_default();
+        (stream.listed.types_attribute().to_owned(), wrapped.to_owned())
     };
     let both = |types: &str, wrapped: &str| (types.to_owned(), wrapped.to_owned());
     assert_eq!(listed("text/plain message/cpim", ""), both("text/plain message/cpim", ""));
@@ -464,7 +465,7 @@ fn two_of_us_agree() {
         let agreed = read_answer(&caller, &reply, &ours()).unwrap();
         let chat = judged.chat.unwrap();
         assert_ne!(agreed.role, chat.role);
-        assert_eq!(agreed.path.rightmost(), local("192.0.2.8").path(chat.role));
+        assert_eq!(*agreed.path.rightmost(), *local("192.0.2.8").path(chat.role));
         assert_eq!(&caller.path, chat.path.rightmost());
         assert_eq!(agreed.max_size, Some(1_048_576));
     }
@@ -559,7 +560,7 @@ fn the_address_of_nobody_is_hold() {
 fn our_later_offer_keeps_lines_and_path() {
     let offer = with(&format!("m=audio 7000 RTP/AVP 0\n{}", chat("a=setup:active\na=recvonly\n")));
     let judged = judge(&offer, &ours()).unwrap();
-    let path = local("192.0.2.7").path(Role::Passive).clone();
+    let path = local("192.0.2.7").path(Role::Passive).into_owned();
     let settled = local("192.0.2.7").settled(path.clone());
     let before = parse(&answer(&offer, &judged, &settled, &ours())).unwrap();
     let own = offer_again(&before, Some(1), &[], &settled.clone().revised(), &ours());
@@ -574,7 +575,7 @@ fn our_later_offer_keeps_lines_and_path() {
     assert_eq!(read(&format!("{audio}m=message 0 TCP/MSRP *\n")), Ok(None));
     assert!(read(&chat("")).is_err() && read(&format!("{audio}{audio}")).is_ok_and(|none| none.is_none()));
     // Where nobody can connect to us, we connect.
-    let active = local("192.0.2.7").settled(local("192.0.2.7").path(Role::Active).clone());
+    let active = local("192.0.2.7").settled(local("192.0.2.7").path(Role::Active).into_owned());
     let text = String::from_utf8(offer_again(&before, Some(1), &[], &active, &ours()).octets).unwrap();
     assert!(text.contains("m=message 9 ") && text.contains("a=setup:active"), "{text}");
 }

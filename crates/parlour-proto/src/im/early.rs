@@ -99,11 +99,11 @@ impl Core {
             Some((offer, judged)) if judged.preconditions(offer).are_demanded() => {
                 let stream = judged.chat.clone()?;
                 let local = self.local_media(session.account, session.flow, Some(stream.tls))?;
-                let local = local.clone().settled(local.path(stream.role).clone());
+                let local = local.clone().settled(local.path(stream.role).into_owned());
                 let description = sdp::answer(offer, judged, &local, &ours);
                 let origin = offer.origin.clone();
                 // RFC 3262 5: the peer may connect as soon as it has the answer.
-                let msrp = self.expect_media(owner, local.path(stream.role), &stream);
+                let msrp = self.expect_media(owner, &local.path(stream.role), &stream);
                 let agreed = Agreed::new(Some((msrp, stream)), origin, &description, local);
                 invited.early.media = Media::Settled(Box::new(agreed));
                 Some(description)
@@ -262,7 +262,7 @@ impl Core {
             local = self.other_end(owner.0, flow, &local, &stream).ok_or(PeerFault::NoResources)?;
             self.msrp.close(self.now.instant, chat.msrp);
             self.sessions.forget_msrp(chat.msrp);
-            chat.msrp = self.expect_media(owner, local.path(stream.role), &stream);
+            chat.msrp = self.expect_media(owner, &local.path(stream.role), &stream);
         }
         let description = sdp::answer(&offer, &judged, &local, &ours);
         chat.stream = stream;

@@ -1,6 +1,8 @@
 //! Which files a session carries: those that we offer, those that a peer offers, and what the answers make of them
 //! (RFC 5547 8.2, 8.3).
 
+use std::borrow::Cow;
+
 use crate::config::Accept;
 use crate::event::{FileNews, FileStop, What};
 use crate::im::Core;
@@ -94,7 +96,7 @@ impl Core {
             let Some(transfer) = self.files.get_mut(id) else { continue };
             let Some(end) = transfer.local.take() else { continue };
             let role = if setup == sdp::Setup::Active { sdp::Role::Active } else { sdp::Role::Passive };
-            let path = end.path(role).clone();
+            let path = end.path(role).into_owned();
             transfer.local = Some(end.settled(path.clone()));
             let largest = transfer.about.length().unwrap_or(u64::MAX).min(self.config.max_file);
             let kind = transfer.about.selector.media_type.clone().unwrap_or_else(|| "*".to_owned());
@@ -276,7 +278,7 @@ impl Core {
             let end = self.local_media(account, flow, Some(stream.tls));
             let Some(transfer) = self.files.get_mut(file) else { continue };
             transfer.local = end.map(|end| {
-                let path = end.path(stream.role).clone();
+                let path = end.path(stream.role).into_owned();
                 end.settled(path)
             });
             transfer.stream = Some(stream.clone());
@@ -330,11 +332,11 @@ impl Core {
         };
         let (with_end, without): (Vec<&sdp::Stream>, Vec<&sdp::Stream>) =
             judged.files.iter().partition(|stream| end(stream).is_some());
-        let mut judged = judged.clone();
+        let mut judged = Cow::Borrowed(judged);
         let lost: Vec<usize> = without.iter().map(|stream| stream.line).collect();
         let ends: Vec<&Local> = with_end.into_iter().filter_map(end).collect();
         for line in lost {
-            judged.refuse(line, Unfit::FileRefused("there are too many"));
+            judged.to_mut().refuse(line, Unfit::FileRefused("there are too many"));
         }
         sdp::answer(offer, &judged, Ends { session: local, files: &ends }, ours)
     }
@@ -346,7 +348,7 @@ impl Core {
             let (Some(local), Some(stream)) = (transfer.local.clone(), transfer.stream.clone()) else {
                 continue;
             };
-            let msrp = self.open_media(owner, local.path(stream.role), &stream);
+            let msrp = self.open_media(owner, &local.path(stream.role), &stream);
             self.files.index_msrp(msrp, file);
             if let Some(transfer) = self.files.get_mut(file) {
                 transfer.msrp = Some(msrp);

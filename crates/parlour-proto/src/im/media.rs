@@ -298,7 +298,7 @@ impl Core {
         let piece = self.account(account).and_then(|account| account.chunk_size);
         let mut accept = listed.clone();
         // RFC 4975 7.3.1 and 14.3: a peer may send these to every endpoint, whatever its description lists.
-        content::taken_unlisted().for_each(|must| accept.add_types(must));
+        accept.add_entries(content::taken_unlisted());
         SessionSpec::new(local.clone(), remote.path.clone(), remote.role, accept).with(|spec| {
             spec.remote = remote;
             spec.matching = self.config.sessmatch;

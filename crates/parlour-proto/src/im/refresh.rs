@@ -312,7 +312,7 @@ impl Core {
             octets: agreed.description.to_vec(),
             // Who connects is open again, whatever our description says.
             setup: Setup::Actpass,
-            path: agreed.local.path(chat.stream.role).clone(),
+            path: agreed.local.path(chat.stream.role).into_owned(),
             listed: chat.stream.listed.clone(),
             takes: chat.stream.takes,
             cema: !agreed.local.without_cema && self.capabilities_in(&session).knows_cema(),

@@ -410,7 +410,7 @@ impl Core {
     fn move_media(&mut self, session: &mut Session, stream: sdp::Stream) {
         let owner = (session.account, session.id);
         let Some(agreed) = session.phase.agreed_mut() else { return };
-        let path = agreed.local.path(stream.role).clone();
+        let path = agreed.local.path(stream.role).into_owned();
         let old = agreed.chat.take();
         let new = self.open_media(owner, &path, &stream);
         // A stream that was disabled, or lost, begins anew: nobody was told that it is on hold.
@@ -460,7 +460,7 @@ impl Core {
         // RFC 3264 8: only the version in o= changes.
         (fresh.session_id, fresh.version) = (next.session_id, next.version);
         fresh.without_cema = next.without_cema;
-        let path = fresh.path(stream.role).clone();
+        let path = fresh.path(stream.role).into_owned();
         Some(fresh.settled(path))
     }
 

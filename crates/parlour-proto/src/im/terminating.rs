@@ -522,7 +522,7 @@ impl Core {
                 let mut local = local.clone();
                 // S-8: the passive side listens before its 200 leaves.
                 let chat = judged.chat.map(|stream| {
-                    let path = local.path(stream.role).clone();
+                    let path = local.path(stream.role).into_owned();
                     local = local.clone().settled(path.clone());
                     (self.open_media(owner, &path, &stream), stream)
                 });

@@ -198,13 +198,16 @@ fn is_relayed(path: &MsrpPath) -> bool {
     path.uris().len() > 1
 }
 
-/// The host and port of `c=` and `m=`, as a URI of the peer; `None` if they name no host.
+/// The host and port of `c=` and `m=`, as a URI of the peer; `None` if they name no host, or say what the path says.
 fn stated(session: &Session, media: &Media, path: &MsrpPath) -> Option<MsrpUri> {
     let host = connection(session, media)?.address.as_str();
+    let hop = path.leftmost();
+    if hop.host() == host && hop.port() == Some(media.port) {
+        return None;
+    }
     if host.parse::<IpAddr>().is_ok_and(|address| address.is_unspecified()) {
         return None;
     }
-    let hop = path.leftmost();
     MsrpUri::new(hop.is_secure(), host, media.port, hop.session_id().unwrap_or("anchor")).ok()
 }
 

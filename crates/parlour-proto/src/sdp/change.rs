@@ -129,7 +129,7 @@ pub fn offer_again(
     local: &Local,
     ours: &Capabilities,
 ) -> Offered {
-    let path = local.path(Role::Passive).clone();
+    let path = local.path(Role::Passive).into_owned();
     // RFC 6135 4.2.2: an offer is never passive, and actpass needs a port that listens.
     let listens = ours.can_listen(local.is_secure()) && ours.reachable && local.can_listen();
     let setup = if local.is_relayed() || listens { Setup::Actpass } else { Setup::Active };

@@ -43,7 +43,7 @@ pub fn offer(local: &Local, ours: &Capabilities) -> Offered {
 /// An offer under preconditions (RFC 3312 5.1).
 pub fn offer_under(local: &Local, ours: &Capabilities, preconditions: &Preconditions) -> Offered {
     let (setup, role) = ours.offered_setup(local);
-    let path = local.path(role).clone();
+    let path = local.path(role).into_owned();
     let mut lines = Lines::new(local.address, local.session_id, local.version, std::iter::empty());
     let cema = ours.offers_cema(local);
     lines.stream("message", protocol(local.is_secure()), &local.told(role), setup, cema, ours);
@@ -85,7 +85,7 @@ pub fn offer_files(local: &Local, files: &[FileEnd<'_>], ours: &Capabilities) ->
     Offered {
         octets: lines.finish(),
         setup,
-        path: local.path(role).clone(),
+        path: local.path(role).into_owned(),
         listed: AcceptTypes::default(),
         takes: ours.max_file,
         cema: ours.offers_cema(end),

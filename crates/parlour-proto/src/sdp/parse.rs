@@ -82,11 +82,8 @@ pub fn parse(octets: &[u8]) -> Result<Session, SdpFault> {
     let mut attributes = Vec::new();
     let mut media: Vec<Media> = Vec::new();
     for (line, text) in lines {
-        let (kind, value) = text.split_once('=').ok_or(SdpFault::NoType { line })?;
-        if kind.len() != 1 {
-            return Err(SdpFault::NoType { line });
-        }
-        let value = value.trim_end();
+        let (kind, value) = text.split_at_checked(1).ok_or(SdpFault::NoType { line })?;
+        let value = value.strip_prefix('=').ok_or(SdpFault::NoType { line })?.trim_end();
         if kind == "m" {
             if media.len() == MAX_MEDIA {
                 return Err(SdpFault::TooManyMedia { line });
@@ -127,6 +124,13 @@ fn lines(octets: &[u8]) -> impl Iterator<Item = (usize, Cow<'_, str>)> {
 
 /// Text without control characters, which would break our own lines when it is written again.
 fn clean(octets: &[u8]) -> Cow<'_, str> {
+    // As nearly always.
+    let is_plain = |octet: &u8| matches!(octet, b'\t' | b' '..=b'~');
+    if octets.iter().all(is_plain)
+        && let Ok(text) = str::from_utf8(octets)
+    {
+        return text.into();
+    }
     let breaks = |c: char| c.is_control() && c != '\t';
     let text = String::from_utf8_lossy(octets);
     if text.contains(breaks) { text.replace(breaks, "\u{fffd}").into() } else { text }

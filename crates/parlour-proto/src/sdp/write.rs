@@ -1,6 +1,6 @@
 //! The lines of our own descriptions.
 
-use std::fmt::{Arguments, Write as _};
+use std::borrow::Cow;
 use std::net::IpAddr;
 
 use parlour_msrp::accept::AcceptTypes;
@@ -25,8 +25,8 @@ pub struct Local {
     /// The relays that act for us, in the order in which a peer's messages pass them.
     relays: Option<MsrpPath>,
     listening: MsrpUri,
-    /// None if the path is the same for both roles.
-    connecting: Option<MsrpUri>,
+    /// Whether the path is the same for both roles.
+    settled: bool,
 }
 
 impl Local {
@@ -46,10 +46,9 @@ impl Local {
     ) -> Result<Self, UriFault> {
         // A dual-stack socket shows its IPv4 addresses as IPv6 ones.
         let address = address.to_canonical();
-        let host = address.to_string();
-        let uri = |port| MsrpUri::new(tls, &host, port, ident);
-        let (listening, connecting) = (uri(port)?, Some(uri(DISCARD)?));
-        Ok(Local { address, session_id, version, without_cema: false, relays: None, listening, connecting })
+        let listening = MsrpUri::new(tls, &address.to_string(), port, ident)?;
+        let (without_cema, relays, settled) = (false, None, false);
+        Ok(Local { address, session_id, version, without_cema, relays, listening, settled })
     }
 
     //= IM M-21
@@ -65,7 +64,7 @@ impl Local {
             without_cema: false,
             relays: Some(path),
             listening,
-            connecting: None,
+            settled: true,
         }
     }
 
@@ -76,13 +75,13 @@ impl Local {
 
     /// What our description tells of the way to us, for that role.
     pub fn told(&self, role: Role) -> MsrpPath {
-        self.relays.clone().unwrap_or_else(|| MsrpPath::from(self.path(role).clone()))
+        self.relays.clone().unwrap_or_else(|| MsrpPath::from(self.path(role).into_owned()))
     }
 
     /// The same end of a session that stands: its path stays the same, whoever of the two is said to connect.
     #[must_use]
     pub fn settled(self, path: MsrpUri) -> Self {
-        Local { listening: path, connecting: None, ..self }
+        Local { listening: path, settled: true, ..self }
     }
 
     /// The same end in a description that says something new (RFC 3264 8).
@@ -104,11 +103,14 @@ impl Local {
     //= IM D-12
     /// Our own MSRP URI as our description tells it for that role: the MSRP session goes by this one. The active side's has
     /// the discard port, the same as in its `m=` line (RFC 4975 8.1).
-    pub const fn path(&self, role: Role) -> &MsrpUri {
-        match (role, &self.connecting) {
-            (Role::Active, Some(connecting)) => connecting,
-            (Role::Active, None) | (Role::Passive, _) => &self.listening,
+    pub fn path(&self, role: Role) -> Cow<'_, MsrpUri> {
+        let listening = &self.listening;
+        if role == Role::Passive || self.settled {
+            return Cow::Borrowed(listening);
         }
+        let ident = listening.session_id().unwrap_or_default();
+        let connecting = MsrpUri::new(listening.is_secure(), listening.host(), DISCARD, ident);
+        connecting.map_or(Cow::Borrowed(listening), Cow::Owned)
     }
 }
 
@@ -124,23 +126,25 @@ impl Lines {
         version: u64,
         times: impl Iterator<Item = &'t str>,
     ) -> Self {
-        let family = if address.is_ipv4() { "IP4" } else { "IP6" };
+        let family = if address.is_ipv4() { "IP4 " } else { "IP6 " };
+        let (address, session_id, version) =
+            (address.to_string(), session_id.to_string(), version.to_string());
         let mut lines = Lines(String::with_capacity(512));
-        lines.put(format_args!("v=0"));
-        lines.put(format_args!("o=- {session_id} {version} IN {family} {address}"));
-        lines.put(format_args!("s=-"));
-        lines.put(format_args!("c=IN {family} {address}"));
+        lines.put(&["v=0"]);
+        lines.put(&["o=- ", &session_id, " ", &version, " IN ", family, &address]);
+        lines.put(&["s=-"]);
+        lines.put(&["c=IN ", family, &address]);
         let mut times = times.peekable();
         if times.peek().is_none() {
-            lines.put(format_args!("t=0 0"));
+            lines.put(&["t=0 0"]);
         }
-        times.for_each(|time| lines.put(format_args!("t={time}")));
+        times.for_each(|time| lines.put(&["t=", time]));
         lines
     }
 
     /// An `m=` line.
     pub(super) fn media(&mut self, media: &str, port: u16, protocol: &str, formats: &str) {
-        self.put(format_args!("m={media} {port} {protocol} {formats}"));
+        self.put(&["m=", media, " ", &port.to_string(), " ", protocol, " ", formats]);
     }
 
     //= IM D-31
@@ -166,7 +170,7 @@ impl Lines {
         //= IM R-62
         // RFC 4566 5: b= stands above the attributes.
         if let Some(kilobits) = ours.bandwidth {
-            self.put(format_args!("b=AS:{kilobits}"));
+            self.put(&["b=AS:", &kilobits.to_string()]);
         }
         self.attribute("path", &path.to_string());
         // RFC 6135 4.2.1: setup is always explicit.
@@ -186,33 +190,33 @@ impl Lines {
 
     /// A `c=` line of the `m=` line above it.
     pub(super) fn connection(&mut self, network: &str, family: &str, address: &str) {
-        self.put(format_args!("c={network} {family} {address}"));
+        self.put(&["c=", network, " ", family, " ", address]);
     }
 
     /// What we take, and the size of the largest message.
     pub(super) fn types(&mut self, types: &AcceptTypes, max_size: u64) {
-        self.attribute("accept-types", &types.types_attribute());
+        self.attribute("accept-types", types.types_attribute());
         if let Some(wrapped) = types.wrapped_types_attribute() {
-            self.attribute("accept-wrapped-types", &wrapped);
+            self.attribute("accept-wrapped-types", wrapped);
         }
-        self.put(format_args!("a=max-size:{max_size}"));
+        self.attribute("max-size", &max_size.to_string());
     }
 
     /// Which way messages flow. Both ways is not said: it is the default (RFC 4566 6), and some peers stumble over it.
     pub(super) fn direction(&mut self, direction: Direction) {
         if direction != Direction::SendRecv {
-            self.put(format_args!("a={}", direction.text()));
+            self.flag(direction.text());
         }
     }
 
     /// An attribute with a value.
     pub(super) fn attribute(&mut self, name: &str, value: &str) {
-        self.put(format_args!("a={name}:{value}"));
+        self.put(&["a=", name, ":", value]);
     }
 
     /// An attribute without a value.
     pub(super) fn flag(&mut self, name: &str) {
-        self.put(format_args!("a={name}"));
+        self.put(&["a=", name]);
     }
 
     /// The octets.
@@ -220,9 +224,9 @@ impl Lines {
         self.0.into_bytes()
     }
 
-    fn put(&mut self, line: Arguments<'_>) {
-        // Writing to a String cannot fail.
-        let _ = self.0.write_fmt(line);
+    /// One line, made of these pieces.
+    fn put(&mut self, line: &[&str]) {
+        line.iter().for_each(|piece| self.0.push_str(piece));
         self.0.push_str("\r\n");
     }
 }
