@@ -148,6 +148,28 @@ impl Call {
         self.world.run(0);
     }
 
+    /// The invitation is refused.
+    #[track_caller]
+    pub(crate) fn refused(&mut self, status: u16) -> Mail {
+        let refusal = self.status(status);
+        self.ack_refusal(&refusal);
+        refusal
+    }
+
+    /// The caller gives up while it rings.
+    #[track_caller]
+    pub(crate) fn cancel(&mut self) {
+        self.send(self.script.cancel());
+        self.status(200);
+        self.refused(487);
+    }
+
+    /// Bob's request is answered.
+    pub(crate) fn ok(&mut self, request: &Mail) {
+        let ok = self.script.respond(request.message(), "200 OK", "", "");
+        self.send(ok);
+    }
+
     pub(crate) fn bye(&mut self) {
         let bye = self.script.bye(&mut self.world);
         self.send(bye);

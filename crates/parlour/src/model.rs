@@ -110,60 +110,28 @@ impl Model {
     /// Takes one event in.
     pub(crate) fn fold(&mut self, event: &Event) {
         let account = event.account;
-        match &event.what {
-            What::Registered { .. } => {
+        match (&event.what, event.session) {
+            (What::Registered { .. }, _) => {
                 if !self.registered.contains(&account) {
                     self.registered.push(account);
                 }
-                return;
             }
-            What::Unregistered | What::RegistrationFailed { .. } => {
+            (What::Unregistered | What::RegistrationFailed { .. }, _) => {
                 self.registered.retain(|registered| *registered != account);
-                return;
             }
-            What::Invited { .. }
-            | What::TakeoverRefused { .. }
-            | What::Moved { .. }
-            | What::Missed { .. }
-            | What::Inviting { .. }
-            | What::Ringing
-            | What::Established { .. }
-            | What::Connected
-            | What::Secured(_)
-            | What::FingerprintChanged { .. }
-            | What::Impostor { .. }
-            | What::Reconnecting { .. }
-            | What::Held
-            | What::Resumed
-            | What::Message(_)
-            | What::Receiving { .. }
-            | What::Sending { .. }
-            | What::Composing { .. }
-            | What::Receipt { .. }
-            | What::TypeRefused { .. }
-            | What::RelayFailed { .. }
-            | What::Incomplete { .. }
-            | What::FilesAdded { .. }
-            | What::File { .. }
-            | What::Progress { .. }
-            | What::Roster(_)
-            | What::RosterEnded { .. }
-            | What::AddAccepted { .. }
-            | What::AddRefused { .. }
-            | What::Nickname { .. }
-            | What::NicknameRefused { .. }
-            | What::Ended(_)
-            | What::Explain(_) => {}
-        }
-        let Some(session) = event.session else {
-            if let What::Progress { message_id, progress: Progress::Acknowledged | Progress::Failed { .. } } =
-                &event.what
-            {
+            (what, Some(session)) => self.fold_session(account, session, what),
+            (
+                What::Progress { message_id, progress: Progress::Acknowledged | Progress::Failed { .. } },
+                None,
+            ) => {
                 self.paged.remove(message_id);
             }
-            return;
-        };
-        match &event.what {
+            (_, None) => {}
+        }
+    }
+
+    fn fold_session(&mut self, account: AccountId, session: SessionId, what: &What) {
+        match what {
             What::Invited { peer, kind, .. } => {
                 let talk = Talk::new(account, peer.clone(), Stage::Invited);
                 let says = !matches!(kind, Kind::Files | Kind::LargeMessage);

@@ -51,8 +51,7 @@ pub(crate) fn declined_with_603_and_never_a_2xx() {
     let mut call = Call::ringing();
     let session = call.session();
     call.world.act(call.bob, |bob, now| bob.decline(now, session, Decline::Declined)).expect("decline");
-    let refusal = call.status(603);
-    call.ack_refusal(&refusal);
+    call.refused(603);
     let world = call.over();
     assert!(
         !world.rows().iter().any(|row| text::status(&row.octets).is_some_and(|status| status / 100 == 2))
@@ -71,8 +70,7 @@ pub(crate) fn nobody_answers_and_480_goes_out_when_ringing_ends() {
     // RFC 3261 13.3.1.1: a provisional response each minute keeps proxies waiting.
     assert_eq!(call.times("180 Ringing"), [0, 60_000]);
     assert!(call.at_bob().told().any(|what| matches!(what, What::Missed { why: Ended::NoAnswer, .. })));
-    let refusal = call.status(480);
-    call.ack_refusal(&refusal);
+    call.refused(480);
     call.over();
 }
 
@@ -85,8 +83,7 @@ pub(crate) fn a_cancel_that_overtakes_its_invite_is_unknown() {
     call.status(180);
     let session = call.session();
     call.world.act(call.bob, |bob, now| bob.decline(now, session, Decline::Busy)).expect("decline");
-    let refusal = call.status(486);
-    call.ack_refusal(&refusal);
+    call.refused(486);
     call.over();
 }
 
@@ -97,8 +94,7 @@ pub(crate) fn cancelled_while_it_rings() {
     call.send(call.script.cancel());
     let ok = call.status(200);
     assert_eq!(text::header(ok.message(), "CSeq").as_deref(), Some("1 CANCEL"));
-    let refusal = call.status(487);
-    call.ack_refusal(&refusal);
+    call.refused(487);
     let missed =
         |what: &What| matches!(what, What::Missed { why: Ended::Cancelled { elsewhere: false }, .. });
     assert!(call.at_bob().told().any(missed));
@@ -132,8 +128,7 @@ pub(crate) fn without_ack_the_200_is_sent_again_to_64_t1_then_bye() {
     call.world.run_to(32_000);
     assert_eq!(call.times("BYE"), [32_000]);
     let bye = call.request("BYE");
-    let ok = call.script.respond(bye.message(), "200 OK", "", "");
-    call.send(ok);
+    call.ok(&bye);
     call.world.run(0);
     assert!(call.at_bob().told().any(|what| matches!(what, What::Ended(Ended::NoAck))));
     call.over();
@@ -242,8 +237,7 @@ pub(crate) fn our_own_offer_is_forgotten_when_no_ack_comes() {
     call.status(200);
     call.world.run_to(32_000);
     let bye = call.request("BYE");
-    let ok = call.script.respond(bye.message(), "200 OK", "", "");
-    call.send(ok);
+    call.ok(&bye);
     call.over();
 }
 
@@ -256,8 +250,7 @@ pub(crate) fn an_answer_in_ack_that_cannot_be_used_ends_the_session() {
     let sdp = call.script.sdp("active", "text/plain").replace("TCP/MSRP", "TCP/FOO");
     call.send(call.script.request("ACK", "z9hG4bK-the-ack", "", &sdp));
     let bye = call.request("BYE");
-    let ok = call.script.respond(bye.message(), "200 OK", "", "");
-    call.send(ok);
+    call.ok(&bye);
     call.over();
 }
 
@@ -326,8 +319,7 @@ pub(crate) fn we_leave_and_bye_is_sent_again_until_it_is_answered() {
     call.world.act(call.bob, |bob, now| bob.leave(now, session)).expect("leave");
     let bye = call.request("BYE");
     assert_eq!(bye.at.as_millis() - start, 1500);
-    let ok = call.script.respond(bye.message(), "200 OK", "", "");
-    call.send(ok);
+    call.ok(&bye);
     call.world.run_to(start + 60_000);
     assert_eq!(call.times("BYE").len(), 3);
     call.over();

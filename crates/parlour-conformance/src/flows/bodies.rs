@@ -107,8 +107,7 @@ pub(crate) fn a_declined_invitation_leaves_its_first_message() {
     let session = call.session();
     let decline = parlour_proto::client::Decline::Declined;
     call.world.act(call.bob, |bob, now| bob.decline(now, session, decline)).expect("declined");
-    let refusal = call.status(603);
-    call.ack_refusal(&refusal);
+    call.refused(603);
     assert_eq!(messages(&call).len(), 1);
     // The same again, in another call: its Message-ID tells.
     call.script = parlour_sim::Script::caller(&mut call.world, call.alice, call.way, BOB);
@@ -128,8 +127,7 @@ pub(crate) fn a_first_message_that_cannot_be_kept_refuses_the_invitation() {
         let mut call = Call::new(accepting(accept));
         call.bob_mut().store.fault = Some(StoreFault::Full);
         call.send(invite_with(&call, &[FIRST]));
-        let refusal = call.status(480);
-        call.ack_refusal(&refusal);
+        call.refused(480);
         let missed = |what: &&What| matches!(what, What::Missed { why: Ended::Declined { status: 480 }, .. });
         assert_eq!(call.at_bob().told().filter(missed).count(), 1);
         call.over();
@@ -149,8 +147,7 @@ pub(crate) fn a_store_that_does_not_speak_keeps_nobody_for_ever() {
     call.send(invite_with(&call, &[FIRST]));
     call.world.run_to(119_999);
     assert!(call.times("480 No answer").is_empty());
-    let refusal = call.status(480);
-    call.ack_refusal(&refusal);
+    call.refused(480);
     call.over();
 }
 
@@ -177,10 +174,7 @@ pub(crate) fn a_caller_who_gives_up_before_the_store_has_spoken_is_gone() {
     call.bob_mut().store.delay = Duration::from_millis(700);
     call.send(invite_with(&call, &[FIRST]));
     call.world.run(100);
-    call.send(call.script.cancel());
-    call.status(200);
-    let refusal = call.status(487);
-    call.ack_refusal(&refusal);
+    call.cancel();
     call.world.run(2000);
     assert_eq!(call.times("200 OK"), []);
     call.over();
@@ -262,8 +256,7 @@ pub(crate) fn of_alternatives_the_last_that_is_understood_counts() {
     talk_and_leave(call);
     let mut call = Call::new(config(BOB));
     call.send(invite(&call, "multipart/mixed;boundary=b1", &alternatives(newer, newer)));
-    let refusal = call.status(415);
-    call.ack_refusal(&refusal);
+    call.refused(415);
     call.over();
 }
 

@@ -229,8 +229,7 @@ pub(crate) fn only_a_refresh_that_is_carried_out_makes_a_focus_of_the_peer() {
     let body = call.script.offer();
     let wrong = call.script.next(&mut call.world, "INVITE", &focus, &body);
     call.send(wrong.replace("application/sdp", "text/xml"));
-    let refusal = call.status(415);
-    call.ack_refusal(&refusal);
+    call.refused(415);
     let update = call.script.next(&mut call.world, "UPDATE", CONTACT, "");
     call.send(update);
     call.status(200);

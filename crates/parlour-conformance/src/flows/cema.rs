@@ -527,8 +527,7 @@ pub(crate) fn names_are_looked_up_before_an_offer_is_judged() {
             assert!(explained.all(|why| !["D-15", "S-1"].contains(&why.clause) || about(&why)));
             ends(call);
         } else {
-            let refusal = call.status(488);
-            call.ack_refusal(&refusal);
+            call.refused(488);
             assert_eq!(call.invitations(), 0);
             call.over();
         }
@@ -545,8 +544,7 @@ pub(crate) fn an_invitation_that_waits_for_a_name_can_be_cancelled() {
     call.send(call.script.invite_with("", &offer));
     call.status(100);
     call.send(call.script.cancel());
-    let terminated = call.status(487);
-    call.ack_refusal(&terminated);
+    call.refused(487);
     call.world.expect(call.alice, "200 to CANCEL", |mail| {
         text::header(mail.message(), "CSeq").is_some_and(|cseq| cseq.ends_with(" CANCEL"))
     });
@@ -568,8 +566,7 @@ pub(crate) fn an_invitation_that_waits_for_a_name_is_refused_by_one_who_leaves()
         Ok::<(), Misuse>(())
     });
     leaves.expect("it always works");
-    let refusal = call.status(480);
-    call.ack_refusal(&refusal);
+    call.refused(480);
     call.world.run(5_000);
     assert_eq!(call.invitations(), 0);
     call.over();

@@ -275,10 +275,7 @@ pub(crate) fn cancelled_declined_left_and_timed_out_before_the_prack() {
     // CANCEL.
     let mut call = Call::inviting(REQUIRED, "");
     let ringing = call.status(180);
-    call.send(call.script.cancel());
-    call.status(200);
-    let refusal = call.status(487);
-    call.ack_refusal(&refusal);
+    call.cancel();
     call.prack(&ringing, "", "");
     call.status(481);
     call.world.run_to(5000);
@@ -289,8 +286,7 @@ pub(crate) fn cancelled_declined_left_and_timed_out_before_the_prack() {
     call.status(180);
     let session = call.session();
     call.world.act(call.bob, |bob, now| bob.decline(now, session, Decline::Busy)).expect("decline");
-    let refusal = call.status(486);
-    call.ack_refusal(&refusal);
+    call.refused(486);
     call.over();
     // BYE in the early dialog.
     let mut call = Call::inviting(REQUIRED, "");
@@ -307,10 +303,7 @@ pub(crate) fn cancelled_declined_left_and_timed_out_before_the_prack() {
     call.send(call.script.invite_with(REQUIRED, ""));
     call.status(180);
     call.accept();
-    call.send(call.script.cancel());
-    call.status(200);
-    let refusal = call.status(487);
-    call.ack_refusal(&refusal);
+    call.cancel();
     call.over();
 }
 

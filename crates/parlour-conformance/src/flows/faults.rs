@@ -142,8 +142,7 @@ pub(crate) fn octets_behind_the_body_of_a_datagram_do_not_matter() {
     call.send(format!("{}garbage", call.script.invite()));
     call.status(180);
     call.send(call.script.cancel());
-    let refusal = call.status(487);
-    call.ack_refusal(&refusal);
+    call.refused(487);
     call.over();
 }
 
@@ -164,8 +163,7 @@ pub(crate) fn a_latin_1_octet_or_an_escaped_quote_loses_nothing() {
     assert_eq!(from(ringing.message()), from(&octets));
     assert_eq!(call.invitations(), 1);
     call.send(call.script.cancel());
-    let refusal = call.status(487);
-    call.ack_refusal(&refusal);
+    call.refused(487);
     call.over();
 }
 

@@ -215,8 +215,7 @@ pub(crate) fn a_session_that_ends_while_the_user_is_asked_answers_the_re_invite(
     call.status(100);
     let session = call.session();
     call.world.act(call.bob, |bob, now| bob.leave(now, session)).expect("left");
-    let terminated = call.status(487);
-    call.ack_refusal(&terminated);
+    call.refused(487);
     let bye = call.request("BYE");
     call.send(call.script.respond(bye.message(), "200 OK", "", ""));
     call.over();

@@ -130,8 +130,7 @@ pub(crate) fn an_invitation_that_comes_while_all_is_left_is_not_let_in() {
     };
     call.world.act(call.bob, leave).expect("shutdown");
     call.send(call.script.invite());
-    let refused = call.status(480);
-    call.ack_refusal(&refused);
+    call.refused(480);
     call.over();
 }
 

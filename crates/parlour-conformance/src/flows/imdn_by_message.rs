@@ -179,8 +179,7 @@ pub(crate) fn a_first_message_is_told_of_by_message_though_the_session_is_declin
     call.status(180);
     let session = call.session();
     call.world.act(call.bob, |bob, now| bob.decline(now, session, Default::default())).expect("it can");
-    let refusal = call.status(603);
-    call.ack_refusal(&refusal);
+    call.refused(603);
     let message = call.request("MESSAGE");
     let octets = text::lossy(message.message());
     assert!(

@@ -208,8 +208,7 @@ pub(crate) fn a_session_that_nobody_binds_is_offered_once_more_after_30_s_and_en
         assert_eq!(bye.at.as_millis(), end);
         let reason = text::header(bye.message(), "Reason");
         assert!(reason.as_deref().is_some_and(|reason| reason.contains("cause=480")), "{reason:?}");
-        let ok = call.script.respond(bye.message(), "200 OK", "", "");
-        call.send(ok);
+        call.ok(&bye);
         call.world.run(0);
         assert!(call.at_bob().told().any(|what| matches!(what, What::Ended(Ended::MediaFailed { .. }))));
         call.over();
@@ -381,8 +380,7 @@ pub(crate) fn a_connect_that_is_refused_is_offered_anew_three_times_and_ends_the
     }
     let bye = call.request("BYE");
     assert_eq!(bye.at.as_millis(), 6000);
-    let ok = call.script.respond(bye.message(), "200 OK", "", "");
-    call.send(ok);
+    call.ok(&bye);
     call.world.run(0);
     assert!(call.at_bob().told().any(|what| matches!(what, What::Ended(Ended::MediaFailed { .. }))));
     call.over();

@@ -208,8 +208,7 @@ pub(crate) fn what_is_unknown_is_skipped_and_lines_are_counted() {
     ends(call);
     let mut call = Call::new(accepting(Accept::All));
     call.send(call.script.invite_with("", &many(&call, 32)));
-    let refusal = call.status(400);
-    call.ack_refusal(&refusal);
+    call.refused(400);
     assert_eq!(call.invitations(), 0);
     call.over();
 }

@@ -106,10 +106,7 @@ pub(crate) fn an_asserted_identity_counts_from_a_trusted_hop_only() {
             call.status(180);
             let claimed = caller(&call);
             assert!(!claimed.verified && !claimed.address.contains("carol"), "{claimed:?}");
-            call.send(call.script.cancel());
-            call.status(200);
-            let refusal = call.status(487);
-            call.ack_refusal(&refusal);
+            call.cancel();
         }
         call.over();
     }
@@ -132,10 +129,7 @@ pub(crate) fn the_address_that_was_called_answers() {
     let invited =
         events.iter().find(|event| matches!(event.1.what, What::Invited { .. })).expect("an invitation");
     assert_eq!(invited.1.account, AccountId(1));
-    call.send(call.script.cancel());
-    call.status(200);
-    let refusal = call.status(487);
-    call.ack_refusal(&refusal);
+    call.cancel();
     call.over();
 }
 
@@ -169,10 +163,7 @@ pub(crate) fn who_wants_to_stay_unknown_is_not_named() {
     call.send(busy);
     call.world.run(0);
     let _ = session;
-    call.send(call.script.cancel());
-    call.status(200);
-    let refusal = call.status(487);
-    call.ack_refusal(&refusal);
+    call.cancel();
     call.over();
 }
 
@@ -195,10 +186,7 @@ pub(crate) fn caller_preferences_exclude_only_by_require() {
         let first = call.world.expect(call.alice, rows, |mail| text::status(mail.message()).is_some());
         assert_eq!(text::status(first.message()), Some(status), "{rows}");
         if status == 180 {
-            call.send(call.script.cancel());
-            call.status(200);
-            let refusal = call.status(487);
-            call.ack_refusal(&refusal);
+            call.cancel();
         } else {
             call.ack_refusal(&first);
         }
@@ -307,10 +295,7 @@ fn answer_with(config: Config, rows: &str) -> (u16, Option<Kind>) {
     let invited = |what: &What| if let What::Invited { kind, .. } = what { Some(*kind) } else { None };
     let kind = call.at_bob().told().find_map(invited);
     if status == 180 {
-        call.send(call.script.cancel());
-        call.status(200);
-        let refusal = call.status(487);
-        call.ack_refusal(&refusal);
+        call.cancel();
     } else {
         call.ack_refusal(&first);
     }
@@ -331,8 +316,7 @@ pub(crate) fn who_is_not_wanted_never_rings() {
     let mut call = Call::new(shy);
     call.script.local = "\"Anonymous\" <sip:anonymous@anonymous.invalid>".to_owned();
     call.send(call.script.invite());
-    let refusal = call.status(433);
-    call.ack_refusal(&refusal);
+    call.refused(433);
     call.over();
 }
 
@@ -359,10 +343,7 @@ pub(crate) fn an_invitation_says_what_it_is_for() {
     call.send(focus);
     call.status(180);
     assert!(call.at_bob().told().any(|what| matches!(what, What::Invited { kind: Kind::Group, .. })));
-    call.send(call.script.cancel());
-    call.status(200);
-    let refusal = call.status(487);
-    call.ack_refusal(&refusal);
+    call.cancel();
     call.over();
 }
 

@@ -185,8 +185,7 @@ pub(crate) fn offers_that_cross_both_get_a_491_and_one_of_them_succeeds() {
     let ours = call.script.sdp("actpass", "text/plain").replace("o=- 1 1", "o=- 1 2");
     let invite = call.script.next(&mut call.world, "INVITE", "Contact: <sip:192.0.2.1:5060>\r\n", &ours);
     call.send(invite);
-    let glare = call.status(491);
-    call.ack_refusal(&glare);
+    call.refused(491);
     call.send(call.script.respond(offer.message(), "491 Request Pending", "", ""));
     call.request("ACK");
     let again = offered(&mut call);

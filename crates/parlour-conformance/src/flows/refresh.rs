@@ -137,8 +137,7 @@ pub(crate) fn an_offer_that_crosses_ours_gets_a_491_and_an_update_of_ours_is_no_
     let offer = call.script.offer();
     let invite = call.script.next(&mut call.world, "INVITE", "Contact: <sip:192.0.2.1:5060>\r\n", &offer);
     call.send(invite);
-    let glare = call.status(491);
-    call.ack_refusal(&glare);
+    call.refused(491);
     call.send(call.script.respond(refresh.message(), "200 OK", GRANTED, &call.script.offer()));
     call.request("ACK");
     call.bye();

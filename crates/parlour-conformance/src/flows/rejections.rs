@@ -113,8 +113,7 @@ pub(crate) fn row_2_no_room_on_the_disk_or_in_memory() {
         call.send(call.script.invite());
         call.status(180);
         call.send(call.script.cancel());
-        let refusal = call.status(487);
-        call.ack_refusal(&refusal);
+        call.refused(487);
         call.over();
     }
 }
@@ -167,8 +166,7 @@ pub(crate) fn who_is_blocked_while_he_rings_is_refused_and_comes_no_more() {
     let mut call = Call::ringing();
     let block = |verified| vec![Blocked { address: "sip:alice@192.0.2.1:5060".into(), verified }];
     set(&mut call, |bob, now| bob.set_blocked(now, &block(false)));
-    let refusal = call.status(480);
-    call.ack_refusal(&refusal);
+    call.refused(480);
     let asserted = "P-Asserted-Identity: <sip:alice@192.0.2.1>\r\n";
     let again = |call: &mut Call, rows: &str| {
         call.script = Script::caller(&mut call.world, call.alice, call.way, BOB);
@@ -176,14 +174,12 @@ pub(crate) fn who_is_blocked_while_he_rings_is_refused_and_comes_no_more() {
         call.send(invite);
     };
     again(&mut call, asserted);
-    let refusal = call.status(480);
-    call.ack_refusal(&refusal);
+    call.refused(480);
     set(&mut call, |bob, now| bob.set_blocked(now, &[]));
     again(&mut call, "");
     call.status(180);
     call.send(call.script.cancel());
-    let refusal = call.status(487);
-    call.ack_refusal(&refusal);
+    call.refused(487);
     call.over();
 
     // The real Alice is another than who claims to be her; but who blocks the real one has also blocked the others.
@@ -236,8 +232,7 @@ pub(crate) fn row_8_nobody_may_disturb_and_when_that_ends() {
     call.send(call.script.invite());
     call.status(180);
     call.send(call.script.cancel());
-    let refusal = call.status(487);
-    call.ack_refusal(&refusal);
+    call.refused(487);
     call.world.run_to(1_801_000);
     call.script = Script::caller(&mut call.world, call.alice, call.way, BOB);
     call.send(call.script.invite());
@@ -311,8 +306,7 @@ pub(crate) fn row_26_the_same_invitation_by_another_way() {
     assert_eq!(call.invitations(), 1, "it rings once");
     assert_eq!(missed(&call), [], "and goes on ringing");
     call.send(call.script.cancel());
-    let refusal = call.status(487);
-    call.ack_refusal(&refusal);
+    call.refused(487);
     call.over();
 }
 
@@ -353,8 +347,7 @@ pub(crate) fn row_27_a_body_or_a_message_that_is_too_large() {
     call.send(update);
     call.status(413);
     call.send(call.script.cancel());
-    let refusal = call.status(487);
-    call.ack_refusal(&refusal);
+    call.refused(487);
     call.over();
 
     let mut narrow = config(BOB);
@@ -389,8 +382,7 @@ pub(crate) fn row_27_a_first_message_that_is_too_large() {
     call.send(with_first(&call, 1000));
     call.status(180);
     call.send(call.script.cancel());
-    let refusal = call.status(487);
-    call.ack_refusal(&refusal);
+    call.refused(487);
     call.over();
 }
 
@@ -427,8 +419,7 @@ pub(crate) fn row_34_media_without_tls() {
         let mut call = over_tcp(config);
         let body = body(&offer(&call));
         call.send(call.script.invite_with("", &body));
-        let refusal = call.status(488);
-        call.ack_refusal(&refusal);
+        let refusal = call.refused(488);
         assert_eq!((call.invitations(), missed(&call)), (0, vec![]));
         call.over();
         (row(&refusal, "Warning").unwrap_or_default(), text::lossy(text::body(refusal.message())))
@@ -515,8 +506,7 @@ pub(crate) fn a_peer_has_so_many_sessions_at_most() {
         standing.push(script);
     }
     call.send(call.script.invite());
-    let refusal = call.status(486);
-    call.ack_refusal(&refusal);
+    call.refused(486);
     assert_eq!(call.invitations(), 3);
     for script in &mut standing {
         let bye = script.bye(&mut call.world);
@@ -535,8 +525,7 @@ pub(crate) fn decisions_belong_to_their_invitation() {
     call.send(
         call.script.invite_with("P-Asserted-Identity: <sip:eve@example.com>\r\n", &call.script.offer()),
     );
-    let refusal = call.status(433);
-    call.ack_refusal(&refusal);
+    call.refused(433);
     let path = why(&call);
     assert!(path.iter().all(|why| {
         why.invitation
@@ -558,8 +547,7 @@ pub(crate) fn decisions_belong_to_their_invitation() {
     call.status(180);
     let session = call.session();
     call.send(call.script.cancel());
-    let refusal = call.status(487);
-    call.ack_refusal(&refusal);
+    call.refused(487);
     let events = call.at_bob().events.iter().map(|(_, event)| event);
     let of_session: Vec<_> = events.filter(|event| event.session == Some(session)).collect();
     let explains = |what: &What, number| {

@@ -112,10 +112,7 @@ pub(crate) fn who_is_vouched_for_who_claims_and_what_a_name_pretends() {
         let invited = invited.expect("an invitation");
         assert_eq!(invited, peer);
         assert_eq!(shown(invited.display_name.as_deref(), &invited.address, invited.verified), screen);
-        call.send(call.script.cancel());
-        call.status(200);
-        let refusal = call.status(487);
-        call.ack_refusal(&refusal);
+        call.cancel();
         call.over();
     }
 }

@@ -295,8 +295,7 @@ pub(crate) fn offers_that_cannot_be_taken_are_refused_with_their_reason() {
         let mut call = Call::new(with_certificate(Config { media_security, ..config(BOB) }));
         let body = offer(&call);
         call.send(call.script.invite_with("", &body));
-        let refusal = call.status(488);
-        call.ack_refusal(&refusal);
+        let refusal = call.refused(488);
         let said = text::header(refusal.message(), "Warning").unwrap_or_default();
         assert!(said.starts_with(warning), "{said} for {body}");
         call.over();
@@ -344,8 +343,7 @@ pub(crate) fn a_later_offer_does_not_take_tls_away() {
     for offer in [plain, beside] {
         let again = call.script.next(&mut call.world, "INVITE", "Contact: <sip:192.0.2.1:5060>\r\n", &offer);
         call.send(again);
-        let refusal = call.status(488);
-        call.ack_refusal(&refusal);
+        let refusal = call.refused(488);
         let warning = text::header(refusal.message(), "Warning").unwrap_or_default();
         assert!(warning.starts_with("302 "), "{warning}");
     }

@@ -84,15 +84,6 @@ fn decisions(call: &Call) -> Vec<String> {
     call.at_bob().events.iter().filter_map(|(_, event)| why(&event.what)).collect()
 }
 
-/// The caller takes back what rings.
-fn cancel(mut call: Call) {
-    call.send(call.script.cancel());
-    call.status(200);
-    let refusal = call.status(487);
-    call.ack_refusal(&refusal);
-    call.over();
-}
-
 //= IM X-5 test
 //= IM X-4 test
 #[cfg_attr(test, test)]
@@ -182,7 +173,8 @@ pub(crate) fn who_has_not_is_not_and_is_refused_where_that_is_wanted() {
                 let (peer, identity) = told(&call);
                 assert!(!peer.verified, "{rows}");
                 assert_eq!(identity.map(|identity| identity.proof), proof, "{rows}");
-                cancel(call);
+                call.cancel();
+                call.over();
                 continue;
             };
             let refusal = call.status(status);
@@ -234,7 +226,8 @@ pub(crate) fn a_signature_grows_old() {
         let answer = call.status(status);
         if status == 180 {
             assert!(told(&call).0.verified);
-            cancel(call);
+            call.cancel();
+            call.over();
         } else {
             call.ack_refusal(&answer);
             call.over();
@@ -251,8 +244,7 @@ pub(crate) fn what_was_signed_for_a_call_to_somebody_else_proves_nothing() {
         call.script.remote = "<sip:carol@192.0.2.2>".to_owned();
         invite(&mut call, ALICE, &row(CAROL));
         if stir == Stir::Require {
-            let refusal = call.status(438);
-            call.ack_refusal(&refusal);
+            call.refused(438);
             call.over();
             continue;
         }
@@ -264,7 +256,8 @@ pub(crate) fn what_was_signed_for_a_call_to_somebody_else_proves_nothing() {
             Some(Proof::Elsewhere),
             "it may have been forwarded"
         );
-        cancel(call);
+        call.cancel();
+        call.over();
     }
 }
 
@@ -307,8 +300,7 @@ pub(crate) fn a_call_that_is_tried_again_is_no_replay() {
     let mut call = Call::new(bob(Stir::Require, Accept::Auto));
     let rows = row(FULL);
     invite(&mut call, ALICE, &format!("{rows}Session-Expires: 60\r\nSupported: timer\r\n"));
-    let refusal = call.status(422);
-    call.ack_refusal(&refusal);
+    call.refused(422);
     call.script.remote_tag = None;
     BOB.clone_into(&mut call.script.target);
     let body = call.script.offer();
@@ -335,14 +327,16 @@ pub(crate) fn whom_the_core_asserts_needs_no_signature() {
         call.status(180);
         let (peer, _) = told(&call);
         assert_eq!((peer.address.as_str(), peer.verified), ("sip:carol@example.org", true));
-        cancel(call);
+        call.cancel();
+        call.over();
     }
     // The core that asserts nobody leaves it to the signature.
     let mut call = Call::new(Config { trusted_hops: vec![hop], ..bob(Stir::Require, Accept::Ask) });
     invite(&mut call, ALICE, &row(FULL));
     call.status(180);
     assert_eq!(told(&call).0.address, "sip:alice@example.com");
-    cancel(call);
+    call.cancel();
+    call.over();
 }
 
 /// Nothing is asked for and nothing known: an Identity is told as unproven, and its absence as nothing.
@@ -357,7 +351,8 @@ pub(crate) fn without_keys_nothing_is_proven_and_nobody_refused() {
         assert!(!peer.verified);
         assert_eq!(identity.map(|identity| identity.proof), proof);
         assert_eq!(decisions(&call).len(), usize::from(proof.is_some()));
-        cancel(call);
+        call.cancel();
+        call.over();
     }
 }
 
@@ -372,6 +367,7 @@ pub(crate) fn no_more_than_eight_are_looked_at() {
         call.status(180);
         assert_eq!(told(&call).0.verified, verified);
         assert_eq!(decisions(&call).len(), 8);
-        cancel(call);
+        call.cancel();
+        call.over();
     }
 }
