@@ -69,7 +69,7 @@ fn parts_that_must_be_understood_and_are_not_ring_nobody() {
             stage.whole(transport, HERE, &scenario);
         }
     }
-    stage.bob.drain(std::time::Duration::from_millis(300));
+    stage.bob.caught_up();
     assert_eq!(stage.bob.count("invited"), 2);
     stage.judged(8);
 }

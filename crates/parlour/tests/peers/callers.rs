@@ -1,5 +1,6 @@
 //! SIPp calls the binary: polite and hostile callers over UDP and TCP, each response judged by SIPp's own checks.
 
+use std::fs;
 use std::path::PathBuf;
 use std::process::Command;
 use std::time::Duration;
@@ -7,7 +8,7 @@ use std::time::Duration;
 use serde_json::json;
 
 use crate::agent::{Agent, Setup};
-use crate::harness::{Folder, Program, free_port};
+use crate::harness::{Folder, Program, await_until, free_port};
 
 /// The scenarios, with placeholders between `@`.
 const ANSWERED: &str = include_str!("sipp/answered.xml");
@@ -117,12 +118,12 @@ impl Call {
         program: &[&str],
         from: &str,
     ) -> Program {
-        launch(folder, transport, (host, port), program, (from, free_port()), &self.xml()).0
+        launch(folder, transport, (host, port), program, (from, free_port()), &self.xml(), &[]).0
     }
 }
 
 /// Starts SIPp with a scenario against a host and port, from an address and port of its own, by a program in a wrapper.
-/// The file is where it writes what it sends and gets.
+/// `more` are further arguments. The file is where it writes what it sends and gets.
 pub(crate) fn launch(
     folder: &Folder,
     transport: Transport,
@@ -130,6 +131,7 @@ pub(crate) fn launch(
     program: &[&str],
     (from, local): (&str, u16),
     xml: &str,
+    more: &[&str],
 ) -> (Program, PathBuf) {
     let name = format!("sipp-{transport:?}-{local}").to_lowercase();
     let file = folder.write(&format!("{name}.xml"), xml);
@@ -150,7 +152,7 @@ pub(crate) fn launch(
     ]);
     command.args(["-timeout", "60", "-timeout_error", "-trace_err", "-error_file"]);
     command.arg(folder.join(&format!("{name}.errors")));
-    command.args(["-trace_msg", "-message_file"]).arg(&messages);
+    command.args(["-trace_msg", "-message_file"]).arg(&messages).args(more);
     (Program::run(folder, &name, command.current_dir(folder.path())), messages)
 }
 
@@ -185,7 +187,7 @@ fn call_bob(test: &str, accept: &'static str, calls: &[Call], each: impl Fn(&mut
             sipp.succeed(WAIT);
         }
     }
-    bob.drain(Duration::from_millis(300));
+    bob.caught_up();
     (folder, bob)
 }
 
@@ -296,13 +298,16 @@ fn a_retransmitted_invite_rings_once() {
     let folder = Folder::new("retransmitted");
     let setup = Setup::new(&folder, "bob", "ask");
     let mut bob = setup.start(&folder, "bob");
-    let mut sipp = Call::new(RETRANSMITTED).place(&folder, Transport::Udp, "127.0.0.1", setup.sip);
+    let call = Call::new(RETRANSMITTED).xml();
+    let to = ("127.0.0.1", setup.sip);
+    let (mut sipp, messages) =
+        launch(&folder, Transport::Udp, to, &["sipp"], ("127.0.0.1", free_port()), &call, &[]);
     let invited = bob.await_event("invited", WAIT);
-    // The second INVITE comes in this time.
-    bob.drain(Duration::from_millis(500));
+    let rings = || fs::read_to_string(&messages).unwrap_or_default().matches("SIP/2.0 180 ").count();
+    await_until(WAIT, "the answer to the second INVITE", || rings() == 2);
     bob.tell(&json!({"do": "accept", "session": invited["session"]}));
     sipp.succeed(WAIT);
-    bob.drain(Duration::from_millis(300));
+    bob.caught_up();
     assert_eq!(bob.count("invited"), 1);
     assert_eq!(bob.count("established"), 1);
 }

@@ -2,9 +2,9 @@
 //! put MSRP frames together from TCP segments.
 
 use std::collections::BTreeMap;
+use std::net::UdpSocket;
 use std::path::Path;
 use std::process::Command;
-use std::thread;
 use std::time::Duration;
 
 use crate::harness::{Folder, Program, await_until};
@@ -27,9 +27,22 @@ pub(crate) struct Packet {
     pub(crate) payload: Vec<u8>,
 }
 
+/// What stands in a capture behind all that came before it.
+const MARK: &[u8] = b"so much had passed when this was sent";
+
+/// A capture that goes on.
+pub(crate) struct Recording {
+    program: Program,
+    /// Both ends of a datagram that is captured too.
+    marker: UdpSocket,
+}
+
 /// Captures what passes loopback on these ports until it is ended.
-pub(crate) fn start(folder: &Folder, file: &Path, ports: &[u16]) -> Program {
-    let filter = ports.iter().map(|port| format!("port {port}")).collect::<Vec<_>>().join(" or ");
+pub(crate) fn start(folder: &Folder, file: &Path, ports: &[u16]) -> Recording {
+    let marker = UdpSocket::bind("127.0.0.1:0").expect("a port");
+    let own = marker.local_addr().expect("a bound socket has an address").port();
+    let ports = ports.iter().chain([&own]);
+    let filter = ports.map(|port| format!("port {port}")).collect::<Vec<_>>().join(" or ");
     let mut command = Command::new("tcpdump");
     command
         .args(["-i", "lo", "-U", "-s", "0", "-B", "16384", "--immediate-mode", "-w"])
@@ -44,33 +57,40 @@ pub(crate) fn start(folder: &Folder, file: &Path, ports: &[u16]) -> Program {
     program.ready(Duration::from_secs(10), || {
         std::fs::read_to_string(&log).is_ok_and(|text| text.contains("listening on lo"))
     });
-    program
+    Recording { program, marker }
 }
 
-/// Ends a capture when nothing more is written to it.
-pub(crate) fn finish(mut capture: Program, file: &Path) {
-    let size = || std::fs::metadata(file).map_or(0, |data| data.len());
-    await_until(Duration::from_secs(10), "the capture to be quiet", || {
-        let before = size();
-        thread::sleep(Duration::from_millis(300));
-        before == size()
+/// Ends a capture when all is in it that has passed so far.
+pub(crate) fn finish(mut recording: Recording, file: &Path) {
+    let own = recording.marker.local_addr().expect("a bound socket has an address");
+    recording.marker.send_to(MARK, own).expect("loopback takes it");
+    await_until(Duration::from_secs(30), "the capture to be complete", || {
+        let so_far = std::fs::read(file).unwrap_or_default();
+        so_far.get(so_far.len().saturating_sub(1000)..).is_some_and(|end| find(end, MARK).is_some())
     });
-    capture.terminate();
-    capture.succeed(Duration::from_secs(10));
+    recording.program.terminate();
+    recording.program.succeed(Duration::from_secs(10));
 }
 
 /// The packets of a capture file (the classic format, Ethernet), those of IPv4 that carry something.
 pub(crate) fn read(file: &[u8]) -> Vec<Packet> {
+    let (packets, rest) = so_far(file);
+    assert!(rest.is_empty(), "a whole packet");
+    packets
+}
+
+/// The same of one that is still written: the packets that are whole, and the octets behind them.
+pub(crate) fn so_far(file: &[u8]) -> (Vec<Packet>, &[u8]) {
     assert_eq!(file.get(..4), Some(&[0xd4, 0xc3, 0xb2, 0xa1][..]), "a little-endian capture in microseconds");
     let mut packets = Vec::new();
     let mut rest = &file[24..];
     while let Some((head, after)) = rest.split_at_checked(16) {
         let length = u32::from_le_bytes([head[8], head[9], head[10], head[11]]) as usize;
-        let (frame, after) = after.split_at_checked(length).expect("a whole packet");
-        packets.extend(packet(frame));
+        let Some((frame, after)) = after.split_at_checked(length) else { break };
+        packets.extend(packet(frame).filter(|packet| packet.payload != MARK));
         rest = after;
     }
-    packets
+    (packets, rest)
 }
 
 fn packet(frame: &[u8]) -> Option<Packet> {

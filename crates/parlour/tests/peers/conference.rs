@@ -14,9 +14,9 @@ use std::time::{Duration, Instant};
 use serde_json::Value;
 
 use crate::agent::{Agent, Setup};
-use crate::capture::{self, Packet};
+use crate::capture::{self, Packet, Recording};
 use crate::dissected::judge;
-use crate::harness::{Folder, Program, free_port, listens};
+use crate::harness::{Folder, Program, await_until, free_port, listens};
 
 const WAIT: Duration = Duration::from_secs(15);
 const CONFIG: &str = include_str!("kamailio/conference.cfg.in");
@@ -31,7 +31,7 @@ struct Room {
     bob: Agent,
     mixer: Mixer,
     file: PathBuf,
-    recording: Program,
+    recording: Recording,
     _kamailio: Program,
 }
 
@@ -68,6 +68,14 @@ impl Room {
         (addresses(&event["joined"]), addresses(&event["changed"]), addresses(&event["left"]), here)
     }
 
+    /// Waits until this holds of what has gone over the wire.
+    fn await_traffic(&self, what: &str, holds: impl Fn(&Traffic) -> bool) {
+        await_until(WAIT, what, || {
+            let file = fs::read(&self.file).expect("a capture");
+            holds(&Traffic { packets: capture::so_far(&file).0, _folder: None })
+        });
+    }
+
     /// Everybody goes; the packets on the way, in which tshark has found nothing wrong.
     fn close(self) -> Traffic {
         self.bob.quit();
@@ -75,7 +83,7 @@ impl Room {
         let packets = capture::read(&fs::read(&self.file).expect("a capture"));
         let verdict = judge(&self.file, &[self.mixer.port, self.mixer.core, self.mixer.agent], &[]);
         assert!(verdict.complaints.is_empty(), "{:#?}", verdict.complaints);
-        Traffic { packets, _folder: self.folder }
+        Traffic { packets, _folder: Some(self.folder) }
     }
 }
 
@@ -201,7 +209,8 @@ fn row<'a>(message: &'a str, name: &str) -> Option<&'a str> {
 /// What went over the wire.
 struct Traffic {
     packets: Vec<Packet>,
-    _folder: Folder,
+    /// Kept until the test is over.
+    _folder: Option<Folder>,
 }
 
 impl Traffic {
@@ -261,10 +270,16 @@ fn follow(test: &str, transport: &str) {
     assert_eq!(room.roster(), (vec![], vec![sip("dave")], vec![sip("alice")], 2));
     room.mixer.leave();
     assert_eq!(room.bob.await_event("ended", WAIT)["end"]["how"], "peer_left");
-    room.bob.drain(Duration::from_millis(500));
-    // Kamailio has forgotten Bob: this goes to nobody.
+    room.await_traffic("the last NOTIFY and its answer", |traffic| {
+        let notifies = traffic.messages("NOTIFY ");
+        let is_over =
+            |text: &String| row(text, "Subscription-State").is_some_and(|it| it.contains("terminated"));
+        notifies.iter().any(is_over) && traffic.answered(" NOTIFY", 200) == notifies.len()
+    });
+    // Kamailio has forgotten Bob: this goes to nobody, who would have it before the answer to the next.
     room.mixer.publish(true, &["eve"]);
-    room.bob.drain(Duration::from_millis(500));
+    room.mixer.publish(true, &["eve"]);
+    room.bob.caught_up();
     assert_eq!((room.bob.count("roster"), room.bob.count("roster_ended")), (3, 0), "{:#?}", room.bob.seen);
 
     let identity = room.mixer.identity.clone();
@@ -301,7 +316,10 @@ fn a_conference_is_followed_until_it_is_over() {
     let mut room = Room::enter("conference-over", "udp", 12, &["alice", "bob"]);
     assert_eq!(room.roster().3, 2);
     // The refresh brings the same document again, which is no news; then the last ones go.
-    room.bob.drain(Duration::from_secs(9));
+    room.await_traffic("the refresh and its NOTIFY", |traffic| {
+        traffic.answered(" SUBSCRIBE", 200) == 2 && traffic.answered(" NOTIFY", 200) >= 2
+    });
+    room.bob.caught_up();
     assert_eq!(room.bob.count("roster"), 1, "{:#?}", room.bob.seen);
     room.mixer.publish(false, &[]);
     let last = room.bob.await_event("roster", WAIT);
@@ -312,7 +330,6 @@ fn a_conference_is_followed_until_it_is_over() {
     assert_eq!(room.bob.count("ended"), 0, "the session goes on");
     room.mixer.leave();
     assert_eq!(room.bob.await_event("ended", WAIT)["end"]["how"], "peer_left");
-    room.bob.drain(Duration::from_millis(500));
     let traffic = room.close();
     assert_eq!(traffic.lifetimes(), [3600, 3600, 3600], "the first, a refresh, and one in vain");
     assert_eq!((traffic.answered(" SUBSCRIBE", 200), traffic.answered(" SUBSCRIBE", 404)), (2, 1));

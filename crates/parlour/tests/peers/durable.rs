@@ -12,7 +12,7 @@ use crate::harness::{Folder, Program};
 
 const WAIT: Duration = Duration::from_secs(20);
 
-/// How often the receiver is killed.
+/// How often the receiver is killed at least.
 const KILLS: u64 = 20;
 
 /// A sender that invites again and again, and keeps what it saw acknowledged.
@@ -66,7 +66,12 @@ fn a_killed_receiver_has_what_it_acknowledged() {
     // What Bob's program read of its events, over all its lives.
     let mut heard = Vec::<Value>::new();
     let mut cut = 0;
-    for round in 0..KILLS {
+    for round in 0.. {
+        // However fast or busy the machine is: a kill has to fall into the stream, more often than not.
+        if round >= KILLS && cut > KILLS / 2 {
+            break;
+        }
+        assert!(round < 5 * KILLS, "only {cut} of {round} kills fell into the stream");
         let after = heard.iter().filter_map(|event| event["seq"].as_u64()).max().unwrap_or(0);
         let mut life = Setup { more: vec!["--after".to_owned(), after.to_string()], ..setup.clone() };
         life.data.clone_from(&setup.data);
@@ -107,7 +112,6 @@ fn a_killed_receiver_has_what_it_acknowledged() {
         cut += u64::from(alice.acknowledged.len() < alice.said.len());
         check_store(&setup.data, &alice, round);
     }
-    assert!(cut > KILLS / 2, "only {cut} kills fell into the stream");
     assert!(alice.acknowledged.len() > 30, "only {} messages got through", alice.acknowledged.len());
     // A last life in which everything arrives.
     let after = heard.iter().filter_map(|event| event["seq"].as_u64()).max().unwrap_or(0);
@@ -124,7 +128,7 @@ fn a_killed_receiver_has_what_it_acknowledged() {
         alice.listen(Duration::from_millis(200));
     }
     assert_eq!(alice.acknowledged.len(), alice.said.len(), "all is acknowledged in the end");
-    bob.drain(Duration::from_millis(500));
+    bob.caught_up();
     heard.append(&mut bob.seen);
     bob.quit();
     assert_eq!(check_store(&setup.data, &alice, KILLS), alice.said.len(), "each is there once");
@@ -234,6 +238,8 @@ fn a_final_200_leaves_after_the_sync_that_covers_it() {
     // A signal would reach strace, which keeps it to itself.
     bob.tell(&json!({"do": "quit"}));
     bob.program.wait(WAIT);
+    // strace ends after it, and has written all by then.
+    bob.program.gone(WAIT);
     let text = fs::read_to_string(&trace).expect("a trace");
     for number in 0..10 {
         in_order(&text, &format!("marker-{number}-of-the-trace"))

@@ -2,18 +2,17 @@
 //! certificate of its description and with another one.
 
 use std::fs;
-use std::io::{Read, Write};
+use std::io::Write;
 use std::net::{SocketAddr, UdpSocket};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
-use std::time::Duration;
+use std::process::{Command, Stdio};
 
 use serde_json::Value;
 
 use crate::agent::{Agent, Setup, converse};
 use crate::capture::{self, Packet};
 use crate::dissected::judge;
-use crate::harness::{Folder, free_port, output};
+use crate::harness::{Folder, Program, await_until, free_port, is_bound, output};
 use crate::stage::WAIT;
 
 /// An agent that takes MSRP over TLS there.
@@ -205,13 +204,29 @@ impl Caller {
     }
 }
 
-/// Ends openssl and gives what it has written.
-fn said(mut program: Child) -> String {
-    let _ = program.kill();
-    let mut text = Vec::new();
-    program.stdout.take().expect("piped").read_to_end(&mut text).expect("its output");
-    let _ = program.wait();
-    String::from_utf8_lossy(&text).into_owned()
+/// openssl as one end of a connection.
+struct Openssl {
+    program: Program,
+    /// What it has read from the other one.
+    heard: PathBuf,
+}
+
+impl Openssl {
+    fn start(folder: &Folder, port: u16, command: &mut Command) -> Openssl {
+        let name = format!("openssl{port}");
+        let heard = folder.join(&format!("{name}.heard"));
+        command.stdin(Stdio::piped()).stdout(fs::File::create(&heard).expect("a file"));
+        Openssl { program: Program::start(folder, &name, command), heard }
+    }
+
+    /// Waits until it has read this.
+    fn hears(&self, what: &str) {
+        await_until(WAIT, what, || self.heard().contains(what));
+    }
+
+    fn heard(&self) -> String {
+        String::from_utf8_lossy(&fs::read(&self.heard).expect("a file")).into_owned()
+    }
 }
 
 fn refused(bob: &mut Agent, caller: &Caller, shown: &Value) {
@@ -219,25 +234,25 @@ fn refused(bob: &mut Agent, caller: &Caller, shown: &Value) {
     assert_eq!(&impostor["shown"], shown);
     caller.over();
     assert_eq!(bob.await_event("ended", WAIT)["end"]["how"], "media_failed");
-    bob.drain(Duration::from_millis(500));
+    bob.caught_up();
     assert_eq!(bob.count("connected") + bob.count("reconnecting") + bob.count("secured"), 0);
 }
 
 /// openssl connects and says something.
-fn s_client(port: u16, caller: &Caller, shows: Option<&Certificate>) -> Child {
+fn s_client(folder: &Folder, port: u16, caller: &Caller, shows: Option<&Certificate>) -> Openssl {
     let mut command = Command::new("openssl");
     command.args(["s_client", "-quiet", "-connect", &format!("127.0.0.1:{port}")]);
     if let Some(shows) = shows {
         command.arg("-cert").arg(&shows.file).arg("-key").arg(&shows.key);
     }
-    command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null());
-    let mut openssl = command.spawn().expect("openssl");
+    let mut openssl = Openssl::start(folder, port, &mut command);
     let (to, from) = (&caller.path, OURS.replace("PORT", "9"));
     let send = format!(
         "MSRP abcd1234 SEND\r\nTo-Path: {to}\r\nFrom-Path: {from}\r\nMessage-ID: m1m1m1\r\nByte-Range: 1-6/6\r\n\
          Content-Type: text/plain\r\n\r\nsecret\r\n-------abcd1234$\r\n"
     );
-    openssl.stdin.as_mut().expect("piped").write_all(send.as_bytes()).expect("it is taken");
+    let stdin = &mut openssl.program.child().stdin;
+    stdin.as_mut().expect("piped").write_all(send.as_bytes()).expect("it is taken");
     openssl
 }
 
@@ -251,14 +266,13 @@ fn x_43_a_caller_with_another_certificate_is_told_once_across_restarts() {
     for (shows, is_new) in [(&own, false), (&own, false), (&other, true), (&other, false), (&own, false)] {
         let mut bob = setup.start(&folder, "bob");
         let caller = Caller::call(&setup, "active", 9, &shows.fingerprint);
-        let openssl = s_client(port, &caller, Some(shows));
+        let _openssl = s_client(&folder, port, &caller, Some(shows));
         bob.await_event("connected", WAIT);
-        bob.drain(Duration::from_millis(300));
+        bob.caught_up();
         let told = bob.seen.iter().filter(|event| event["type"] == "fingerprint_changed");
         let told: Vec<_> = told.map(|event| (event["old"].clone(), event["new"].clone())).collect();
         let change = (own.fingerprint.clone().into(), other.fingerprint.clone().into());
         assert_eq!(told, Vec::from_iter(is_new.then_some(change)));
-        said(openssl);
         bob.kill();
     }
 }
@@ -273,17 +287,16 @@ fn openssl_as_the_active_end_is_let_in_with_the_certificate_of_its_description_a
         let (setup, port) = with_tls(&folder, "bob", "all", "allow_plain");
         let mut bob = setup.start(&folder, "bob");
         let caller = Caller::call(&setup, "active", 9, &own.fingerprint);
-        let openssl = s_client(port, &caller, shows);
+        let openssl = s_client(&folder, port, &caller, shows);
         if good {
             let secured = bob.await_event("secured", WAIT);
             assert_eq!(secured["fingerprint"], own.fingerprint);
             assert_eq!(bob.await_such("message", WAIT, |event| event["direction"] == "in")["text"], "secret");
-            bob.drain(Duration::from_millis(300));
-            assert!(said(openssl).contains("MSRP abcd1234 200"));
+            openssl.hears("MSRP abcd1234 200");
         } else {
             refused(&mut bob, &caller, &shows.map_or(Value::Null, |shows| shows.fingerprint.clone().into()));
             assert_eq!(bob.count("message"), 0);
-            assert_eq!(said(openssl), "", "nothing was said to a stranger");
+            assert_eq!(openssl.heard(), "", "nothing was said to a stranger");
         }
         bob.program.kill();
     }
@@ -302,22 +315,17 @@ fn openssl_as_the_passive_end_hears_nothing_with_another_certificate() {
         let mut command = Command::new("openssl");
         command.args(["s_server", "-quiet", "-verify", "1", "-accept", &format!("127.0.0.1:{port}")]);
         command.arg("-cert").arg(&shows.file).arg("-key").arg(&shows.key);
-        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null());
-        let openssl = command.spawn().expect("openssl");
-        crate::harness::await_until(WAIT, "openssl to listen", || {
-            fs::read_to_string("/proc/net/tcp")
-                .is_ok_and(|text| text.contains(&format!(":{port:04X} 00000000:0000 0A")))
-        });
+        let mut openssl = Openssl::start(&folder, port, &mut command);
+        openssl.program.ready(WAIT, || is_bound(port));
         let caller = Caller::call(&setup, "passive", port, &own.fingerprint);
         if good {
             bob.await_event("secured", WAIT);
             bob.await_event("connected", WAIT);
-            bob.drain(Duration::from_millis(300));
-            let heard = said(openssl);
-            assert!(heard.contains(" SEND\r\n") && heard.contains("Byte-Range: 1-0/0"), "{heard}");
+            openssl.hears(" SEND\r\n");
+            openssl.hears("Byte-Range: 1-0/0");
         } else {
             refused(&mut bob, &caller, &other.fingerprint.clone().into());
-            assert!(!said(openssl).contains("MSRP"), "nothing was said to a stranger");
+            assert!(!openssl.heard().contains("MSRP"), "nothing was said to a stranger");
         }
         bob.program.kill();
     }

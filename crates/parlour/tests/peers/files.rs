@@ -343,7 +343,7 @@ fn x_30_what_has_no_room_is_declined_and_damaged_files_count() {
     // Nothing of it is asked for: the invitation is declined.
     assert_eq!(send(400_008), "declined");
     assert_eq!(send(400_000), "done");
-    bob.drain(Duration::from_millis(300));
+    bob.caught_up();
     let begun = bob.seen.iter().filter(|event| event["state"] == "begun").count();
     assert_eq!(begun, 2);
     alice.quit();

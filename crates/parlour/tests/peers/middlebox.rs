@@ -1,7 +1,6 @@
 //! SIPp calls through a middlebox that puts its own address into `c=` and `m=` (RFC 6714), which is this test.
 
 use std::net::TcpListener;
-use std::time::Duration;
 
 use serde_json::json;
 
@@ -66,7 +65,7 @@ fn what_a_middlebox_has_changed_without_cema_is_refused_if_strict() {
         let scenario = Scenario::new().request("INVITE", "", &offer(9000, false)).refused(488, &[warning]);
         stage.whole(transport, HERE, &scenario);
     }
-    stage.bob.drain(Duration::from_millis(300));
+    stage.bob.caught_up();
     assert_eq!(stage.bob.count("invited"), 0);
     stage.judged(2);
 }

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use serde_json::json;
 
 use crate::agent::{Setup, history};
-use crate::harness::{Folder, Program, await_until, free_port};
+use crate::harness::{Folder, Program, await_until, free_port, is_bound};
 
 const PAGING: &str = include_str!("sipp/paging.xml");
 const PAGED: &str = include_str!("sipp/paged.xml");
@@ -89,7 +89,7 @@ fn sipp_pages_and_hears_what_became_of_it() {
             &format!("<{kind}-notification><status><{word}"),
         ];
         let mut hears = sipp(&folder, name, carol, None, &paged("200 OK", "X-Nothing: 1", &patterns, ""));
-        thread::sleep(Duration::from_millis(500));
+        await_until(WAIT, "SIPp to listen", || is_bound(carol));
         if word == "delivered" {
             let xml = paging(carol, "message/cpim", &asking("sipp-1"));
             sipp(&folder, "pages", free_port(), Some(bob.sip), &xml).succeed(WAIT);
@@ -134,7 +134,7 @@ fn sipp_is_paged_and_has_the_text_alone() {
     let names = "secondagent,secondfeature,secondcontact,secondfound0,secondfound1,agent";
     let xml = xml.replace("variables=\"agent", &format!("variables=\"{names}"));
     let mut hears = sipp(&folder, "hears", carol, None, &xml);
-    thread::sleep(Duration::from_millis(500));
+    await_until(WAIT, "SIPp to listen", || is_bound(carol));
     let to = format!("sip:carol@127.0.0.1:{carol}");
     agent.tell(&json!({"do": "page", "to": to, "text": "Running late", "message_id": "page1"}));
     let out = agent.await_such("message", WAIT, |event| event["direction"] == "out");
@@ -203,13 +203,25 @@ fn a_receiver_that_is_killed_before_it_could_tell_tells_in_its_next_life_and_onc
     let folder = Folder::new("owed");
     let bob = setup(&folder, "bob", "127.0.0.1", "tell_unverified = true\n");
     let carol = Carol::new();
-    for life in 0..5 {
+    let (mut life, mut paged) = (0, 0);
+    while life < 5 {
         let mut agent = bob.start(&folder, "bob");
-        let name = format!("life{life}");
+        let name = format!("page{paged}");
+        paged += 1;
+        let from = Instant::now();
         carol.page(bob.sip, &name);
         // It has said 200, so it has the message; it tells a second later.
-        thread::sleep(Duration::from_millis(150 * life));
+        thread::sleep(Duration::from_millis(100 * life));
         agent.kill();
+        if from.elapsed() > Duration::from_millis(900) {
+            // On so busy a machine it may have told by now: nothing is learnt from this one.
+            assert!(paged < 20, "no kill comes in time");
+            let mut agent = bob.start(&folder, "bob");
+            while carol.next(Duration::from_secs(3)).is_some() {}
+            agent.kill();
+            continue;
+        }
+        life += 1;
         assert!(carol.next(Duration::from_millis(50)).is_none(), "not yet");
         let mut agent = bob.start(&folder, "bob");
         let told = carol.next(WAIT).expect("a notification");
@@ -225,7 +237,7 @@ fn a_receiver_that_is_killed_before_it_could_tell_tells_in_its_next_life_and_onc
     assert!(carol.next(Duration::from_secs(3)).is_none());
     agent.quit();
     let kept = history(&bob.data);
-    assert_eq!(kept.len(), 5, "{kept:?}");
+    assert_eq!(kept.len(), paged, "{kept:?}");
 }
 
 /// A message for baresip's control port, and what it says.
@@ -278,11 +290,13 @@ fn baresip_pages_and_is_paged() {
 
 //= IM F-5 test
 #[test]
-#[ignore = "needs linphonec and port 5060 of 127.0.0.9: run ./check"]
+#[ignore = "needs linphonec and port 5060 of an address in 127.9.0.0/16: run ./check"]
 fn linphonec_pages_and_is_paged() {
     let folder = Folder::new("linphonec");
-    // It drops the port of a direct address.
-    let bob = Setup { sip: 5060, ..setup(&folder, "bob", "127.0.0.9", "ask_delivered = true\n") };
+    // It drops the port of a direct address, so this address has to be nobody else's.
+    let [.., high, low] = std::process::id().to_be_bytes();
+    let host = format!("127.9.{high}.{low}");
+    let bob = Setup { sip: 5060, ..setup(&folder, "bob", &host, "ask_delivered = true\n") };
     let mut agent = bob.start(&folder, "bob");
     fs::create_dir_all(folder.join(".local/share/linphone")).expect("its folder");
     let port = free_port();
@@ -298,9 +312,8 @@ fn linphonec_pages_and_is_paged() {
     let mut linphonec = Program::start(&folder, "linphonec", &mut command);
     let mut lines = linphonec.child().stdin.take().expect("invariant: piped above");
     let sees = |what: &str| fs::read_to_string(&shown).unwrap_or_default().contains(what);
-    linphonec.ready(WAIT, || UdpSocket::bind(("127.0.0.1", port)).is_err());
-    thread::sleep(Duration::from_secs(1));
-    writeln!(lines, "chat sip:bob@127.0.0.9 hello from linphone").expect("it reads");
+    linphonec.ready(WAIT, || is_bound(port) && sees("linphonec> "));
+    writeln!(lines, "chat sip:bob@{host} hello from linphone").expect("it reads");
     assert_eq!(agent.await_event("message", WAIT)["text"], "hello from linphone");
     let to = format!("sip:dave@127.0.0.1:{port}");
     agent.tell(&json!({"do": "page", "to": to, "text": "hello, linphone", "message_id": "page1"}));

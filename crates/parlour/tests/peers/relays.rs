@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use crate::agent::{Agent, Setup};
 use crate::capture;
 use crate::dissected::judge;
-use crate::harness::{Folder, Program, free_port, listens, output};
+use crate::harness::{Folder, Program, free_port, output};
 use crate::namespaces::Namespace;
 
 const WAIT: Duration = Duration::from_secs(20);
@@ -74,10 +74,24 @@ impl Relay {
         command.args(["-DD", "-E", "-m", "128", "-M", "16", "-f"]).arg(folder.join("relay.cfg"));
         command.arg("-Y").arg(folder.path()).arg("-P").arg(folder.join("kamailio.pid"));
         let mut kamailio = Program::run(folder, "kamailio", &mut command);
-        let port = self.wss;
-        kamailio
-            .ready(WAIT, || self.space.as_ref().map_or_else(|| listens(port), |space| space.listens(port)));
+        kamailio.ready(WAIT, || self.answers());
         self.kamailio = Some(kamailio);
+    }
+
+    /// Whether it answers: its port is open before any of its processes is there.
+    fn answers(&self) -> bool {
+        let asks = format!(
+            "exec 3<>/dev/tcp/127.0.0.1/{0} && \
+             printf 'MSRP ready000 AUTH\\r\\nTo-Path: msrp://127.0.0.1:{0};tcp\\r\\nFrom-Path: \
+             msrp://127.0.0.1:9/ready;tcp\\r\\n-------ready000$\\r\\n' >&3 && read -r -t 5 line <&3 && echo \"$line\"",
+            self.msrp
+        );
+        let mut command = match &self.space {
+            Some(space) => space.command("bash"),
+            None => Command::new("bash"),
+        };
+        let said = command.args(["-c", &asks]).output().expect("a shell").stdout;
+        said.starts_with(b"MSRP ready000 401")
     }
 
     fn uri(&self, transport: &str) -> String {
@@ -290,8 +304,7 @@ fn a_relay_that_is_killed_and_comes_back_loses_nothing_that_was_acknowledged() {
     from.await_such("progress", WAIT, |event| {
         event["state"] == "acknowledged" && event["message_id"] == "msg3"
     });
-    // Its workers would outlive a kill of the first process, and go on.
-    relay.kamailio.take().expect("it runs").terminate();
+    relay.kamailio.take().expect("it runs").kill();
     for number in 20..30 {
         say(&mut from, number);
     }
@@ -305,7 +318,7 @@ fn a_relay_that_is_killed_and_comes_back_loses_nothing_that_was_acknowledged() {
     while let Some(missing) = (0..30).find(|number| !acknowledged(&from, *number)) {
         assert!(from.next(WAIT).is_some(), "msg{missing} is not acknowledged: {:#?}", from.seen.last());
     }
-    to.drain(Duration::from_millis(500));
+    to.caught_up();
     for number in 0..30 {
         let id = format!("msg{number}");
         let came = to.seen.iter().filter(|it| it["type"] == "message" && it["message_id"] == *id).count();
@@ -330,7 +343,7 @@ fn uris_that_end_are_renewed_while_messages_go_on() {
         });
         std::thread::sleep(Duration::from_millis(400));
     }
-    to.drain(Duration::from_millis(200));
+    to.caught_up();
     assert_eq!(to.seen.iter().filter(|it| it["type"] == "message").count(), 40);
     assert_eq!(from.count("reconnecting"), 0, "nobody has noticed");
     from.quit();

@@ -1,12 +1,10 @@
 //! SIPp is the focus of a conference: it takes Bob's SUBSCRIBE and tells who is there (RFC 4575), in documents that are
 //! right and in others. Whatever becomes of the roster, the session goes on.
 
-use std::time::Duration;
-
 use serde_json::Value;
 
 use crate::callers::{BOTH, Transport};
-use crate::harness::free_port;
+use crate::harness::{await_until, free_port, is_bound};
 use crate::scenario::{Check, OFFER, Scenario};
 use crate::stage::{Stage, WAIT};
 
@@ -47,7 +45,7 @@ fn confer(
     let address = format!("sip:chat%2D1@{HERE}:{port};session=Ab%2F1{suffix}");
     let mut focus = stage.play_at(transport, HERE, port, &scenario(&address));
     // It listens before anybody is told where it is.
-    std::thread::sleep(Duration::from_millis(300));
+    await_until(WAIT, "SIPp to listen", || is_bound(port));
     let rows =
         format!("Contact: <{address}>;isfocus;+g.oma.sip-im\nAllow: INVITE, ACK, BYE, CANCEL, SUBSCRIBE\n");
     let caller = Scenario::new().request("INVITE", &rows, OFFER).expect(200, &[("body", "a=path:")]).ack("");
@@ -65,7 +63,7 @@ fn confer(
     stage.bob.await_such("message", WAIT, |event| event["text"] == "The chat goes on");
     // Whoever is at the Contact gets Bob's BYE.
     let mut focus = stage.play_at(transport, HERE, port, &Scenario::new().left());
-    std::thread::sleep(Duration::from_millis(300));
+    await_until(WAIT, "SIPp to listen", || is_bound(port));
     stage.bob.tell(&serde_json::json!({"do": "leave"}));
     focus.program.succeed(WAIT);
     stage.bob.await_event("ended", WAIT);

@@ -18,6 +18,8 @@ pub(crate) const OFFER: &str = "v=0\no=carol 1 1 IN IP4 127.0.0.1\ns=-\nc=IN IP4
 pub(crate) struct Scenario {
     steps: String,
     variables: Vec<String>,
+    /// How many gates there are.
+    gates: u32,
     /// The CSeq of our last request, and of our last INVITE.
     sent: u32,
     invited: u32,
@@ -184,6 +186,19 @@ impl Scenario {
     pub(crate) fn pause(mut self, milliseconds: u32) -> Scenario {
         let _ = writeln!(self.steps, "  <pause milliseconds=\"{milliseconds}\"/>");
         self
+    }
+
+    /// Goes on when the test lets it: SIPp says so to the other half of a call of two controllers, which is the test.
+    pub(crate) fn gate(mut self) -> Scenario {
+        self.gates += 1;
+        let arrived = "\n    <![CDATA[\nCall-ID: [call_id]\n\n    ]]>\n  ";
+        let _ = writeln!(self.steps, "  <sendCmd>{arrived}</sendCmd>\n  <recvCmd/>");
+        self
+    }
+
+    /// Whether the test has to open gates.
+    pub(crate) fn has_gates(&self) -> bool {
+        self.gates > 0
     }
 
     /// The scenario as SIPp reads it.

@@ -1,8 +1,6 @@
 //! SIPp changes sessions that stand: session timers (RFC 4028), hold, other paths, streams that end, offers that are
 //! refused, a connection that is lost.
 
-use std::time::Duration;
-
 use serde_json::{Value, json};
 
 use crate::agent::Agent;
@@ -86,7 +84,7 @@ fn session_timers_are_granted_refreshed_and_refused() {
             stage.whole(transport, HERE, &scenario);
         }
     }
-    stage.bob.drain(Duration::from_millis(300));
+    stage.bob.caught_up();
     assert_eq!((stage.bob.count("established"), stage.bob.count("invited")), (8, 8));
     stage.judged(26);
 }
@@ -150,7 +148,6 @@ fn refused_offers_change_nothing_and_hold_stops_what_bob_says() {
     let ours: Check<'_> = ("body", "m=message [1-9][0-9]* TCP/MSRP");
     let scenario = Scenario::new()
         .call("", &[("body", "!a=recvonly"), ours])
-        .pause(400)
         .request("INVITE", "", &version(2).replace("TCP/MSRP", "TCP/FOO"))
         .refused(488, &[("Warning:", "^ *302 [^ ]+ \"")])
         .request("UPDATE", "", &version(2).replace("text/plain message/cpim", "foo/bar"))
@@ -165,8 +162,7 @@ fn refused_offers_change_nothing_and_hold_stops_what_bob_says() {
         .ack(&version(2))
         .request("UPDATE", "", &(version(3) + "\na=sendonly"))
         .expect(200, &[("body", "a=recvonly"), ("body", "c=IN IP4 127\\.0\\.0\\.1"), ours])
-        // What is said on hold has to be said by then, however busy the machine is.
-        .pause(2_500)
+        .gate()
         .request("INVITE", "", &version(4))
         .expect(200, &[("body", "!a=recvonly"), ("body", "!a=inactive"), ours])
         .ack("")
@@ -176,8 +172,11 @@ fn refused_offers_change_nothing_and_hold_stops_what_bob_says() {
         let (bob, mut media) = (&mut stage.bob, player.connect());
         bob.await_event("held", WAIT);
         says(bob, &mut media, "This gets through");
-        bob.tell(&json!({"do": "say", "message_id": "waiting", "text": "This waits"}));
         let seen = bob.seen.len();
+        bob.tell(&json!({"do": "say", "message_id": "waiting", "text": "This waits"}));
+        bob.caught_up();
+        player.await_gate();
+        player.pass_gate();
         bob.await_event("resumed", WAIT);
         let left = bob.seen[seen..].iter().find(|event| event["type"] == "progress");
         assert_eq!(left, None, "nothing leaves on hold");
@@ -200,10 +199,10 @@ fn a_path_changes_and_a_stream_that_ends_ends_the_session() {
     let ended = moved.replace("1 2 IN", "1 3 IN").replace("m=message 9", "m=message 0");
     let scenario = Scenario::new()
         .call("", &[])
-        .pause(200)
+        .gate()
         .request("UPDATE", "", &moved)
         .expect(200, &[("body", "m=message [1-9]"), ("body", "a=setup:passive")])
-        .pause(500)
+        .gate()
         .request("INVITE", "", &ended)
         .expect(200, &[("body", "m=message 0 TCP/MSRP"), ("body", "!a=recvonly")])
         .ack("")
@@ -213,8 +212,12 @@ fn a_path_changes_and_a_stream_that_ends_ends_the_session() {
         let bob = &mut stage.bob;
         let mut old = player.connect();
         says(bob, &mut old, "on the old path");
+        player.await_gate();
+        player.pass_gate();
         let mut new = player.connect_to(1, "moved");
         hears(bob, &mut new, "on the new path");
+        player.await_gate();
+        player.pass_gate();
         assert!(old.is_closed() && new.is_closed(), "Bob closes what is replaced, and what ends");
         player.program.succeed(WAIT);
         let over = bob.await_such("ended", WAIT, |event| event["session"] == session);

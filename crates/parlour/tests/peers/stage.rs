@@ -9,10 +9,13 @@ use std::time::Duration;
 
 use crate::agent::{Agent, Setup};
 use crate::callers::{Transport, launch};
-use crate::capture;
+use crate::capture::{self, Recording};
 use crate::dissected::judge;
 use crate::harness::{Folder, Program, await_until, free_port};
 use crate::scenario::Scenario;
+
+/// What ends a word of one controller of SIPp's to the other.
+const OVER: u8 = 0x1b;
 
 /// How long SIPp, or the agent, has for one step.
 pub(crate) const WAIT: Duration = Duration::from_secs(15);
@@ -22,7 +25,7 @@ pub(crate) struct Stage {
     pub(crate) folder: Folder,
     pub(crate) setup: Setup,
     pub(crate) bob: Agent,
-    recording: Program,
+    recording: Recording,
     file: PathBuf,
 }
 
@@ -47,15 +50,13 @@ impl Stage {
 
     /// The same from a port that others know.
     pub(crate) fn play_at(&self, transport: Transport, from: &str, port: u16, scenario: &Scenario) -> Player {
-        let (program, messages) = launch(
-            &self.folder,
-            transport,
-            (&self.setup.host, self.setup.sip),
-            &["sipp"],
-            (from, port),
-            &scenario.xml(),
-        );
-        Player { program, messages, msrp: self.setup.msrp }
+        let gates = scenario.has_gates().then(|| TcpListener::bind("127.0.0.1:0").expect("a port"));
+        let at = gates.as_ref().map(|gates| gates.local_addr().expect("it is bound").to_string());
+        let (to, words) = ((&*self.setup.host, self.setup.sip), at.as_deref().map(|at| ["-3pcc", at]));
+        let more = words.as_ref().map_or(&[][..], |words| words);
+        let (program, messages) =
+            launch(&self.folder, transport, to, &["sipp"], (from, port), &scenario.xml(), more);
+        Player { program, messages, msrp: self.setup.msrp, gates, gate: None, arrived: Vec::new() }
     }
 
     /// Plays it to its end.
@@ -84,6 +85,11 @@ pub(crate) struct Player {
     messages: PathBuf,
     /// Where Bob takes MSRP.
     msrp: u16,
+    /// Where SIPp asks to pass its gates, and the connection on which it does.
+    gates: Option<TcpListener>,
+    gate: Option<TcpStream>,
+    /// What it said when it came to the one that it waits at; to be said back.
+    arrived: Vec<u8>,
 }
 
 impl Player {
@@ -118,6 +124,33 @@ impl Player {
         let mut media = Msrp { stream, paths, name, sent: 0 };
         media.send("Byte-Range: 1-0/0\r\n", 200);
         media
+    }
+
+    /// Waits until it has come to a gate.
+    pub(crate) fn await_gate(&mut self) {
+        let gates = self.gates.as_ref().expect("its scenario has gates");
+        if self.gate.is_none() {
+            gates.set_nonblocking(true).expect("an option of sockets");
+            await_until(WAIT, "SIPp to connect", || {
+                self.gate = gates.accept().ok().map(|(stream, _)| stream);
+                self.gate.is_some()
+            });
+        }
+        let mut gate = self.gate.as_ref().expect("invariant: accepted above");
+        gate.set_read_timeout(Some(WAIT)).expect("a time of more than 0");
+        let mut said = Vec::new();
+        while said.last() != Some(&OVER) {
+            let mut byte = [0];
+            assert_eq!(gate.read(&mut byte).expect("SIPp comes to its gate"), 1, "SIPp has ended");
+            said.push(byte[0]);
+        }
+        self.arrived = said;
+    }
+
+    /// Lets it go on.
+    pub(crate) fn pass_gate(&mut self) {
+        let mut gate = self.gate.as_ref().expect("it has come to one");
+        gate.write_all(&std::mem::take(&mut self.arrived)).expect("SIPp reads");
     }
 
     /// Waits until so many lines that begin with `word` were sent or got.

@@ -1,8 +1,6 @@
 //! SIPp calls who does not want it: by the user's own rules, for lack of room, or by another way than the registrar's.
 //! Nobody is troubled, and each refusal bears what its code asks for.
 
-use std::time::Duration;
-
 use serde_json::json;
 
 use crate::callers::{BOTH, Transport};
@@ -46,7 +44,7 @@ fn blocked_and_anonymous_callers_ring_nobody() {
             stage.whole(transport, CORE, &scenario);
         }
     }
-    stage.bob.drain(Duration::from_millis(300));
+    stage.bob.caught_up();
     assert_eq!((stage.bob.count("invited"), stage.bob.count("missed")), (2, 0), "{:#?}", stage.bob.seen);
     stage.judged(8);
 }
@@ -61,7 +59,7 @@ fn nobody_disturbs_who_wants_quiet() {
         let explain = stage.bob.await_such("explain", WAIT, |event| event["clause"] == "G-1c");
         assert_eq!(explain["input"], "`do_not_disturb` is on");
     }
-    stage.bob.drain(Duration::from_millis(300));
+    stage.bob.caught_up();
     assert_eq!((stage.bob.count("invited"), stage.bob.count("missed")), (0, 1), "once a minute");
     let missed = stage.bob.seen.iter().rfind(|event| event["type"] == "missed").expect("it was counted");
     assert_eq!(missed["peer"]["address"], "sip:ann@example.com");
@@ -119,7 +117,7 @@ fn who_is_registered_is_called_by_the_way_of_the_registrar() {
         stage.whole(transport, STRANGER, &Scenario::new().invite("").refused(403, &forbidden));
         stage.whole(transport, CORE, &Scenario::new().call("", &[]).bye());
     }
-    stage.bob.drain(Duration::from_millis(300));
+    stage.bob.caught_up();
     assert_eq!(stage.bob.count("invited"), 2);
     stage.judged(6);
     registrar.program.succeed(WAIT);
