@@ -69,6 +69,12 @@ impl Flow {
         });
         Played { fault, ladders }
     }
+
+    /// Plays it where all that happens by chance (tags, identifiers, the spread of delays) happens otherwise: by another
+    /// number, in another way. What a flow asserts must hold in all of them. Its ladders are not drawn.
+    pub fn play_by_chance(&self, chance: u64) -> Played {
+        stage::by_chance(chance, || self.play(false))
+    }
 }
 
 /// A requirement.
@@ -135,6 +141,18 @@ mod tests {
         assert_eq!(flow(plays).play(true).ladders.len(), 1);
         let played = flow(plays).play(false);
         assert!(played.fault.is_none() && played.ladders.is_empty(), "{played:?}");
+    }
+
+    #[test]
+    fn chance_is_another_by_another_number_and_the_same_again() {
+        fn draws() {
+            let call = common::Call::ringing();
+            panic!("{:?}", call.script.remote_tag);
+        }
+        let by = |chance| flow(draws).play_by_chance(chance).fault.expect("it says what was drawn");
+        assert_eq!(by(1), by(1));
+        assert_ne!(by(1), by(2));
+        assert_eq!(by(0), flow(draws).play(false).fault.expect("it says what was drawn"));
     }
 
     #[test]

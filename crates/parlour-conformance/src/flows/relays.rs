@@ -503,10 +503,15 @@ pub(crate) fn a_relay_that_goes_away_is_asked_again_and_the_session_goes_on() {
     behind.respond(&send, "200 OK", "");
     behind.call.world.run(50);
     behind.call.world.close(behind.way);
+    let lost = behind.call.world.millis();
     // RFC 4976 6.3: what was lent on that connection is worth nothing any more.
     behind.way = behind.call.world.expect_opened(behind.relay);
     behind.grant("Expires: 900\r\n");
+    // A BYE has 2 s to come, and Alice, who made the first offer, 2 to 4 s to make another.
+    behind.call.nothing_to(lost + 3999);
     let invite = behind.call.request("INVITE");
+    let lag = invite.at.as_millis() - lost - 2000;
+    assert!((2000..=4000).contains(&lag) && lag.is_multiple_of(10), "{lag}");
     assert_eq!(text::attribute(invite.message(), "path"), Some(format!("{} {}", behind.uri(), behind.own)));
     behind.call.script.path = behind.call.script.path.replace("/session", "/another");
     let description = tls_sdp(&behind.call, "passive", &fingerprint("alice")).replace("o=- 1 1", "o=- 1 2");
