@@ -572,6 +572,104 @@ pub(crate) fn an_invitation_that_waits_for_a_name_is_refused_by_one_who_leaves()
     call.over();
 }
 
+/// Alice, to whom Bob is connected, offers another path with a name in it, in a re-INVITE.
+fn moves_to_a_name(call: &mut Call) {
+    call.script.path = call.script.path.replace("/session", "/another");
+    let offer = named(call, "passive").replace("o=- 1 1 ", "o=- 1 2 ");
+    let reinvite = call.script.next(&mut call.world, "INVITE", "", &offer);
+    call.send(reinvite);
+}
+
+/// Alice waits for Bob's connection, and answers his first SEND.
+fn bob_connects(call: &mut Call) -> Way {
+    let media = call.world.expect_opened(call.alice);
+    let bind = call.request("SEND");
+    call.world.send(media, call.script.msrp_respond(bind.message(), "200 OK"));
+    call.world.run(50);
+    media
+}
+
+//= IM D-15 test
+#[cfg_attr(test, test)]
+pub(crate) fn names_are_looked_up_before_a_later_offer_is_judged_in_an_invite() {
+    let at = |address: &str| address.parse().expect("an address");
+    for (found, taken) in [("192.0.2.1", true), ("192.0.2.9", false)] {
+        let mut call = Call::new(under(Cema::Strict));
+        call.world.look_up = Duration::from_millis(900);
+        call.world.name("alice.test", &[at(found)]);
+        let offer = call.script.sdp("passive", "text/plain");
+        call.send(call.script.invite_with("", &offer));
+        let answer = call.status(200);
+        call.script.learn(answer.message());
+        call.ack(&answer);
+        let old = bob_connects(&mut call);
+        let sent = call.world.millis();
+        moves_to_a_name(&mut call);
+        // RFC 3311 5.2, RFC 3261 14.2: what comes meanwhile has to wait.
+        call.world.run(300);
+        let branch = call.script.branch.clone();
+        let update = call.script.next(&mut call.world, "UPDATE", "", &offer);
+        call.send(update);
+        call.status(500);
+        call.script.branch = branch;
+        if taken {
+            let answer = call.status(200);
+            assert!(answer.at.as_millis() >= sent + 900, "{}", call.world.ladder());
+            call.ack(&answer);
+            let media = bob_connects(&mut call);
+            assert!(media != old, "by the new path");
+        } else {
+            let refusal = call.status(488);
+            assert!(text::header(refusal.message(), "Warning").is_some_and(|it| it.contains("msrp-cema")));
+            call.ack_refusal(&refusal);
+        }
+        call.bye();
+        call.world.expect(call.alice, "200 to BYE", |mail| {
+            text::header(mail.message(), "CSeq").is_some_and(|cseq| cseq.ends_with(" BYE"))
+        });
+        call.over();
+    }
+}
+
+//= IM D-15 test
+#[cfg_attr(test, test)]
+pub(crate) fn a_later_offer_that_waits_for_a_name_can_be_cancelled_and_ends_with_its_session() {
+    for by_cancel in [true, false] {
+        let mut call = Call::new(under(Cema::Strict));
+        call.world.look_up = Duration::from_millis(900);
+        call.world.name("alice.test", &["192.0.2.1".parse().expect("an address")]);
+        let offer = call.script.sdp("passive", "text/plain");
+        call.send(call.script.invite_with("", &offer));
+        let answer = call.status(200);
+        call.script.learn(answer.message());
+        call.ack(&answer);
+        bob_connects(&mut call);
+        moves_to_a_name(&mut call);
+        call.status(100);
+        let branch = call.script.branch.clone();
+        if by_cancel {
+            call.send(call.script.cancel());
+        } else {
+            call.bye();
+        }
+        call.script.branch = branch;
+        let terminated = call.status(487);
+        call.ack_refusal(&terminated);
+        let method = if by_cancel { " CANCEL" } else { " BYE" };
+        call.world.expect(call.alice, "200", |mail| {
+            text::header(mail.message(), "CSeq").is_some_and(|cseq| cseq.ends_with(method))
+        });
+        // What is found afterwards changes nothing.
+        if by_cancel {
+            let now = call.world.millis();
+            call.nothing_to(now + 2_000);
+            call.bye();
+            call.status(200);
+        }
+        call.over();
+    }
+}
+
 //= IM D-15 test
 #[cfg_attr(test, test)]
 pub(crate) fn names_of_an_answer_are_looked_up_before_the_second_offer() {

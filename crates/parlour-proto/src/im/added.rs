@@ -1,4 +1,5 @@
-//! Files that a later offer adds to a session that stands, and the user's word about them (RFC 5547 8.3.1).
+//! Re-INVITEs that wait: for names that are looked up (RFC 6714 4.4), and where they add files to a session that stands,
+//! for the user's word about these (RFC 5547 8.3.1).
 //!
 //! RFC 3261 14.2 lets the user be asked before a re-INVITE is answered. It waits for that long, and is judged and carried
 //! out only then, like any other: what has changed meanwhile counts. Nothing of the session waits with it but other offers.
@@ -13,7 +14,7 @@ use crate::im::files::{Named, Stage, transfer_of, with_icon};
 use crate::im::session::{Live, Phase, Session};
 use crate::im::stamp::Reply;
 use crate::io::{FileId, FlowId, SessionId, Why};
-use crate::sdp::{self, Judged, Unfit};
+use crate::sdp::{self, Judged, Names, Unfit};
 use crate::sip::header::Expires;
 use crate::sip::message::Message;
 use crate::sip::tx::ServerId;
@@ -25,14 +26,31 @@ pub(crate) const WORD: Duration = Duration::from_secs(25);
 /// Nobody can say anything in less: then nobody is asked.
 const SHORTEST: Duration = Duration::from_secs(5);
 
-/// A re-INVITE that waits for the user's word.
+/// A re-INVITE that waits.
 #[derive(Debug)]
 pub(crate) struct Asking {
     invite: ServerId,
     /// The way on which it came.
     flow: FlowId,
-    /// The files that it adds.
-    files: Vec<FileId>,
+    what: Awaited,
+}
+
+#[derive(Debug)]
+enum Awaited {
+    /// What the names in its description stand for.
+    Names,
+    /// The user's word about the files that it adds; its names are known.
+    Word(Vec<FileId>, Names),
+}
+
+impl Asking {
+    /// The files that the user is asked about; none unless he is.
+    fn files(&self) -> Option<&[FileId]> {
+        match &self.what {
+            Awaited::Names => None,
+            Awaited::Word(files, _) => Some(files),
+        }
+    }
 }
 
 impl Live {
@@ -106,7 +124,7 @@ impl Core {
         (flow, server): (FlowId, ServerId),
         request: &Message<'_>,
         session: &mut Session,
-        added: &[sdp::Stream],
+        (added, names): (&[sdp::Stream], &Names),
     ) -> bool {
         let owner = (session.account, session.id);
         let Phase::Live(live) = &mut session.phase else { return false };
@@ -129,7 +147,8 @@ impl Core {
         if files.is_empty() {
             return false;
         }
-        live.asking = Some(Box::new(Asking { invite: server, flow, files }));
+        let what = Awaited::Word(files, names.clone());
+        live.asking = Some(Box::new(Asking { invite: server, flow, what }));
         self.sessions.index_invite(server, session.id);
         self.arm(session, Why::Word, self.now.instant + within);
         self.disarm(session, Why::NoStream);
@@ -144,7 +163,7 @@ impl Core {
     /// Whether a re-INVITE of the session waits for the user's word.
     pub(crate) fn is_asking(&self, id: SessionId) -> bool {
         let live = self.sessions.get(id).map(|session| &session.phase);
-        matches!(live, Some(Phase::Live(live)) if live.asking.is_some())
+        matches!(live, Some(Phase::Live(live)) if live.asking.as_ref().is_some_and(|it| it.files().is_some()))
     }
 
     /// Whether the user has said of each file what he wants.
@@ -153,41 +172,63 @@ impl Core {
             return false;
         };
         let is_open = |file: &FileId| self.files.get(*file).is_some_and(|it| it.stage == Stage::Offered);
-        live.asking.as_ref().is_some_and(|asking| !asking.files.iter().any(is_open))
+        let files = live.asking.as_ref().and_then(|asking| asking.files());
+        files.is_some_and(|files| !files.iter().any(is_open))
     }
 
     /// The re-INVITE is carried out with the files that the user has taken. `stop` is what becomes of the others.
     pub(crate) fn answer_asking(&mut self, id: SessionId, stop: &FileStop) {
         let Some(mut session) = self.sessions.take(id) else { return };
-        let Some(Asking { invite, flow, files }) = self.take_asking(&mut session) else {
+        let Some(Asking { invite, flow, what: Awaited::Word(files, names) }) = self.take_asking(&mut session)
+        else {
             return self.sessions.put(session);
         };
-        let account = session.account;
-        if let Some(kept) = self.tx.kept(invite).cloned() {
-            let request = kept.message();
-            let outcome = self.reanswer((flow, invite), &request, &mut session);
-            self.sessions.put(session);
-            if let Err(fault) = outcome {
-                self.refuse(flow, invite, &request, Some(account), &fault);
-            }
-        } else {
-            self.sessions.put(session);
-        }
+        self.go_on((flow, invite), session, |core, request, session| {
+            let later = core.judge_later(flow, session, bodies::description(request)?, names)?;
+            let description = core.carry_out(flow, session, later)?;
+            core.answer_reinvite((flow, invite), request, session, (description, None))
+        });
         self.stop_offered(&files, stop);
         // What had to wait for that.
         self.later(id, self.now.instant);
         self.pump_msrp();
     }
 
-    fn reanswer(
+    /// A re-INVITE waits for the names in its description.
+    pub(crate) fn await_names(&mut self, (flow, server): (FlowId, ServerId), session: &mut Session) {
+        if let Phase::Live(live) = &mut session.phase {
+            live.asking = Some(Box::new(Asking { invite: server, flow, what: Awaited::Names }));
+            self.sessions.index_invite(server, session.id);
+        }
+    }
+
+    /// They are known, as far as they can be.
+    pub(crate) fn go_on_with_names(&mut self, id: SessionId, names: Names) {
+        let Some(mut session) = self.sessions.take(id) else { return };
+        let Some(Asking { invite, flow, .. }) = self.take_asking(&mut session) else {
+            return self.sessions.put(session);
+        };
+        self.go_on((flow, invite), session, |core, request, session| {
+            core.reoffered((flow, invite), request, session, names)
+        });
+        self.later(id, self.now.instant);
+        self.pump_msrp();
+    }
+
+    /// Goes on with a re-INVITE that has waited, unless its transaction is over.
+    fn go_on(
         &mut self,
-        way: (FlowId, ServerId),
-        request: &Message<'_>,
-        session: &mut Session,
-    ) -> Result<(), PeerFault> {
-        let later = self.judge_later(way.0, session, bodies::description(request)?)?;
-        let description = self.carry_out(way.0, session, later)?;
-        self.answer_reinvite(way, request, session, (description, None))
+        (flow, server): (FlowId, ServerId),
+        mut session: Session,
+        with: impl FnOnce(&mut Core, &Message<'_>, &mut Session) -> Result<(), PeerFault>,
+    ) {
+        let Some(kept) = self.tx.kept(server).cloned() else { return self.sessions.put(session) };
+        let (account, request) = (session.account, kept.message());
+        let outcome = with(self, &request, &mut session);
+        self.sessions.put(session);
+        if let Err(fault) = outcome {
+            self.refuse(flow, server, &request, Some(account), &fault);
+        }
     }
 
     /// The user's time is over.
@@ -199,7 +240,7 @@ impl Core {
     /// The other side takes its re-INVITE back, or the session ends: it is answered 487 (RFC 3261 9.2, 15.1.2), and all
     /// stays as it was (RFC 3261 14.1).
     pub(crate) fn drop_asking(&mut self, session: &mut Session, input: &str) {
-        let Some(Asking { invite, flow, files }) = self.take_asking(session) else { return };
+        let Some(Asking { invite, flow, what }) = self.take_asking(session) else { return };
         if let Some(kept) = self.tx.kept(invite).cloned() {
             let reply = Reply { status: 487, reason: "Request Terminated", ..Reply::default() };
             let octets = self.response(&kept.message(), flow, Some(session.account), &reply);
@@ -207,7 +248,9 @@ impl Core {
             let decision = "answered 487 Request Terminated: nothing of the session changes";
             self.explain(session.account, Some(session.id), "RFC 3261 9.2", decision, input);
         }
-        self.stop_offered(&files, &FileStop::Aborted);
+        if let Awaited::Word(files, _) = what {
+            self.stop_offered(&files, &FileStop::Aborted);
+        }
         self.later(session.id, self.now.instant);
     }
 
@@ -216,6 +259,7 @@ impl Core {
         let Phase::Live(live) = &mut session.phase else { return None };
         let asking = *live.asking.take()?;
         self.sessions.forget_invite(asking.invite);
+        self.forget_names_of_later(session.id, asking.invite);
         Some(asking)
     }
 

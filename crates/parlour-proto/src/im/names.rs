@@ -7,6 +7,7 @@ use crate::event::Invitation;
 use crate::im::Core;
 use crate::im::bodies;
 use crate::im::core::Errand;
+use crate::im::session::Session;
 use crate::im::stamp::Reply;
 use crate::io::{AccountId, FlowId, SessionId, Transport};
 use crate::sdp::{self, Names};
@@ -23,6 +24,8 @@ pub(crate) enum Asker {
     Invite(ServerId),
     /// A session: the answer to an offer of ours.
     Session(SessionId),
+    /// The same: the offer of a re-INVITE, which waits.
+    Later(SessionId, ServerId),
 }
 
 /// What is being looked up for one of them.
@@ -64,6 +67,33 @@ impl Core {
         (!self.ask_names(Asker::Invite(server), account, &names, Some(held))).then(Names::default)
     }
 
+    /// The same for the offer of a re-INVITE, which then waits in its session.
+    pub(crate) fn names_of_later(
+        &mut self,
+        way: (FlowId, ServerId),
+        session: &mut Session,
+        offer: &[u8],
+    ) -> Option<Names> {
+        if matches!(self.cema(way.0), Cema::Off | Cema::Auto) {
+            return Some(Names::default());
+        }
+        let agreed = session.phase.talk().and_then(|talk| talk.agreed.as_ref());
+        // RFC 4975 8.4: by the same o= line nothing has changed, and nothing is compared.
+        let offer = sdp::parse(offer).ok().filter(|offer| agreed.is_none_or(|it| it.origin != offer.origin));
+        let ours = self.capabilities(session.account, way.0);
+        let names = offer.map(|offer| sdp::names_to_compare(&offer, &ours)).unwrap_or_default();
+        if !self.ask_names(Asker::Later(session.id, way.1), session.account, &names, None) {
+            return Some(Names::default());
+        }
+        self.await_names(way, session);
+        None
+    }
+
+    /// What was looked up for a re-INVITE matters to nobody any more.
+    pub(crate) fn forget_names_of_later(&mut self, id: SessionId, server: ServerId) {
+        self.inquiries.remove(&Asker::Later(id, server));
+    }
+
     /// Looks names up for a session, or is doing so; false if there is nothing that could be looked up.
     pub(crate) fn names_of_answer(&mut self, id: SessionId, account: AccountId, names: &[String]) -> bool {
         self.ask_names(Asker::Session(id), account, names, None)
@@ -85,7 +115,7 @@ impl Core {
         let decision = "names are looked up, to tell whether c= and m= lead where the path does";
         let session = match asker {
             Asker::Invite(_) => None,
-            Asker::Session(id) => Some(id),
+            Asker::Session(id) | Asker::Later(id, _) => Some(id),
         };
         self.explain(account, session, "D-15", decision, &names.join(" "));
         self.inquiries.insert(asker, Inquiry { names: Names::default(), missing: names.len(), held });
@@ -106,6 +136,10 @@ impl Core {
         }
         match (asker, inquiry.held.take()) {
             (Asker::Session(id), _) => self.fall_back_due(id),
+            (Asker::Later(id, _), _) => {
+                let names = self.names_found(asker).unwrap_or_default();
+                self.go_on_with_names(id, names);
+            }
             (Asker::Invite(server), Some(held)) => self.judge_held(server, held),
             (Asker::Invite(_), None) => {}
         }

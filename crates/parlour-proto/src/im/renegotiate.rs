@@ -14,7 +14,7 @@ use crate::im::media::{Agreed, Chat, remote};
 use crate::im::session::{Phase, Session, Unacked};
 use crate::im::stamp::Reply;
 use crate::io::{AccountId, FlowId, SessionId, Why};
-use crate::sdp::{self, Local, Offered};
+use crate::sdp::{self, Local, Names, Offered};
 use crate::sip::dialog::DialogKey;
 use crate::sip::door::dialog_contact;
 use crate::sip::header::CSeq;
@@ -81,20 +81,34 @@ impl Core {
                 return Err(PeerFault::InviteInProgress);
             }
         }
-        let said = match bodies::description(request)? {
+        match bodies::description(request)? {
             [] => {
                 let offered = self.offer_again(flow, session)?;
-                (offered.octets.clone().into(), Some(offered))
+                let said = (offered.octets.clone().into(), Some(offered));
+                self.answer_reinvite((flow, server), request, session, said)
             }
-            offer => {
-                let later = self.judge_later(flow, session, offer)?;
-                if self.ask_about_files((flow, server), request, session, later.asked()) {
-                    return Ok(());
-                }
-                (self.carry_out(flow, session, later)?, None)
-            }
-        };
-        self.answer_reinvite((flow, server), request, session, said)
+            // RFC 6714 4.4: where its lines lead is known when their names are.
+            offer => match self.names_of_later((flow, server), session, offer) {
+                Some(names) => self.reoffered((flow, server), request, session, names),
+                None => Ok(()),
+            },
+        }
+    }
+
+    /// The offer of a re-INVITE, once it is known what its names stand for.
+    pub(crate) fn reoffered(
+        &mut self,
+        (flow, server): (FlowId, ServerId),
+        request: &Message<'_>,
+        session: &mut Session,
+        names: Names,
+    ) -> Result<(), PeerFault> {
+        let later = self.judge_later(flow, session, bodies::description(request)?, names.clone())?;
+        if self.ask_about_files((flow, server), request, session, (later.asked(), &names)) {
+            return Ok(());
+        }
+        let description = self.carry_out(flow, session, later)?;
+        self.answer_reinvite((flow, server), request, session, (description, None))
     }
 
     /// The 2xx to a re-INVITE, with our answer, or an offer of ours.
@@ -138,8 +152,8 @@ impl Core {
             (offer, Phase::Invited(_)) => Some(self.offered_early(session, offer)?),
             (_, Phase::Live(live)) if live.asking.is_some() => return Err(PeerFault::OfferUnanswered),
             (offer, Phase::Answered(_) | Phase::Live(_)) => {
-                let later = self.judge_later(flow, session, offer)?;
-                // RFC 3311 5.2: an UPDATE is answered at once, and whatever takes a user is for an INVITE.
+                // RFC 3311 5.2: an UPDATE is answered at once: names stay unknown, and whatever takes a user is for an INVITE.
+                let later = self.judge_later(flow, session, offer, Names::default())?;
                 if !later.asked().is_empty() {
                     return Err(PeerFault::NeedsWord);
                 }
@@ -212,10 +226,11 @@ impl Core {
         flow: FlowId,
         session: &Session,
         offer: &[u8],
+        names: Names,
     ) -> Result<Later, PeerFault> {
         let offer = sdp::parse(offer).map_err(|fault| PeerFault::Sdp(fault.to_string()))?;
         let max_size = self.takes(session.account, session.large);
-        let ours = sdp::Capabilities { max_size, ..self.capabilities(session.account, flow) };
+        let ours = sdp::Capabilities { max_size, names, ..self.capabilities(session.account, flow) };
         let agreed = session.phase.talk().and_then(|talk| talk.agreed.as_ref());
         let agreed = agreed.ok_or(PeerFault::Renegotiation)?;
         let stands = agreed.chat.as_ref().is_some_and(|chat| self.msrp.is_open(chat.msrp));
