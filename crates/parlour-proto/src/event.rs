@@ -367,6 +367,22 @@ pub struct FileInfo {
     pub about: FileAttributes,
     /// The preview that came with the offer (RFC 5547 8.8).
     pub icon: Option<Arc<Icon>>,
+    /// What whoever keeps files does about it without asking the user, as he tells it on. The client leaves it open.
+    pub unasked: Option<Unasked>,
+}
+
+/// What becomes of a file of an invitation without the user's word.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Unasked {
+    /// It is ours, was shared with who asks for it, and is given.
+    Given {
+        /// Where it lies.
+        path: String,
+    },
+    /// The user has accepted it before: what is missing of it is taken.
+    GoesOn,
+    /// It is not taken, or not given.
+    Refused { why: String },
 }
 
 /// A picture as a peer has sent it: nothing of it is safe, not even that it is one.

@@ -62,6 +62,7 @@ pub(crate) struct Settings {
     pub(crate) file_quota_per_peer: u64,
     /// Files that are remembered, and for how long.
     pub(crate) file_records: usize,
+    pub(crate) file_records_per_peer: usize,
     pub(crate) file_record_age: Duration,
 }
 
@@ -107,6 +108,7 @@ impl Settings {
             file_quota: 10 * 1024 * 1024 * 1024,
             file_quota_per_peer: 2 * 1024 * 1024 * 1024,
             file_records: 10_000,
+            file_records_per_peer: 1_000,
             file_record_age: Duration::from_secs(90 * 24 * 60 * 60),
         }
     }
@@ -190,6 +192,7 @@ struct File {
     /// Octets.
     file_quota_per_peer: Option<u64>,
     file_records: Option<NonZeroU32>,
+    file_records_per_peer: Option<NonZeroU32>,
     file_record_days: Option<NonZeroU32>,
     chunk_size: Option<NonZeroUsize>,
     /// Octets; 0 turns the mode off.
@@ -487,8 +490,9 @@ impl File {
         set(&mut settings.disk_reserve, self.disk_reserve);
         set(&mut settings.file_quota, self.file_quota);
         set(&mut settings.file_quota_per_peer, self.file_quota_per_peer);
-        let records = self.file_records.map(|records| usize::try_from(records.get()).unwrap_or(usize::MAX));
-        set(&mut settings.file_records, records);
+        let records = |most: Option<NonZeroU32>| Some(usize::try_from(most?.get()).unwrap_or(usize::MAX));
+        set(&mut settings.file_records, records(self.file_records));
+        set(&mut settings.file_records_per_peer, records(self.file_records_per_peer));
         let age = |days: NonZeroU32| Duration::from_secs(u64::from(days.get()).saturating_mul(24 * 60 * 60));
         set(&mut settings.file_record_age, self.file_record_days.map(age));
         set(&mut settings.memory_limit, self.memory_limit);

@@ -39,7 +39,7 @@ fn resume(flags: &FilesList, id: &str) -> Result<ExitCode, Fault> {
     let mut settings = run::settings(flags.way.config.as_deref())?;
     let dir = flags.data.clone().or(settings.data.clone()).unwrap_or_else(store::default_dir);
     let rows = Reader::open(&dir)?.files()?;
-    let row = rows.into_iter().find(|row| row.id == id);
+    let row = rows.into_iter().find(|row| row.is_called(id));
     let row = row.ok_or_else(|| format!("there is no file {id} in {}: see parlour files", dir.display()))?;
     let store = match Store::open_within(&dir, Room::of(&dir, settings.disk_reserve)) {
         Err(OpenFault::Locked { .. }) => {

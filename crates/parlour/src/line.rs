@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use parlour_proto::event::{
     Ended, Fate, FileInfo, FileNews, FileStop, Identity, Incoming, Invitee, Kind, Peer, Progress, Thread,
-    What,
+    Unasked, What,
 };
 use parlour_proto::io::FileId;
 use parlour_proto::text;
@@ -180,10 +180,16 @@ fn event(happening: &Happening) -> Option<String> {
             let subject = subject.as_deref().map(|subject| format!(" about {:?}", text::neutral(subject)));
             let subject = subject.unwrap_or_default();
             let with = invited_too(invited_with);
-            let next = if *asked { "accept or decline?" } else { "accepted" };
+            // Each file says then what becomes of it.
+            let decided = !files.is_empty() && files.iter().all(|info| info.unasked.is_some());
+            let next = match asked {
+                true => ": accept or decline?",
+                false if decided => "",
+                false => ": accepted",
+            };
             let signed = forged(identity.as_deref());
             let about = offered_files(files);
-            format!("{session}{}{signed} invites you{to}{with}{subject}{about}: {next}", who(peer))
+            format!("{session}{}{signed} invites you{to}{with}{subject}{about}{next}", who(peer))
         }
         What::Missed { peer, why } => format!("{session}{} called: {}", who(peer), end(why)),
         What::Inviting { to, .. } => format!("{session}inviting {}", text::neutral(to)),
@@ -238,10 +244,9 @@ fn event(happening: &Happening) -> Option<String> {
         What::Composing { active: false, .. } | What::Receiving { .. } | What::Sending { .. } => return None,
         What::FilesAdded { files, within } => {
             let about = offered_files(files);
-            format!(
-                "{session}the other side wants you{about}: accept or decline within {} s?",
-                within.as_secs()
-            )
+            let asks = files.iter().any(|info| info.unasked.is_none());
+            let within = format!(": accept or decline within {} s?", within.as_secs());
+            format!("{session}the other side wants you{about}{}", if asks { &within } else { "" })
         }
         What::File { file, news: FileNews::Moved { octets, size } } => {
             let speed = happening.speed.filter(|speed| speed.is_news)?;
@@ -359,7 +364,17 @@ pub(crate) fn end(why: &Ended) -> String {
 
 /// The files of an invitation.
 fn offered_files(files: &[FileInfo]) -> String {
-    let each = |info: &FileInfo| format!("{} as file {}", about_file(info), info.file.0);
+    let each = |info: &FileInfo| {
+        let becomes = match &info.unasked {
+            None => String::new(),
+            Some(Unasked::Given { path }) => {
+                format!(", which you have shared with this peer: it is given from {path}")
+            }
+            Some(Unasked::GoesOn) => ", which you have accepted before: it goes on".to_owned(),
+            Some(Unasked::Refused { why }) => format!(", which is refused: {}", text::neutral(why)),
+        };
+        format!("{} as file {}{becomes}", about_file(info), info.file.0)
+    };
     let list = |sends: bool| {
         let these: Vec<String> = files.iter().filter(|info| info.sends == sends).map(each).collect();
         these.join(", ")
@@ -430,6 +445,50 @@ mod tests {
         };
         assert_eq!(refused(None, None), "refused: 480 Away");
         assert_eq!(refused(Some("At lunch"), Some(90)), "refused: 480 Away (At lunch); try again in 90 s");
+    }
+
+    //= IM D-43 test
+    #[test]
+    fn whoever_answers_sees_which_file_of_his_is_wanted_by_whom_and_what_becomes_of_it() {
+        use parlour_proto::sdp::{FileAttributes, FileSelector};
+        let file = |number, sends, unasked| FileInfo {
+            file: FileId(number),
+            sends,
+            about: FileAttributes {
+                selector: FileSelector {
+                    name: Some("a.jpg".into()),
+                    size: Some(5),
+                    ..FileSelector::default()
+                },
+                ..FileAttributes::default()
+            },
+            icon: None,
+            unasked,
+        };
+        let invited = |files, asked, kind| {
+            let peer = Peer { address: "sip:a@x".into(), display_name: None, verified: true };
+            let (subject, identity, thread, invited_with) = (None, None, Thread::default(), Vec::new());
+            let what = What::Invited { peer, kind, subject, asked, identity, thread, invited_with, files };
+            let event = Event { account: AccountId(0), session: Some(SessionId(2)), what };
+            let (time, account) = (Duration::ZERO, "sip:us@x".into());
+            let happening =
+                Happening { seq: None, time, account, session: None, event, file: None, speed: None };
+            event_of(&happening).unwrap()
+        };
+        let given = file(3, true, Some(Unasked::Given { path: "/f/a".into() }));
+        let refused = |sends| file(4, sends, Some(Unasked::Refused { why: "not shared".into() }));
+        assert_eq!(
+            invited(vec![given, refused(true)], false, Kind::Files),
+            "[2] sip:a@x invites you to give \"a.jpg\" (5 octets) as file 3, which you have shared with this peer: \
+             it is given from /f/a, \"a.jpg\" (5 octets) as file 4, which is refused: not shared"
+        );
+        let asked = invited(vec![file(5, false, None), refused(true)], true, Kind::Chat);
+        assert!(asked.contains("to take \"a") && asked.contains("to give \"a"), "{asked}");
+        assert!(asked.ends_with("which is refused: not shared: accept or decline?"), "{asked}");
+        let policy = invited(vec![file(5, false, None)], false, Kind::Files);
+        assert!(policy.ends_with("as file 5: accepted"), "{policy}");
+        let on = invited(vec![file(6, false, Some(Unasked::GoesOn))], false, Kind::Files);
+        assert!(on.ends_with("as file 6, which you have accepted before: it goes on"), "{on}");
     }
 
     //= IM M-42 test

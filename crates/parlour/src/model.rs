@@ -189,7 +189,8 @@ impl Model {
             }
             What::FilesAdded { files, .. } => {
                 if let Some(talk) = self.talks.get_mut(&session) {
-                    talk.asked = files.iter().map(|info| info.file).collect();
+                    let asked = files.iter().filter(|info| info.unasked.is_none());
+                    talk.asked = asked.map(|info| info.file).collect();
                 }
             }
             What::File { file, news: FileNews::Begun(_) | FileNews::Stopped(_) } => {

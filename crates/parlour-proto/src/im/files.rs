@@ -104,7 +104,8 @@ impl FileTransfer {
     }
 
     pub(crate) fn info(&self, file: FileId) -> FileInfo {
-        FileInfo { file, sends: self.sends, about: self.about.clone(), icon: self.icon.clone() }
+        let (about, icon) = (self.about.clone(), self.icon.clone());
+        FileInfo { file, sends: self.sends, about, icon, unasked: None }
     }
 }
 

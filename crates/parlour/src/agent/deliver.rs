@@ -23,7 +23,7 @@ impl Agent {
         let time = self.clock.now().unix;
         let account = self.address(event.account);
         let session = event.session.map(|session| self.name(session));
-        if !self.hear_of_files(&event) {
+        if !self.hear_of_files(&mut event) {
             return;
         }
         if let What::Explain(why) = &event.what {

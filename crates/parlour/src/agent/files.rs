@@ -3,73 +3,31 @@
 //! A file has one row in the store, however many transfers it takes. What was interrupted goes on when the program comes
 //! back: who has part of a file asks for the rest, who was sending one offers the rest, each from the last checkpoint on.
 
-use std::path::PathBuf;
-use std::sync::Arc;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use parlour_msrp::{Body, SourceId, SpoolId};
-use parlour_proto::client::{FileAnswer, FileFault, FileOffer};
-use parlour_proto::config::Proxy;
-use parlour_proto::event::{Event, FileInfo, FileNews, FileStop, Icon, Peer, What};
+use parlour_msrp::{Body, SpoolId};
+use parlour_proto::client::FileFault;
+use parlour_proto::event::{Event, FileInfo, FileNews, FileStop, Peer, What};
 use parlour_proto::io::{FileId, SessionId};
-use parlour_proto::sdp::FileSelector;
 
-use super::desk::{Transfer, Why};
-use super::resuming::{RESUME_AFTER_BREAK, STEP_BACK, TRIES, part_of};
+use super::desk::{Other, Transfer, Why};
+use super::resuming::{NO_FILE, RESUME_AFTER_BREAK, STEP_BACK, TRIES};
 use super::{Agent, Told};
 use crate::command::{Achieved, Outcome};
-use crate::files::{Expected, Finished, Prepared, Told as FromDisk};
+use crate::files::{Expected, Finished, Told as FromDisk};
 use crate::json::file::file_name;
 use crate::speed::Speed;
 use crate::store::{By, FileRow, FileState, Job, Note, party};
 
-/// Names of transfers that are remembered of one run, besides those of their files.
-const MOST_NAMES: usize = 10_000;
-
-/// What the user asks.
+/// What is remembered.
 impl Agent {
-    //= IM F-14
-    pub(super) fn send_files(
-        &mut self,
-        by: By,
-        account: Option<String>,
-        to: String,
-        via: Option<Proxy>,
-        paths: Vec<PathBuf>,
-    ) {
-        let ticket = self.desk.disk.prepare(paths);
-        self.desk.looking.insert(ticket, Why::Send { by, account, to, via });
-    }
-
-    /// Asks somebody for a file.
-    pub(super) fn fetch_file(
-        &mut self,
-        account: Option<&str>,
-        to: &str,
-        via: Option<Proxy>,
-        selector: FileSelector,
-    ) -> Result<SessionId, String> {
-        let account = self.account(account)?;
-        let offer = FileOffer { selector, source: None, skip: 0, modified: None };
-        let offered = self.client.offer_files(self.clock.now(), account, to, via.clone(), vec![offer]);
-        let (session, _) = offered.map_err(|why| why.to_string())?;
-        if let Some(via) = via {
-            self.desk.ways.insert(session, via);
-        }
-        Ok(session)
-    }
-
-    pub(super) fn accept_files(&mut self, session: SessionId, files: &[FileId]) -> Result<(), String> {
-        let answers = files.iter().map(|file| FileAnswer { file: *file, serve: None }).collect();
-        self.client.accept_files(self.clock.now(), session, answers).map_err(|why| why.to_string())
-    }
-
     /// No file is accepted unasked for which there is no room.
     pub(super) fn tell_room(&mut self) {
         self.client.set_file_room(self.desk.room());
     }
 
-    fn add_file(&mut self, row: FileRow) {
+    pub(super) fn add_file(&mut self, row: FileRow) {
         self.desk.rows.insert(row.id.clone(), row.clone());
         self.note_file(row, None);
         self.forget_files();
@@ -127,7 +85,9 @@ impl Agent {
                             (Err(why), None) => tracing::warn!(file = row, why, "a file does not go on"),
                         }
                     }
-                    Why::Serve { session, asked } => self.serve_prepared(session, asked, files),
+                    Why::Serve { session, given, taken } => {
+                        self.serve_prepared(session, given, taken, files);
+                    }
                 }
                 self.drain();
             }
@@ -140,91 +100,6 @@ impl Agent {
                 self.drain();
             }
             FromDisk::Finished { file, outcome } => self.file_finished(file, outcome),
-        }
-    }
-
-    fn offer_prepared(
-        &mut self,
-        account: Option<String>,
-        to: &str,
-        via: Option<Proxy>,
-        files: Vec<Prepared>,
-    ) -> Result<Achieved, String> {
-        let account = self.account(account.as_deref())?;
-        let mut offers = Vec::with_capacity(files.len());
-        for prepared in &files {
-            let source = self.desk.disk.serve(prepared, 0).map_err(|error| error.to_string())?;
-            offers.push(offer_of(prepared, source, 0));
-        }
-        let sources: Vec<_> = offers.iter().map(|offer| offer.source).collect();
-        let offered = self.client.offer_files(self.clock.now(), account, to, via.clone(), offers);
-        let (session, ids) = offered.map_err(|why| why.to_string())?;
-        for ((file, prepared), source) in ids.into_iter().zip(&files).zip(sources) {
-            let id = file_name(self.store.run(), file);
-            let row = FileRow {
-                id: id.clone(),
-                time: self.clock.now().unix,
-                account: self.address(account).to_string(),
-                peer: party(to),
-                address: to.to_owned(),
-                incoming: false,
-                name: Some(prepared.name.clone()),
-                content_type: Some(prepared.media_type.to_owned()),
-                size: Some(prepared.size),
-                hashes: prepared.hashes.clone(),
-                state: FileState::Offered,
-                why: None,
-                octets: 0,
-                path: Some(prepared.path.clone()),
-                modified: prepared.modified,
-                via: via.clone(),
-                tries: 0,
-            };
-            self.add_file(row);
-            self.desk.on.insert(file, Transfer { row: id, source, ..Transfer::default() });
-        }
-        self.drain();
-        Ok(Achieved { session: Some(self.name(session)), ..Achieved::default() })
-    }
-
-    /// Gives somebody the files that were shared with him, and no others.
-    //= IM D-43
-    fn serve_prepared(
-        &mut self,
-        session: SessionId,
-        asked: Vec<(FileInfo, String)>,
-        files: Result<Vec<Prepared>, String>,
-    ) {
-        let mut answers = Vec::new();
-        for ((info, id), prepared) in asked.into_iter().zip(files.unwrap_or_default()) {
-            let same = self
-                .desk
-                .rows
-                .get(&id)
-                .is_some_and(|row| row.hashes == prepared.hashes && !self.desk.is_on(&id));
-            let skip = info.about.skipped();
-            let source = if same { self.desk.disk.serve(&prepared, skip).ok() } else { None };
-            let Some(source) = source else { continue };
-            let selector = offer_of(&prepared, source, skip).selector;
-            // What is asked for may be called as its receiver calls it.
-            let selector =
-                FileSelector { name: info.about.selector.name.clone().or(selector.name), ..selector };
-            let selector = FileSelector {
-                media_type: info.about.selector.media_type.clone().or(selector.media_type),
-                ..selector
-            };
-            answers.push(FileAnswer { file: info.file, serve: Some((selector, source)) });
-            let source = Some(source);
-            self.desk.on.insert(info.file, Transfer { row: id, source, skip, ..Transfer::default() });
-        }
-        let now = self.clock.now();
-        let nothing = answers.is_empty();
-        let answered = match nothing {
-            true => self.client.decline(now, session, parlour_proto::client::Decline::Declined),
-            false => self.client.accept_files(now, session, answers),
-        };
-        if let Err(why) = answered {
-            tracing::debug!(%why, "files that were asked for were not given");
         }
     }
 
@@ -269,106 +144,27 @@ impl Agent {
 /// What the client tells.
 impl Agent {
     /// Hears of files, before anybody else does. Returns whether others should.
-    pub(super) fn hear_of_files(&mut self, event: &Event) -> bool {
+    pub(super) fn hear_of_files(&mut self, event: &mut Event) -> bool {
         let (account, session) = (event.account, event.session);
         if let What::File { file, news } = &event.what {
             return self.file_news(*file, session, news);
         }
         let Some(session) = session else { return true };
-        if let What::Inviting { to: address, .. }
-        | What::Invited { peer: Peer { address, .. }, .. }
-        | What::Established { peer: Peer { address, .. }, .. } = &event.what
-        {
-            self.desk.peers.insert(session, (account, address.clone()));
-        }
-        if let What::Invited { files, .. } | What::FilesAdded { files, .. } = &event.what
-            && !files.is_empty()
-        {
-            self.invited_to_files(session, files);
-        }
+        let other = match &event.what {
+            What::Inviting { to, .. } => Some(Other::new(account, to, false)),
+            What::Invited { peer: Peer { address, verified, .. }, .. }
+            | What::Established { peer: Peer { address, verified, .. }, .. } => {
+                Some(Other::new(account, address, *verified))
+            }
+            _ => None,
+        };
+        self.desk.peers.extend(other.map(|other| (session, other)));
+        self.invited_to_files(session, &mut event.what);
         if matches!(event.what, What::Ended(_) | What::Missed { .. }) {
             self.desk.peers.remove(&session);
             self.desk.ways.remove(&session);
         }
         true
-    }
-
-    /// An invitation to files: what goes on by itself, and what cannot be.
-    fn invited_to_files(&mut self, session: SessionId, files: &[FileInfo]) {
-        let Some(peer) = self.desk.peers.get(&session).map(|(_, address)| party(address)) else { return };
-        let (mut asked, mut resumed, mut refused) = (Vec::new(), Vec::new(), Vec::new());
-        let mut open = false;
-        for info in files {
-            let hashes = &info.about.selector.hashes;
-            let skip = info.about.skipped();
-            if info.sends {
-                match self.desk.shared(&peer, hashes) {
-                    Some(row) => asked.push((info.clone(), row.id.clone())),
-                    None => refused.push((info.file, "it was not shared with who asks for it".to_owned())),
-                }
-            } else if skip > 0 {
-                let row = self
-                    .desk
-                    .interrupted(&peer, hashes)
-                    .map(|row| (row.id.clone(), part_of(row).1, row.size));
-                match row {
-                    Some((id, here, size)) if here >= skip => {
-                        match self.desk.refuses(&peer, size.unwrap_or(0).saturating_sub(here)) {
-                            None => resumed.push((info.clone(), id)),
-                            Some(why) => refused.push((info.file, why)),
-                        }
-                    }
-                    other => {
-                        other.into_iter().for_each(|(id, ..)| self.ask_for_the_rest(&id));
-                        refused.push((info.file, "less of it is here than it leaves out".to_owned()));
-                    }
-                }
-            } else if let Some(why) = self.desk.refuses(&peer, info.about.selector.size.unwrap_or(0)) {
-                self.tell(Told::Trouble(format!("a file was refused: {why}")));
-                refused.push((info.file, why));
-            } else {
-                open = true;
-            }
-        }
-        let now = self.clock.now();
-        if !asked.is_empty() {
-            let paths = asked.iter().filter_map(|(_, id)| self.desk.rows.get(id)?.path.clone()).collect();
-            let ticket = self.desk.disk.prepare(paths);
-            self.desk.looking.insert(ticket, Why::Serve { session, asked });
-            return;
-        }
-        for (file, why) in refused {
-            tracing::info!(why, "a file is declined");
-            let _ = self.client.fail_file(now, file, why);
-        }
-        let ids: Vec<FileId> = resumed.iter().map(|(info, _)| info.file).collect();
-        for (info, id) in resumed {
-            // Both sides may have come back at once: who has the file decides.
-            let crossing: Vec<FileId> = self
-                .desk
-                .on
-                .iter()
-                .filter(|(_, it)| it.row == id && !it.begun)
-                .map(|(file, _)| *file)
-                .collect();
-            for file in crossing {
-                self.desk.on.remove(&file);
-                let _ = self.client.cancel_file(now, file);
-            }
-            if self.desk.is_on(&id) {
-                continue;
-            }
-            let part = self.desk.rows.get(&id).and_then(|row| row.path.clone());
-            let skip = info.about.skipped();
-            self.desk.on.insert(info.file, Transfer { row: id, part, skip, ..Transfer::default() });
-        }
-        // With files of which nothing is here the user has the word.
-        if !ids.is_empty()
-            && !open
-            && let Err(why) = self.accept_files(session, &ids)
-        {
-            tracing::debug!(why, "files do not go on");
-        }
     }
 
     fn file_news(&mut self, file: FileId, session: Option<SessionId>, news: &FileNews) -> bool {
@@ -412,11 +208,10 @@ impl Agent {
         if let Some(transfer) = self.desk.on.get_mut(&file) {
             transfer.begun = true;
             let (row, part, skip) = (transfer.row.clone(), transfer.part.clone(), transfer.skip);
-            if self.desk.names.len() < MOST_NAMES {
-                self.desk.names.insert(file_name(self.store.run(), file), row.clone());
-            }
+            let verified = self.desk.peers.get(&session).is_some_and(|other| other.verified);
             self.change(&row, |row| {
                 row.tries = 0;
+                row.verified |= verified;
                 // Who has it all, and wants it again, has it all the same.
                 if row.incoming || row.state != FileState::Done {
                     (row.state, row.why) = (FileState::Running, None);
@@ -424,8 +219,10 @@ impl Agent {
                 }
             });
             if !info.sends {
-                let part = part.or_else(|| self.new_part(file));
+                // A part of which nothing counts is begun anew.
+                let part = part.filter(|_| skip > 0).or_else(|| self.new_part(file));
                 if let Some(part) = part {
+                    self.drop_other_part(&row, &part);
                     self.desk.disk.take(file, &part, skip);
                     self.change(&row, |row| row.path = Some(part.clone()));
                     if let Some(transfer) = self.desk.on.get_mut(&file) {
@@ -438,9 +235,11 @@ impl Agent {
         if info.sends {
             return;
         }
-        let Some((account, address)) = self.desk.peers.get(&session).cloned() else { return };
+        let Some(Other { account, address, verified, .. }) = self.desk.peers.get(&session).cloned() else {
+            return;
+        };
         let peer = party(&address);
-        let why = self.desk.refuses(&peer, selector.size.unwrap_or(0));
+        let why = self.desk.refuses_another(&peer, selector.size.unwrap_or(0));
         let part = self.new_part(file).filter(|_| why.is_none());
         let Some(part) = part else {
             let why = why.unwrap_or_else(|| "there is no place for it".to_owned());
@@ -467,28 +266,13 @@ impl Agent {
             modified: Duration::ZERO,
             via: self.desk.ways.get(&session).cloned(),
             tries: 0,
+            attempts: Vec::new(),
+            verified,
         };
         self.desk.disk.take(file, &part, 0);
         self.add_file(row);
         let transfer = Transfer { row: id, part: Some(part), begun: true, ..Transfer::default() };
         self.desk.on.insert(file, transfer);
-    }
-
-    /// Puts the previews of files that are offered where they lie, and forgets those that cannot.
-    pub(super) fn keep_previews(&mut self, what: &mut What) {
-        let (What::Invited { files, .. } | What::FilesAdded { files, .. }) = what else { return };
-        for info in files.iter_mut() {
-            let Some(icon) = info.icon.take() else { continue };
-            let Some(places) = self.desk.disk.places() else { continue };
-            let name = file_name(self.store.run(), info.file);
-            match places.keep_preview(&self.store.mark(), &name, &icon.octets) {
-                Ok(path) => {
-                    let path = Some(path.to_string_lossy().into_owned());
-                    info.icon = Some(Arc::new(Icon { octets: Vec::new(), path, ..Icon::clone(&icon) }));
-                }
-                Err(error) => tracing::info!(%error, file = name, "its preview is not kept"),
-            }
-        }
     }
 
     /// How fast a file moves of which there is news.
@@ -516,6 +300,16 @@ impl Agent {
         let path = self.desk.path(file);
         self.desk.on.remove(&file);
         path
+    }
+
+    /// What lies of a file elsewhere than in the part that it is written to now is not wanted any more.
+    fn drop_other_part(&self, row: &str, part: &Path) {
+        let Some(places) = self.desk.disk.places() else { return };
+        let other = self.desk.rows.get(row).and_then(|row| row.path.as_deref());
+        let is_part = |path: &&Path| *path != part && path.parent() == Some(&places.incoming());
+        if let Some(other) = other.filter(is_part) {
+            self.desk.disk.drop_part(NO_FILE, other);
+        }
     }
 
     fn new_part(&self, file: FileId) -> Option<PathBuf> {
@@ -616,14 +410,4 @@ impl Agent {
     pub(super) fn answer_about_file(&mut self, id: Option<String>, what: Result<(), String>) {
         self.tell(Told::Outcome(Outcome { id, what: what.map(|()| Achieved::default()) }));
     }
-}
-
-pub(super) fn offer_of(prepared: &Prepared, source: SourceId, skip: u64) -> FileOffer {
-    let selector = FileSelector {
-        name: Some(prepared.name.clone()),
-        media_type: Some(prepared.media_type.to_owned()),
-        size: Some(prepared.size),
-        hashes: prepared.hashes.clone(),
-    };
-    FileOffer { selector, source: Some(source), skip, modified: None }
 }

@@ -9,7 +9,9 @@ mod deliver;
 mod desk;
 mod files;
 mod held;
+mod invited;
 mod obey;
+mod offering;
 mod pace;
 mod resuming;
 mod sending;
@@ -242,6 +244,7 @@ impl Agent {
             peer: settings.file_quota_per_peer,
             reserve: settings.disk_reserve,
             records: settings.file_records,
+            records_of_peer: settings.file_records_per_peer,
             age: settings.file_record_age,
         };
         let desk = Desk::new(disk_of_files, quota, store.take_files());

@@ -52,10 +52,7 @@ impl Agent {
                 return self.answer_about_file(id, what);
             }
             Command::ResumeFile { file, via } => {
-                if let (Some(via), Some(row)) = (via, self.desk.rows.get_mut(&file)) {
-                    row.via = Some(via);
-                }
-                return self.resume_file(&file, Some(By::Front(id)), 0);
+                return self.resume_by_hand(&file, via, id);
             }
             Command::Accept { session, files: None } => {
                 self.which(session, &[Stage::Invited]).and_then(|session| {

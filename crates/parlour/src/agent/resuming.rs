@@ -5,11 +5,12 @@ use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use parlour_proto::client::FileOffer;
+use parlour_proto::config::Proxy;
 use parlour_proto::io::FileId;
 use parlour_proto::sdp::FileSelector;
 
 use super::desk::{Due, Transfer, Why};
-use super::files::offer_of;
+use super::offering::offer_of;
 use super::{Agent, sending};
 use crate::command::Achieved;
 use crate::files::Prepared;
@@ -28,12 +29,21 @@ pub(super) const TRIES: u8 = 4;
 /// Files that go on by themselves at the start.
 const MOST_RESUMED: usize = 32;
 
+/// No file is called that: of a part to which nothing is written.
+pub(super) const NO_FILE: FileId = FileId(0);
+
 impl Agent {
+    /// The user goes on with a file, which he calls by the name of any of its transfers.
+    pub(super) fn resume_by_hand(&mut self, name: &str, via: Option<Proxy>, asked: Option<String>) {
+        let id = self.desk.called(name).map_or_else(|| name.to_owned(), |row| row.id.clone());
+        if let (Some(via), Some(row)) = (via, self.desk.rows.get_mut(&id)) {
+            row.via = Some(via);
+        }
+        self.resume_file(&id, Some(By::Front(asked)), 0);
+    }
+
     /// Goes on with a file that was interrupted.
     pub(super) fn resume_file(&mut self, id: &str, by: Option<By>, tries: u8) {
-        // Events tell the name of a transfer, which is not the first one of its file perhaps.
-        let id = self.desk.names.get(id).cloned().unwrap_or_else(|| id.to_owned());
-        let id = id.as_str();
         if let Err(why) = self.try_to_resume(id, by.clone(), tries) {
             match by {
                 Some(by) => self.tell_outcome(by, Err(why)),
@@ -79,7 +89,7 @@ impl Agent {
         for file in files {
             let row = id.to_owned();
             let transfer = Transfer { row, part: part.clone(), skip, tries, ..Transfer::default() };
-            self.desk.on.insert(file, transfer);
+            self.attempt(file, transfer);
         }
         self.drain();
         if let Some(by) = by {
@@ -112,10 +122,13 @@ impl Agent {
         let source = self.desk.disk.serve(&prepared, skip).map_err(|error| error.to_string())?;
         let offers = vec![offer_of(&prepared, source, skip)];
         let offered = self.client.offer_files(self.clock.now(), account, &row.address, row.via, offers);
+        if offered.is_err() {
+            self.desk.disk.unserve(source);
+        }
         let (session, files) = offered.map_err(|why| why.to_string())?;
         for file in files {
             let (row, source) = (id.to_owned(), Some(source));
-            self.desk.on.insert(file, Transfer { row, source, skip, tries, ..Transfer::default() });
+            self.attempt(file, Transfer { row, source, skip, tries, ..Transfer::default() });
         }
         self.drain();
         Ok(Achieved { session: Some(self.name(session)), ..Achieved::default() })
@@ -192,7 +205,7 @@ impl Agent {
             if let Some(row) = self.desk.rows.remove(id)
                 && let (FileState::Interrupted, true, Some(part)) = (row.state, row.incoming, &row.path)
             {
-                self.desk.disk.drop_part(FileId(0), part);
+                self.desk.disk.drop_part(NO_FILE, part);
             }
         }
         self.enqueue(Job::Note { by: None, note: Note::ForgetFiles(forgotten) });

@@ -5,7 +5,7 @@ use std::mem::size_of;
 use parlour_msrp::Body;
 use parlour_proto::event::{
     Ended, Explain, FileInfo, FileNews, FileStop, InRoom, Incoming, Invitee, Notice, Participant, Peer,
-    Progress, Roster, Secured, Thread, Voucher, What,
+    Progress, Roster, Secured, Thread, Unasked, Voucher, What,
 };
 use parlour_proto::mime::content::Part;
 use parlour_proto::mime::cpim::Mailbox;
@@ -209,14 +209,13 @@ fn file(info: &FileInfo) -> usize {
         each(&selector.hashes, |_| 0),
         about.transfer_id.len(),
     ])
-    .saturating_add(sum([
-        &about.disposition,
-        &about.created,
-        &about.modified,
-        &about.read,
-        &about.icon,
-    ]
-    .map(text)))
+    .saturating_add(sum(
+        [&about.disposition, &about.created, &about.modified, &about.read, &about.icon].map(text)
+    ))
+    .saturating_add(match &info.unasked {
+        Some(Unasked::Given { path: more } | Unasked::Refused { why: more }) => more.len(),
+        Some(Unasked::GoesOn) | None => 0,
+    })
 }
 
 fn file_news(news: &FileNews) -> usize {

@@ -1,6 +1,6 @@
 //! Files, as JSON.
 
-use parlour_proto::event::{FileInfo, FileNews, FileStop};
+use parlour_proto::event::{FileInfo, FileNews, FileStop, Unasked};
 use parlour_proto::io::{FileId, SessionId};
 use parlour_proto::sdp::FileHash;
 use serde::Serialize;
@@ -33,6 +33,15 @@ pub(super) struct About<'a> {
     /// Where a preview lies.
     #[serde(skip_serializing_if = "Option::is_none")]
     preview: Option<&'a str>,
+    /// What the program does about it without asking: `given`, `goes_on` or `refused`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    unasked: Option<&'static str>,
+    /// Where one of ours lies that is given.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    path: Option<&'a str>,
+    /// Why it is refused.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    why: Option<&'a str>,
 }
 
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde gives references")]
@@ -43,6 +52,12 @@ fn is_zero(number: &u64) -> bool {
 impl<'a> About<'a> {
     pub(super) fn of(info: &'a FileInfo, run: u64) -> Self {
         let selector = &info.about.selector;
+        let (unasked, path, why) = match &info.unasked {
+            None => (None, None, None),
+            Some(Unasked::Given { path }) => (Some("given"), Some(path.as_str()), None),
+            Some(Unasked::GoesOn) => (Some("goes_on"), None, None),
+            Some(Unasked::Refused { why }) => (Some("refused"), None, Some(why.as_str())),
+        };
         About {
             file: file_name(run, info.file),
             direction: if info.sends { "out" } else { "in" },
@@ -57,6 +72,9 @@ impl<'a> About<'a> {
             skip: info.about.skipped(),
             modified: info.about.modified.as_deref(),
             preview: info.icon.as_ref().and_then(|icon| icon.path.as_deref()),
+            unasked,
+            path,
+            why,
         }
     }
 }
@@ -79,6 +97,7 @@ pub(crate) fn row_line(row: &FileRow) -> String {
         "state": row.state.text(),
         "why": row.why,
         "octets": row.octets,
+        "attempts": row.attempts,
         "path": row.path,
     });
     line.to_string()

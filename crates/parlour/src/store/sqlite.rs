@@ -61,7 +61,7 @@ const MIGRATIONS: &[&str] = &["
 ", file::TABLE, pin::TABLE, "
     CREATE TABLE receipts (
         seq INTEGER NOT NULL, recipient TEXT NOT NULL, state TEXT NOT NULL, PRIMARY KEY (seq, recipient)) WITHOUT ROWID;
-", file::WAYS];
+", file::WAYS, file::ATTEMPTS];
 
 /// How long another program may hold the database before we call it broken.
 const BUSY: Duration = Duration::from_secs(5);
