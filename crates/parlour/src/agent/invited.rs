@@ -7,7 +7,6 @@
 //! in the same invitation.
 
 use std::collections::BTreeSet;
-use std::path::PathBuf;
 use std::sync::Arc;
 
 use parlour_proto::client::FileAnswer;

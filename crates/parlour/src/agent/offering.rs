@@ -1,7 +1,6 @@
 //! Files that the user sends, or asks somebody for.
 
 use std::path::PathBuf;
-use std::time::Duration;
 
 use parlour_msrp::SourceId;
 use parlour_proto::client::FileOffer;
