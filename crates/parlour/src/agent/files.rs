@@ -150,15 +150,14 @@ impl Agent {
             return self.file_news(*file, session, news);
         }
         let Some(session) = session else { return true };
-        let other = match &event.what {
-            What::Inviting { to, .. } => Some(Other::new(account, to, false)),
-            What::Invited { peer: Peer { address, verified, .. }, .. }
-            | What::Established { peer: Peer { address, verified, .. }, .. } => {
-                Some(Other::new(account, address, *verified))
-            }
-            _ => None,
-        };
-        self.desk.peers.extend(other.map(|other| (session, other)));
+        if let What::Inviting { to, .. } = &event.what {
+            self.desk.peers.insert(session, Other::new(account, to, false));
+        }
+        if let What::Invited { peer: Peer { address, verified, .. }, .. }
+        | What::Established { peer: Peer { address, verified, .. }, .. } = &event.what
+        {
+            self.desk.peers.insert(session, Other::new(account, address, *verified));
+        }
         self.invited_to_files(session, &mut event.what);
         if matches!(event.what, What::Ended(_) | What::Missed { .. }) {
             self.desk.peers.remove(&session);

@@ -86,11 +86,16 @@ impl Agent {
 
     /// An invitation to files, or a later offer: it is told on with what the program does about each.
     pub(super) fn invited_to_files(&mut self, session: SessionId, what: &mut What) {
-        let (files, alone, asked) = match what {
-            What::Invited { files, kind, asked, .. } => (files, *kind == Kind::Files, Some(asked)),
-            What::FilesAdded { files, .. } => (files, true, None),
-            _ => return,
+        let (files, alone, asked) = if let What::Invited { files, kind, asked, .. } = what {
+            (files, *kind == Kind::Files, Some(asked))
+        } else if let What::FilesAdded { files, .. } = what {
+            (files, true, None)
+        } else {
+            return;
         };
+        if files.is_empty() {
+            return;
+        }
         let Some(other) = self.desk.peers.get(&session).cloned() else { return };
         let address = self.address(other.account);
         let fates = self.desk.judge(&other.whose(&address), files, alone);
