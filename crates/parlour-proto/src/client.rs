@@ -6,7 +6,7 @@ use std::net::IpAddr;
 
 use parlour_msrp::ConnectionId;
 
-pub use self::files::MAX_FILES;
+pub use self::files::{MAX_FILES, MAX_ICON};
 use crate::config::{Config, Proxy};
 pub use crate::event::Notice;
 use crate::im::Core;

@@ -326,6 +326,9 @@ impl PeerFault {
             Self::ServiceOff => "`im_service` is off".to_owned(),
             Self::Short(Shortage::Disk) => "the disk is nearly full: `disk_reserve` is all that is left".to_owned(),
             Self::Short(Shortage::Memory) => "the program uses as much memory as `memory_limit` allows".to_owned(),
+            Self::Short(Shortage::Descriptors) => {
+                "few descriptors are left for connections and files: allow the program more (ulimit -n)".to_owned()
+            }
             Self::Short(Shortage::Store) => "the store failed to keep a message a moment ago".to_owned(),
             Self::Short(Shortage::Ending) => "the program is ending".to_owned(),
             Self::SessionLimit => "there are as many sessions as `max_sessions` allows".to_owned(),

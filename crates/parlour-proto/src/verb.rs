@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use parlour_msrp::{Source, SourceId};
 
+use crate::event::Icon;
 use crate::io::{AccountId, FileId};
 use crate::sdp::FileSelector;
 
@@ -31,6 +32,9 @@ pub struct FileOffer {
     pub skip: u64,
     /// When it was changed last (RFC 5322), if others may know.
     pub modified: Option<String>,
+    /// A preview of a file that we send: a picture of at most [`MAX_ICON`](crate::client::MAX_ICON) octets. It goes with
+    /// an invitation that has a stream for its way, and is left out where somebody does not take it.
+    pub icon: Option<Icon>,
 }
 
 /// A file of an invitation that is accepted.
@@ -121,6 +125,8 @@ pub enum Shortage {
     Disk,
     /// Memory.
     Memory,
+    /// Descriptors, for connections and files.
+    Descriptors,
     /// The store failed a moment ago.
     Store,
     /// Time: the program is ending.

@@ -53,6 +53,7 @@ Exit codes:
   parlour send --to sip:bob@example.com --via proxy.example.com:5060 \"Dinner at eight?\"
   parlour send --pager --to sip:bob@example.com \"Running late\"
   parlour send --to sip:bob@192.0.2.2 --file menu.pdf --file map.png
+  parlour send --to sip:bob@192.0.2.2 --via tcp:192.0.2.2 --file party.mp4 --icon party.jpg
   parlour send --to sip:bob@example.com --large - < novel.txt
 
 Exit codes:
@@ -182,6 +183,10 @@ pub(crate) struct Send {
     /// A file to send instead of a text; up to eight
     #[arg(long, value_name = "PATH", conflicts_with_all = ["text", "pager"])]
     pub(crate) file: Vec<PathBuf>,
+    /// A picture to show beside the --file of the same place while it is offered: PNG, JPEG, GIF or WebP, at most 16 KiB.
+    /// It goes over TCP or TLS only
+    #[arg(long, value_name = "PATH", requires = "file")]
+    pub(crate) icon: Vec<PathBuf>,
     /// As one large message, which is no chat (OMA Large Message Mode): for what is too large for a chat of the other side
     #[arg(long, conflicts_with_all = ["pager", "file"])]
     pub(crate) large: bool,

@@ -1,12 +1,11 @@
 //! What a user or a program can ask, whatever front end it comes from.
 
-use std::path::PathBuf;
-
 use parlour_proto::client::Decline;
 use parlour_proto::config::Proxy;
 use parlour_proto::event::Participant;
 use parlour_proto::sdp::FileSelector;
 
+use crate::files::ToSend;
 use crate::model::SessionName;
 
 /// A command and the mark by which its answer is recognised.
@@ -29,7 +28,7 @@ pub(crate) enum Command {
         account: Option<String>,
         to: String,
         via: Option<Proxy>,
-        paths: Vec<PathBuf>,
+        files: Vec<ToSend>,
     },
     /// Ask somebody for a file that he has shared.
     FetchFile {

@@ -16,6 +16,7 @@ use crate::agent::{Agent, Controls, Setup, Told};
 use crate::cli::{Send, Way};
 use crate::command::{Asked, Command, First};
 use crate::config::Settings;
+use crate::files::ToSend;
 use crate::line::{end, who};
 use crate::net::Listen;
 use crate::room::Room;
@@ -57,7 +58,12 @@ pub(crate) fn send(flags: Send) -> Result<ExitCode, Fault> {
     if flags.file.is_empty() {
         return errand(&flags.way, (&to, via.as_ref()), settings, store, |controls| tell(controls, &flags));
     }
-    let command = Command::SendFiles { account: None, to: to.clone(), via: via.clone(), paths: flags.file };
+    if flags.icon.len() > flags.file.len() {
+        return Err("there are more --icon than --file: each belongs to the file of the same place".into());
+    }
+    let icons = flags.icon.into_iter().map(Some).chain(std::iter::repeat(None));
+    let files = flags.file.into_iter().zip(icons).map(|(path, icon)| ToSend { path, icon }).collect();
+    let command = Command::SendFiles { account: None, to: to.clone(), via: via.clone(), files };
     errand(&flags.way, (&to, via.as_ref()), settings, store, |controls| {
         send_files::tell(controls, &to, command)
     })

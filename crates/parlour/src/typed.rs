@@ -1,5 +1,6 @@
 //! What a typed line means.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use parlour_proto::client::Decline;
@@ -52,8 +53,8 @@ pub(crate) fn command(line: &str, run: u64) -> Option<Result<Command, String>> {
         // A path may have blanks.
         "sendfile" => match rest.split_once(char::is_whitespace) {
             Some((to, path)) if to.contains(':') => {
-                let (to, paths) = (to.to_owned(), vec![path.trim().into()]);
-                Some(Command::SendFiles { account: None, to, via: None, paths })
+                let (to, files) = (to.to_owned(), vec![PathBuf::from(path.trim()).into()]);
+                Some(Command::SendFiles { account: None, to, via: None, files })
             }
             Some(_) | None => return Some(Err("write: sendfile SIP-URI PATH".into())),
         },

@@ -869,7 +869,7 @@ pub(crate) fn files_are_offered_again_without_as_well() {
         };
         let bob = call.bob_mut();
         bob.sources.insert(SourceId(1), b"hello".to_vec());
-        let file = FileOffer { selector, source: Some(SourceId(1)), skip: 0, modified: None };
+        let file = FileOffer { selector, source: Some(SourceId(1)), skip: 0, modified: None, icon: None };
         let offered =
             call.world.act(call.bob, |bob, now| bob.offer_files(now, AccountId(0), ALICE, None, vec![file]));
         let (_, files) = offered.expect("an offer");

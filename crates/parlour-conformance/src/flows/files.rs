@@ -43,6 +43,7 @@ impl Two {
                 source: Some(source),
                 skip: *skip,
                 modified: None,
+                icon: None,
             });
         }
         let offer =
@@ -180,7 +181,7 @@ pub(crate) fn a_file_is_pulled_from_whoever_shares_it_and_from_nobody_else() {
         let mut two = Two::new(accepting(Accept::All));
         let wanted =
             FileSelector { name: None, hashes: vec![FileHash::Sha1([7; 20])], ..FileSelector::default() };
-        let offers = vec![FileOffer { selector: wanted, source: None, skip: 0, modified: None }];
+        let offers = vec![FileOffer { selector: wanted, source: None, skip: 0, modified: None, icon: None }];
         let offer = two.world.act(two.ann, |ann, now| ann.offer_files(now, AccountId(0), BOB, None, offers));
         let (_, asked) = offer.expect("an offer");
         two.run(100);
@@ -679,7 +680,8 @@ pub(crate) fn who_does_not_answer_for_a_part_gets_and_gives_none() {
         let (alice, bob) = (world.peer("alice"), world.client("bob", config(BOB)));
         let source = sends.then_some(SourceId(1));
         world.client_at_mut(bob).expect("a client").sources.insert(SourceId(1), octets(7));
-        let offer = FileOffer { selector: selector("f", &octets(10)), source, skip: 3, modified: None };
+        let offer =
+            FileOffer { selector: selector("f", &octets(10)), source, skip: 3, modified: None, icon: None };
         let offered = world.act(bob, |bob, now| bob.offer_files(now, AccountId(0), ANN, None, vec![offer]));
         let (_, files) = offered.expect("an offer");
         let invite = world.expect_request(alice, "INVITE");
@@ -710,4 +712,196 @@ pub(crate) fn who_does_not_answer_for_a_part_gets_and_gives_none() {
         assert_eq!(failed, !begins, "{told:?}");
         world.run(60_000);
     }
+}
+
+/// Bob, a client, offers ten octets to Alice, a script, who takes them: his INVITE, her end, and the way of MSRP.
+fn offered_to_alice() -> (parlour_sim::World, [NodeId; 2], parlour_sim::Script, parlour_sim::Mail) {
+    let mut world = crate::stage::world(2);
+    let (alice, bob) = (world.peer("alice"), world.client("bob", config(BOB)));
+    world.client_at_mut(bob).expect("a client").sources.insert(SourceId(1), octets(10));
+    let source = Some(SourceId(1));
+    let offer =
+        FileOffer { selector: selector("f", &octets(10)), source, skip: 0, modified: None, icon: None };
+    world.act(bob, |bob, now| bob.offer_files(now, AccountId(0), ANN, None, vec![offer])).expect("an offer");
+    let invite = world.expect_request(alice, "INVITE");
+    let callee = parlour_sim::Script::callee(&mut world, alice, invite.way, invite.message());
+    let named = text::lossy(text::body(invite.message()));
+    let id =
+        named.lines().find_map(|row| row.strip_prefix("a=file-transfer-id:")).expect("a name").to_owned();
+    let answer = callee.sdp("passive", "*")
+        + &format!(
+            "a=recvonly\r\na=file-selector:name:\"f\" type:application/x-thing size:10\r\na=file-transfer-id:{id}\r\n"
+        );
+    world.send(invite.way, callee.respond(invite.message(), "200 OK", "", &answer));
+    world.expect_request(alice, "ACK");
+    // The first one binds her connection.
+    let bind = world.expect_request(alice, "SEND");
+    world.send(bind.way, callee.msrp_respond(bind.message(), "200 OK"));
+    let send = world.expect_request(alice, "SEND");
+    assert_eq!(text::header(send.message(), "Byte-Range").as_deref(), Some("1-10/10"));
+    (world, [alice, bob], callee, send)
+}
+
+//= IM D-42 test
+#[cfg_attr(test, test)]
+pub(crate) fn an_answer_that_the_bye_of_the_receiver_overtakes_counts_for_two_seconds() {
+    // When the answer comes, if it does; by what; and whether the file is there for Bob.
+    for (answers, status, arrives) in [
+        (Some(1900), "200 OK", true),
+        (Some(2100), "200 OK", false),
+        (None, "", false),
+        (Some(500), "413 Stop", false),
+    ] {
+        let (mut world, [alice, bob], mut callee, send) = offered_to_alice();
+        let bye = callee.bye(&mut world);
+        world.send(callee.way, bye);
+        world.expect_status(alice, 200);
+        let news = |world: &World| {
+            let told = world.client_at(bob).expect("a client").told();
+            let fates = told.filter_map(|what| match what {
+                What::File { news: news @ (FileNews::Done | FileNews::Stopped(_)), .. } => Some(news.clone()),
+                _ => None,
+            });
+            fates.collect::<Vec<_>>()
+        };
+        let ended = |world: &World| {
+            let mut told = world.client_at(bob).expect("a client").told();
+            told.any(|what| *what == What::Ended(Ended::PeerLeft))
+        };
+        assert!(news(&world).is_empty() && !ended(&world));
+        let left = world.millis();
+        if let Some(millis) = answers {
+            world.run_to(left + millis);
+            world.send(send.way, callee.msrp_respond(send.message(), status));
+        }
+        world.run_to(left + 2200);
+        assert!(ended(&world), "{answers:?} {status}");
+        let news = news(&world);
+        match (arrives, status) {
+            (true, _) => assert_eq!(news, [FileNews::Done]),
+            (false, "413 Stop") => assert_eq!(news, [FileNews::Stopped(FileStop::Aborted)]),
+            (false, _) => {
+                assert!(matches!(news[..], [FileNews::Stopped(FileStop::Interrupted { .. })]), "{news:?}");
+            }
+        }
+        finish(&mut world);
+    }
+}
+
+//= IM D-42 test
+#[cfg_attr(test, test)]
+pub(crate) fn a_bye_before_all_octets_have_left_ends_the_file_at_once() {
+    let (mut two, sent, received) = under_way();
+    let (session, _) = two.invitation();
+    two.world.act(two.bob, |bob, now| bob.leave(now, session)).expect("left");
+    two.run(300);
+    assert!(matches!(two.last(two.ann, sent), FileNews::Stopped(FileStop::Interrupted { .. })));
+    assert_eq!(two.ended(two.ann), Some(Ended::PeerLeft));
+    assert!(matches!(two.last(two.bob, received), FileNews::Stopped(FileStop::Interrupted { .. })));
+    two.over();
+}
+
+/// A picture beside a file of Ann's.
+fn icon() -> parlour_proto::event::Icon {
+    let octets = b"\x89PNG\r\n\x1a\n--not a boundary\r\n\0".to_vec();
+    parlour_proto::event::Icon { media_type: "image/png".to_owned(), octets, path: None }
+}
+
+/// What Ann offers with a preview.
+fn with_icon(two: &mut Two, via: Option<parlour_proto::config::Proxy>) {
+    let at = two.world.client_at_mut(two.ann).expect("a client");
+    at.sources.insert(SourceId(1), octets(5));
+    let offer = FileOffer {
+        selector: selector("a.png", &octets(5)),
+        source: Some(SourceId(1)),
+        skip: 0,
+        modified: None,
+        icon: Some(icon()),
+    };
+    let offered =
+        two.world.act(two.ann, |ann, now| ann.offer_files(now, AccountId(0), BOB, via, vec![offer]));
+    offered.expect("an offer");
+}
+
+fn over_tcp() -> Option<parlour_proto::config::Proxy> {
+    let transport = parlour_proto::io::Transport::Tcp;
+    Some(parlour_proto::config::Proxy { host: "192.0.2.2".to_owned(), port: Some(5060), transport })
+}
+
+//= IM D-40 test
+#[cfg_attr(test, test)]
+pub(crate) fn a_preview_goes_with_the_offer_over_a_stream_and_not_in_a_datagram() {
+    for (via, goes) in [(over_tcp(), true), (None, false)] {
+        let mut two = Two::new(config(BOB));
+        with_icon(&mut two, via);
+        two.run(100);
+        let (session, files) = two.invitation();
+        assert_eq!(files[0].icon.as_deref(), goes.then(icon).as_ref());
+        assert_eq!(files[0].about.icon.is_some(), goes, "nothing is named that is not there");
+        two.world.act(two.bob, |bob, now| bob.accept(now, session)).expect("accepted");
+        two.run(1000);
+        assert_eq!(two.at(two.bob).files[&files[0].file], octets(5));
+        two.over();
+    }
+}
+
+//= IM D-40 test
+#[cfg_attr(test, test)]
+pub(crate) fn who_takes_no_preview_is_offered_the_file_without() {
+    for (status, again) in
+        [("415 Unsupported Media Type", true), ("513 Message Too Large", true), ("486 Busy Here", false)]
+    {
+        let mut world = crate::stage::world(2);
+        let (bob, ann) = (world.peer("bob"), world.client("ann", config(ANN)));
+        let mut two = Two { ann, bob, world };
+        let to = parlour_proto::config::Proxy { host: "192.0.2.1".to_owned(), ..over_tcp().expect("a hop") };
+        with_icon(&mut two, Some(to));
+        let invite = two.world.expect_request(bob, "INVITE");
+        let first = text::lossy(text::body(invite.message()));
+        let kind = text::header(invite.message(), "Content-Type").expect("a type");
+        assert!(kind.starts_with("multipart/related;type=\"application/sdp\";boundary="), "{kind}");
+        let cid = first.lines().find_map(|row| row.strip_prefix("a=file-icon:cid:")).expect("an icon").trim();
+        assert!(
+            first.contains(&format!("Content-ID: <{cid}>")) && first.contains("Content-Disposition: icon")
+        );
+        let callee = parlour_sim::Script::callee(&mut two.world, bob, invite.way, invite.message());
+        two.world.send(invite.way, callee.respond(invite.message(), status, "", ""));
+        two.world.expect_request(bob, "ACK");
+        if again {
+            let invite = two.world.expect_request(bob, "INVITE");
+            let kind = text::header(invite.message(), "Content-Type");
+            assert_eq!(kind.as_deref(), Some("application/sdp"));
+            let said = text::lossy(text::body(invite.message()));
+            assert!(said.contains("a=file-transfer-id:") && !said.contains("file-icon"), "{said}");
+            two.world.send(invite.way, callee.respond(invite.message(), status, "", ""));
+            two.world.expect_request(bob, "ACK");
+        }
+        two.run(1000);
+        assert!(matches!(two.ended(ann), Some(Ended::Refused { .. })), "{status}: it is tried once");
+        finish(&mut two.world);
+    }
+}
+
+//= IM D-40 test
+#[cfg_attr(test, test)]
+pub(crate) fn what_is_no_preview_is_not_sent() {
+    let large = parlour_proto::event::Icon { octets: vec![0; 16 * 1024 + 1], ..icon() };
+    let empty = parlour_proto::event::Icon { octets: Vec::new(), ..icon() };
+    let kind = |media_type: &str| parlour_proto::event::Icon { media_type: media_type.to_owned(), ..icon() };
+    let mut two = Two::new(config(BOB));
+    let wrong = [large, empty, kind("text/html"), kind("image/"), kind("image/png\r\nX: y")];
+    let cases = wrong.into_iter().map(|icon| (icon, Some(SourceId(1)))).chain([(icon(), None)]);
+    for (icon, source) in cases {
+        let offer = FileOffer {
+            selector: selector("f", b""),
+            source,
+            skip: 0,
+            modified: None,
+            icon: Some(icon.clone()),
+        };
+        let offered =
+            two.world.act(two.ann, |ann, now| ann.offer_files(now, AccountId(0), BOB, None, vec![offer]));
+        assert!(offered.is_err(), "{}", icon.media_type);
+    }
+    two.over();
 }

@@ -97,8 +97,8 @@ pub(crate) fn row_1_occupied() {
 
 //= IM G-1b test
 #[cfg_attr(test, test)]
-pub(crate) fn row_2_no_room_on_the_disk_or_in_memory() {
-    for short in [Shortage::Disk, Shortage::Memory] {
+pub(crate) fn row_2_no_room_on_the_disk_or_in_memory_or_for_connections() {
+    for short in [Shortage::Disk, Shortage::Memory, Shortage::Descriptors] {
         let mut call = Call::new(config(BOB));
         set(&mut call, |bob, _| bob.set_shortage(Some(short)));
         call.send(call.script.invite());

@@ -2,19 +2,24 @@
 
 use super::Client;
 use crate::config::Proxy;
-use crate::event::FileStop;
+use crate::event::{FileStop, Icon};
 use crate::io::{AccountId, FileId, Now, SessionId};
 use crate::verb::{FileAnswer, FileFault, FileOffer, Misuse};
 
 /// Files in one session, at most.
 pub const MAX_FILES: usize = 8;
 
+/// Octets of the preview of a file that we send, at most. RFC 5547 8.8: as few as have a meaning. Those of eight files fit
+/// into one SIP message as others take it.
+pub const MAX_ICON: usize = 16 * 1024;
+
 impl Client {
     /// Invites `to` to a session for files, as [`invite`](Self::invite) does: those that we send, and those that we ask
     /// for. They are told of in the order in which they stand here.
     ///
     /// # Errors
-    /// As for [`invite`](Self::invite); or there are no files, or more than eight.
+    /// As for [`invite`](Self::invite); or there are no files, or more than eight; or a preview is no picture, has more
+    /// than [`MAX_ICON`] octets, or is of a file that we do not send.
     pub fn offer_files(
         &mut self,
         now: Now,
@@ -26,6 +31,13 @@ impl Client {
         self.core.now = now;
         if files.is_empty() || files.len() > MAX_FILES {
             return Err(Misuse::Unsendable("a session is for one to eight files".into()));
+        }
+        if files
+            .iter()
+            .any(|file| file.icon.as_ref().is_some_and(|icon| !is_icon(icon, file.source.is_some())))
+        {
+            let why = format!("a preview is a picture of 1 to {MAX_ICON} octets, of a file that is sent");
+            return Err(Misuse::Unsendable(why));
         }
         self.core.invite_for(account, to, via, files, None)
     }
@@ -82,4 +94,12 @@ impl Client {
         self.core.now = now;
         self.core.file_kept(file, outcome)
     }
+}
+
+/// Whether it is a preview that can be sent: what stands in a header row is a token on each side of the slash.
+fn is_icon(icon: &Icon, sends: bool) -> bool {
+    let subtype = icon.media_type.strip_prefix("image/").unwrap_or_default();
+    let is_token = !subtype.is_empty()
+        && subtype.bytes().all(|octet| octet.is_ascii_alphanumeric() || b"-.+_".contains(&octet));
+    sends && is_token && (1..=MAX_ICON).contains(&icon.octets.len())
 }

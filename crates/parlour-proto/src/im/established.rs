@@ -33,6 +33,10 @@ impl Core {
         let id = session.id;
         let outcome = self.inside(flow, server, request, &mut session);
         match outcome {
+            Ok(Some(Ended::PeerLeft)) => {
+                self.peer_left(session);
+                return Ok(());
+            }
             Ok(Some(ended)) => {
                 self.end(session, ended);
                 return Ok(());

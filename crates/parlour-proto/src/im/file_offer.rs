@@ -2,6 +2,7 @@
 //! (RFC 5547 8.2, 8.3).
 
 use std::borrow::Cow;
+use std::sync::Arc;
 
 use crate::config::Accept;
 use crate::event::{FileNews, FileStop, What};
@@ -33,13 +34,20 @@ impl Core {
         files: Vec<FileOffer>,
     ) -> Vec<FileId> {
         let mut ids = Vec::with_capacity(files.len());
-        for (line, FileOffer { selector, source, skip, modified }) in files.into_iter().enumerate() {
+        for (line, FileOffer { selector, source, skip, modified, icon }) in files.into_iter().enumerate() {
             let range = (skip > 0).then(|| FileRange { start: skip.saturating_add(1), stop: None });
             //= IM D-43
             // RFC 5547 8.2: each attempt has a name of its own, also one for the rest of a file.
             let transfer_id = self.random.ident(32);
-            let about =
-                FileAttributes { selector, transfer_id, modified, range, ..FileAttributes::default() };
+            let named = icon.is_some().then(|| format!("{}@icon.invalid", self.random.ident(20)));
+            let about = FileAttributes {
+                selector,
+                transfer_id,
+                modified,
+                range,
+                icon: named,
+                ..FileAttributes::default()
+            };
             let transfer = FileTransfer {
                 account,
                 session,
@@ -53,10 +61,11 @@ impl Core {
                 source,
                 message_id: self.random.ident(20),
                 wrapping: 0,
-                icon: None,
+                icon: icon.map(Arc::new),
                 wrap: Wrap::default(),
                 taken: true,
                 claimed: false,
+                gone: false,
                 given_up: false,
                 stage: Stage::Offered,
             };

@@ -145,8 +145,12 @@ impl Core {
                 self.stop_file(file, FileStop::Interrupted { why: why.to_string() });
             }
             E::Bound { session } => self.tell_secured(session),
-            E::Sent { .. }
-            | E::Succeeded { .. }
+            E::Sent { .. } => {
+                if let Some(transfer) = self.files.get_mut(file) {
+                    transfer.gone = true;
+                }
+            }
+            E::Succeeded { .. }
             | E::Leased { .. }
             | E::LeaseEnding { .. }
             | E::LeaseLost { .. }
@@ -275,7 +279,7 @@ impl Core {
     //= IM D-42
     pub(crate) fn files_due(&mut self, id: SessionId) {
         let Some(mut session) = self.sessions.take(id) else { return };
-        let Phase::Live(live) = &session.phase else { return self.sessions.put(session) };
+        let Phase::Live(live) = &session.phase else { return self.answers_due(session) };
         let Some(agreed) = &live.talk.agreed else { return self.sessions.put(session) };
         let (offerer, chats) = (agreed.offerer, agreed.chat.is_some());
         if live.asking.is_some() {

@@ -64,6 +64,8 @@ pub(crate) struct FileTransfer {
     pub(crate) taken: bool,
     /// Whether the shell knows which spool it comes through.
     pub(crate) claimed: bool,
+    /// Whether all octets of one that we send have left.
+    pub(crate) gone: bool,
     /// Whether it is we who gave it up.
     pub(crate) given_up: bool,
     pub(crate) stage: Stage,
@@ -170,6 +172,11 @@ impl Files {
     /// Whether something is still to come of one of them.
     pub(crate) fn are_on(&self, session: SessionId) -> bool {
         self.all(session).any(|(_, transfer)| transfer.is_on())
+    }
+
+    /// Whether only the answer to the last octets of one of them is missing.
+    pub(crate) fn await_answers(&self, session: SessionId) -> bool {
+        self.all(session).any(|(_, transfer)| transfer.stage == Stage::Running && transfer.gone)
     }
 
     /// Whether the session was made for files alone.
@@ -331,6 +338,7 @@ pub(crate) fn transfer_of((account, session): (AccountId, SessionId), stream: &s
         wrap: Wrap::default(),
         taken: false,
         claimed: false,
+        gone: false,
         given_up: false,
         stage: Stage::Offered,
     }

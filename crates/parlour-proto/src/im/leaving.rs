@@ -1,6 +1,7 @@
 //! Our BYE: when the user learns of the end, and the way that the BYE takes.
 
 use std::net::IpAddr;
+use std::time::Duration;
 
 use crate::config::Proxy;
 use crate::event::{Ended, What};
@@ -20,6 +21,9 @@ use crate::sip::uri::{Scheme, Uri};
 /// Whether what whoever is at `source` says may have us send to an address: [`Core::may_reach`] for the requests of his
 /// dialog, [`Core::may_follow`] for those that he has us make besides.
 pub(crate) type Guard = fn(&Core, Source, &Proxy, IpAddr) -> bool;
+
+/// How long answers to files may be later than the BYE of whoever has them.
+const ANSWERS: Duration = Duration::from_secs(2);
 
 /// The way to the next hop of a dialog.
 #[derive(Debug)]
@@ -58,12 +62,59 @@ impl Core {
         // the user learns of the end at once, as a dead peer answers the BYE never.
         let talks_on = matches!(ended, Ended::Left | Ended::Replaced { .. });
         let rows = reason.into_iter().collect();
-        let leaving = Leaving { dialog, msrp, ended: Some(ended), chain: Chain::default(), rows };
+        let leaving =
+            Leaving { dialog, msrp, ended: Some(ended), chain: Chain::default(), rows, until: None };
         session.phase = Phase::Leaving(Box::new(leaving));
         if !talks_on {
             self.part(&mut session);
         }
         self.send_bye(session);
+    }
+
+    /// The peer has left. MSRP has a way of its own: where all octets of files have gone, the answers to the last of them
+    /// may come after the BYE, and are waited for. Nothing else of the session goes on meanwhile.
+    //= IM D-42
+    pub(crate) fn peer_left(&mut self, mut session: Session) {
+        let waits = self.files.are_all(&session) && self.files.await_answers(session.id);
+        let dialog = match session.phase {
+            Phase::Live(live) if waits => {
+                session.phase = Phase::Live(live);
+                self.disarm_all(&mut session);
+                self.unsubscribe(session.id);
+                self.drop_renewal(&mut session);
+                self.drop_asking(&mut session, "the session is over");
+                match session.phase {
+                    Phase::Live(live) => live.talk.dialog,
+                    other => {
+                        session.phase = other;
+                        return self.end(session, Ended::PeerLeft);
+                    }
+                }
+            }
+            other => {
+                session.phase = other;
+                return self.end(session, Ended::PeerLeft);
+            }
+        };
+        let until = self.now.instant + ANSWERS;
+        let (ended, until) = (Some(Ended::PeerLeft), Some(until));
+        let leaving = Leaving { dialog, msrp: None, ended, chain: Chain::default(), rows: Vec::new(), until };
+        session.phase = Phase::Leaving(Box::new(leaving));
+        self.later(session.id, self.now.instant + ANSWERS);
+        let decision = "the peer has left: answers to the last octets of files are waited for";
+        self.explain(session.account, Some(session.id), "D-42", decision, "BYE");
+        self.sessions.put(session);
+    }
+
+    /// Nothing of a session that the peer has left is waited for any more.
+    pub(crate) fn answers_due(&mut self, session: Session) {
+        let Phase::Leaving(leaving) = &session.phase else { return self.sessions.put(session) };
+        match leaving.until {
+            Some(until) if until <= self.now.instant || !self.files.await_answers(session.id) => {
+                self.parted(session);
+            }
+            Some(_) | None => self.sessions.put(session),
+        }
     }
 
     /// The session is over for the user; only its BYE goes on.

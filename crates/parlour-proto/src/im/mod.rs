@@ -23,6 +23,7 @@ mod first_message;
 pub(crate) mod flows;
 mod gate;
 mod groups;
+mod icons;
 mod imdn;
 mod ims;
 mod inbound;

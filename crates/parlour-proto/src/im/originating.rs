@@ -200,6 +200,8 @@ impl Core {
     }
 
     fn send_invite(&mut self, mut session: Session, rows: &[(Name, String)]) {
+        self.leave_icons_out_of_datagrams(&mut session);
+        let related = self.with_icons(&session);
         let wishes = session.wishes();
         let Phase::Inviting(inviting) = &mut session.phase else { return self.sessions.put(session) };
         inviting.call.cseq = inviting.call.cseq.saturating_add(1);
@@ -210,6 +212,8 @@ impl Core {
         inviting.asked = session.timer.asks(policy, false);
         let rows = [session.timer.request_rows(policy, false).as_slice(), &wishes, rows].concat();
         let (Some(account), Some(own)) = (self.account(session.account), &inviting.own) else { return };
+        let plain = ("application/sdp", own.offered.octets.as_slice());
+        let body = related.as_ref().map_or(plain, |(kind, octets)| (kind.as_str(), octets.as_slice()));
         let from = format!("{};tag={}", account.from(), inviting.call.tag);
         let to = format!("<{}>", inviting.call.uri);
         let routes = account.routes(&inviting.call.hop, &inviting.call.uri);
@@ -224,7 +228,7 @@ impl Core {
             call_id: &inviting.call.call_id,
             cseq: inviting.call.cseq,
             rows: &rows,
-            body: Some(("application/sdp", &own.offered.octets)),
+            body: Some(body),
         };
         let octets = self.request(&draft);
         let Ok(request) = Message::parse(&octets).map(|message| message.keep()) else {
@@ -461,6 +465,12 @@ impl Core {
             let decision = "invited again: somebody on the way wants a longer session interval";
             let input = format!("Min-SE: {}", session.timer.min_se.unwrap_or(0));
             self.explain(session.account, Some(session.id), "D-56", decision, &input);
+            return self.send_invite(session, &[]);
+        }
+        // RFC 5547 8.8: who takes no bodies of several parts, or none of that size, is offered the files without previews.
+        if matches!(status, 413 | 415 | 513) && self.drop_icons(&mut session) {
+            let decision = "invited again without previews of the files";
+            self.explain(session.account, Some(session.id), "D-40", decision, &status.to_string());
             return self.send_invite(session, &[]);
         }
         // A 3xx is told and not followed: where it leads, nobody has agreed to go.

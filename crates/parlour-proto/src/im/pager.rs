@@ -114,7 +114,7 @@ impl Core {
         peer: Peer,
     ) -> Result<(), PeerFault> {
         let (account, session) = (origin.account, origin.session);
-        self.resources()?;
+        self.resources_for_message()?;
         if self.pages.unstored.len() >= MOST_UNSTORED {
             return Err(PeerFault::Overload);
         }

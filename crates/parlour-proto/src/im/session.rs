@@ -295,6 +295,8 @@ pub(crate) struct Leaving {
     pub(crate) chain: Chain,
     /// What the BYE bears besides the usual rows.
     pub(crate) rows: Vec<(Name, String)>,
+    /// The BYE was the peer's, and answers to files are waited for until then.
+    pub(crate) until: Option<crate::io::Instant>,
 }
 
 impl Session {

@@ -13,7 +13,7 @@ use crate::verb::Shortage;
 const STORE_PAUSE: Duration = Duration::from_secs(30);
 
 impl Core {
-    /// Whether there is the means to keep what a new session, or a message, would bring, and the time. After a failure of the
+    /// Whether there is the means for a new session and what it would bring, and the time. After a failure of the
     /// store they are refused for a while, then tried again: only a message shows whether it works.
     //= IM G-1b
     pub(crate) fn resources(&self) -> Result<(), PeerFault> {
@@ -24,6 +24,14 @@ impl Core {
             short => short,
         };
         short.map_or(Ok(()), |short| Err(PeerFault::Short(short)))
+    }
+
+    /// The same for a message that comes without a session: it needs no connection and no file of its own.
+    pub(crate) fn resources_for_message(&self) -> Result<(), PeerFault> {
+        match self.resources() {
+            Err(PeerFault::Short(Shortage::Descriptors)) => Ok(()),
+            other => other,
+        }
     }
 
     /// Whether what is left of the disk is not for files.

@@ -135,8 +135,9 @@ impl Agent {
             let _ = self.client.fail_file(self.clock.now(), info.file, why.clone());
         }
         if !given.is_empty() {
-            let paths = given.iter().filter_map(|(_, id)| self.desk.rows.get(id)?.path.clone()).collect();
-            let ticket = self.desk.disk.prepare(paths);
+            let path = |id: &String| self.desk.rows.get(id)?.path.clone();
+            let files = given.iter().filter_map(|(_, id)| path(id).map(Into::into)).collect();
+            let ticket = self.desk.disk.prepare(files);
             self.desk.looking.insert(ticket, Why::Serve { session, given, taken });
         } else if !taken.is_empty()
             && may_answer

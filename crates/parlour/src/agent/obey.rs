@@ -38,8 +38,8 @@ impl Agent {
                     files.and_then(|files| self.accept_files(session, &files)).map(|()| session)
                 })
             }
-            Command::SendFiles { account, to, via, paths } => {
-                return self.send_files(By::Front(id), account, to, via, paths);
+            Command::SendFiles { account, to, via, files } => {
+                return self.send_files(By::Front(id), account, to, via, files);
             }
             Command::FetchFile { account, to, via, selector } => {
                 self.fetch_file(account.as_deref(), &to, via, selector)

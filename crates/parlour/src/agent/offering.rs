@@ -1,7 +1,5 @@
 //! Files that the user sends, or asks somebody for.
 
-use std::path::PathBuf;
-
 use parlour_msrp::SourceId;
 use parlour_proto::client::FileOffer;
 use parlour_proto::config::Proxy;
@@ -11,7 +9,7 @@ use parlour_proto::sdp::FileSelector;
 use super::Agent;
 use super::desk::{Transfer, Why};
 use crate::command::Achieved;
-use crate::files::Prepared;
+use crate::files::{Prepared, ToSend};
 use crate::json::file::file_name;
 use crate::store::{By, FileRow, FileState, party};
 
@@ -23,9 +21,9 @@ impl Agent {
         account: Option<String>,
         to: String,
         via: Option<Proxy>,
-        paths: Vec<PathBuf>,
+        files: Vec<ToSend>,
     ) {
-        let ticket = self.desk.disk.prepare(paths);
+        let ticket = self.desk.disk.prepare(files);
         self.desk.looking.insert(ticket, Why::Send { by, account, to, via });
     }
 
@@ -38,7 +36,7 @@ impl Agent {
         selector: FileSelector,
     ) -> Result<SessionId, String> {
         let account = self.account(account)?;
-        let offer = FileOffer { selector, source: None, skip: 0, modified: None };
+        let offer = FileOffer { selector, source: None, skip: 0, modified: None, icon: None };
         let offered = self.client.offer_files(self.clock.now(), account, to, via.clone(), vec![offer]);
         let (session, _) = offered.map_err(|why| why.to_string())?;
         if let Some(via) = via {
@@ -59,7 +57,7 @@ impl Agent {
         let mut offers = Vec::with_capacity(files.len());
         for prepared in &files {
             let source = self.desk.disk.serve(prepared, 0).map_err(|error| error.to_string())?;
-            offers.push(offer_of(prepared, source, 0));
+            offers.push(FileOffer { icon: prepared.icon.clone(), ..offer_of(prepared, source, 0) });
         }
         let sources: Vec<_> = offers.iter().map(|offer| offer.source).collect();
         let offered = self.client.offer_files(self.clock.now(), account, to, via.clone(), offers);
@@ -106,5 +104,5 @@ pub(super) fn offer_of(prepared: &Prepared, source: SourceId, skip: u64) -> File
         size: Some(prepared.size),
         hashes: prepared.hashes.clone(),
     };
-    FileOffer { selector, source: Some(source), skip, modified: None }
+    FileOffer { selector, source: Some(source), skip, modified: None, icon: None }
 }

@@ -65,7 +65,7 @@ impl Agent {
         }
         if !row.incoming {
             let path = row.path.clone().ok_or("nobody knows where the file lies: send it anew")?;
-            let ticket = self.desk.disk.prepare(vec![path]);
+            let ticket = self.desk.disk.prepare(vec![path.into()]);
             self.desk.looking.insert(ticket, Why::Resume { row: id.to_owned(), by, tries });
             return Ok(());
         }
@@ -82,7 +82,7 @@ impl Agent {
             size: row.size,
             hashes: row.hashes.clone(),
         };
-        let offer = FileOffer { selector, source: None, skip, modified: None };
+        let offer = FileOffer { selector, source: None, skip, modified: None, icon: None };
         let via = row.via.clone();
         let offered = self.client.offer_files(self.clock.now(), account, &row.address, via, vec![offer]);
         let (session, files) = offered.map_err(|why| why.to_string())?;

@@ -1,4 +1,4 @@
-//! What the client cannot see for itself: room on the disk, memory, the time zone.
+//! What the client cannot see for itself: room on the disk, memory, descriptors, the time zone.
 
 use std::time::{Duration, Instant};
 
@@ -9,6 +9,8 @@ use crate::room::{Left, Room};
 
 /// How often we look, if anything happens at all.
 const PERIOD: Duration = Duration::from_secs(1);
+/// Descriptors that are left for what is on: a new session takes up to three, for SIP, MSRP and a file.
+const DESCRIPTORS: usize = 32;
 /// So many octets may come for the disk until we look again.
 const OCTETS: usize = 4 * 1024 * 1024;
 
@@ -47,8 +49,23 @@ impl Watch {
         let full = self.disk.left() < Left::Enough;
         let used = || std::fs::read_to_string("/proc/self/status").ok().and_then(|status| resident(&status));
         let fat = || self.memory > 0 && used().is_some_and(|used| used > self.memory);
-        if full { Some(Shortage::Disk) } else { fat().then_some(Shortage::Memory) }
+        let few = || lacks(DESCRIPTORS, || rustix::io::fcntl_dupfd_cloexec(std::io::stderr(), 0));
+        if full {
+            Some(Shortage::Disk)
+        } else if few() {
+            Some(Shortage::Descriptors)
+        } else {
+            fat().then_some(Shortage::Memory)
+        }
     }
+}
+
+/// Whether so many cannot be opened. The kernel tells nobody how many are left but by opening them; that takes some
+/// microseconds.
+fn lacks<T>(count: usize, mut open: impl FnMut() -> rustix::io::Result<T>) -> bool {
+    use rustix::io::Errno;
+    let opened: Result<Vec<T>, Errno> = (0..count).map(|_| open()).collect();
+    matches!(opened.err(), Some(Errno::MFILE | Errno::NFILE))
 }
 
 /// The octets in memory of a process, by its /proc/PID/status.
@@ -72,6 +89,18 @@ mod tests {
         assert_eq!(watch(u64::MAX, 0), Some(Shortage::Disk));
         assert_eq!(watch(0, 1), Some(Shortage::Memory));
         assert_eq!(watch(0, u64::MAX), None);
+        // So many at once, or not; what fails for another reason says nothing.
+        let left = std::rc::Rc::new(());
+        let open = |most: usize| {
+            let left = left.clone();
+            move || match std::rc::Rc::strong_count(&left) <= most + 1 {
+                true => Ok(left.clone()),
+                false => Err(rustix::io::Errno::MFILE),
+            }
+        };
+        assert!(!lacks(DESCRIPTORS, open(DESCRIPTORS)) && lacks(DESCRIPTORS, open(DESCRIPTORS - 1)));
+        assert_eq!(std::rc::Rc::strong_count(&left), 1, "they are closed again");
+        assert!(!lacks(DESCRIPTORS, || Err::<(), _>(rustix::io::Errno::BADF)));
         assert_eq!(resident("Name:\tx\nVmRSS:\t    12 kB\n"), Some(12 * 1024));
     }
 }

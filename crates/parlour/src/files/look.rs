@@ -15,7 +15,8 @@ use ring::digest;
 use tokio::sync::mpsc::UnboundedSender;
 
 use super::name::{is_program, media_type, numbered, safe};
-use super::{Expected, Finished, Places, Prepared, Told, told_name};
+use super::preview::read_icon;
+use super::{Expected, Finished, Places, Prepared, ToSend, Told, told_name};
 use crate::store::Answer;
 
 /// Files of one name in one directory.
@@ -23,7 +24,7 @@ const MOST_OF_A_NAME: u32 = 1_000_000;
 
 #[derive(Debug)]
 pub(super) enum Ask {
-    Prepare { ticket: u64, paths: Vec<PathBuf> },
+    Prepare { ticket: u64, files: Vec<ToSend> },
     Finish { file: FileId, part: PathBuf, open: io::Result<Arc<File>>, expected: Expected },
 }
 
@@ -35,9 +36,15 @@ pub(super) fn start(
     let look = std::thread::Builder::new().name("file-look".into()).spawn(move || {
         while let Ok(ask) = waiting.recv() {
             let told = match ask {
-                Ask::Prepare { ticket, paths } => {
-                    let files = paths.into_iter().map(|path| {
-                        prepare(&path).map_err(|error| format!("{} cannot be sent: {error}", path.display()))
+                Ask::Prepare { ticket, files } => {
+                    let files = files.into_iter().map(|ToSend { path, icon }| {
+                        let cannot = |what: &Path, error| format!("{} cannot be {error}", what.display());
+                        let icon = icon.as_deref().map(|icon| {
+                            read_icon(icon).map_err(|error| cannot(icon, format!("a preview: {error}")))
+                        });
+                        let prepared =
+                            prepare(&path).map_err(|error| cannot(&path, format!("sent: {error}")));
+                        Ok(Prepared { icon: icon.transpose()?, ..prepared? })
                     });
                     Told::Prepared { ticket, files: files.collect() }
                 }
@@ -71,7 +78,7 @@ fn prepare(path: &Path) -> io::Result<Prepared> {
     }
     let modified = meta.modified()?.duration_since(UNIX_EPOCH).unwrap_or_default();
     let (name, media_type) = (told_name(&path), media_type(&path));
-    Ok(Prepared { path, name, media_type, size: read, modified, hashes, open })
+    Ok(Prepared { path, name, media_type, size: read, modified, hashes, icon: None, open })
 }
 
 /// The number of octets, their SHA-1 and SHA-256, and the first ones.

@@ -16,6 +16,7 @@ use std::time::Duration;
 
 use parlour_msrp::{SourceId, SpoolId};
 use parlour_proto::client::FileFault;
+use parlour_proto::event::Icon;
 use parlour_proto::io::FileId;
 use parlour_proto::sdp::FileHash;
 use tokio::sync::mpsc::UnboundedSender;
@@ -77,6 +78,20 @@ impl Places {
     }
 }
 
+/// A file of the user that is to be sent.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct ToSend {
+    pub(crate) path: PathBuf,
+    /// Where its preview lies.
+    pub(crate) icon: Option<PathBuf>,
+}
+
+impl From<PathBuf> for ToSend {
+    fn from(path: PathBuf) -> ToSend {
+        ToSend { path, icon: None }
+    }
+}
+
 /// A file of the user, ready to be read.
 #[derive(Debug)]
 pub(crate) struct Prepared {
@@ -87,6 +102,7 @@ pub(crate) struct Prepared {
     /// When it was changed last, since 1970.
     pub(crate) modified: Duration,
     pub(crate) hashes: Vec<FileHash>,
+    pub(crate) icon: Option<Icon>,
     pub(crate) open: std::fs::File,
 }
 
@@ -155,10 +171,10 @@ impl Files {
     }
 
     /// Looks at files of the user; [`Told::Prepared`] has them.
-    pub(crate) fn prepare(&mut self, paths: Vec<PathBuf>) -> u64 {
+    pub(crate) fn prepare(&mut self, files: Vec<ToSend>) -> u64 {
         self.next_ticket = self.next_ticket.saturating_add(1);
         // The threads end only when this sender is gone.
-        let _ = self.look.send(look::Ask::Prepare { ticket: self.next_ticket, paths });
+        let _ = self.look.send(look::Ask::Prepare { ticket: self.next_ticket, files });
         self.next_ticket
     }
 

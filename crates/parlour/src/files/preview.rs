@@ -1,9 +1,13 @@
-//! Previews of files that somebody offers (RFC 5547 8.8): kept as they came, for whoever looks at them with care.
+//! Previews of files (RFC 5547 8.8): those that somebody offers, kept as they came for whoever looks at them with care, and
+//! those that the user sends.
 
 use std::fs::{self, OpenOptions};
-use std::io::{self, Write};
+use std::io::{self, Read, Write};
 use std::os::unix::fs::OpenOptionsExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+
+use parlour_proto::client::MAX_ICON;
+use parlour_proto::event::Icon;
 
 use super::Places;
 
@@ -46,6 +50,33 @@ impl Places {
     }
 }
 
+/// Reads the preview of a file that is sent.
+///
+/// # Errors
+/// It is no picture of a kind that others know, it is too large, or it cannot be read.
+pub(super) fn read_icon(path: &Path) -> io::Result<Icon> {
+    // A pipe would keep us waiting for whoever writes into it.
+    let waits_not = i32::try_from(rustix::fs::OFlags::NONBLOCK.bits()).unwrap_or(0);
+    let open = OpenOptions::new().read(true).custom_flags(waits_not).open(path)?;
+    if !open.metadata()?.is_file() {
+        return Err(io::Error::other("it is not a regular file"));
+    }
+    let most = u64::try_from(MAX_ICON).unwrap_or(u64::MAX);
+    let mut octets = Vec::new();
+    open.take(most.saturating_add(1)).read_to_end(&mut octets)?;
+    if octets.len() > MAX_ICON {
+        return Err(io::Error::other(format!("it has more than {MAX_ICON} octets: make it smaller")));
+    }
+    let media_type = match picture(&octets) {
+        Some("png") => "image/png",
+        Some("jpg") => "image/jpeg",
+        Some("gif") => "image/gif",
+        Some("webp") => "image/webp",
+        Some(_) | None => return Err(io::Error::other("it is no PNG, JPEG, GIF or WebP picture")),
+    };
+    Ok(Icon { media_type: media_type.to_owned(), octets, path: None })
+}
+
 /// The ending of a picture's name, by its first octets, whatever it is said to be.
 fn picture(octets: &[u8]) -> Option<&'static str> {
     match octets {
@@ -60,6 +91,27 @@ fn picture(octets: &[u8]) -> Option<&'static str> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    //= IM D-40 test
+    #[test]
+    fn what_is_sent_as_a_preview_is_a_small_picture() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("icon");
+        let read = |octets: &[u8]| {
+            fs::write(&path, octets).unwrap();
+            read_icon(&path)
+        };
+        let jpeg = [&[0xff, 0xd8, 0xff][..], &vec![0; MAX_ICON - 3]].concat();
+        let icon = read(&jpeg).unwrap();
+        assert_eq!((icon.media_type.as_str(), icon.octets), ("image/jpeg", jpeg.clone()));
+        let large = [jpeg, vec![0]].concat();
+        assert!(read(&large).unwrap_err().to_string().contains("16384 octets: make it smaller"));
+        for (octets, kind) in [(&b"\x89PNG\r\n\x1a\n"[..], "image/png"), (b"GIF89a", "image/gif")] {
+            assert_eq!(read(octets).unwrap().media_type, kind);
+        }
+        assert!(read(b"<svg/>").is_err() && read(b"").is_err());
+        assert!(read_icon(dir.path()).is_err(), "a directory");
+    }
 
     //= IM D-41 test
     //= IM X-30 test

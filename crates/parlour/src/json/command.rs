@@ -12,6 +12,7 @@ use serde::Deserialize;
 
 use crate::command::{Asked, Command, First, Whom};
 use crate::config;
+use crate::files::ToSend;
 use crate::model::SessionName;
 
 /// Reads a command. The error says what is wrong with it, and the mark that it bears if that can be read.
@@ -38,12 +39,19 @@ pub(crate) fn command(line: &str) -> Result<Asked, (Option<String>, String)> {
                 .map(|files| files.iter().map(|name| name.parse::<SessionName>()).collect::<Result<_, _>>());
             Command::Accept { session: session(text)?, files: files.transpose().map_err(fault)? }
         }
-        Line::SendFiles { account, to, via, paths } => {
+        Line::SendFiles { account, to, via, paths, icons } => {
             let via = via.map(|via| config::proxy(&via).map_err(fault)).transpose()?;
             if paths.is_empty() || paths.len() > MAX_FILES {
                 return Err(fault("\"paths\" has one to eight paths".into()));
             }
-            Command::SendFiles { account, to, via, paths }
+            if icons.len() > paths.len() {
+                return Err(fault(
+                    "\"icons\" has one for each of \"paths\", or null, in the same order".into(),
+                ));
+            }
+            let icons = icons.into_iter().chain(std::iter::repeat(None));
+            let files = paths.into_iter().zip(icons).map(|(path, icon)| ToSend { path, icon }).collect();
+            Command::SendFiles { account, to, via, files }
         }
         Line::FetchFile { account, to, via, name, size, hash } => {
             let via = via.map(|via| config::proxy(&via).map_err(fault)).transpose()?;
@@ -150,6 +158,8 @@ enum Line {
         to: String,
         via: Option<String>,
         paths: Vec<PathBuf>,
+        #[serde(default)]
+        icons: Vec<Option<PathBuf>>,
     },
     FetchFile {
         account: Option<String>,
@@ -276,6 +286,24 @@ mod tests {
         assert_eq!(nick, Command::Nick { session: None, nickname: "Bob".into() });
         let add = command(r#"{"do":"add","address":"sip:c@x"}"#).unwrap().command;
         assert_eq!(add, Command::Add { session: None, address: "sip:c@x".into() });
+    }
+
+    #[test]
+    fn previews_belong_to_the_files_of_the_same_places() {
+        let read = |icons: &str| {
+            let line = format!(r#"{{"do":"send_files","to":"sip:a@b","paths":["f","g"]{icons}}}"#);
+            command(&line).map(|asked| asked.command).map_err(|(_, what)| what)
+        };
+        let sent = |icon: Option<&str>, other: Option<&str>| {
+            let file =
+                |path: &str, icon: Option<&str>| ToSend { path: path.into(), icon: icon.map(Into::into) };
+            let files = vec![file("f", icon), file("g", other)];
+            Ok(Command::SendFiles { account: None, to: "sip:a@b".into(), via: None, files })
+        };
+        assert_eq!(read(""), sent(None, None));
+        assert_eq!(read(r#","icons":["i"]"#), sent(Some("i"), None));
+        assert_eq!(read(r#","icons":[null,"i"]"#), sent(None, Some("i")));
+        assert!(read(r#","icons":["i","j","k"]"#).unwrap_err().contains("same order"));
     }
 
     #[test]

@@ -194,6 +194,8 @@ fn a_killed_receiver_goes_on_when_it_comes_back() {
 fn send_file_says_what_became_of_each_and_only_what_was_shared_is_given() {
     let two = Two::new("send-file", "all");
     let (one, other) = (two.file("one.dat", 8000), two.file("two.sh", 200_000));
+    let icon = two.folder.join("icon.png");
+    fs::write(&icon, b"\x89PNG\r\n\x1a\nsmall").expect("a picture");
     let mut bob = two.bob.start(&two.folder, "bob");
     let send = |to: &str| {
         std::process::Command::new(env!("CARGO_BIN_EXE_parlour"))
@@ -203,10 +205,16 @@ fn send_file_says_what_became_of_each_and_only_what_was_shared_is_given() {
             .arg(&one)
             .arg("--file")
             .arg(&other)
+            .arg("--icon")
+            .arg(&icon)
             .output()
             .expect("parlour runs")
     };
     let sent = send(&two.bob.address);
+    let invited = bob.await_event("invited", WAIT);
+    let preview = invited["files"][0]["preview"].as_str().expect("a preview");
+    assert_eq!(fs::read(preview).expect("a picture"), fs::read(&icon).expect("a picture"));
+    assert_eq!(invited["files"][1]["preview"], Value::Null);
     let said = String::from_utf8_lossy(&sent.stdout).into_owned();
     assert_eq!(sent.status.code(), Some(0), "{said} {}", String::from_utf8_lossy(&sent.stderr));
     assert!(said.contains("has \"one.dat\"") && said.contains("has \"two.sh\""), "{said}");
@@ -481,5 +489,35 @@ fn a_person_goes_on_with_a_file_by_hand_in_both_directions() {
     let (code, said) = resume(&two.alice.data, row["id"].as_str().expect("an id"), &two.bob);
     assert!(code == Some(0) && said.contains("has \"two.dat\""), "{code:?} {said}");
     bob.await_such("file", WAIT, rest);
+    bob.quit();
+}
+
+//= IM G-1b test
+#[test]
+#[ignore = "starts programs and needs free ports: run ./check"]
+fn where_few_descriptors_are_left_an_invitation_is_refused_before_anything_fails() {
+    let two = Two::new("descriptors", "all");
+    let path = two.file("f.dat", 8000);
+    let (mut alice, mut bob) = (two.alice.start(&two.folder, "alice"), two.bob.start(&two.folder, "bob"));
+    let pid = bob.program.child().id();
+    let limit = |most: usize| {
+        // The soft limit alone.
+        let args = [format!("--pid={pid}"), format!("--nofile={most}:")];
+        assert!(std::process::Command::new("prlimit").args(args).status().expect("prlimit runs").success());
+        // It looks once in a second.
+        std::thread::sleep(Duration::from_millis(1100));
+    };
+    push(&mut alice, &two.bob, &path);
+    alice.await_such("file", WAIT, |event| event["state"] == "done");
+    let used = fs::read_dir(format!("/proc/{pid}/fd")).expect("a process").count();
+    limit(used + 20);
+    push(&mut alice, &two.bob, &path);
+    let ended = alice.await_such("ended", WAIT, |event| event["end"]["status"] == 480);
+    assert!(ended["end"]["retry_after"].as_u64() >= Some(30), "{ended}");
+    assert_eq!(ended["end"]["reason"], "Resource limit", "{ended}");
+    limit(1024);
+    push(&mut alice, &two.bob, &path);
+    alice.await_such("file", WAIT, |event| event["state"] == "done");
+    alice.quit();
     bob.quit();
 }
