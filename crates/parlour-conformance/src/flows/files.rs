@@ -758,9 +758,9 @@ pub(crate) fn an_answer_that_the_bye_of_the_receiver_overtakes_counts_for_two_se
         world.expect_status(alice, 200);
         let news = |world: &World| {
             let told = world.client_at(bob).expect("a client").told();
-            let fates = told.filter_map(|what| match what {
-                What::File { news: news @ (FileNews::Done | FileNews::Stopped(_)), .. } => Some(news.clone()),
-                _ => None,
+            let fates = told.filter_map(|what| {
+                let What::File { news, .. } = what else { return None };
+                matches!(news, FileNews::Done | FileNews::Stopped(_)).then(|| news.clone())
             });
             fates.collect::<Vec<_>>()
         };

@@ -75,23 +75,17 @@ impl Core {
     /// may come after the BYE, and are waited for. Nothing else of the session goes on meanwhile.
     //= IM D-42
     pub(crate) fn peer_left(&mut self, mut session: Session) {
-        let waits = self.files.are_all(&session) && self.files.await_answers(session.id);
+        let stood = matches!(session.phase, Phase::Live(_)) && self.files.are_all(&session);
+        if !stood || !self.files.await_answers(session.id) {
+            return self.end(session, Ended::PeerLeft);
+        }
+        self.disarm_all(&mut session);
+        self.unsubscribe(session.id);
+        self.drop_renewal(&mut session);
+        self.drop_asking(&mut session, "the session is over");
         let dialog = match session.phase {
-            Phase::Live(live) if waits => {
-                session.phase = Phase::Live(live);
-                self.disarm_all(&mut session);
-                self.unsubscribe(session.id);
-                self.drop_renewal(&mut session);
-                self.drop_asking(&mut session, "the session is over");
-                match session.phase {
-                    Phase::Live(live) => live.talk.dialog,
-                    other => {
-                        session.phase = other;
-                        return self.end(session, Ended::PeerLeft);
-                    }
-                }
-            }
-            other => {
+            Phase::Live(live) => live.talk.dialog,
+            other @ (Phase::Inviting(_) | Phase::Invited(_) | Phase::Answered(_) | Phase::Leaving(_)) => {
                 session.phase = other;
                 return self.end(session, Ended::PeerLeft);
             }
