@@ -197,12 +197,13 @@ impl<'a> Listing<'a> {
 
 /// Whether an entry stands for a type (or for a narrower entry).
 fn matches(entry: &str, wanted: &str) -> bool {
-    if entry == "*" || entry.eq_ignore_ascii_case(wanted) {
-        return true;
+    match entry.as_bytes() {
+        b"*" => true,
+        [family @ .., b'*'] if family.ends_with(b"/") => {
+            wanted.as_bytes().get(..family.len()).is_some_and(|start| start.eq_ignore_ascii_case(family))
+        }
+        _ => entry.eq_ignore_ascii_case(wanted),
     }
-    // `type/`
-    let Some(family) = entry.strip_suffix('*').filter(|family| family.ends_with('/')) else { return false };
-    wanted.get(..family.len()).is_some_and(|start| start.eq_ignore_ascii_case(family))
 }
 
 pub(crate) fn is_media_type(text: &str) -> bool {

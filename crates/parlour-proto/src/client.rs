@@ -635,13 +635,13 @@ impl Client {
             Err(fault) => return self.core.turned_away(flow, &message, fault),
         };
         let Some(source) = self.core.flows.peer(flow) else { return };
-        if !self.core.admit(flow, &message) {
+        if !self.core.admit(flow, &message, &core) {
             return;
         }
-        match self.core.tx.receive(self.core.now.instant, flow, source, &message) {
+        match self.core.tx.receive(self.core.now.instant, flow, source, &message, &core.via) {
             Incoming::Request { id, merged } => self.core.request_came(flow, id, merged, &message, &core),
             Incoming::Cancel { id, invite } => self.core.cancel_came(flow, id, invite, &message, &core),
-            Incoming::Ack => self.core.ack_came(&message),
+            Incoming::Ack => self.core.ack_came(&message, &core),
             Incoming::Response { id } => self.core.response_came(flow, id, &message),
             Incoming::Overload => self.core.overloaded(flow, &message),
             Incoming::Stray | Incoming::Absorbed | Incoming::Dropped(_) => {}

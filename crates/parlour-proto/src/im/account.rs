@@ -1,5 +1,7 @@
 //! One of our IM Addresses.
 
+use std::cell::LazyCell;
+
 use parlour_msrp::random::Random;
 
 use crate::config::{self, CoreKind, Credentials, Imdn, Proxy};
@@ -86,11 +88,13 @@ impl Account {
     /// The one of our identities that this URI is. None but those that the network has registered for us are ours.
     //= IM R-53
     pub(crate) fn identity_named(&self, uri: &[u8]) -> Option<&str> {
-        let parsed = Uri::parse(uri).ok()?;
-        let named = |own: &&str| {
-            // Most peers write our address as we do.
-            own.as_bytes() == uri || Uri::parse(own.as_bytes()).is_ok_and(|own| same_identity(&own, &parsed))
+        let parsed = LazyCell::new(|| Uri::parse(uri).ok());
+        let is_same = |own: &str| {
+            let own = Uri::parse(own.as_bytes()).ok();
+            own.zip(*parsed).is_some_and(|(own, named)| same_identity(&own, &named))
         };
+        // Most peers write our address as we do.
+        let named = |own: &&str| own.as_bytes() == uri || is_same(own);
         if self.identities.is_empty() {
             return Some(self.address.as_str()).filter(named);
         }

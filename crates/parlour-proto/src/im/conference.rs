@@ -13,7 +13,7 @@ use crate::io::{FlowId, Why};
 use crate::mime::conference_info::{self, Conference, User, Verdict};
 use crate::sip::dialog::{Dialog, DialogFault};
 use crate::sip::door;
-use crate::sip::header::{CallId, Event, From, HeaderFault, SubscriptionState, To};
+use crate::sip::header::{Event, HeaderFault, SubscriptionState};
 use crate::sip::message::Message;
 use crate::sip::name::Name;
 use crate::sip::tx::ServerId;
@@ -34,16 +34,16 @@ impl Core {
         flow: FlowId,
         server: ServerId,
         request: &Message<'_>,
+        core: &door::Core<'_>,
     ) -> Result<(), PeerFault> {
         if self.referral_notified(flow, server, request)? {
             return Ok(());
         }
-        let (call_id, to): (CallId<'_>, To<'_>) = (request.one()?, request.one()?);
-        let id = self.subscriptions.by_call(call_id.0, to.tag().unwrap_or_default());
+        let id = self.subscriptions.by_call(core.call_id.0, core.to.tag().unwrap_or_default());
         // RFC 6665 4.1.3: what belongs to no subscription gets 481.
         let mut subscription = id.and_then(|id| self.subscriptions.take(id)).ok_or(PeerFault::NoDialog)?;
         let fresh = subscription.dialog.is_none();
-        if let Err(fault) = self.take_notify(flow, request, &mut subscription) {
+        if let Err(fault) = self.take_notify(flow, request, core, &mut subscription) {
             self.subscriptions.put(subscription);
             return Err(fault);
         }
@@ -63,6 +63,7 @@ impl Core {
         &self,
         flow: FlowId,
         request: &Message<'_>,
+        core: &door::Core<'_>,
         subscription: &mut Subscription,
     ) -> Result<(), PeerFault> {
         //= IM X-8
@@ -82,7 +83,7 @@ impl Core {
         match &mut subscription.dialog {
             Some(dialog) => {
                 // RFC 4575 3.8: one dialog only; another fork's is refused.
-                dialog.check(request).map_err(|fault| match fault {
+                dialog.check(core).map_err(|fault| match fault {
                     DialogFault::CSeqOrder { got, last } => PeerFault::CSeqOrder { got, last },
                     DialogFault::NotThisDialog => PeerFault::NoDialog,
                 })?;
@@ -90,7 +91,7 @@ impl Core {
             }
             // RFC 6665 4.4.1: a NOTIFY may come before the 2xx to the SUBSCRIBE.
             None => {
-                request.one::<From<'_>>()?.tag().ok_or(HeaderFault::missing(Name::From))?;
+                core.from.tag().ok_or(HeaderFault::missing(Name::From))?;
                 subscription.dialog = Some(Dialog::subscriber(request, subscription.cseq)?);
             }
         }

@@ -11,7 +11,7 @@ use crate::im::session::{Answered, Live, Phase, Session};
 use crate::im::stamp::Reply;
 use crate::io::{FlowId, SessionId, Why};
 use crate::sip::dialog::{DialogFault, DialogKey};
-use crate::sip::header::CSeq;
+use crate::sip::door;
 use crate::sip::message::Message;
 use crate::sip::method::Method;
 use crate::sip::tx::ServerId;
@@ -25,13 +25,14 @@ impl Core {
         flow: FlowId,
         server: ServerId,
         request: &Message<'_>,
+        core: &door::Core<'_>,
     ) -> Result<(), PeerFault> {
-        let key = DialogKey::of_request(request).ok_or(PeerFault::NoDialog)?;
+        let key = DialogKey::named_by(core).ok_or(PeerFault::NoDialog)?;
         let Some(mut session) = self.sessions.by_dialog(&key).and_then(|id| self.sessions.take(id)) else {
             return self.asked_early(flow, server, request, &key);
         };
         let id = session.id;
-        let outcome = self.inside(flow, server, request, &mut session);
+        let outcome = self.inside(flow, server, request, core, &mut session);
         match outcome {
             Ok(Some(Ended::PeerLeft)) => {
                 self.peer_left(session);
@@ -52,6 +53,7 @@ impl Core {
         flow: FlowId,
         server: ServerId,
         request: &Message<'_>,
+        core: &door::Core<'_>,
         session: &mut Session,
     ) -> Result<Option<Ended>, PeerFault> {
         //= IM X-8
@@ -59,7 +61,7 @@ impl Core {
             return Err(PeerFault::Elsewhere(self.flows.peer(flow)));
         }
         if let Some(dialog) = session.phase.dialog_mut() {
-            dialog.check(request).map_err(|fault| match fault {
+            dialog.check(core).map_err(|fault| match fault {
                 DialogFault::CSeqOrder { got, last } => PeerFault::CSeqOrder { got, last },
                 DialogFault::NotThisDialog => PeerFault::NoDialog,
             })?;
@@ -118,10 +120,10 @@ impl Core {
     }
 
     /// An ACK that belongs to a 2xx (RFC 3261 13.3.1.4).
-    pub(crate) fn ack_came(&mut self, request: &Message<'_>) {
-        let id = DialogKey::of_request(request).and_then(|key| self.sessions.by_dialog(&key));
+    pub(crate) fn ack_came(&mut self, request: &Message<'_>, core: &door::Core<'_>) {
+        let id = DialogKey::named_by(core).and_then(|key| self.sessions.by_dialog(&key));
         let Some(mut session) = id.and_then(|id| self.sessions.take(id)) else { return };
-        let cseq = request.one::<CSeq<'_>>().map_or(0, |cseq| cseq.number);
+        let cseq = core.cseq.number;
         match session.phase {
             Phase::Answered(answered) if answered.unacked.cseq == cseq => {
                 session.phase = Phase::Answered(answered);

@@ -9,6 +9,7 @@ use crate::im::session::Phase;
 use crate::im::stamp::Reply;
 use crate::io::{AccountId, FlowId, SessionId, Why};
 use crate::sip::dialog::DialogKey;
+use crate::sip::door;
 use crate::sip::fault::Fault;
 use crate::sip::message::{Message, ParseFault};
 use crate::sip::method::Method;
@@ -63,13 +64,11 @@ impl Core {
     }
 
     /// Whether a message is let in at all: requests outside the dialogs that we know pass a rate limit.
-    pub(crate) fn admit(&mut self, flow: FlowId, message: &Message<'_>) -> bool {
+    pub(crate) fn admit(&mut self, flow: FlowId, message: &Message<'_>, core: &door::Core<'_>) -> bool {
         // An ACK is not answered.
         let answered = message.method().is_some_and(|method| method != Method::Ack);
-        let in_dialog = |core: &Self| {
-            DialogKey::of_request(message).is_some_and(|key| core.sessions.by_dialog(&key).is_some())
-        };
-        if !answered || in_dialog(self) {
+        let dialog = DialogKey::named_by(core).filter(|_| answered);
+        if !answered || dialog.is_some_and(|key| self.sessions.by_dialog(&key).is_some()) {
             return true;
         }
         let Some(source) = self.flows.peer(flow).map(|peer| peer.ip()) else { return false };

@@ -92,9 +92,9 @@ impl Core {
                 door::content(request, &can)?;
             }
             if request.method() == Some(Method::Notify) {
-                return self.notified(flow, server, request);
+                return self.notified(flow, server, request, core);
             }
-            return self.request_inside(flow, server, request);
+            return self.request_inside(flow, server, request, core);
         }
         if self.is_ims(account) || !matches!(request.method(), Some(Method::Options | Method::Bye)) {
             self.comes_by_registrar(flow, account)?;
@@ -164,8 +164,8 @@ impl Core {
 
     /// From here on decisions are about this invitation, if it is one.
     pub(crate) fn hear(&mut self, flow: FlowId, request: &Message<'_>, account: Option<AccountId>) {
-        let inside = request.one::<To<'_>>().is_ok_and(|to| to.tag().is_some());
-        if request.method() != Some(Method::Invite) || inside || !self.config.explain {
+        let is_inside = || request.one::<To<'_>>().is_ok_and(|to| to.tag().is_some());
+        if !self.config.explain || request.method() != Some(Method::Invite) || is_inside() {
             return;
         }
         self.heard = self.heard.saturating_add(1);

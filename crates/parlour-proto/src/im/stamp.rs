@@ -12,6 +12,7 @@ use crate::sip::method::Method;
 use crate::sip::name::Name;
 use crate::sip::tx::{cancel_for, reply_via};
 use crate::sip::write::Writer;
+use crate::text;
 
 /// The methods that we really take (G-7). Without blanks: an answer to a stranger may not be long.
 pub(crate) const ALLOW: &str = "INVITE,ACK,CANCEL,BYE,OPTIONS,PRACK,UPDATE,NOTIFY,MESSAGE";
@@ -43,6 +44,9 @@ pub(crate) const FEATURE: &str = "+g.oma.sip-im";
 
 /// The media feature tag of its Large Message Mode.
 pub(crate) const LARGE: &str = "+g.oma.sip-im.large-message";
+
+/// Both.
+const FEATURE_AND_LARGE: &str = "+g.oma.sip-im;+g.oma.sip-im.large-message";
 
 /// A response in the making.
 #[derive(Debug, Default)]
@@ -93,8 +97,8 @@ impl Core {
         out.row(Name::Allow, ALLOW);
         if (invite || options) && (200..300).contains(&reply.status) {
             //= IM G-7s
-            out.row(Name::Supported, OPTIONS.join(", "));
-            out.row(Name::Accept, if options { BRIEFLY } else { INVITING }.join(", "));
+            out.list(Name::Supported, OPTIONS);
+            out.list(Name::Accept, if options { BRIEFLY } else { INVITING });
         }
         if invite {
             let called = account.and_then(|account| self.called_as(request, flow, account));
@@ -158,7 +162,7 @@ impl Core {
     pub(crate) fn cancel(&self, request: &Message<'_>) -> Vec<u8> {
         let mut out = cancel_for(request);
         out.fmt(Name::UserAgent, format_args!("{ENABLER} {}", self.config.vendor));
-        out.row(Name::Supported, OWN_OPTIONS.join(", "));
+        out.list(Name::Supported, OWN_OPTIONS);
         out.finish(None)
     }
 
@@ -238,7 +242,9 @@ impl Core {
             (Transport::Tcp, _) => ";transport=tcp",
             (Transport::Tls, false) => ";transport=tls",
         };
-        Some(format!("{scheme}:{user}{separator}{at}{transport}"))
+        let port = at.port().to_string();
+        let (ip, [open, close]) = (text::address(at.ip()), if at.is_ipv6() { ["[", "]"] } else { [""; 2] });
+        Some([scheme, ":", user, separator, open, &ip, close, ":", &port, transport].concat())
     }
 
     fn contact(&self, out: &mut Writer, flow: FlowId, account: Option<AccountId>, secure: bool) {
@@ -246,17 +252,14 @@ impl Core {
             self.registered_contact(account, secure).or_else(|| self.contact_uri(flow, account, secure))
         {
             //= IM R-41
-            out.fmt(Name::Contact, format_args!("<{uri}>;{}", self.features()));
+            out.row(Name::Contact, ["<", &uri, ">;", self.features()].concat());
         }
     }
 
     /// What our Contacts say that we are (RFC 3840 9).
     //= IM R-40
-    pub(crate) fn features(&self) -> String {
-        match self.config.large_message {
-            Some(_) => format!("{FEATURE};{LARGE}"),
-            None => FEATURE.to_owned(),
-        }
+    pub(crate) fn features(&self) -> &'static str {
+        if self.config.large_message.is_some() { FEATURE_AND_LARGE } else { FEATURE }
     }
 
     /// `own` is the URI by which the peer of the dialog knows us; empty outside a dialog.
@@ -276,7 +279,7 @@ impl Core {
             out.row(Name::Allow, ALLOW);
         }
         // RFC 4028 7.1: in each request but ACK.
-        out.row(Name::Supported, OWN_OPTIONS.join(", "));
+        out.list(Name::Supported, OWN_OPTIONS);
         let own = account.and_then(|id| self.account(id)?.identity_named(own.as_bytes()));
         self.preferred_identity(out, flow, account, own);
         self.access_network(out, flow, account);

@@ -7,6 +7,7 @@ use parlour_msrp::accept::AcceptTypes;
 use parlour_msrp::uri::{MsrpPath, MsrpUri, UriFault};
 
 use super::{Capabilities, Direction, Role, Setup};
+use crate::text;
 
 /// The port of who connects and never listens (RFC 4145 4).
 const DISCARD: u16 = 9;
@@ -46,7 +47,7 @@ impl Local {
     ) -> Result<Self, UriFault> {
         // A dual-stack socket shows its IPv4 addresses as IPv6 ones.
         let address = address.to_canonical();
-        let listening = MsrpUri::new(tls, &address.to_string(), port, ident)?;
+        let listening = MsrpUri::new(tls, &text::address(address), port, ident)?;
         let (without_cema, relays, settled) = (false, None, false);
         Ok(Local { address, session_id, version, without_cema, relays, listening, settled })
     }
@@ -128,7 +129,7 @@ impl Lines {
     ) -> Self {
         let family = if address.is_ipv4() { "IP4 " } else { "IP6 " };
         let (address, session_id, version) =
-            (address.to_string(), session_id.to_string(), version.to_string());
+            (text::address(address), session_id.to_string(), version.to_string());
         let mut lines = Lines(String::with_capacity(512));
         lines.put(&["v=0"]);
         lines.put(&["o=- ", &session_id, " ", &version, " IN ", family, &address]);

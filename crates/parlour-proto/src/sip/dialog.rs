@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 
+use super::door::Core;
 use super::header::{Address, CSeq, CallId, Contact, From, Header, HeaderFault, RecordRoute, To};
 use super::message::Message;
 use super::method::Method;
@@ -82,6 +83,11 @@ impl DialogKey {
         let call_id = request.one::<CallId<'_>>().ok()?;
         let (from, to) = (request.one::<From<'_>>().ok()?, request.one::<To<'_>>().ok()?);
         Some(DialogKey::new(call_id.0, to.tag()?, from.tag().unwrap_or_default()))
+    }
+
+    /// The same of a request whose headers are read.
+    pub fn named_by(request: &Core<'_>) -> Option<Self> {
+        Some(DialogKey::new(request.call_id.0, request.to.tag()?, request.from.tag().unwrap_or_default()))
     }
 
     /// The dialog that a received response names; `None` if it has no To tag.
@@ -211,11 +217,14 @@ impl Dialog {
     ///
     /// # Errors
     /// Says which rule it breaks.
-    pub fn check(&mut self, request: &Message<'_>) -> Result<(), DialogFault> {
-        let got = self.number_of(request).ok_or(DialogFault::NotThisDialog)?;
-        match (request.method(), self.remote_cseq) {
+    pub fn check(&mut self, request: &Core<'_>) -> Result<(), DialogFault> {
+        let CSeq { number: got, method, .. } = request.cseq;
+        if !self.is_named_by(request) {
+            return Err(DialogFault::NotThisDialog);
+        }
+        match (method, self.remote_cseq) {
             // RFC 3261 13.2.2.4: the ACK has the number of its INVITE, whatever came in between.
-            (Some(Method::Ack), _) => {
+            (Method::Ack, _) => {
                 return (self.invite_cseq == Some(got)).then_some(()).ok_or(DialogFault::NotThisDialog);
             }
             // RFC 3261 12.2.2: a lower number is out of order and earns a 500. An equal one is none the better: the
@@ -225,7 +234,7 @@ impl Dialog {
             // RFC 3261 12.2.2: gaps are no fault.
             (_, _) => self.remote_cseq = Some(got),
         }
-        if request.method() == Some(Method::Invite) {
+        if method == Method::Invite {
             self.invite_cseq = Some(got);
         }
         Ok(())
@@ -332,14 +341,11 @@ impl Dialog {
         self.phase
     }
 
-    /// The CSeq number of a received request, if it belongs to this dialog.
-    fn number_of(&self, request: &Message<'_>) -> Option<u32> {
-        let (from, to) = (request.one::<From<'_>>().ok()?, request.one::<To<'_>>().ok()?);
-        let ours = request.one::<CallId<'_>>().ok()?.0 == &*self.call_id
-            && to.tag().unwrap_or_default() == &*self.local_tag
-            && from.tag().unwrap_or_default() == &*self.remote_tag;
-        let number = request.one::<CSeq<'_>>().ok()?.number;
-        ours.then_some(number)
+    /// Whether a received request names this dialog.
+    fn is_named_by(&self, request: &Core<'_>) -> bool {
+        request.call_id.0 == &*self.call_id
+            && request.to.tag().unwrap_or_default() == &*self.local_tag
+            && request.from.tag().unwrap_or_default() == &*self.remote_tag
     }
 
     fn outline(&self, method: Method, number: u32, via: impl FnOnce(&mut Writer)) -> Writer {

@@ -88,6 +88,19 @@ impl Writer {
         self
     }
 
+    /// Adds a header row with these elements.
+    pub fn list(&mut self, name: Name, elements: &[&str]) -> &mut Self {
+        self.start_row(name);
+        for (at, element) in elements.iter().enumerate() {
+            if at > 0 {
+                self.out.extend_from_slice(b", ");
+            }
+            self.clean(element.as_bytes());
+        }
+        self.out.extend_from_slice(b"\r\n");
+        self
+    }
+
     /// Adds a header row under any name.
     pub fn raw(&mut self, name: &str, value: impl AsRef<[u8]>) -> &mut Self {
         self.clean(name.as_bytes());

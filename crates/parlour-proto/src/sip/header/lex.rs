@@ -363,7 +363,13 @@ impl<'a> Params<'a> {
 
     /// The first parameter of that name.
     pub fn get(&self, name: &str) -> Option<Param<'a>> {
-        self.iter().find(|param| param.name.eq_ignore_ascii_case(name))
+        let mut cursor = Cursor::new(self.octets);
+        loop {
+            let (found, value) = next_param(&mut cursor)?;
+            if found.eq_ignore_ascii_case(name.as_bytes()) {
+                return Some(Param { name: text(found)?, value });
+            }
+        }
     }
 
     /// The value of the first parameter of that name, if it has one and it is neither quoted nor outside UTF-8.

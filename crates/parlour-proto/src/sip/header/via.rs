@@ -18,6 +18,7 @@ pub struct Via<'a> {
     /// All parameters.
     pub params: Params<'a>,
     branch: Option<&'a str>,
+    rport: Option<Option<u16>>,
 }
 
 impl<'a> Via<'a> {
@@ -33,8 +34,7 @@ impl<'a> Via<'a> {
 
     /// `Some(None)`: the sender asks for the answer at its source port; `Some(Some(port))`: the port (RFC 3581 4).
     pub fn rport(&self) -> Option<Option<u16>> {
-        let rport = self.params.get("rport")?;
-        Some(rport.value.and_then(number))
+        self.rport
     }
 
     /// The way back for a refusal: malformed parameters are left out.
@@ -53,6 +53,8 @@ impl<'a> Header<'a> for Via<'a> {
         via.params = Params::read(params, |name, value| {
             if via.branch.is_none() && name.eq_ignore_ascii_case(b"branch") {
                 via.branch = value.and_then(text);
+            } else if via.rport.is_none() && name.eq_ignore_ascii_case(b"rport") {
+                via.rport = Some(value.and_then(number));
             }
         })
         .ok_or(bad("has a bad parameter"))?;
@@ -82,7 +84,7 @@ fn parse_hop(value: &[u8]) -> Result<(Via<'_>, &[u8]), &'static str> {
     } else {
         None
     };
-    Ok((Via { transport, host, port, params: Params::default(), branch: None }, cursor.rest()))
+    Ok((Via { transport, host, port, params: Params::default(), branch: None, rport: None }, cursor.rest()))
 }
 
 /// A host: a name, an IPv4 address, or an IPv6 address in brackets; ASCII.

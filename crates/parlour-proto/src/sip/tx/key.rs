@@ -24,7 +24,7 @@ impl Print {
 
     fn of(keys: HashKeys, parts: &[&[u8]]) -> Print {
         // One run over the parts, each behind its length.
-        let mut octets = SmallVec::<[u8; 256]>::new();
+        let mut octets = Vec::with_capacity(256);
         for part in parts {
             octets.extend_from_slice(&u64::try_from(part.len()).unwrap_or(u64::MAX).to_le_bytes());
             octets.extend_from_slice(part);

@@ -29,6 +29,7 @@ use self::timer::Due;
 use crate::io::{FlowId, Why};
 use crate::sip::header::Via;
 use crate::sip::message::{Kept, Message};
+use crate::sip::name::Name;
 
 /// Names one server transaction; never used twice.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -135,25 +136,22 @@ impl Transactions {
         }
     }
 
-    /// Takes a message that arrived over `flow` from the address `source`, and says what it is.
+    /// Takes a message that arrived over `flow` from the address `source`, with this top Via, and says what it is.
     pub fn receive(
         &mut self,
         now: Instant,
         flow: FlowId,
         source: SocketAddr,
         message: &Message<'_>,
+        via: &Via<'_>,
     ) -> Incoming {
-        let mut vias = message.list::<Via<'_>>();
-        let Some(Ok(via)) = vias.next() else {
-            return Incoming::Dropped("the top Via can't be read");
-        };
         if message.is_request() {
-            return self.servers.receive(&mut self.shared, now, flow, source, message, &via);
+            return self.servers.receive(&mut self.shared, now, flow, source, message, via);
         }
         // RFC 3261 8.1.3.3: a response with a second Via has gone astray.
-        match vias.next() {
+        match message.values(Name::Via).nth(1) {
             Some(_) => Incoming::Dropped("a response with more than one Via"),
-            None => self.clients.receive(&mut self.shared, now, message, &via),
+            None => self.clients.receive(&mut self.shared, now, message, via),
         }
     }
 

@@ -4,9 +4,11 @@ use std::net::{IpAddr, SocketAddr};
 
 use crate::io::FlowId;
 use crate::sip::header::Via;
+use crate::sip::header::lex::Cursor;
 use crate::sip::message::Message;
 use crate::sip::name::Name;
 use crate::sip::write::Writer;
+use crate::text;
 
 /// The flow that a response takes, for a request that came over `flow` with this top Via.
 pub fn reply_flow(flow: FlowId, via: &Via<'_>) -> FlowId {
@@ -49,7 +51,8 @@ pub fn mark_source(via: &[u8], source: SocketAddr) -> Vec<u8> {
         if name.eq_ignore_ascii_case(b"rport") {
             // RFC 3581 4: the value is ours to fill in, once.
             if !asked_for_port {
-                marked.extend_from_slice(format!(";rport={}", source.port()).as_bytes());
+                marked.extend_from_slice(b";rport=");
+                marked.extend_from_slice(source.port().to_string().as_bytes());
             }
             asked_for_port = true;
         } else if !name.eq_ignore_ascii_case(b"received") {
@@ -59,7 +62,8 @@ pub fn mark_source(via: &[u8], source: SocketAddr) -> Vec<u8> {
     }
     // RFC 3261 18.2.1: `received` unless sent-by is this very address; RFC 3581 4: always beside rport.
     if asked_for_port || sent_by_address(sent) != Some(ip) {
-        marked.extend_from_slice(format!(";received={ip}").as_bytes());
+        marked.extend_from_slice(b";received=");
+        marked.extend_from_slice(text::address(ip).as_bytes());
     }
     marked
 }
@@ -76,13 +80,30 @@ fn sent_by_address(sent: &[u8]) -> Option<IpAddr> {
 
 /// The pieces between semicolons that stand outside quoted strings.
 fn split_parameters(value: &[u8]) -> impl Iterator<Item = &[u8]> {
-    let (mut quoted, mut escaped) = (false, false);
-    value.split(move |octet| {
-        let separates = *octet == b';' && !quoted;
-        if *octet == b'"' && !escaped {
-            quoted = !quoted;
-        }
-        escaped = quoted && *octet == b'\\' && !escaped;
-        separates
+    let mut rest = Some(value);
+    std::iter::from_fn(move || {
+        let from = rest?;
+        let end = piece_end(from);
+        rest = from.get(end.saturating_add(1)..);
+        from.get(..end)
     })
+}
+
+/// Where the first piece ends; an open quote swallows the rest.
+fn piece_end(value: &[u8]) -> usize {
+    let mut at = 0_usize;
+    while let Some(left) = value.get(at..)
+        && let Some(found) = memchr::memchr2(b';', b'"', left)
+    {
+        at = at.saturating_add(found);
+        let mut quoted = Cursor::new(value.get(at..).unwrap_or_default());
+        if quoted.peek() == Some(b';') {
+            return at;
+        }
+        if quoted.quoted().is_none() {
+            break;
+        }
+        at = value.len().saturating_sub(quoted.rest().len());
+    }
+    value.len()
 }

@@ -63,12 +63,17 @@ pub fn aor(uri: &Uri<'_>) -> String {
 fn sip_key(uri: &Uri<'_>, is_phone: bool) -> String {
     let mut key = String::from("sip:");
     if let Some(user) = uri.user() {
-        for (octet, _) in Unescaped(user.as_bytes()) {
-            // RFC 3261 25.1: what a user part may hold bare.
-            if octet.is_ascii_alphanumeric() || b"-_.!~*'()&=+$,;?/".contains(&octet) {
-                key.push(char::from(octet));
-            } else {
-                let _ = write!(key, "%{octet:02X}");
+        // RFC 3261 25.1: what a user part may hold bare.
+        let is_bare = |octet: u8| octet.is_ascii_alphanumeric() || b"-_.!~*'()&=+$,;?/".contains(&octet);
+        if user.bytes().all(is_bare) {
+            key.push_str(user);
+        } else {
+            for (octet, _) in Unescaped(user.as_bytes()) {
+                if is_bare(octet) {
+                    key.push(char::from(octet));
+                } else {
+                    let _ = write!(key, "%{octet:02X}");
+                }
             }
         }
         key.push('@');
@@ -77,7 +82,13 @@ fn sip_key(uri: &Uri<'_>, is_phone: bool) -> String {
         Some(address) => {
             let _ = write!(key, "[{address}]");
         }
-        None => key.extend(uri.host().chars().map(|letter| letter.to_ascii_lowercase())),
+        None => {
+            let from = key.len();
+            key.push_str(uri.host());
+            if let Some(host) = key.get_mut(from..) {
+                host.make_ascii_lowercase();
+            }
+        }
     }
     let default_port = if uri.scheme() == Scheme::Sips { 5061 } else { 5060 };
     if let Some(port) = uri.port().filter(|&port| port != default_port) {

@@ -204,6 +204,12 @@ fn the_top_via_tells_the_source() {
         mark("SIP/2.0/UDP a.example;RPORT=1;Received=10.0.0.1;rport=2;x=\"a;received=b\"", v4),
         "SIP/2.0/UDP a.example;rport=5070;x=\"a;received=b\";received=192.0.2.4"
     );
+    let quoted = "SIP/2.0/UDP a.example;x=\"\\\";rport\";y=\"z;rport";
+    assert_eq!(
+        mark(quoted, v4),
+        format!("{quoted};received=192.0.2.4"),
+        "escapes, and a quote that stays open"
+    );
     assert_eq!(
         mark("SIP/2.0/TCP [2001:db8::1]:5060;a", "[2001:db8::1]:9"),
         "SIP/2.0/TCP [2001:db8::1]:5060;a"

@@ -44,7 +44,8 @@ impl World {
     fn receive(&mut self, text: &str) -> Incoming {
         let octets = crlf(text);
         let message = Message::parse(&octets).expect("invariant: the test's message can be read");
-        self.tx.receive(self.now, self.flow, self.source, &message)
+        let Ok(via) = message.top_via() else { return Incoming::Dropped("the top Via can't be read") };
+        self.tx.receive(self.now, self.flow, self.source, &message, &via)
     }
 
     /// Receives a request that is new.
