@@ -3,9 +3,11 @@
 //! A body ends where its end-line stands, never where Byte-Range says. Bodies pass as slices of the input; only a
 //! header section that is cut by the end of the input, and a tail that may be the start of an end-line, are copied.
 
-use memchr::{memchr, memchr_iter};
+use memchr::memchr_iter;
 
 use crate::head::{Flag, Head, Tid};
+use crate::line::Lines;
+use crate::read::{self, MAX_START_LINE};
 
 /// One step through a frame: a head, any number of body pieces, an end.
 #[derive(Debug, PartialEq, Eq)]
@@ -41,7 +43,7 @@ pub struct FrameReader {
     state: State,
     /// The start of a header section that the input's end has cut.
     buffer: Vec<u8>,
-    /// Where in the header section the search for its end goes on.
+    /// How far the search for its end has come.
     scan: Scan,
     /// What ends the frame whose head was read last.
     end_line: EndLine,
@@ -61,7 +63,7 @@ impl FrameReader {
     /// A reader that takes header sections of up to `limit` octets.
     pub fn new(limit: usize) -> Self {
         let tid = Tid::parse(b"none").expect("invariant: four letters are an ident");
-        let (scan, end_line, tail) = (Scan::default(), EndLine::of(&tid), Tail::default());
+        let (scan, end_line, tail) = (Scan::default(), EndLine(tid), Tail::default());
         FrameReader { limit, state: State::Head, buffer: Vec::new(), scan, end_line, tail }
     }
 
@@ -97,51 +99,62 @@ impl FrameReader {
     }
 
     fn next_head<'s, 'i: 's>(&'s mut self, input: &mut &'i [u8]) -> Option<Piece<'s>> {
-        if self.buffer.is_empty() {
-            // Some peers keep a connection alive with empty lines.
-            while let [b'\r' | b'\n', rest @ ..] = *input {
-                *input = rest;
-            }
-            if input.is_empty() {
-                return None;
-            }
+        if !self.buffer.is_empty() {
+            return self.next_cut_head(input);
         }
-        let before = self.buffer.len();
-        let found = if before == 0 {
-            self.scan.find_end(input, self.limit)
-        } else {
-            let room = self.limit.saturating_sub(before);
-            self.buffer.extend_from_slice(input.get(..room).unwrap_or(input));
-            self.scan.find_end(&self.buffer, self.limit)
-        };
-        match found {
-            Ok(Some(end)) => {
-                let section: &'s [u8] = if before == 0 { input } else { &self.buffer };
-                *input = input.get(end.length.saturating_sub(before)..).unwrap_or_default();
-                match end.flag {
-                    Some(flag) => (self.state, self.tail.length) = (State::End(flag), 0),
-                    None => {
-                        (self.state, self.tail) = (State::Body, Tail::after_head());
-                        self.end_line = EndLine::of(&end.tid);
-                    }
-                }
-                let section = section.get(..end.length).unwrap_or_default();
-                let head = Head::parse(end.tid, section, self.scan.lines(), end.flag.is_none());
-                self.scan.clear();
+        // Some peers keep a connection alive with empty lines.
+        while let [b'\r' | b'\n', rest @ ..] = *input {
+            *input = rest;
+        }
+        if input.is_empty() {
+            return None;
+        }
+        // Nearly all heads come whole.
+        match read::read(input.get(..self.limit).unwrap_or(input), false) {
+            Some(head) => {
+                *input = input.get(head.length..).unwrap_or_default();
+                self.begin(head.tid, head.flag);
                 Some(Piece::Head(head))
             }
+            None => self.next_cut_head(input),
+        }
+    }
+
+    /// Goes on with a head of which the input has a part.
+    #[cold]
+    fn next_cut_head<'s, 'i: 's>(&'s mut self, input: &mut &'i [u8]) -> Option<Piece<'s>> {
+        let before = self.buffer.len();
+        let room = self.limit.saturating_sub(before);
+        self.buffer.extend_from_slice(input.get(..room).unwrap_or(input));
+        let found = self.scan.find_end(&self.buffer, self.limit);
+        match found {
             Ok(None) => {
-                if before == 0 {
-                    self.buffer = input.to_vec();
-                }
                 *input = &[];
                 None
+            }
+            Ok(Some(end)) => {
+                self.scan = Scan::default();
+                *input = input.get(end.length.saturating_sub(before)..).unwrap_or_default();
+                self.begin(end.tid, end.flag);
+                read::read(&self.buffer, true).map(Piece::Head)
             }
             Err(fault) => {
                 self.state = State::Broken;
                 self.buffer = Vec::new();
                 *input = &[];
                 Some(Piece::Fault(fault))
+            }
+        }
+    }
+
+    /// What follows a head.
+    fn begin(&mut self, tid: Tid, flag: Option<Flag>) {
+        match flag {
+            Some(flag) => (self.state, self.tail.length) = (State::End(flag), 0),
+            None => {
+                self.state = State::Body;
+                self.end_line = EndLine(tid);
+                self.tail.begin();
             }
         }
     }
@@ -182,97 +195,43 @@ impl FrameReader {
     }
 }
 
-/// Where a header section ends.
+/// Where a header section ends, and how.
 struct HeadEnd {
     tid: Tid,
-    /// Octets of the start line, the header lines, and the blank line, or the end-line if there is no body.
     length: usize,
-    /// The flag of the end-line if there is no body.
     flag: Option<Flag>,
 }
 
-/// How far the search for the end of a header section has come.
+/// How far the search for the end of a header section has come that arrives in parts.
 #[derive(Debug, Default)]
 struct Scan {
     tid: Option<Tid>,
-    looked: usize,
-    /// Where each line that was seen ends, behind its CR LF.
-    ends: Vec<usize>,
+    lines: Lines,
 }
 
 impl Scan {
     fn find_end(&mut self, section: &[u8], limit: usize) -> Result<Option<HeadEnd>, FrameFault> {
-        let seen = section.get(..limit).unwrap_or(section);
-        let from = self.looked;
-        for at in memchr_iter(b'\n', seen.get(from..).unwrap_or_default()) {
-            let length = from.saturating_add(at).saturating_add(1);
-            let start = self.ends.last().copied().unwrap_or(0);
-            // A line ends with CR LF; a lone LF is one of its octets.
-            let Some(line) = seen.get(start..length).and_then(|line| line.strip_suffix(b"\r\n")) else {
+        while let Some(line) = self.lines.next(section) {
+            let Some(tid) = self.tid else {
+                self.tid = Some(read::start_line(line).ok_or(FrameFault::NotMsrp)?.0);
                 continue;
             };
-            match &self.tid {
-                None => self.tid = Some(read_tid(line).ok_or(FrameFault::NotMsrp)?),
-                // Most lines are neither empty nor an end-line.
-                Some(_) if line.first().is_some_and(|first| *first != b'-') => {}
-                Some(tid) => {
-                    let flag = end_flag(line, tid);
-                    if line.is_empty() || flag.is_some() {
-                        return Ok(Some(HeadEnd { tid: *tid, length, flag }));
-                    }
-                }
+            if let Some(flag) = read::ends(line, &tid) {
+                return Ok(Some(HeadEnd { tid, length: self.lines.start, flag }));
             }
-            self.ends.push(length);
         }
-        self.looked = seen.len();
         // What cannot become a frame any more need not wait for its line's end.
         let whole = |start: &[u8]| b"MSRP ".starts_with(start) || start.starts_with(b"MSRP ");
-        if self.tid.is_none() && (!whole(seen) || seen.len() > MAX_START_LINE) {
+        if self.tid.is_none() && (!whole(section) || section.len() > MAX_START_LINE) {
             return Err(FrameFault::NotMsrp);
         }
-        if seen.len() >= limit { Err(FrameFault::HeadTooLong(limit)) } else { Ok(None) }
-    }
-
-    /// The start line and the header lines: from where to where each goes, with its CR LF.
-    fn lines(&self) -> impl Iterator<Item = (usize, usize)> {
-        std::iter::once(0).chain(self.ends.iter().copied()).zip(self.ends.iter().copied())
-    }
-
-    /// Ready for the next header section.
-    fn clear(&mut self) {
-        (self.tid, self.looked) = (None, 0);
-        self.ends.clear();
-        // Few heads have more lines; what one of thousands took is not kept for the life of the connection.
-        self.ends.shrink_to(32);
-    }
-}
-
-/// Start lines hold a method or a comment; longer ones are no MSRP.
-const MAX_START_LINE: usize = 1024;
-
-fn read_tid(line: &[u8]) -> Option<Tid> {
-    if line.len() > MAX_START_LINE {
-        return None;
-    }
-    let rest = line.strip_prefix(b"MSRP ")?;
-    let (tid, _) = rest.split_at_checked(memchr(b' ', rest)?)?;
-    Tid::parse(tid)
-}
-
-fn end_flag(line: &[u8], tid: &Tid) -> Option<Flag> {
-    let rest = line.strip_prefix(b"-------")?.strip_prefix(tid.as_bytes())?;
-    match rest {
-        [flag] => Flag::of(*flag),
-        _ => None,
+        if section.len() >= limit { Err(FrameFault::HeadTooLong(limit)) } else { Ok(None) }
     }
 }
 
 /// CR LF, seven hyphens, the identifier: what an end-line after a body starts with. A flag and CR LF follow.
 #[derive(Debug)]
-struct EndLine {
-    octets: [u8; 9 + Tid::MAX],
-    length: usize,
-}
+struct EndLine(Tid);
 
 enum Found<'a> {
     Whole(Flag),
@@ -282,20 +241,21 @@ enum Found<'a> {
 }
 
 impl EndLine {
-    fn of(tid: &Tid) -> EndLine {
-        let mut octets = [b'-'; 9 + Tid::MAX];
-        let length = tid.as_bytes().len().saturating_add(9);
-        if let Some(start) = octets.get_mut(..2) {
-            start.copy_from_slice(b"\r\n");
-        }
-        if let Some(end) = octets.get_mut(9..length) {
-            end.copy_from_slice(tid.as_bytes());
-        }
-        EndLine { octets, length }
+    const START: &[u8; 9] = b"\r\n-------";
+
+    /// What follows it.
+    #[inline]
+    fn strip<'i>(&self, octets: &'i [u8]) -> Option<&'i [u8]> {
+        octets.strip_prefix(Self::START)?.strip_prefix(self.0.as_bytes())
     }
 
-    fn as_bytes(&self) -> &[u8] {
-        self.octets.get(..self.length).unwrap_or_default()
+    fn length(&self) -> usize {
+        Self::START.len() + self.0.as_bytes().len()
+    }
+
+    /// One of its octets.
+    fn octet(&self, at: usize) -> Option<u8> {
+        Self::START.iter().chain(self.0.as_bytes()).nth(at).copied()
     }
 
     /// Splits the input into octets that are surely body, and what follows the end-line or is not decided.
@@ -306,7 +266,7 @@ impl EndLine {
             if line.get(2).is_some_and(|third| *third != b'-') {
                 continue;
             }
-            if let Some([flag, b'\r', b'\n', rest @ ..]) = line.strip_prefix(self.as_bytes()) {
+            if let Some([flag, b'\r', b'\n', rest @ ..]) = self.strip(line) {
                 if let Some(flag) = Flag::of(*flag) {
                     return (body, rest, Found::Whole(flag));
                 }
@@ -320,15 +280,13 @@ impl EndLine {
 
     /// Whether the octets are a proper start of the end-line.
     fn begins(&self, octets: &[u8]) -> bool {
-        match octets.split_at_checked(self.length) {
-            None => self.as_bytes().starts_with(octets),
-            Some((start, rest)) => {
-                start == self.as_bytes()
-                    && match rest {
-                        [] => true,
-                        [flag] | [flag, b'\r'] => Flag::of(*flag).is_some(),
-                        _ => false,
-                    }
+        match self.strip(octets) {
+            Some([]) => true,
+            Some([flag] | [flag, b'\r']) => Flag::of(*flag).is_some(),
+            Some(_) => false,
+            None => {
+                let mut whole = Self::START.iter().chain(self.0.as_bytes());
+                octets.len() < self.length() && octets.iter().all(|octet| whole.next() == Some(octet))
             }
         }
     }
@@ -366,8 +324,9 @@ impl Tail {
     }
 
     /// The CR LF of the blank line may be the one before the end-line: some peers write an empty body that way.
-    fn after_head() -> Tail {
-        Tail { hidden: 2, ..Tail::of(b"\r\n") }
+    fn begin(&mut self) {
+        let [cr, lf, ..] = &mut self.octets;
+        (*cr, *lf, self.length, self.hidden) = (b'\r', b'\n', 2, 2);
     }
 
     fn push(&mut self, octet: u8) {
@@ -388,9 +347,9 @@ impl Tail {
     /// Takes octets off the input as long as they go on with the end-line.
     fn grow(&mut self, end_line: &EndLine, input: &mut &[u8]) -> Grown {
         while let Some((&octet, rest)) = input.split_first() {
-            let flag = self.kept().get(end_line.length).copied().and_then(Flag::of);
-            match (end_line.as_bytes().get(self.length), self.length.saturating_sub(end_line.length), flag) {
-                (Some(expected), ..) if octet == *expected => {}
+            let flag = self.kept().get(end_line.length()).copied().and_then(Flag::of);
+            match (end_line.octet(self.length), self.length.saturating_sub(end_line.length()), flag) {
+                (Some(expected), ..) if octet == expected => {}
                 (None, 0, _) if Flag::of(octet).is_some() => {}
                 (None, 1, _) if octet == b'\r' => {}
                 (None, 2, Some(flag)) if octet == b'\n' => {
@@ -524,6 +483,41 @@ mod tests {
         });
         assert_eq!(pieces.collect::<Vec<_>>(), [0, 100_000, 0]);
         assert_eq!(reader.buffer.capacity(), 0);
+    }
+
+    #[test]
+    fn a_broken_head_reads_the_same_whole_and_cut() {
+        let stream = b"MSRP abcd SEND\r\nTo-Path: msrp://b:2/y;tcp\r\nFrom-Path: msrp://a:1/x;tcp\r\nMessage-ID: 4711\r\n\
+            Byte-Range: 1-1/1\r\nX-Y: z\r\nContent-Type: a/b\r\nContent-Disposition: render\r\n\r\nx\r\n-------abcd$\r\n";
+        let mut unlike = 0;
+        let good = read(stream, &[]);
+        for at in 0..stream.len() {
+            for octet in [b'\n', b'\r', b' ', b'-', b'x', b'\xff', b'\xc3'] {
+                let mut broken = stream.to_vec();
+                broken[at] = octet;
+                let whole = read(&broken, &[]);
+                unlike += usize::from(whole != good);
+                for cut in [1, at, at + 1, stream.len() - 1] {
+                    assert_eq!(read(&broken, &[cut]), whole, "{octet:#x} at {at}, cut at {cut}");
+                }
+            }
+        }
+        assert!(unlike > stream.len() * 5);
+    }
+
+    #[test]
+    fn what_is_no_utf_8_counts_only_where_it_is_read() {
+        let head = |lines: &[u8]| {
+            let paths = b"MSRP abcd SEND\r\nTo-Path: msrp://b:2/y;tcp\r\nFrom-Path: msrp://a:1/x;tcp\r\n";
+            let stream = [paths, lines, b"-------abcd$\r\n"].concat();
+            read(&stream, &[])[0].clone()
+        };
+        assert!(head(b"X-Y: \xff\r\nContent-Type: a/b\r\n").contains("fault: None"));
+        assert!(head(b"X-Y: \xff\r\nContent-Type: a/b\r\n").contains("content_type: Some(\"a/b\")"));
+        assert!(head(b"Content-Type: a/b;n=\xff\r\n").contains("fault: Some(ContentType)"));
+        // Of a repeated header the first that is good counts.
+        let twice = head(b"Content-Type: a/\xff\r\nContent-Type: c/d\r\nByte-Range: x\r\n");
+        assert!(twice.contains("content_type: Some(\"c/d\")") && twice.contains("fault: Some(ContentType)"));
     }
 
     proptest::proptest! {

@@ -6,7 +6,7 @@
 use crate::accept::{essence, is_media_type};
 use crate::chunk::{COST, count, fit, write_chunk};
 use crate::endpoint::{Deadline, Endpoint};
-use crate::head::{Flag, Tid, is_ident};
+use crate::head::{Flag, Tid};
 use crate::io::{
     ConnectionId, Event, FailureReport, Outgoing, Output, SendError, SendFailure, SessionId, Source, SourceId,
 };
@@ -64,7 +64,7 @@ impl Endpoint {
         let session = self.sessions.get_mut(&id).ok_or(SendError::UnknownSession)?;
         let Outgoing { message_id, content_type, content_disposition, body, success_report, failure_report } =
             message;
-        if !is_ident(message_id.as_bytes()) {
+        if Tid::parse(message_id.as_bytes()).is_none() {
             return Err(SendError::BadMessageId);
         }
         if !is_media_type(essence(&content_type)) || !is_value(&content_type) {

@@ -20,7 +20,9 @@ fn frame_length(octets: &[u8]) -> Option<usize> {
         return None;
     }
     let tid = octets.strip_prefix(b"MSRP ").and_then(|rest| rest.split(|octet| *octet == b' ').next());
-    let Some(tid) = tid.filter(|tid| crate::head::is_ident(tid)) else { return Some(octets.len()) };
+    let Some(tid) = tid.filter(|tid| crate::head::Tid::parse(tid).is_some()) else {
+        return Some(octets.len());
+    };
     let end_line = [b"\r\n-------".as_slice(), tid].concat();
     let ends = memmem::find_iter(octets, &end_line).map(|at| at.saturating_add(end_line.len()));
     // RFC 4975 7.1: only a flag and CRLF behind it make it the end.
