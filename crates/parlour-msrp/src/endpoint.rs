@@ -119,14 +119,13 @@ impl Endpoint {
     /// Opens a session that SDP has negotiated. An active one connects, or shares a connection that we opened to the
     /// same host device; a passive one waits for its peer for [`Limits::bind`].
     ///
-    /// The session-id of `spec.local` must be fresh and unguessable (128 random bits or more).
+    /// The session-id of `spec.local` must be fresh and unguessable (128 random bits or more). By one that another session
+    /// of ours has, peers could reach only one of the two: the new one fails at once ([`SessionFailure::Taken`]).
     //= IM M-15
     //= IM X-21
     pub fn open(&mut self, now: Instant, spec: SessionSpec) -> SessionId {
         self.now = self.now.max(now);
         let id = SessionId(self.number());
-        let local_id = spec.local.session_id().unwrap_or_default().into();
-        self.by_local.insert(local_id, id);
         let remote = spec.remote.clone();
         if self.register(id, spec) {
             self.assume(id, &remote);
@@ -141,8 +140,6 @@ impl Endpoint {
     pub fn expect(&mut self, now: Instant, spec: SessionSpec) -> SessionId {
         self.now = self.now.max(now);
         let id = SessionId(self.number());
-        let local_id = spec.local.session_id().unwrap_or_default().into();
-        self.by_local.insert(local_id, id);
         if self.register(id, SessionSpec { remote: Remote::new(spec.remote.path, Role::Passive), ..spec })
             && let Some(session) = self.sessions.get_mut(&id)
         {
@@ -151,8 +148,17 @@ impl Endpoint {
         id
     }
 
-    /// Enters a session, behind its relay if it has one; false if its lease is gone, and the session with it.
+    /// Enters a session, behind its relay if it has one; false if its lease is gone, or its session-id another one's, and
+    /// the session with it.
     fn register(&mut self, id: SessionId, spec: SessionSpec) -> bool {
+        let local = spec.local.session_id().unwrap_or_default();
+        if self.by_local.get(local).is_some() {
+            let spec = SessionSpec { via: None, ..spec };
+            self.sessions.insert(id, Box::new(Session::new(spec, None)));
+            self.fail_session(id, SessionFailure::Taken);
+            return false;
+        }
+        self.by_local.insert(local.into(), id);
         let via = spec.via;
         let use_path = via.and_then(|lease| self.use_lease(lease, id));
         let lost = via.is_some() && use_path.is_none();

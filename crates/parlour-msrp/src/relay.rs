@@ -194,7 +194,8 @@ impl Endpoint {
             | SessionFailure::NotBound
             | SessionFailure::Refused(_)
             | SessionFailure::Unresponsive
-            | SessionFailure::Untrusted => LeaseFailure::Disconnected,
+            | SessionFailure::Untrusted
+            | SessionFailure::Taken => LeaseFailure::Disconnected,
         };
         self.refuse_all(id, None, &why);
         let lost: Vec<_> =

@@ -236,6 +236,9 @@ pub enum SessionFailure {
     /// Somebody else is at the other end of its connection ([`Event::Untrusted`](crate::Event::Untrusted)).
     #[error("the certificate at the other end of the MSRP connection is not the peer's")]
     Untrusted,
+    /// Another session of this endpoint has the session-id of its own URI.
+    #[error("another session has this session-id")]
+    Taken,
 }
 
 /// The driver's word on a received message.

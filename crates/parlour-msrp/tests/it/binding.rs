@@ -44,6 +44,30 @@ fn the_active_side_sends_at_once_even_if_it_has_nothing_to_say() {
     assert_eq!((bob.take_events(), bob.next), (vec![], None));
 }
 
+//= IM M-15 test
+#[test]
+fn a_session_id_is_one_sessions_alone() {
+    let (mut bob, first) = Bob::bound();
+    let ways: [fn(&mut Bob, SessionSpec) -> SessionId; 2] =
+        [|bob, spec| bob.open(spec), |bob, spec| bob.endpoint.expect(bob.now, spec)];
+    for way in ways {
+        let second = way(&mut bob, spec(Role::Active));
+        bob.drain();
+        let failed = Event::SessionFailed { session: second, why: SessionFailure::Taken, unsent: vec![] };
+        assert_eq!(bob.take_events(), [failed]);
+        assert_eq!(bob.outputs, [], "nothing is connected to");
+    }
+    // The first one is reached as before.
+    bob.receive(&chunk("t200", "m1m1", "1-2/2", "hi", '$'));
+    assert_eq!(bob.take_message().1, "hi");
+    // When it is over, its session-id is nobody's.
+    bob.endpoint.close(bob.now, first);
+    bob.drain();
+    bob.take_events();
+    bob.open(spec(Role::Passive));
+    assert_eq!(bob.take_events(), []);
+}
+
 //= IM M-10 test
 #[test]
 fn the_first_message_binds_if_there_is_one() {
