@@ -36,7 +36,8 @@ pub(crate) fn stop_on_signals(stop: Arc<Notify>) -> io::Result<()> {
         runtime.block_on(async {
             told().await;
             stop.notify_one();
-            say_leaving();
+            let patience = PATIENCE.as_secs();
+            log::say(&format!("parlour: leaving, in {patience} s at most; once more ends it at once"));
             let code = match tokio::time::timeout(PATIENCE, told()).await {
                 Ok(()) => TWICE,
                 Err(_) => HUNG,
@@ -45,13 +46,6 @@ pub(crate) fn stop_on_signals(stop: Arc<Notify>) -> io::Result<()> {
         });
     };
     std::thread::Builder::new().name("signals".into()).spawn(listen).map(drop)
-}
-
-/// Says it in a thread of its own: whoever reads stderr may have stopped, too.
-fn say_leaving() {
-    let sentence =
-        format!("parlour: leaving, in {} s at most; once more ends it at once", PATIENCE.as_secs());
-    let _ = std::thread::Builder::new().name("leaving".into()).spawn(move || log::say(&sentence));
 }
 
 /// Runs the thread that writes our output; the receiver is told how it ended.

@@ -1,4 +1,5 @@
-//! Logs and error messages, on stderr. Bodies, passwords and session-ids are never handed to them.
+//! Logs and error messages, on stderr. Bodies, passwords and session-ids are never handed to them. Whoever writes one
+//! waits for nobody.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -28,13 +29,28 @@ pub(crate) fn start() {
         .with_default_directive(tracing::level_filters::LevelFilter::WARN.into())
         .with_env_var("PARLOUR_LOG")
         .from_env_lossy();
-    let lines = tracing_subscriber::fmt::layer().with_writer(io::stderr).event_format(OneLine);
+    crate::stderr::start();
+    let lines = tracing_subscriber::fmt::layer().with_writer(|| Stderr).event_format(OneLine);
     tracing_subscriber::registry().with(lines.with_filter(RateLimit::default()).with_filter(filter)).init();
 }
 
 /// Writes a sentence to stderr. A stderr that is gone is no reason to stop.
 pub(crate) fn say(sentence: &str) {
-    let _ = writeln!(io::stderr().lock(), "{}", text::neutral_lines(sentence));
+    crate::stderr::write(format!("{}\n", text::neutral_lines(sentence)).as_bytes());
+}
+
+/// Where events go, each by one write.
+struct Stderr;
+
+impl Write for Stderr {
+    fn write(&mut self, lines: &[u8]) -> io::Result<usize> {
+        crate::stderr::write(lines);
+        Ok(lines.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
 }
 
 /// One event, one line: what a peer wrote cannot begin another one.

@@ -28,6 +28,7 @@ mod send;
 mod send_files;
 mod shown;
 mod speed;
+mod stderr;
 mod store;
 mod typed;
 
@@ -54,13 +55,12 @@ fn main() -> ExitCode {
         Verb::Explain(flags) => explain::explain(&flags),
         Verb::Conformance(flags) => conformance::conformance(&flags),
     };
-    match outcome {
-        Ok(code) => code,
-        Err(fault) => {
-            log::say(&format!("parlour: {fault}"));
-            ExitCode::FAILURE
-        }
-    }
+    let code = outcome.unwrap_or_else(|fault| {
+        log::say(&format!("parlour: {fault}"));
+        ExitCode::FAILURE
+    });
+    stderr::finish();
+    code
 }
 
 /// Why a command could not do its work; its text is for people, and says what to do next.

@@ -1,16 +1,18 @@
 //! Whoever reads our output stands still: nobody's memory fills, nothing is lost, and we can be ended.
 
 use std::fs::{self, File};
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, Read as _};
 use std::process::{ChildStdout, Command, Stdio};
 use std::time::Duration;
 
 use serde_json::{Value, json};
 
 use crate::agent::{Agent, Setup};
-use crate::harness::{Folder, Program, await_until, signal};
+use crate::harness::{Folder, Program, await_until, is_bound, signal};
 
 const WAIT: Duration = Duration::from_secs(30);
+/// Messages whose lines, and what the log says of them, are more than a pipe and our memory take.
+const PAGES: usize = 600;
 /// A hung test is a failed one.
 const HUNG: Duration = Duration::from_secs(60);
 
@@ -123,15 +125,15 @@ fn the_second_signal_ends_at_once_who_cannot_write() {
     assert_eq!(unread.program.wait(HUNG).code(), Some(130));
 }
 
-/// Both outputs lead to the same reader, who has stopped: not even the log can be written.
+/// Both outputs lead to the same reader, who has stopped: neither keeps the agent from its work.
 #[test]
 #[ignore = "needs free ports and 15 s: run ./check"]
-fn who_cannot_write_a_log_either_ends_when_it_is_told_to() {
+fn a_log_that_nobody_reads_stops_nothing_and_says_how_much_was_lost() {
     let folder = Folder::new("log");
     let bob = Setup::new(&folder, "bob", "all");
     let fifo = folder.join("fifo");
     crate::harness::output(Command::new("mkfifo").arg(&fifo));
-    let reader = File::options().read(true).write(true).open(&fifo).expect("a pipe");
+    let mut reader = File::options().read(true).write(true).open(&fifo).expect("a pipe");
     let mut command = Command::new("sh");
     command.args(["-c", "exec \"$@\" >\"$0\" 2>&1"]).arg(&fifo).arg(env!("CARGO_BIN_EXE_parlour"));
     command.args(["run", "--address", &bob.address, "--accept", "all"]).arg("--data").arg(&bob.data);
@@ -141,20 +143,78 @@ fn who_cannot_write_a_log_either_ends_when_it_is_told_to() {
     let mut program = Program::start(&folder, "bob", &mut command);
     let via = format!("udp:127.0.0.1:{}", bob.sip);
     let mut alice = Setup::new(&folder, "alice", "ask").start(&folder, "alice");
-    let mut pages = || {
-        alice.tell(&json!({"do": "page", "to": bob.address, "via": via, "text": "x".repeat(500)}));
-        while let Some(event) = alice.next(Duration::from_secs(5)) {
-            if event["type"] == "progress" && event["state"] != "sent" {
-                return event["state"] == "acknowledged";
-            }
-        }
-        false
-    };
-    await_until(WAIT, "Bob to answer", &mut pages);
-    // Somewhere in here the pipe is full, and Bob's program stands still.
-    while pages() {}
+    program.ready(WAIT, || is_bound(bob.sip));
+    // A pipe takes 64 KiB, and as much waits: in here both are full.
+    for number in 0..PAGES {
+        let page = json!({"do": "page", "to": bob.address, "via": via, "message_id": format!("page{number}"),
+            "text": "x".repeat(500)});
+        alice.tell(&page);
+        alice.await_such("progress", WAIT, |event| event["state"] == "acknowledged");
+    }
+    // He reads again, and hears what he has missed.
+    let mut said = Vec::new();
+    await_until(WAIT, "word of what was lost", || {
+        let mut piece = [0; 65_536];
+        let length = reader.read(&mut piece).expect("it goes on");
+        said.extend_from_slice(&piece[..length]);
+        String::from_utf8_lossy(&said).contains("lines are lost here: nobody read them in time\n")
+    });
     program.terminate();
-    assert_eq!(program.wait(HUNG).code(), Some(1));
+    program.succeed(HUNG);
+    alice.quit();
+}
+
+/// Nobody reads stderr until the end, nor then.
+#[test]
+#[ignore = "needs free ports and 15 s: run ./check"]
+fn who_cannot_write_a_log_ends_when_it_is_told_to() {
+    let folder = Folder::new("log-end");
+    let bob = Setup::new(&folder, "bob", "all");
+    let fifo = folder.join("fifo");
+    crate::harness::output(Command::new("mkfifo").arg(&fifo));
+    let reader = File::options().read(true).write(true).open(&fifo).expect("a pipe");
+    // It is full from the beginning.
+    let stuff = format!("head -c {} /dev/zero >&2", 64 * 1024);
+    let mut command = Command::new("sh");
+    command.args(["-c", &format!("exec 2>\"$0\"; {stuff}; exec \"$@\"")]).arg(&fifo);
+    command.arg(env!("CARGO_BIN_EXE_parlour"));
+    command
+        .args(["run", "--json", "--address", &bob.address, "--accept", "all"])
+        .arg("--data")
+        .arg(&bob.data);
+    command.args(["--sip", &format!("udp:127.0.0.1:{}", bob.sip)]);
+    command.args(["--msrp", &format!("127.0.0.1:{}", bob.msrp)]).stdin(Stdio::piped());
+    let mut program = Program::start(&folder, "bob", command.stdout(Stdio::null()));
+    program.ready(WAIT, || is_bound(bob.sip));
+    let mut alice = Setup::new(&folder, "alice", "ask").start(&folder, "alice");
+    fill(&mut alice, &bob, 10, 2000);
+    program.terminate();
+    program.succeed(HUNG);
     drop(reader);
     alice.quit();
+}
+
+/// A pipe of this name is its stdin, and nobody writes anything to it.
+#[test]
+#[ignore = "needs free ports: run ./check"]
+fn a_program_whose_commands_never_come_ends_when_it_is_told_to() {
+    for format in [&["--json"][..], &[]] {
+        let folder = Folder::new("commands");
+        let bob = Setup::new(&folder, "bob", "all");
+        let fifo = folder.join("fifo");
+        crate::harness::output(Command::new("mkfifo").arg(&fifo));
+        // It stands open for writing, so it has no end either.
+        let held = File::options().read(true).write(true).open(&fifo).expect("a pipe");
+        let mut command = Command::new(env!("CARGO_BIN_EXE_parlour"));
+        command.args(["run", "--address", &bob.address]).args(format).arg("--data").arg(&bob.data);
+        command.args(["--sip", &format!("udp:127.0.0.1:{}", bob.sip)]);
+        command.args(["--msrp", &format!("127.0.0.1:{}", bob.msrp)]);
+        command.stdin(File::open(&fifo).expect("a pipe")).stdout(Stdio::null());
+        let mut program = Program::start(&folder, "bob", &mut command);
+        let log = folder.join("bob.log");
+        program.ready(WAIT, || fs::read_to_string(&log).is_ok_and(|log| log.contains("listening on")));
+        program.terminate();
+        program.succeed(HUNG);
+        drop(held);
+    }
 }
