@@ -21,37 +21,15 @@ use crate::store::{self, Entry, ReadFault, Reader, Row, Saying};
 pub(crate) fn history(flags: &History) -> Result<ExitCode, Fault> {
     let dir = flags.data.clone().unwrap_or_else(store::default_dir);
     let reader = Reader::open(&dir)?;
-    let mut out = BufWriter::new(io::stdout().lock());
-    let mut is_empty = true;
-    let mut last = VecDeque::new();
-    let told = reader.history(flags.with.as_deref(), |entry| {
-        if !is_wanted(&entry, flags) {
-            return Ok(());
-        }
-        is_empty = false;
-        let line = match &entry {
-            Entry::Message(saying) if flags.json => json::saying_line(saying),
-            Entry::Message(saying) => readable(saying),
-            Entry::Missed(row) if flags.json => json::row_line(row),
-            Entry::Missed(row) => missed(row),
-        };
-        let Some(most) = flags.last else { return writeln!(out, "{line}") };
-        last.push_back(line);
-        if last.len() > most {
-            last.pop_front();
-        }
-        Ok(())
-    });
-    let told = told.and_then(|()| {
-        last.iter().try_for_each(|line| writeln!(out, "{line}")).and_then(|()| out.flush())?;
-        Ok(())
-    });
+    let mut page = Page::new(flags, BufWriter::new(io::stdout().lock()));
+    let told = reader.history(flags.with.as_deref(), |entry| page.entry(&entry));
+    let told = told.and_then(|()| Ok(page.end()?));
     match told {
         // Whoever reads has seen enough.
         Err(ReadFault::Output(error)) if error.kind() == io::ErrorKind::BrokenPipe => Ok(ExitCode::SUCCESS),
         Err(fault) => Err(fault.into()),
         Ok(()) => {
-            if is_empty && !flags.json {
+            if page.is_empty && !flags.json {
                 if flags.search.is_some() || flags.since.is_some() {
                     log::say("parlour: nothing that was said fits");
                     return Ok(ExitCode::SUCCESS);
@@ -62,6 +40,46 @@ pub(crate) fn history(flags: &History) -> Result<ExitCode, Fault> {
             }
             Ok(ExitCode::SUCCESS)
         }
+    }
+}
+
+/// What is shown of the entries as they come, oldest first.
+struct Page<'f, W> {
+    flags: &'f History,
+    out: W,
+    /// Lines that are shown unless too many follow.
+    last: VecDeque<String>,
+    /// Nothing was wanted.
+    is_empty: bool,
+}
+
+impl<W: Write> Page<'_, W> {
+    fn new(flags: &History, out: W) -> Page<'_, W> {
+        Page { flags, out, last: VecDeque::new(), is_empty: true }
+    }
+
+    fn entry(&mut self, entry: &Entry) -> io::Result<()> {
+        if !is_wanted(entry, self.flags) {
+            return Ok(());
+        }
+        self.is_empty = false;
+        let line = match entry {
+            Entry::Message(saying) if self.flags.json => json::saying_line(saying),
+            Entry::Message(saying) => readable(saying),
+            Entry::Missed(row) if self.flags.json => json::row_line(row),
+            Entry::Missed(row) => missed(row),
+        };
+        let Some(most) = self.flags.last else { return writeln!(self.out, "{line}") };
+        self.last.push_back(line);
+        if self.last.len() > most {
+            self.last.pop_front();
+        }
+        Ok(())
+    }
+
+    fn end(&mut self) -> io::Result<()> {
+        self.last.drain(..).try_for_each(|line| writeln!(self.out, "{line}"))?;
+        self.out.flush()
     }
 }
 
@@ -155,5 +173,34 @@ mod tests {
         for wrong in ["yesterday", "2025-13-01", "30.11.2025", ""] {
             assert!(date(wrong).is_err(), "{wrong}");
         }
+    }
+
+    #[test]
+    fn the_last_are_counted_among_those_that_are_wanted() {
+        let page = |words: &[&str]| {
+            let (flags, mut out) = (flags(words), Vec::new());
+            let mut page = Page::new(&flags, &mut out);
+            for (at, text) in
+                [(10, "lunch?"), (20, "dinner?"), (30, "Dinner!"), (40, "lunch!"), (50, "DINNER")]
+            {
+                page.entry(&said(1_764_500_000 + at, text)).expect("a Vec takes all");
+            }
+            page.end().expect("a Vec takes all");
+            let said = String::from_utf8(out).expect("text");
+            said.lines().map(|line| line.rsplit(' ').next().expect("a word").to_owned()).collect::<Vec<_>>()
+        };
+        assert_eq!(page(&[]), ["lunch?", "dinner?", "Dinner!", "lunch!", "DINNER"]);
+        assert_eq!(page(&["--last", "2"]), ["lunch!", "DINNER"], "the last, oldest first");
+        assert_eq!(page(&["--last", "9"]).len(), 5);
+        assert_eq!(page(&["--last", "0"]), [""; 0]);
+        assert_eq!(page(&["--last", "2", "--search", "dinner"]), ["Dinner!", "DINNER"]);
+        let since = "2025-11-30T10:53:45Z";
+        assert_eq!(page(&["--last", "2", "--since", since]), ["lunch!", "DINNER"]);
+        assert_eq!(page(&["--last", "2", "--since", "2025-11-30T10:54:05Z"]), ["DINNER"]);
+        assert_eq!(page(&["--search", "lunch", "--since", since, "--last", "1"]), ["lunch!"]);
+        let (flags, mut out) = (flags(&["--search", "breakfast"]), Vec::new());
+        let mut empty = Page::new(&flags, &mut out);
+        empty.entry(&said(1_764_500_000, "lunch")).expect("a Vec takes all");
+        assert!(empty.is_empty, "nothing fits, and that is said");
     }
 }
