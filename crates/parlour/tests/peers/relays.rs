@@ -67,15 +67,17 @@ impl Relay {
     }
 
     fn run(&mut self, folder: &Folder) {
-        let mut command = match &self.space {
-            Some(space) => space.command("kamailio"),
-            None => Command::new("kamailio"),
-        };
+        let mut command = self.command("kamailio");
         command.args(["-DD", "-E", "-m", "128", "-M", "16", "-f"]).arg(folder.join("relay.cfg"));
         command.arg("-Y").arg(folder.path()).arg("-P").arg(folder.join("kamailio.pid"));
         let mut kamailio = Program::run(folder, "kamailio", &mut command);
         kamailio.ready(WAIT, || self.answers());
         self.kamailio = Some(kamailio);
+    }
+
+    /// A command that runs where it does.
+    pub(crate) fn command(&self, program: &str) -> Command {
+        self.space.as_ref().map_or_else(|| Command::new(program), |space| space.command(program))
     }
 
     /// Whether it answers: its port is open before any of its processes is there.
@@ -86,11 +88,7 @@ impl Relay {
              msrp://127.0.0.1:9/ready;tcp\\r\\n-------ready000$\\r\\n' >&3 && read -r -t 5 line <&3 && echo \"$line\"",
             self.msrp
         );
-        let mut command = match &self.space {
-            Some(space) => space.command("bash"),
-            None => Command::new("bash"),
-        };
-        let said = command.args(["-c", &asks]).output().expect("a shell").stdout;
+        let said = self.command("bash").args(["-c", &asks]).output().expect("a shell").stdout;
         said.starts_with(b"MSRP ready000 401")
     }
 

@@ -61,17 +61,45 @@ fn a_relay_is_where_the_first_of_its_srv_records_that_leads_anywhere_says() {
             // Nobody listens there, nobody knows the name, and RFC 2782 has the lowest priority tried first.
             "--srv-host=_msrps._tcp.relay.test,silent.relay.test,9000,3,65535",
             "--srv-host=_msrps._tcp.relay.test,unknown.relay.test,9000,0,1",
+            "--srv-host=_msrps._tcp.relay.test,later.relay.test,9000,9,65535",
             "--host-record=here.relay.test,127.0.0.1",
             "--host-record=silent.relay.test,127.0.0.9",
+            "--host-record=later.relay.test,127.0.0.10",
             // Where the domain itself is, there is no relay.
             "--host-record=relay.test,127.0.0.8",
         ],
     );
+    // Somebody is where the last one leads, so that whoever comes there stays.
+    let mut later = net.relay.command("openssl");
+    later.args(["s_server", "-accept", "127.0.0.10:9000", "-cert"]).arg(folder.join("server.pem"));
+    let mut later = Program::run(&folder, "later", later.arg("-key").arg(folder.join("server.key")));
+    let shown = folder.join("later.out");
+    let of_later = || std::fs::read_to_string(&shown).unwrap_or_default();
+    later.ready(WAIT, || of_later().contains("ACCEPT"));
     net.chats(&folder, "msrps://relay.test;tcp");
+    assert_eq!(
+        of_later().lines().filter(|line| line.contains("CONNECTED") || line.contains("CIPHER")).count(),
+        0
+    );
     let asked = std::fs::read_to_string(folder.join("dnsmasq.log")).expect("a log");
     assert!(asked.contains("query[SRV] _msrps._tcp.relay.test"), "{asked}");
     assert!(asked.contains("query[A] unknown.relay.test"), "{asked}");
     assert!(!asked.contains("query[A] relay.test"), "{asked}");
+}
+
+//= IM M-20 test
+#[test]
+#[ignore = "needs Kamailio, dnsmasq and network namespaces (root): run ./check"]
+fn a_relay_is_found_behind_an_equal_that_is_not_there() {
+    let folder = Folder::new("srv-equal");
+    // RFC 2782: of one priority, the heavier is likelier to be the first; the other one is tried after it.
+    let records = [
+        "--srv-host=_msrps._tcp.relay.test,heavy.relay.test,9000,5,65535",
+        "--srv-host=_msrps._tcp.relay.test,light.relay.test,9000,5,1",
+        "--host-record=heavy.relay.test,127.0.0.9",
+        "--host-record=light.relay.test,127.0.0.1",
+    ];
+    Net::new(&folder, "equal", 9000, &records).chats(&folder, "msrps://relay.test;tcp");
 }
 
 //= IM M-20 test
