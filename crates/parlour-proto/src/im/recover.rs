@@ -95,7 +95,9 @@ impl Core {
         let both_see_it = matches!(failure, SessionFailure::Disconnected | SessionFailure::Unresponsive);
         match failure {
             // RFC 4975 14.4: who is not the peer gets no second chance.
-            SessionFailure::Refused(_) | SessionFailure::Untrusted => self.leave_broken(session, why),
+            SessionFailure::Refused(_) | SessionFailure::Untrusted | SessionFailure::Taken => {
+                self.leave_broken(session, why);
+            }
             // Who leaves may close the connection first: its BYE is given time to come.
             SessionFailure::Disconnected if tries == 0 => {
                 self.arm(&mut session, Why::Session, now + BYE_BEHIND);
