@@ -117,19 +117,22 @@ impl AcceptTypes {
     /// What an answer lists: those of our types that the offer names too, in the offer's order; all of ours where the
     /// offer says `*`. Empty if there is nothing in common.
     pub fn answer(&self, offer: &AcceptTypes) -> AcceptTypes {
-        let (ours, ours_wrapped): (Vec<&str>, Vec<&str>) =
-            (self.root.entries().collect(), self.wrapped.entries().collect());
+        let (Listing(ours), Listing(ours_wrapped)) = (Listing::of(&self.root), Listing::of(&self.wrapped));
         let (mut root, mut wrapped) = (Listing::default(), Listing::default());
         for offered in offer.root.entries() {
             common(&ours, offered).for_each(|entry| root.enter(entry));
         }
-        for offered in offer.wrapped.entries().chain(offer.root.entries()) {
-            for entry in common(&ours_wrapped, offered).chain(common(&ours, offered)) {
-                // RFC 4975 8.6: what accept-types lists is not repeated.
-                if !root.0.iter().any(|listed| matches(listed, entry)) {
-                    wrapped.enter(entry);
-                }
+        // RFC 4975 8.6: what accept-types lists is not repeated.
+        let mut wrap = |entry| {
+            if !root.0.iter().any(|listed| matches(listed, entry)) {
+                wrapped.enter(entry);
             }
+        };
+        for offered in offer.wrapped.entries() {
+            common(&ours_wrapped, offered).chain(common(&ours, offered)).for_each(&mut wrap);
+        }
+        for offered in offer.root.entries() {
+            common(&ours_wrapped, offered).for_each(&mut wrap);
         }
         AcceptTypes { root: root.done(), wrapped: wrapped.done() }
     }
@@ -159,7 +162,7 @@ impl List {
 
     /// Adds well-formed entries.
     fn extend<'a>(&mut self, entries: impl IntoIterator<Item = &'a str>) {
-        let mut listing = Listing(self.entries().collect());
+        let mut listing = Listing::of(self);
         entries.into_iter().for_each(|entry| listing.add(entry));
         let extended = listing.done();
         *self = extended;
@@ -171,10 +174,22 @@ impl List {
 }
 
 /// A list in the making: short, so that looking through it is the quickest way to know what it has.
-#[derive(Default)]
 struct Listing<'a>(Vec<&'a str>);
 
+impl Default for Listing<'_> {
+    fn default() -> Self {
+        // Few lists have more entries.
+        Listing(Vec::with_capacity(16))
+    }
+}
+
 impl<'a> Listing<'a> {
+    fn of(list: &'a List) -> Self {
+        let mut listing = Listing::default();
+        listing.0.extend(list.entries());
+        listing
+    }
+
     fn add(&mut self, entry: &'a str) {
         let entry = essence(entry);
         if entry.len() <= MAX_ENTRY && (entry == "*" || is_media_type(entry)) {
@@ -202,7 +217,7 @@ fn matches(entry: &str, wanted: &str) -> bool {
         [family @ .., b'*'] if family.ends_with(b"/") => {
             wanted.as_bytes().get(..family.len()).is_some_and(|start| start.eq_ignore_ascii_case(family))
         }
-        _ => entry.eq_ignore_ascii_case(wanted),
+        _ => entry == wanted || entry.eq_ignore_ascii_case(wanted),
     }
 }
 

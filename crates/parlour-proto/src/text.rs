@@ -1,5 +1,6 @@
 //! Hostile text made harmless: all that comes from a peer passes here before it reaches a screen or a log.
 
+use std::borrow::Cow;
 use std::fmt::Write as _;
 use std::net::IpAddr;
 
@@ -24,7 +25,9 @@ pub fn neutral_bytes(octets: &[u8]) -> String {
 
 /// As [`neutral`], of at most the first `limit` characters of `text`; an ellipsis says that there were more.
 pub fn neutral_within(text: &str, limit: usize) -> String {
-    match text.char_indices().nth(limit) {
+    // No text has more characters than octets.
+    let cut = if text.len() > limit { text.char_indices().nth(limit) } else { None };
+    match cut {
         None => neutral(text),
         Some((end, _)) => neutral(text.get(..end).unwrap_or_default()) + "…",
     }
@@ -70,7 +73,11 @@ pub(crate) fn address(address: IpAddr) -> String {
 /// like a telephone number.
 pub fn looks_like_address(display_name: &str) -> bool {
     // Full-width letters and characters without width are the usual ways around such a test.
-    let plain: String = display_name.chars().filter(|&c| !is_hidden(c)).map(narrow).collect();
+    let plain: Cow<'_, str> = if display_name.is_ascii() {
+        display_name.into()
+    } else {
+        display_name.chars().filter(|&c| !is_hidden(c)).map(narrow).collect()
+    };
     let plain = plain.trim();
     let has_scheme = ["sip:", "sips:", "tel:", "im:", "mailto:", "xmpp:"]
         .iter()
@@ -86,7 +93,7 @@ pub fn shown(display_name: Option<&str>, address: &str, verified: bool) -> Strin
     let name = display_name.map(str::trim).filter(|name| !name.is_empty());
     let mut out = match name {
         // A quotation mark in the name must not end it.
-        Some(name) => format!("\"{}\" <{address}>", neutral_within(name, 64).replace('"', "'")),
+        Some(name) => ["\"", &neutral_within(name, 64).replace('"', "'"), "\" <", &address, ">"].concat(),
         None => address,
     };
     let disguised = name.is_some_and(looks_like_address);

@@ -120,8 +120,8 @@ impl Account {
     /// An identity of ours with the display name, as P-Preferred-Identity bears it.
     pub(crate) fn name_addr(&self, identity: &str) -> String {
         match &self.display_name {
-            Some(name) => format!("\"{}\" <{identity}>", quoted(name)),
-            None => format!("<{identity}>"),
+            Some(name) => ["\"", &quoted(name), "\" <", identity, ">"].concat(),
+            None => ["<", identity, ">"].concat(),
         }
     }
 

@@ -141,8 +141,7 @@ fn claimed(address: &Address<'_>) -> Peer {
 
 /// A URI without the parameters and headers that say nothing about who it is.
 pub(crate) fn plain(uri: &[u8]) -> String {
-    let text = String::from_utf8_lossy(uri);
-    let Ok(parsed) = Uri::parse(uri) else { return text.into_owned() };
+    let Ok(parsed) = Uri::parse(uri) else { return String::from_utf8_lossy(uri).into_owned() };
     match parsed.scheme() {
         Scheme::Sip | Scheme::Sips => {
             let mut plain = String::from(if parsed.scheme() == Scheme::Sips { "sips:" } else { "sip:" });
@@ -150,13 +149,13 @@ pub(crate) fn plain(uri: &[u8]) -> String {
                 plain.push_str(user);
                 plain.push('@');
             }
-            plain.push_str(&parsed.host().to_ascii_lowercase());
+            plain.extend(parsed.host().chars().map(|letter| letter.to_ascii_lowercase()));
             if let Some(port) = parsed.port() {
                 plain.push(':');
                 plain.push_str(&port.to_string());
             }
             plain
         }
-        Scheme::Tel | Scheme::Other => text.split(';').next().unwrap_or_default().to_owned(),
+        Scheme::Tel | Scheme::Other => parsed.as_str().split(';').next().unwrap_or_default().to_owned(),
     }
 }

@@ -114,23 +114,26 @@ pub fn parse(octets: &[u8]) -> Result<Session, SdpFault> {
 
 /// The lines that are not empty, numbered from 1, as clean text.
 fn lines(octets: &[u8]) -> impl Iterator<Item = (usize, Cow<'_, str>)> {
-    octets
-        .split(|&octet| octet == b'\n')
-        .map(|line| line.strip_suffix(b"\r").unwrap_or(line))
-        .zip(1..)
-        .filter(|(line, _)| !line.is_empty())
-        .map(|(line, number)| (number, clean(line)))
+    // As nearly always: where the whole is text, its lines are.
+    let text = str::from_utf8(octets).ok();
+    let mut start = 0_usize;
+    memchr::memchr_iter(b'\n', octets).chain([octets.len()]).zip(1..).filter_map(move |(end, number)| {
+        let (from, line) = (start, octets.get(start..end)?);
+        start = end.saturating_add(1);
+        let line = line.strip_suffix(b"\r").unwrap_or(line);
+        let text = text.and_then(|text| text.get(from..from.saturating_add(line.len())));
+        let text = text.filter(|_| is_plain(line)).map_or_else(|| clean(line), Cow::Borrowed);
+        (!line.is_empty()).then_some((number, text))
+    })
+}
+
+/// Whether there is nothing to clean. It looks at all octets, as that is quicker than to stop at the first that has to be.
+fn is_plain(line: &[u8]) -> bool {
+    line.iter().fold(true, |plain, octet| plain & matches!(octet, b'\t' | b' '..=b'~'))
 }
 
 /// Text without control characters, which would break our own lines when it is written again.
 fn clean(octets: &[u8]) -> Cow<'_, str> {
-    // As nearly always.
-    let is_plain = |octet: &u8| matches!(octet, b'\t' | b' '..=b'~');
-    if octets.iter().all(is_plain)
-        && let Ok(text) = str::from_utf8(octets)
-    {
-        return text.into();
-    }
     let breaks = |c: char| c.is_control() && c != '\t';
     let text = String::from_utf8_lossy(octets);
     if text.contains(breaks) { text.replace(breaks, "\u{fffd}").into() } else { text }
@@ -187,10 +190,9 @@ fn medium(line: usize, value: &str) -> Result<Media, SdpFault> {
 }
 
 fn attribute(value: &str) -> Attribute {
-    match value.split_once(':') {
-        Some((name, value)) => Attribute { name: name.to_owned(), value: Some(value.to_owned()) },
-        None => Attribute { name: value.to_owned(), value: None },
-    }
+    let colon = memchr::memchr(b':', value.as_bytes()).unwrap_or(value.len());
+    let (name, value) = value.split_at_checked(colon).unwrap_or((value, ""));
+    Attribute { name: name.to_owned(), value: value.strip_prefix(':').map(str::to_owned) }
 }
 
 #[cfg(test)]

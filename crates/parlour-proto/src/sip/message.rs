@@ -269,10 +269,18 @@ impl<'a> Message<'a> {
 
     /// All values of a header, each read.
     pub fn list<H: Header<'a>>(&self) -> impl Iterator<Item = Result<H, HeaderFault>> {
-        self.rows(H::NAME).flat_map(|row| {
-            let (elements, whole) =
-                if H::LIST { (Elements::new(row), None) } else { (Elements::new(b""), Some(row)) };
-            elements.chain(whole).map(H::parse)
+        let mut rows = self.rows(H::NAME);
+        let mut elements = Elements::new(b"");
+        std::iter::from_fn(move || {
+            if !H::LIST {
+                return rows.next().map(H::parse);
+            }
+            loop {
+                match elements.next() {
+                    Some(element) => return Some(H::parse(element)),
+                    None => elements = Elements::new(rows.next()?),
+                }
+            }
         })
     }
 

@@ -230,12 +230,28 @@ pub(crate) fn unquote(inside: &[u8]) -> Cow<'_, str> {
 #[derive(Debug, Clone)]
 pub(crate) struct Elements<'a> {
     rest: &'a [u8],
-    has_commas: bool,
+    commas: Commas,
+}
+
+/// What the commas of a row are.
+#[derive(Debug, Clone, Copy)]
+enum Commas {
+    /// There are none.
+    None,
+    /// Each separates two elements: nothing in the row hides one.
+    Plain,
+    /// Some may stand inside quotes, angles or comments.
+    Hidden,
 }
 
 impl<'a> Elements<'a> {
     pub(crate) fn new(row: &'a [u8]) -> Self {
-        Elements { rest: row, has_commas: memchr::memchr(b',', row).is_some() }
+        let commas = match (memchr::memchr(b',', row), || memchr::memchr3(b'"', b'<', b'(', row)) {
+            (None, _) => Commas::None,
+            (Some(_), hides) if hides().is_none() => Commas::Plain,
+            (Some(_), _) => Commas::Hidden,
+        };
+        Elements { rest: row, commas }
     }
 }
 
@@ -245,7 +261,11 @@ impl<'a> Iterator for Elements<'a> {
     #[inline]
     fn next(&mut self) -> Option<&'a [u8]> {
         while !self.rest.is_empty() {
-            let end = if self.has_commas { element_end(self.rest) } else { self.rest.len() };
+            let end = match self.commas {
+                Commas::None => self.rest.len(),
+                Commas::Plain => memchr::memchr(b',', self.rest).unwrap_or(self.rest.len()),
+                Commas::Hidden => element_end(self.rest),
+            };
             let (element, rest) = self.rest.split_at_checked(end).unwrap_or((self.rest, &[]));
             self.rest = rest.get(1..).unwrap_or_default();
             let element = trim(element);
