@@ -412,3 +412,29 @@ pub(crate) fn another_name_on_the_line_of_a_file_is_another_transfer() {
     assert_eq!(last(&call, new), Some(FileNews::Done));
     goes_on(call, media);
 }
+
+//= IM X-30 test
+#[cfg_attr(test, test)]
+pub(crate) fn x_30_a_file_that_is_wanted_or_comes_from_nobody_known_is_never_answered_unasked() {
+    // Policy takes what comes from everybody; or what comes from those for whom somebody vouches.
+    for (accept, wanted, asks) in
+        [(Accept::All, false, false), (Accept::All, true, true), (Accept::Auto, false, true)]
+    {
+        let lines = one(&fresh());
+        let lines = if wanted { lines.replace("a=sendonly", "a=recvonly") } else { lines };
+        let mut call = Call::new(accepting(accept));
+        call.send(call.script.invite());
+        let media = if accept == Accept::All { call.bound("bind1").1 } else { call.taken("bind1").1 };
+        add(&mut call, 90, CONTACT, &lines);
+        call.world.run(0);
+        assert_eq!(questions(&call), usize::from(asks), "{accept:?} {wanted}");
+        if asks {
+            let session = call.session();
+            call.world
+                .act(call.bob, |bob, now| bob.decline(now, session, Decline::Declined))
+                .expect("declined");
+        }
+        final_answer(&mut call, 200);
+        goes_on(call, media);
+    }
+}

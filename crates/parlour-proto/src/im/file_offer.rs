@@ -184,9 +184,12 @@ impl Core {
         Ok(Agreed { offerer: true, ..agreed })
     }
 
-    fn begin_agreed(&mut self, file: FileId, stream: sdp::Stream) {
+    fn begin_agreed(&mut self, file: FileId, mut stream: sdp::Stream) {
         let Some(transfer) = self.files.get_mut(file) else { return };
         let Some(msrp) = transfer.msrp else { return };
+        // What our offer lists, as for whatever comes in its session.
+        let kind = transfer.about.selector.media_type.as_deref().unwrap_or("*");
+        stream.listed = sdp::wanted_types(kind);
         // Who sends knows the file best: the answer to a pull completes what we have asked for.
         if let Some(named) = stream.file.as_ref().filter(|_| !transfer.sends) {
             complete(&mut transfer.about, named);
@@ -197,14 +200,23 @@ impl Core {
         self.begin_file(file);
     }
 
-    /// The answer to a later offer of ours: lines that it disables are over.
-    pub(crate) fn files_answered(&mut self, session: SessionId, answer: &sdp::Session) {
+    /// The answer to a later offer of ours: lines that either of them disables are over. What was given up since the offer
+    /// left still stands in it.
+    pub(crate) fn files_answered(&mut self, session: SessionId, offered: &[u8], answer: &sdp::Session) {
+        let offer = sdp::parse(offered).ok();
+        let is_on = |description: &sdp::Session, line: usize| {
+            description.media.get(line).is_some_and(|media| media.port != 0)
+        };
         for file in self.files.ids(session).to_vec() {
             let Some(transfer) = self.files.get_mut(file) else { continue };
-            let on = answer.media.get(transfer.line).is_some_and(|media| media.port != 0);
+            let on = is_on(answer, transfer.line)
+                && offer.as_ref().is_none_or(|offer| is_on(offer, transfer.line));
+            if on {
+                continue;
+            }
             if transfer.stage == Stage::Over {
                 transfer.stream = None;
-            } else if !on && transfer.is_on() {
+            } else if transfer.is_on() {
                 self.stop_file(file, FileStop::Aborted);
             }
         }
@@ -404,7 +416,6 @@ impl Core {
             if let Some(msrp) = transfer.msrp {
                 self.msrp.limit(msrp, 0);
             }
-            self.later(id, self.now.instant + super::file_transfer::REFUSAL);
         }
         self.stop_file(file, stop);
         let left = self.files.ids(id).iter().filter_map(|it| self.files.get(*it));

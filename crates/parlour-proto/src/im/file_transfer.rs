@@ -17,7 +17,7 @@ use crate::verb::{FileFault, Misuse};
 
 /// How long who gives up waits before it offers port 0, or leaves: a receiver for a SEND that it can refuse, a sender for
 /// the end of its own.
-pub(crate) const REFUSAL: Duration = Duration::from_secs(1);
+const REFUSAL: Duration = Duration::from_secs(1);
 
 /// How long who has received files waits for the other side's BYE when all are over: who made the session, and who did
 /// not.
@@ -259,13 +259,10 @@ impl Core {
         if let Some(msrp) = msrp.filter(|_| sends) {
             self.msrp.abort(self.now.instant, msrp, &message_id);
         }
-        let declined = stop == FileStop::Cancelled && was == Stage::Offered;
         self.tell(account, Some(session), What::File { file, news: FileNews::Stopped(stop) });
         // What we have just said in the MSRP session is there before a BYE, which may overtake it.
         let pause = if was == Stage::Running && msrp.is_some() { REFUSAL } else { Duration::ZERO };
-        if !declined {
-            self.later(session, self.now.instant + pause);
-        }
+        self.later(session, self.now.instant + pause);
     }
 
     /// Something follows for the session, once whoever holds it has put it back.

@@ -343,3 +343,59 @@ pub(crate) fn transfer_of((account, session): (AccountId, SessionId), stream: &s
         stage: Stage::Offered,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A file that comes, in this stage.
+    fn transfer(session: u64, stage: Stage) -> FileTransfer {
+        FileTransfer {
+            account: AccountId(0),
+            session: SessionId(session),
+            line: 0,
+            sends: false,
+            ours: false,
+            about: FileAttributes::default(),
+            local: None,
+            msrp: None,
+            stream: None,
+            source: None,
+            message_id: String::new(),
+            wrapping: 0,
+            icon: None,
+            wrap: Wrap::default(),
+            taken: false,
+            claimed: false,
+            gone: false,
+            given_up: false,
+            stage,
+        }
+    }
+
+    //= IM X-30 test
+    #[test]
+    fn x_30_one_session_has_so_many_transfers_and_others_have_theirs() {
+        let mut files = Files::default();
+        let added = (0..MOST + 5).filter_map(|_| files.add(transfer(1, Stage::Over)));
+        assert_eq!(added.count(), MOST);
+        assert!(files.add(transfer(2, Stage::Over)).is_some());
+        assert_eq!(files.forget(SessionId(1)).len(), MOST);
+        assert_eq!(files.len(), 1);
+    }
+
+    //= IM D-42 test
+    #[test]
+    fn a_file_that_is_being_looked_at_keeps_its_session() {
+        for (stage, on) in [
+            (Stage::Offered, false),
+            (Stage::Running, true),
+            (Stage::Whole(parlour_msrp::Receipt(1)), true),
+            (Stage::Over, false),
+        ] {
+            let mut files = Files::default();
+            files.add(transfer(1, stage));
+            assert_eq!(files.are_on(SessionId(1)), on, "{stage:?}");
+        }
+    }
+}

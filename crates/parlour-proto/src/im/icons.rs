@@ -14,7 +14,6 @@ impl Core {
         let description = &inviting.own.as_ref()?.offered.octets;
         let transfers = self.files.ids(session.id).iter().filter_map(|file| self.files.get(*file));
         let icons: Vec<(String, Arc<Icon>)> = transfers
-            .filter(|transfer| transfer.ours)
             .filter_map(|transfer| Some((transfer.about.icon.clone()?, transfer.icon.clone()?)))
             .collect();
         (!icons.is_empty()).then(|| related(&self.random.ident(24), description, &icons))
@@ -33,7 +32,7 @@ impl Core {
     pub(crate) fn drop_icons(&mut self, session: &mut Session) -> bool {
         let mut dropped = false;
         for file in self.files.ids(session.id).to_vec() {
-            if let Some(transfer) = self.files.get_mut(file).filter(|transfer| transfer.ours) {
+            if let Some(transfer) = self.files.get_mut(file) {
                 transfer.icon = None;
                 dropped |= transfer.about.icon.take().is_some();
             }

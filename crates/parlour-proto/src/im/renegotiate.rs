@@ -388,7 +388,7 @@ impl Core {
             None => None,
         };
         agreed.origin = answer.origin.clone();
-        self.files_answered(id, &answer);
+        self.files_answered(id, &offered.octets, &answer);
         self.files_fell_back(session, offered, &answer);
         Ok(stream)
     }

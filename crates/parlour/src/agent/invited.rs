@@ -234,8 +234,8 @@ mod tests {
 
     use parlour_proto::sdp::{FileAttributes, FileRange};
 
-    use super::super::desk::Quota;
     use super::super::desk::tests::{QUOTA, named, row, whose};
+    use super::super::quota::Quota;
     use super::*;
     use crate::files::{Files, Places};
     use crate::store::{FileRow, FileState};

@@ -13,6 +13,7 @@ mod invited;
 mod obey;
 mod offering;
 mod pace;
+mod quota;
 mod resuming;
 mod sending;
 mod teller;
@@ -31,8 +32,9 @@ use parlour_proto::io::{AccountId, Input, Now, Output, QueryId, Service, Session
 use tokio::sync::Notify;
 use tokio::sync::mpsc::{Receiver, Sender, UnboundedReceiver, UnboundedSender, channel, unbounded_channel};
 
-use desk::{Desk, Quota};
+use desk::Desk;
 use pace::Pace;
+use quota::Quota;
 use teller::Teller;
 
 pub(crate) use teller::Hearer;

@@ -302,6 +302,34 @@ mod tests {
         assert_eq!(fs::read(&part).unwrap(), [vec![1; 100], vec![2; 50]].concat());
     }
 
+    //= IM D-43 test
+    #[test]
+    fn a_checkpoint_is_made_now_and_then_and_at_the_end() {
+        let dir = tempfile::tempdir().unwrap();
+        let (asks, mut told) = disk();
+        let file = FileId(1);
+        asks.send(Ask::Take { file, part: dir.path().join("part"), base: 0 }).unwrap();
+        let large = usize::try_from(CHECKPOINT).unwrap();
+        for (offset, length) in [(0, large), (CHECKPOINT, 10), (CHECKPOINT + 10, 10)] {
+            asks.send(Ask::Write { file, spool: None, offset, bytes: vec![1; length] }).unwrap();
+        }
+        asks.send(Ask::Close { file }).unwrap();
+        let mut checkpoint = || match told.blocking_recv().unwrap() {
+            Answer::File(Told::Checkpoint { octets, last, .. }) => (octets, last),
+            answer => panic!("{answer:?}"),
+        };
+        assert_eq!([checkpoint(), checkpoint()], [(CHECKPOINT, false), (CHECKPOINT + 20, true)]);
+    }
+
+    #[test]
+    fn what_comes_for_a_file_that_nobody_wants_any_more_is_let_go() {
+        let (asks, mut told) = disk();
+        let write = Ask::Write { file: FileId(7), spool: Some(SpoolId(4)), offset: 0, bytes: vec![1; 5] };
+        asks.send(write).unwrap();
+        let answer = told.blocking_recv().unwrap();
+        assert!(matches!(answer, Answer::File(Told::Spooled { spool: SpoolId(4), upto: u64::MAX })));
+    }
+
     #[test]
     fn a_file_that_changes_while_it_is_sent_is_not_sent_on() {
         let dir = tempfile::tempdir().unwrap();
@@ -312,6 +340,9 @@ mod tests {
         let served = Served { open: File::open(&path).unwrap(), base: 4, size: 10, modified };
         assert_eq!(served.read(0, 3).unwrap(), b"456");
         assert!(served.read(5, 3).is_err(), "behind the end");
+        fs::write(&path, b"9876543210").unwrap();
+        File::open(&path).unwrap().set_modified(UNIX_EPOCH + modified + Duration::from_secs(1)).unwrap();
+        assert!(served.read(0, 3).is_err(), "as long as it was");
         fs::write(&path, b"01234567890").unwrap();
         assert!(served.read(0, 3).is_err());
     }

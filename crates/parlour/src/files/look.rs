@@ -219,6 +219,8 @@ mod tests {
             assert_eq!(fault, FileFault::Corrupt);
             assert!(path.unwrap().starts_with(desk.places.quarantine()));
         }
+        let short = Expected { size: Some(4), ..expected("a.txt") };
+        assert!(desk.finish(b"abc", &short).is_err(), "without a hash the size counts");
         let wrong = Expected { hashes: vec![FileHash::Sha256([0; 32])], ..expected("a.txt") };
         assert!(desk.finish(b"abc", &wrong).is_err(), "SHA-256 counts where the sender tells it");
     }

@@ -521,3 +521,35 @@ fn where_few_descriptors_are_left_an_invitation_is_refused_before_anything_fails
     alice.quit();
     bob.quit();
 }
+
+//= IM D-43 test
+#[test]
+#[ignore = "kills a sender in the middle of a file: run ./check"]
+fn a_file_that_has_changed_since_is_neither_gone_on_with_nor_given() {
+    let two = Two::new("changed", "all");
+    let (large, small) = (two.file("large.dat", 200_000_000), two.file("small.dat", 8000));
+    let (mut alice, mut bob) = (two.alice.start(&two.folder, "alice"), two.bob.start(&two.folder, "bob"));
+    push(&mut alice, &two.bob, &small);
+    let done = alice.await_such("file", WAIT, |event| event["state"] == "done");
+    push(&mut alice, &two.bob, &large);
+    bob.await_such("file", WAIT, |event| event["octets"].as_u64() > Some(20_000_000));
+    alice.kill();
+    for path in [&large, &small] {
+        let octets = fs::read(path).expect("the file").len();
+        fs::write(path, vec![7; octets]).expect("written");
+    }
+    let alice = two.alice.start(&two.folder, "alice");
+    let of = |id: &str| listed(&two.alice.data).into_iter().find(|row| row["name"] == id).expect("a row");
+    until(
+        WAIT,
+        || of("large.dat")["why"].as_str().is_some_and(|why| why.contains("has changed since")),
+        || of("large.dat").to_string(),
+    );
+    assert_eq!(of("large.dat")["state"], "failed");
+    let row = of("small.dat");
+    assert_eq!(row["id"], done["file"]);
+    bob.tell(&json!({"do": "fetch_file", "to": two.alice.address, "hash": row["hashes"][0]}));
+    bob.await_such("file", WAIT, |event| event["state"] == "stopped" && event["stop"] == "declined");
+    alice.quit();
+    bob.quit();
+}
