@@ -314,9 +314,10 @@ mod tests {
             asks.send(Ask::Write { file, spool: None, offset, bytes: vec![1; length] }).unwrap();
         }
         asks.send(Ask::Close { file }).unwrap();
-        let mut checkpoint = || match told.blocking_recv().unwrap() {
-            Answer::File(Told::Checkpoint { octets, last, .. }) => (octets, last),
-            answer => panic!("{answer:?}"),
+        let mut checkpoint = || {
+            let answer = told.blocking_recv().unwrap();
+            let Answer::File(Told::Checkpoint { octets, last, .. }) = answer else { panic!("{answer:?}") };
+            (octets, last)
         };
         assert_eq!([checkpoint(), checkpoint()], [(CHECKPOINT, false), (CHECKPOINT + 20, true)]);
     }
