@@ -254,6 +254,10 @@ impl Endpoint {
             && from.checked_add(count(bytes)) == Some(offset)
             && bytes.len().saturating_add(octets.len()) <= PIECE
         {
+            // More follows, mostly: growing fourfold copies less than twofold, and wastes no more than three times as much.
+            if bytes.capacity().saturating_sub(bytes.len()) < octets.len() {
+                bytes.reserve(bytes.len().saturating_mul(3).max(octets.len()));
+            }
             bytes.extend_from_slice(octets);
         } else {
             self.out.push_back(Output::Spool { spool, offset, bytes: octets.to_vec() });

@@ -58,8 +58,9 @@ enum Found {
     Service(QueryId, Option<Vec<SocketAddr>>),
 }
 
-/// Octets read at once.
-const BUFFER: usize = 64 * 1024;
+/// Octets read at once: half of what MSRP may have read and not spooled, so that the disk has the one half while the other
+/// comes, and no thread is woken for less.
+const BUFFER: usize = 128 * 1024;
 /// Reads of one socket in a round, before the others have their turn.
 const TURN: usize = 32;
 /// Tokens taken in a round.
