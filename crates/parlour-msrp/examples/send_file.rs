@@ -66,9 +66,9 @@ pub async fn run(arguments: Vec<String>) -> Outcome<()> {
     receiver.open(spec.with(|spec| spec.max_size = 1 << 40));
     let receiver = tokio::spawn(receive(receiver, spools));
 
-    let mut files = Files::new(folder.path());
+    let files = Files::new(folder.path());
     let source = SourceId(1);
-    let size = files.add_source(source, &file)?;
+    let size = files.sources().add(source, &file)?;
     println!("sends {} ({size} octets)", file.display());
     let mut sender = Driver::with_storage(Limits::default(), seed()?, files);
     let session = sender.open(SessionSpec::new(ours, theirs.into(), Role::Active, listed));

@@ -63,7 +63,7 @@ use crate::{
 mod line;
 mod storage;
 
-pub use storage::{Files, NoStorage, Storage};
+pub use storage::{Files, NoStorage, Sources, Storage};
 
 /// A stream of octets: a TCP connection, TLS over it, or a pipe in a test.
 pub trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
@@ -158,6 +158,17 @@ struct Spooling {
     written: u64,
     /// Whether some could not be written: the message is refused.
     broken: bool,
+    end: End,
+}
+
+/// Whether the storage knows that a spool is whole.
+#[derive(Default)]
+enum End {
+    #[default]
+    Open,
+    /// It was told, and closes it.
+    Closing,
+    Closed,
 }
 
 /// What a task has to tell.
@@ -168,6 +179,7 @@ enum Told {
     Written(ConnectionId, usize),
     Gone(ConnectionId),
     Spooled { spool: SpoolId, upto: u64, good: bool },
+    Finished { spool: SpoolId, good: bool },
     Fetched { source: crate::SourceId, offset: u64, octets: Vec<u8> },
 }
 
@@ -373,6 +385,11 @@ impl Driver {
                 }
                 self.tell_endpoint(Input::Spooled { spool, upto });
             }
+            Told::Finished { spool, good } => {
+                if let Some(state) = self.spools.get_mut(&spool) {
+                    (state.end, state.broken) = (End::Closed, !good);
+                }
+            }
             Told::Fetched { source, offset, octets } => {
                 self.tell_endpoint(Input::Fetched { source, offset, bytes: &octets });
             }
@@ -458,15 +475,22 @@ impl Driver {
         self.events.push_back(event);
     }
 
-    /// The next event that may be told. A message in a spool waits until all of it is written, and those behind it wait
-    /// too; if it cannot be written it is refused.
+    /// The next event that may be told. A message in a spool waits until all of it is written and closed, and those behind
+    /// it wait too; if it cannot be written it is refused.
     fn next_event(&mut self) -> Option<Event> {
         while let Some(event) = self.events.front() {
             let Event::Message { receipt, body: Body::Spooled { spool, .. }, .. } = event else { break };
             let (receipt, spool) = (*receipt, *spool);
-            let Some(state) = self.spools.get(&spool) else { break };
-            if state.written < state.handed {
-                return None;
+            let Some(state) = self.spools.get_mut(&spool) else { break };
+            match state.end {
+                _ if state.written < state.handed => return None,
+                End::Open if !state.broken => {
+                    state.end = End::Closing;
+                    self.depot.give(storage::Job::Finish { spool });
+                    return None;
+                }
+                End::Closing => return None,
+                End::Open | End::Closed => {}
             }
             let broken = state.broken;
             self.spools.remove(&spool);

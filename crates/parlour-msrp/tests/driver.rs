@@ -135,6 +135,9 @@ impl Storage for Full {
     fn write(&mut self, _: SpoolId, offset: u64, octets: &[u8]) -> io::Result<()> {
         if offset + octets.len() as u64 > self.0 { Err(io::ErrorKind::StorageFull.into()) } else { Ok(()) }
     }
+    fn finish(&mut self, _: SpoolId) -> io::Result<()> {
+        Ok(())
+    }
     fn discard(&mut self, _: SpoolId) {}
     fn read(&mut self, _: SourceId, _: u64, _: usize) -> io::Result<Vec<u8>> {
         Err(io::ErrorKind::NotFound.into())
@@ -275,6 +278,121 @@ async fn what_lies_in_a_spool_is_the_message() {
     assert!(std::fs::read(Files::path(folder.path(), spool)).expect("a file") == octets);
     bob.shutdown().await;
     alice.await.expect("it is acknowledged");
+}
+
+/// How many files in a folder this process has open.
+#[cfg(target_os = "linux")]
+fn open_files(folder: &std::path::Path) -> usize {
+    let open = std::fs::read_dir("/proc/self/fd").expect("a list of open files");
+    open.filter_map(|entry| std::fs::read_link(entry.ok()?.path()).ok())
+        .filter(|to| to.starts_with(folder))
+        .count()
+}
+
+#[cfg(target_os = "linux")]
+#[tokio::test]
+async fn a_message_that_was_told_keeps_no_file_open() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let bob = Driver::with_storage(Limits::default(), [2; 32], Files::new(folder.path()));
+    let (mut alice, session, mut bob) = pair(1 << 20, bob);
+    let alice = tokio::spawn(async move {
+        for number in 0..100 {
+            let message = Outgoing::new(format!("large{number}"), "text/plain", vec![b'x'; 100_000]);
+            alice.send(session, message).expect("it is taken");
+            while !matches!(alice.next().await, Event::Acknowledged { .. }) {}
+        }
+    });
+    for number in 0..100 {
+        let receipt = loop {
+            match news(&mut bob).await {
+                Event::Message { receipt, body: Body::Spooled { .. }, .. } => break receipt,
+                Event::Bound { .. } => {}
+                other => panic!("{other:?}"),
+            }
+        };
+        assert_eq!(open_files(folder.path()), 0, "at message {number}");
+        bob.settle(receipt, Verdict::Accepted);
+    }
+    bob.shutdown().await;
+    alice.await.expect("all are acknowledged");
+    assert_eq!(folder.path().read_dir().expect("a folder").count(), 100);
+}
+
+#[tokio::test]
+async fn files_are_named_and_sent_while_the_driver_runs() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let files = Files::new(folder.path());
+    let sources = files.sources();
+    let (one, two) = tokio::io::duplex(1 << 20);
+    let mut alice = Driver::with_storage(Limits::default(), [1; 32], files).connector(by_pipe(one));
+    let session = alice.open(spec(Role::Active));
+    let mut bob = Driver::with_storage(Limits::default(), [2; 32], Files::new(folder.path()));
+    bob.open(spec(Role::Passive));
+    bob.attach(two, place(), None);
+    let spools = folder.path().to_owned();
+    let bob = tokio::spawn(async move {
+        let mut came = Vec::new();
+        while came.len() < 2 {
+            if let Event::Message { receipt, body: Body::Spooled { spool, .. }, .. } = news(&mut bob).await {
+                came.push(std::fs::read(Files::path(&spools, spool)).expect("a file"));
+                bob.settle(receipt, Verdict::Accepted);
+            }
+        }
+        bob.shutdown().await;
+        came
+    });
+    let mut sent = Vec::new();
+    for number in 1..=2_u8 {
+        let (path, source) = (folder.path().join(format!("file{number}")), SourceId(number.into()));
+        std::fs::write(&path, vec![number; 100_000]).expect("it is written");
+        let size = sources.add(source, &path).expect("it is there");
+        let body = Source::Fetched { source, size, head: Vec::new() };
+        alice.send(session, Outgoing::new(format!("file{number}"), "text/plain", body)).expect("it is taken");
+        while !matches!(alice.next().await, Event::Acknowledged { .. }) {}
+        sources.remove(source);
+        sent.push(vec![number; 100_000]);
+    }
+    assert!(bob.await.expect("both come") == sent);
+    alice.shutdown().await;
+}
+
+/// Storage that cannot close what it has written.
+struct Lossy;
+
+impl Storage for Lossy {
+    fn write(&mut self, _: SpoolId, _: u64, _: &[u8]) -> io::Result<()> {
+        Ok(())
+    }
+
+    fn finish(&mut self, _: SpoolId) -> io::Result<()> {
+        Err(io::ErrorKind::StorageFull.into())
+    }
+
+    fn discard(&mut self, _: SpoolId) {}
+
+    fn read(&mut self, _: SourceId, _: u64, _: usize) -> io::Result<Vec<u8>> {
+        Err(io::ErrorKind::Unsupported.into())
+    }
+}
+
+#[tokio::test]
+async fn a_message_that_cannot_be_closed_is_refused() {
+    let bob = Driver::with_storage(Limits::default(), [2; 32], Lossy);
+    let (mut alice, session, mut bob) = pair(1 << 20, bob);
+    let bob = tokio::spawn(async move {
+        loop {
+            assert!(!matches!(news(&mut bob).await, Event::Message { .. }));
+        }
+    });
+    alice.send(session, Outgoing::new("large", "text/plain", vec![b'x'; 100_000])).expect("it is taken");
+    loop {
+        match news(&mut alice).await {
+            Event::Failed { why: SendFailure::Refused { status, .. }, .. } => break assert_eq!(status, 413),
+            Event::Acknowledged { .. } => panic!("it is not kept"),
+            _ => {}
+        }
+    }
+    bob.abort();
 }
 
 #[tokio::test(start_paused = true)]

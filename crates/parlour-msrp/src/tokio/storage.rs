@@ -6,6 +6,7 @@ use std::fs::{self, File, OpenOptions};
 use std::io;
 use std::io::{Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use ::tokio::sync::mpsc;
 use ::tokio::task::{JoinHandle, spawn_blocking};
@@ -21,6 +22,13 @@ pub trait Storage: Send + 'static {
     /// # Errors
     /// If they cannot be written: the message is refused with 413 when it is whole.
     fn write(&mut self, spool: SpoolId, offset: u64, octets: &[u8]) -> io::Result<()>;
+
+    /// All octets of the message are written, and its [`Event::Message`](crate::Event::Message) is told when this returns:
+    /// close what is open for it. Nothing more is asked of the spool.
+    ///
+    /// # Errors
+    /// If the octets are not all there: the message is refused with 413, and the spool discarded.
+    fn finish(&mut self, spool: SpoolId) -> io::Result<()>;
 
     /// The message of this spool is abandoned.
     fn discard(&mut self, spool: SpoolId);
@@ -41,6 +49,10 @@ impl Storage for NoStorage {
         Err(io::ErrorKind::Unsupported.into())
     }
 
+    fn finish(&mut self, _: SpoolId) -> io::Result<()> {
+        Err(io::ErrorKind::Unsupported.into())
+    }
+
     fn discard(&mut self, _: SpoolId) {}
 
     fn read(&mut self, _: SourceId, _: u64, _: usize) -> io::Result<Vec<u8>> {
@@ -48,32 +60,54 @@ impl Storage for NoStorage {
     }
 }
 
-/// Files: each spool is one in a folder, each source one that was named before.
+/// Files: each spool is one in a folder, each source one that was named before. A file is open while octets come for it.
 ///
 /// Nothing is synced to the disk; do that before [`Verdict::Accepted`](crate::Verdict::Accepted) where a message must
 /// outlive the machine's power.
 #[derive(Debug)]
 pub struct Files {
     folder: PathBuf,
+    /// Of messages that are coming.
     spools: BTreeMap<SpoolId, File>,
-    sources: BTreeMap<SourceId, File>,
+    sources: Sources,
+}
+
+/// The files that sources stand for. Clones are one and the same: keep one to name files while the driver runs.
+#[derive(Debug, Clone, Default)]
+pub struct Sources(Arc<Mutex<BTreeMap<SourceId, File>>>);
+
+impl Sources {
+    /// Lets `source` stand for a file, and returns how large that is.
+    ///
+    /// # Errors
+    /// If it cannot be opened.
+    pub fn add(&self, source: SourceId, path: impl AsRef<Path>) -> io::Result<u64> {
+        let file = File::open(path)?;
+        let size = file.metadata()?.len();
+        self.files().insert(source, file);
+        Ok(size)
+    }
+
+    /// Closes the file of a source: once its message is acknowledged, or has failed for good.
+    pub fn remove(&self, source: SourceId) {
+        self.files().remove(&source);
+    }
+
+    fn files(&self) -> MutexGuard<'_, BTreeMap<SourceId, File>> {
+        // Whoever panicked has left nothing half done.
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 impl Files {
     /// Spools in this folder, which exists and belongs to this driver alone.
     pub fn new(folder: impl Into<PathBuf>) -> Files {
-        Files { folder: folder.into(), spools: BTreeMap::new(), sources: BTreeMap::new() }
+        Files { folder: folder.into(), spools: BTreeMap::new(), sources: Sources::default() }
     }
 
-    /// Lets `source` stand for a file, and returns how large that is.
-    ///
-    /// # Errors
-    /// If it cannot be opened.
-    pub fn add_source(&mut self, source: SourceId, path: impl AsRef<Path>) -> io::Result<u64> {
-        let file = File::open(path)?;
-        let size = file.metadata()?.len();
-        self.sources.insert(source, file);
-        Ok(size)
+    /// Where files to be sent are named, now or while the driver runs.
+    pub fn sources(&self) -> Sources {
+        self.sources.clone()
     }
 
     /// Where the octets of a spool lie: for whoever has got its [`Event::Message`](crate::Event::Message), and moves
@@ -96,6 +130,11 @@ impl Storage for Files {
         file.write_all(octets)
     }
 
+    fn finish(&mut self, spool: SpoolId) -> io::Result<()> {
+        self.spools.remove(&spool);
+        Ok(())
+    }
+
     fn discard(&mut self, spool: SpoolId) {
         if self.spools.remove(&spool).is_some() {
             // Nobody misses it; what cannot be removed is found by whoever cleans the folder.
@@ -104,7 +143,8 @@ impl Storage for Files {
     }
 
     fn read(&mut self, source: SourceId, offset: u64, length: usize) -> io::Result<Vec<u8>> {
-        let file = self.sources.get_mut(&source).ok_or(io::ErrorKind::NotFound)?;
+        let mut files = self.sources.files();
+        let file = files.get_mut(&source).ok_or(io::ErrorKind::NotFound)?;
         file.seek(SeekFrom::Start(offset))?;
         let mut octets = Vec::new();
         file.take(u64::try_from(length).unwrap_or(u64::MAX)).read_to_end(&mut octets)?;
@@ -115,6 +155,7 @@ impl Storage for Files {
 /// What a storage is to do.
 pub(super) enum Job {
     Write { spool: SpoolId, offset: u64, octets: Vec<u8>, upto: u64 },
+    Finish { spool: SpoolId },
     Discard { spool: SpoolId },
     Read { source: SourceId, offset: u64, length: usize },
 }
@@ -163,6 +204,7 @@ fn serve(mut storage: Box<dyn Storage>, mut jobs: mpsc::UnboundedReceiver<Job>, 
             Job::Write { spool, offset, octets, upto } => {
                 Told::Spooled { spool, upto, good: storage.write(spool, offset, &octets).is_ok() }
             }
+            Job::Finish { spool } => Told::Finished { spool, good: storage.finish(spool).is_ok() },
             Job::Discard { spool } => {
                 storage.discard(spool);
                 continue;
