@@ -3,7 +3,7 @@
 use parlour_msrp::digest::{Challenge, Credentials, Qop, Space};
 use parlour_msrp::uri::MsrpPath;
 use parlour_proto::config::{Config, Relays};
-use parlour_proto::event::{Ended, Progress, What};
+use parlour_proto::event::{Ended, FileNews, FileStop, Progress, What};
 use parlour_sim::{Mail, NodeId, Way, text};
 
 use crate::common::{BOB, Call, config, finish, text as words};
@@ -168,6 +168,14 @@ impl Behind {
                 "MSRP {tid} {method}\r\nTo-Path: {own}\r\nFrom-Path: {uri} {alice}\r\n{rows}-------{tid}$\r\n"
             ),
         );
+        self.call.world.run(50);
+    }
+
+    /// A chunk that others follow.
+    fn pass_part(&mut self, tid: &str, rows: &str) {
+        let (own, uri, alice) = (self.own.clone(), self.uri(), self.call.script.path.clone());
+        let head = format!("MSRP {tid} SEND\r\nTo-Path: {own}\r\nFrom-Path: {uri} {alice}\r\n");
+        self.call.world.send(self.way, format!("{head}{rows}-------{tid}+\r\n"));
         self.call.world.run(50);
     }
 
@@ -491,6 +499,65 @@ pub(crate) fn before_its_uris_end_a_session_gets_others_and_nothing_is_lost() {
     assert_eq!(ids, ["m1-id", "m2-id"]);
     assert!(!behind.call.at_bob().told().any(|what| matches!(what, What::Reconnecting { .. })));
     behind.over();
+}
+
+//= IM M-20 test
+//= IM D-43 test
+#[cfg_attr(test, test)]
+pub(crate) fn a_file_goes_on_until_the_uris_have_ended() {
+    for late in [false, true] {
+        let (mut call, relay) = Behind::world(with_relays(INNER, true));
+        let file =
+            "a=sendonly\r\na=file-selector:name:\"f\" type:text/plain size:20\r\na=file-transfer-id:one\r\n";
+        let offer = tls_sdp(&call, "passive", &fingerprint("alice")) + file;
+        speak_tls(&mut call);
+        call.send(call.script.invite_with("", &offer));
+        call.world.run(10);
+        call.accept();
+        let way = call.world.expect_opened(relay);
+        let mut behind = Behind { call, relay, way, own: String::new(), lent: 0 };
+        behind.grant("Expires: 900\r\n");
+        let granted = behind.call.world.millis();
+        let answer = behind.call.status(200);
+        behind.call.script.learn(answer.message());
+        behind.call.ack(&answer);
+        behind.bound();
+        let chunk = |range: &str, octets: &str| {
+            format!(
+                "Message-ID: file-id\r\nByte-Range: {range}/20\r\nContent-Type: text/plain\r\n\r\n{octets}\r\n"
+            )
+        };
+        for at in 1..=17 {
+            behind.pass_part(&format!("file{at}"), &chunk(&format!("{at}-{at}"), "x"));
+            // There is nothing to be gained from another way: the file would have to begin again.
+            behind.call.nothing_to(granted + 52_000 * at);
+        }
+        assert_eq!(behind.count("AUTH"), 1);
+        if late {
+            // What is left of it goes with new URIs, in a session of its own.
+            behind.pass_part("file18", &chunk("18-18", "x"));
+            behind.call.world.run_to(granted + 935_000);
+            let bye = behind.call.request("BYE");
+            assert!(
+                (granted + 900_000..granted + 935_000).contains(&bye.at.as_millis()),
+                "{}",
+                bye.at.as_millis()
+            );
+            behind.call.ok(&bye);
+            behind.call.world.run(10);
+        } else {
+            behind.pass("last", "SEND", &chunk("18-20", "xyz"));
+        }
+        let broken = |what: &What| {
+            matches!(what, What::File { news: FileNews::Stopped(FileStop::Interrupted { .. }), .. })
+        };
+        let done = |what: &What| matches!(what, What::File { news: FileNews::Done, .. });
+        assert_eq!(
+            (behind.call.at_bob().told().any(broken), behind.call.at_bob().told().any(done)),
+            (late, !late)
+        );
+        finish(&mut behind.call.world);
+    }
 }
 
 //= IM M-20 test

@@ -283,6 +283,8 @@ impl Core {
         };
         if let Phase::Live(live) = &mut session.phase
             && live.talk.lost.is_none()
+            // The rest of a file goes, where they end before it does, in a session of its own (RFC 5547 8.7).
+            && live.talk.chat().is_some_and(|chat| chat.msrp == msrp)
         {
             live.talk.lost = Some(Lost::new(SessionFailure::Disconnected, 0));
             let decision = "the relay's URIs end soon: a new MSRP session is offered";

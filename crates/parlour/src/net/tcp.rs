@@ -9,7 +9,7 @@ use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 
 use parlour_proto::io::{CloseReason, Security, Service};
-use socket2::SockRef;
+use socket2::{SockRef, TcpKeepalive};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsStream;
@@ -27,6 +27,12 @@ const SMALL: usize = 4 * 1024;
 const JOINED: usize = 64 * 1024;
 /// how long a peer may refuse to read what we write.
 const STALLED: Duration = Duration::from_secs(30);
+/// A stream on which nothing is said for so long is probed, so that no NAT or firewall on its way forgets it: many do
+/// after five minutes, and the system would wait for hours.
+const SILENT: Duration = Duration::from_secs(60);
+/// How often a peer that does not answer is probed again, and when it is given up.
+const PROBES: Duration = Duration::from_secs(20);
+const UNHEARD: u32 = 4;
 /// How long a closed stream waits for the peer's FIN, so that our last octets are not lost to a reset.
 const LINGER: Duration = Duration::from_secs(2);
 
@@ -295,7 +301,10 @@ impl Wire {
 pub(super) fn tune(stream: &TcpStream) {
     let socket = SockRef::from(stream);
     let lowat = u32::try_from(WINDOW).unwrap_or(u32::MAX);
-    for outcome in [stream.set_nodelay(true), socket.set_tcp_notsent_lowat(lowat), socket.set_keepalive(true)]
+    //= IM M-10
+    let alive = TcpKeepalive::new().with_time(SILENT).with_interval(PROBES).with_retries(UNHEARD);
+    for outcome in
+        [stream.set_nodelay(true), socket.set_tcp_notsent_lowat(lowat), socket.set_tcp_keepalive(&alive)]
     {
         if let Err(error) = outcome {
             tracing::debug!(%error, "a TCP option is not available");

@@ -54,6 +54,20 @@ async fn next(net: &mut Net, rung: &mut Rung) -> Option<String> {
     }
 }
 
+/// NATs and firewalls forget a stream of which they hear nothing for some minutes.
+//= IM M-10 test
+#[tokio::test]
+async fn a_stream_that_says_nothing_is_probed_before_anybody_forgets_it() {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let stream = tokio::net::TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+    tcp::tune(&stream);
+    let socket = socket2::SockRef::from(&stream);
+    assert!(socket.keepalive().unwrap());
+    assert!(socket.tcp_keepalive_time().unwrap() <= Duration::from_secs(120));
+    let given_up = socket.tcp_keepalive_interval().unwrap() * socket.tcp_keepalive_retries().unwrap();
+    assert!(given_up <= Duration::from_secs(180), "{given_up:?}");
+}
+
 #[tokio::test]
 async fn datagrams_come_and_go() {
     let (mut net, mut rung) = net(tls::Files::default());

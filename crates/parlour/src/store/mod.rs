@@ -9,6 +9,7 @@ mod note;
 mod notice;
 mod pin;
 mod read;
+mod recent;
 mod refusal;
 mod spool;
 mod sqlite;
@@ -193,8 +194,9 @@ pub(crate) struct Store {
     due: Vec<Due>,
     refused: Vec<Refused>,
     pins: Vec<(Owner, Pin)>,
-    /// In a store that keeps nothing: what is owed once the user is shown a message.
+    /// In a store that keeps nothing: what is owed once the user is shown a message, and what came.
     waiting: notice::Waiting,
+    recent: recent::Recent,
     threads: Vec<std::thread::JoinHandle<()>>,
     /// Octets of spools that a store which keeps nothing has dropped.
     dropped: BTreeMap<SpoolId, u64>,
@@ -264,6 +266,7 @@ impl Store {
             refused,
             pins,
             waiting: notice::Waiting::default(),
+            recent: recent::Recent::default(),
             threads: spool_threads.into_iter().chain([fetch_thread, writer]).collect(),
             dropped: BTreeMap::new(),
             _lock: Some(lock),
@@ -334,6 +337,7 @@ impl Store {
             refused: Vec::new(),
             pins: Vec::new(),
             waiting: notice::Waiting::default(),
+            recent: recent::Recent::default(),
             threads: Vec::new(),
             dropped: BTreeMap::new(),
             _lock: None,
@@ -350,9 +354,12 @@ impl Store {
             }
             let mut due = Vec::new();
             let done = jobs.into_iter().map(|job| {
-                self.next_seq = self.next_seq.saturating_add(1);
-                due.extend(self.waiting.take_in(self.next_seq, &job));
-                Done { outcome: Ok(Kept { seq: self.next_seq, stored: Stored::Fresh }), job }
+                let stored = if self.recent.knows(&job) { Stored::Duplicate } else { Stored::Fresh };
+                if stored == Stored::Fresh {
+                    self.next_seq = self.next_seq.saturating_add(1);
+                    due.extend(self.waiting.take_in(self.next_seq, &job));
+                }
+                Done { outcome: Ok(Kept { seq: self.next_seq, stored }), job }
             });
             let done = done.collect();
             let _ = self.answers.send(Answer::Done(done));

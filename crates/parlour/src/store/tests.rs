@@ -38,7 +38,7 @@ fn event(what: What) -> Job {
     Job::Event { time: Duration::from_secs(1), account: "sip:us@x".into(), session: Some(session), event }
 }
 
-fn text(text: &str) -> Body {
+pub(super) fn text(text: &str) -> Body {
     Body::Inline(text.as_bytes().to_vec())
 }
 
@@ -526,6 +526,11 @@ fn a_store_that_keeps_nothing_answers_at_once_and_counts() {
     let (mut store, mut answers) = Store::nowhere();
     store.submit(vec![event(What::Ringing), say("s1")]);
     assert_eq!(outcomes(&mut answers, 2), [fresh(1), fresh(2)]);
+    // It knows what came a moment ago all the same.
+    let came = || received("m1", "sip:a@x", text("one"));
+    store.submit(vec![came(), came(), say("s2")]);
+    let again = Ok(Kept { seq: 3, stored: Stored::Duplicate });
+    assert_eq!(outcomes(&mut answers, 3), [fresh(3), again, fresh(4)]);
 }
 
 //= IM R-40 test
