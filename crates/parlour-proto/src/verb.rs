@@ -30,7 +30,8 @@ pub struct FileOffer {
     pub source: Option<SourceId>,
     /// Octets at the beginning that the other side, or for a file that we ask for we, have already.
     pub skip: u64,
-    /// When it was changed last (RFC 5322), if others may know.
+    /// When it was changed last (RFC 5322), if others may know. It stays here where the account has
+    /// [`privacy`](crate::config::Account::privacy).
     pub modified: Option<String>,
     /// A preview of a file that we send: a picture of at most [`MAX_ICON`](crate::client::MAX_ICON) octets. It goes with
     /// an invitation that has a stream for its way, and is left out where somebody does not take it.

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use parlour_proto::client::Decline;
 use parlour_proto::io::SessionId;
+use parlour_proto::sdp::{FileHash, FileSelector};
 
 use crate::command::{Command, Whom};
 use crate::config;
@@ -25,6 +26,7 @@ nick [@N] NAME                       what the conference is to call you; nick al
 msg [@N] WHO TEXT                    say it to one of the conference alone: an address or a nickname, with blanks in \"..\"
 add [N] SIP-URI                      have the conference invite somebody
 sendfile SIP-URI PATH                  send a file in a session of its own
+fetchfile SIP-URI NAME                 ask for a file that you were sent before, by its name or its hash (sha-1:..)
 cancelfile N                           decline a file, or give it up; resume ID goes on with one that broke off
 help, quit
 N is a session's number, needed only when there are several.";
@@ -57,6 +59,17 @@ pub(crate) fn command(line: &str, run: u64) -> Option<Result<Command, String>> {
                 Some(Command::SendFiles { account: None, to, via: None, files })
             }
             Some(_) | None => return Some(Err("write: sendfile SIP-URI PATH".into())),
+        },
+        "fetchfile" => match rest.split_once(char::is_whitespace) {
+            Some((to, which)) if to.contains(':') => {
+                let (to, which) = (to.to_owned(), which.trim());
+                let selector = match FileHash::parse(which) {
+                    Some(hash) => FileSelector { hashes: vec![hash], ..FileSelector::default() },
+                    None => FileSelector { name: Some(which.to_owned()), ..FileSelector::default() },
+                };
+                Some(Command::FetchFile { account: None, to, via: None, selector })
+            }
+            Some(_) | None => return Some(Err("write: fetchfile SIP-URI NAME".into())),
         },
         "cancelfile" => match words.as_slice() {
             [number] => name(number).map(|file| Command::CancelFile { file }),
@@ -221,6 +234,14 @@ mod tests {
     fn verbs_are_understood_and_everything_else_is_said() {
         let name = SessionName { run: 3, session: SessionId(7) };
         let ok = |command| Some(Ok(command));
+        let fetch =
+            |selector| ok(Command::FetchFile { account: None, to: "sip:a@b".into(), via: None, selector });
+        let named = FileSelector { name: Some("my photo.jpg".into()), ..FileSelector::default() };
+        assert_eq!(command("fetchfile sip:a@b my photo.jpg", 3), fetch(named));
+        let text = format!("sha-1:{}", ["0A"; 20].join(":"));
+        let hashed = FileSelector { hashes: vec![FileHash::Sha1([10; 20])], ..FileSelector::default() };
+        assert_eq!(command(&format!("fetchfile sip:a@b {text}"), 3), fetch(hashed));
+        assert!(matches!(command("fetchfile photo.jpg", 3), Some(Err(_))));
         assert_eq!(command("accept", 3), ok(Command::Accept { session: None, files: None }));
         assert_eq!(command("accept 7", 3), ok(Command::Accept { session: Some(name), files: None }));
         assert_eq!(command("decline busy", 3), ok(Command::Decline { session: None, how: Decline::Busy }));

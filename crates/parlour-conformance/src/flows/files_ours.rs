@@ -337,3 +337,24 @@ pub(crate) fn who_has_received_a_file_leaves_soon_if_he_asked_for_it() {
     assert!(bye.at.as_millis() <= at + 2100, "{}", bye.at.as_millis() - at);
     ours.world.run(60_000);
 }
+
+//= IM D-40 test
+#[cfg_attr(test, test)]
+pub(crate) fn an_offer_says_when_a_file_was_changed_unless_we_are_private() {
+    let date = "Mon, 15 May 2006 15:01:31 +0300";
+    for private in [false, true] {
+        let mut world = crate::stage::world(2);
+        let mut bob = config(BOB);
+        bob.accounts[0].privacy = private;
+        let (alice, bob) = (world.peer("alice"), world.client("bob", bob));
+        let offers = vec![FileOffer { modified: Some(date.to_owned()), ..ten(true, 0) }, ten(false, 0)];
+        world.act(bob, |bob, now| bob.offer_files(now, AccountId(0), ANN, None, offers)).expect("an offer");
+        let invite = world.expect_request(alice, "INVITE");
+        let offer = text::lossy(text::body(invite.message()));
+        let told = offer.contains(&format!("a=file-date:modification:\"{date}\"\r\n"));
+        assert_eq!(told, !private, "{offer}");
+        // Who asks for a file says nothing of what is to become of it.
+        assert_eq!(offer.matches("a=file-disposition:attachment\r\n").count(), 1, "{offer}");
+        world.run(60_000);
+    }
+}

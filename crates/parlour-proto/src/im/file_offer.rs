@@ -39,11 +39,15 @@ impl Core {
             //= IM D-43
             // RFC 5547 8.2: each attempt has a name of its own, also one for the rest of a file.
             let transfer_id = self.random.ident(32);
+            // RFC 5547 6: it is to be kept, not shown as it comes. When it was changed says something of us.
+            let disposition = source.is_some().then(|| "attachment".to_owned());
+            let modified = modified.filter(|_| !self.account(account).is_some_and(|account| account.privacy));
             let named = icon.is_some().then(|| format!("{}@icon.invalid", self.random.ident(20)));
             let about = FileAttributes {
                 selector,
                 transfer_id,
                 modified,
+                disposition,
                 range,
                 icon: named,
                 ..FileAttributes::default()

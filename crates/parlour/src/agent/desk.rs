@@ -112,6 +112,22 @@ pub(super) enum Why {
     },
 }
 
+impl FileRow {
+    fn is_of(&self, whose: &Whose<'_>) -> bool {
+        self.account == whose.account && self.peer == whose.peer && (whose.verified || !self.verified)
+    }
+
+    /// What is known of it.
+    pub(super) fn selector(&self) -> FileSelector {
+        FileSelector {
+            name: self.name.clone(),
+            media_type: self.content_type.clone(),
+            size: self.size,
+            hashes: self.hashes.clone(),
+        }
+    }
+}
+
 impl Desk {
     pub(super) fn new(disk: Files, quota: Quota, rows: Vec<FileRow>) -> Desk {
         let rows = rows.into_iter().map(|row| (row.id.clone(), row)).collect();
@@ -176,9 +192,7 @@ impl Desk {
         fits: impl Fn(&FileRow) -> bool,
     ) -> Option<&FileRow> {
         let same = |row: &&FileRow| {
-            row.account == whose.account
-                && row.peer == whose.peer
-                && (whose.verified || !row.verified)
+            row.is_of(whose)
                 && row.hashes.iter().any(|hash| named.hashes.contains(hash))
                 && named.size.is_none_or(|size| row.size.is_none_or(|ours| ours == size))
                 && fits(row)
@@ -189,11 +203,23 @@ impl Desk {
     /// A file of ours that this peer may have: it was given to him, whole or in part. What was never accepted, or was
     /// given up, is nobody's.
     //= IM D-43
+    /// One that is asked for without a hash has to be the only one of them that is called so, or is of that size.
     pub(super) fn shared(&self, whose: &Whose<'_>, named: &FileSelector) -> Option<&FileRow> {
-        self.find(whose, named, |row| {
+        let given = |row: &FileRow| {
             let given = matches!(row.state, FileState::Done | FileState::Interrupted);
-            given && !row.incoming && row.path.is_some() && !self.is_on(&row.id)
-        })
+            given && !row.incoming && row.path.is_some()
+        };
+        if !named.hashes.is_empty() {
+            return self.find(whose, named, |row| given(row) && !self.is_on(&row.id));
+        }
+        if named.name.is_none() && named.size.is_none() {
+            return None;
+        }
+        let fits = |row: &&FileRow| row.is_of(whose) && given(row) && named.fits(&row.selector());
+        let mut fitting = self.rows.values().filter(fits);
+        let first = fitting.next()?;
+        // Sent twice it is the same file all the same.
+        fitting.all(|row| row.hashes == first.hashes).then_some(first).filter(|row| !self.is_on(&row.id))
     }
 
     /// A file of which a part is here.
@@ -254,7 +280,7 @@ pub(super) mod tests {
 
     //= IM D-43 test
     #[test]
-    fn a_file_is_given_to_whom_it_was_given_before_by_its_hash_alone() {
+    fn a_file_is_given_to_whom_it_was_given_before_by_its_hash() {
         let (answers, _told) = tokio::sync::mpsc::unbounded_channel();
         let sent = |id: &str, state| FileRow {
             incoming: false,
@@ -267,7 +293,7 @@ pub(super) mod tests {
         let all = desk(vec![sent("1-1", FileState::Done)]);
         assert!(all.shared(&a, &same).is_some());
         assert!(all.shared(&b, &same).is_none() && all.shared(&a, &other).is_none());
-        assert!(all.shared(&a, &FileSelector::default()).is_none(), "nobody gets a file by its name");
+        assert!(all.shared(&a, &FileSelector::default()).is_none(), "which one?");
         assert!(all.interrupted(&a, &same).is_none());
         for state in [FileState::Failed, FileState::Offered] {
             assert!(desk(vec![sent("1-1", state)]).shared(&a, &same).is_none(), "{state:?}");
@@ -287,6 +313,45 @@ pub(super) mod tests {
         assert!(vouched.shared(&a, &same).is_none());
         assert!(vouched.shared(&Whose { verified: true, ..a }, &same).is_some());
         assert!(all.shared(&Whose { verified: true, ..a }, &same).is_some());
+    }
+
+    //= IM D-43 test
+    #[test]
+    fn a_file_that_was_given_is_given_again_by_a_name_or_size_that_no_other_one_has() {
+        let (answers, _told) = tokio::sync::mpsc::unbounded_channel();
+        let sent = |id: &str, name: &str, size, hash| FileRow {
+            incoming: false,
+            path: Some(PathBuf::from("f")),
+            name: Some(name.to_owned()),
+            content_type: Some("text/plain".to_owned()),
+            hashes: vec![FileHash::Sha1([hash; 20])],
+            ..row(id, "sip:a@x", FileState::Done, size, PathBuf::new())
+        };
+        let rows = vec![
+            sent("1-1", "a", 5, 1),
+            sent("1-2", "b", 6, 2),
+            sent("1-3", "b", 7, 3),
+            sent("1-4", "a", 5, 1),
+        ];
+        let of_another = FileRow { peer: "sip:b@x".into(), ..sent("1-5", "c", 8, 4) };
+        let desk = Desk::new(Files::start(None, &answers).unwrap(), QUOTA, [rows, vec![of_another]].concat());
+        let shared = |name: Option<&str>, size, media_type: Option<&str>| {
+            let named = FileSelector {
+                name: name.map(str::to_owned),
+                size,
+                media_type: media_type.map(str::to_owned),
+                ..FileSelector::default()
+            };
+            desk.shared(&whose("sip:a@x"), &named).map(|row| row.id.clone())
+        };
+        assert_eq!(shared(Some("a"), None, None).as_deref(), Some("1-1"), "sent twice it is one");
+        assert_eq!(shared(Some("b"), None, None), None, "which one?");
+        assert_eq!(shared(Some("b"), Some(7), None).as_deref(), Some("1-3"));
+        assert_eq!(shared(None, Some(6), Some("TEXT/plain")).as_deref(), Some("1-2"));
+        assert_eq!(shared(Some("a"), Some(6), None), None);
+        assert_eq!(shared(Some("a"), None, Some("image/png")), None);
+        assert_eq!(shared(None, None, Some("text/plain")), None, "that says nothing");
+        assert_eq!(shared(Some("c"), None, None), None, "it was given to somebody else");
     }
 
     //= IM D-43 test

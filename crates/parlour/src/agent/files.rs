@@ -281,6 +281,19 @@ impl Agent {
         Some(transfer.track.look(Instant::now(), *octets, *size))
     }
 
+    /// The room on the disk has gone meanwhile: what comes is refused (413) before it takes what is kept for others.
+    pub(super) fn stop_files_without_room(&mut self) {
+        let stopped = self.desk.without_room();
+        for file in &stopped {
+            let why = "disk_reserve: the disk is nearly full".to_owned();
+            self.tell(Told::Trouble(format!("a file was refused: {why}")));
+            let _ = self.client.fail_file(self.clock.now(), *file, why);
+        }
+        if !stopped.is_empty() {
+            self.drain();
+        }
+    }
+
     /// Of a file whose size nobody has told, what is here counts.
     //= IM X-30
     fn stays_in_quota(&mut self, file: FileId, octets: u64) {

@@ -104,5 +104,7 @@ pub(super) fn offer_of(prepared: &Prepared, source: SourceId, skip: u64) -> File
         size: Some(prepared.size),
         hashes: prepared.hashes.clone(),
     };
-    FileOffer { selector, source: Some(source), skip, modified: None, icon: None }
+    let seconds = i64::try_from(prepared.modified.as_secs()).unwrap_or(i64::MAX);
+    let modified = chrono::DateTime::from_timestamp(seconds, 0).map(|date| date.to_rfc2822());
+    FileOffer { selector, source: Some(source), skip, modified, icon: None }
 }

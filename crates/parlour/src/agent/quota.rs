@@ -3,6 +3,8 @@
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
+use parlour_proto::io::FileId;
+
 use super::desk::Desk;
 use crate::room;
 use crate::store::{FileRow, FileState};
@@ -32,13 +34,15 @@ pub(crate) struct Quota {
 pub(super) struct Usage {
     looked: Instant,
     all: u64,
+    /// What is still to come of files that are on their way.
+    coming: u64,
     peers: BTreeMap<String, (u64, usize)>,
 }
 
 impl Desk {
     /// Octets that lie here, or are on their way: of all, and of one peer, and of how many files of his. What nobody is
     /// sending any more counts by what is here of it, wherever it lies.
-    fn used(&self, peer: &str) -> (u64, (u64, usize)) {
+    fn used(&self, peer: &str) -> (u64, (u64, usize), u64) {
         let lies = |row: &FileRow| {
             let meta = row.path.as_ref().and_then(|path| path.metadata().ok());
             meta.map_or(0, |meta| meta.len())
@@ -52,18 +56,21 @@ impl Desk {
         let usage = match &mut *kept {
             Some(usage) if usage.looked.elapsed() < GLANCE => usage,
             stale => {
-                let mut usage = Usage { looked: Instant::now(), all: 0, peers: BTreeMap::new() };
+                let mut usage = Usage { looked: Instant::now(), all: 0, coming: 0, peers: BTreeMap::new() };
                 for row in self.rows.values().filter(|row| row.incoming) {
                     let octets = counts(row);
                     let (of_peer, files) = usage.peers.entry(row.peer.clone()).or_default();
                     *of_peer = of_peer.saturating_add(octets);
                     *files = files.saturating_add(1);
                     usage.all = usage.all.saturating_add(octets);
+                    if row.state == FileState::Running {
+                        usage.coming = usage.coming.saturating_add(octets.saturating_sub(lies(row)));
+                    }
                 }
                 stale.insert(usage)
             }
         };
-        (usage.all, usage.peers.get(peer).copied().unwrap_or_default())
+        (usage.all, usage.peers.get(peer).copied().unwrap_or_default(), usage.coming)
     }
 
     /// Something has changed of what lies here.
@@ -76,8 +83,26 @@ impl Desk {
         if self.rows.len() > self.quota.records {
             return 0;
         }
-        let left = self.quota.all.saturating_sub(self.used("").0);
-        left.min(self.quota.peer).min(self.free().saturating_sub(self.quota.reserve))
+        let (all, _, coming) = self.used("");
+        let left = self.quota.all.saturating_sub(all);
+        left.min(self.quota.peer).min(self.spare(coming))
+    }
+
+    /// Octets of the disk that nobody has been promised.
+    fn spare(&self, coming: u64) -> u64 {
+        self.free().saturating_sub(self.quota.reserve).saturating_sub(coming)
+    }
+
+    /// The files that come in, if they cannot go on: what is left of the disk is not for them any more.
+    //= IM X-30
+    pub(super) fn without_room(&self) -> Vec<FileId> {
+        if self.free() >= self.quota.reserve {
+            return Vec::new();
+        }
+        let comes = |row: &String| {
+            self.rows.get(row).is_some_and(|row| row.incoming && row.state == FileState::Running)
+        };
+        self.on.iter().filter(|(_, transfer)| comes(&transfer.row)).map(|(file, _)| *file).collect()
     }
 
     /// Octets that are free on the disk.
@@ -88,7 +113,7 @@ impl Desk {
     /// Why another file, of that size, may not come in.
     //= IM X-30
     pub(super) fn refuses_another(&self, peer: &str, size: u64) -> Option<String> {
-        let (_, (_, of_peer)) = self.used(peer);
+        let (_, (_, of_peer), _) = self.used(peer);
         if self.rows.len() > self.quota.records {
             Some(format!("file_records: {} files lie here, or are on their way", self.rows.len()))
         } else if of_peer > self.quota.records_of_peer {
@@ -104,13 +129,14 @@ impl Desk {
         if self.disk.places().is_none() {
             return Some("there is no directory for it".into());
         }
-        let ((all, (of_peer, _)), free) = (self.used(peer), self.free());
+        let (all, (of_peer, _), coming) = self.used(peer);
         if all.saturating_add(size) > self.quota.all {
             Some(format!("file_quota: {all} of {} octets are used", self.quota.all))
         } else if of_peer.saturating_add(size) > self.quota.peer {
             Some(format!("file_quota_per_peer: {of_peer} of {} octets are used", self.quota.peer))
-        } else if free.saturating_sub(self.quota.reserve) < size {
-            Some(format!("disk_reserve: {free} octets are free on the disk"))
+        } else if self.spare(coming) < size {
+            let free = self.free();
+            Some(format!("disk_reserve: {free} octets are free on the disk, and {coming} are on their way"))
         } else {
             None
         }
@@ -255,15 +281,45 @@ mod tests {
         );
         assert_eq!(forgotten(desk(6, 1_004)), ["1-2", "1-3"]);
         let (mut on, now) = desk(0, 100);
-        on.on.insert(
-            parlour_proto::io::FileId(1),
-            super::super::desk::Transfer { row: "1-6".to_owned(), ..Default::default() },
-        );
+        on.on.insert(FileId(1), super::super::desk::Transfer { row: "1-6".to_owned(), ..Default::default() });
         assert_eq!(on.to_forget(now), ["1-2", "1-3"], "what is on its way is remembered");
         let (full, _) = desk(3, 100);
         assert!(full.refuses_another("sip:a@x", 0).is_some_and(|why| why.starts_with("file_records")));
         assert_eq!(full.room(), 0);
         assert_eq!(full.refuses("sip:a@x", 0), None, "what is on its way needs no other row");
+    }
+
+    //= IM X-30 test
+    #[test]
+    fn x_30_what_is_still_to_come_is_promised_and_what_has_no_room_left_stops() {
+        let dir = tempfile::tempdir().unwrap();
+        let (answers, _told) = tokio::sync::mpsc::unbounded_channel();
+        let part = dir.path().join("part");
+        std::fs::write(&part, [0; 1000]).unwrap();
+        let disk = Files::start(Some(Places { root: dir.path().join("files") }), &answers).unwrap();
+        let huge = 1 << 60;
+        let quota = Quota { all: u64::MAX, peer: u64::MAX, ..QUOTA };
+        let running = row("1-1", "sip:a@x", FileState::Running, huge, part);
+        let ours = FileRow { incoming: false, ..row("1-2", "sip:a@x", FileState::Running, 5, "f".into()) };
+        let mut desk = Desk::new(disk, quota, vec![running.clone(), ours]);
+        for (file, row) in [(1, "1-1"), (2, "1-2")] {
+            let transfer = super::super::desk::Transfer { row: row.to_owned(), ..Default::default() };
+            desk.on.insert(FileId(file), transfer);
+        }
+        let why = desk.refuses("sip:b@x", 1).unwrap();
+        assert!(
+            why.starts_with("disk_reserve") && why.ends_with(&format!("{} are on their way", huge - 1000)),
+            "{why}"
+        );
+        assert_eq!(desk.room(), 0);
+        // What broke off has been promised nothing.
+        desk.rows.insert("1-1".to_owned(), FileRow { state: FileState::Interrupted, ..running.clone() });
+        desk.changed();
+        assert_eq!(desk.refuses("sip:b@x", 1), None);
+        desk.rows.insert("1-1".to_owned(), running);
+        assert!(desk.without_room().is_empty());
+        desk.quota.reserve = u64::MAX;
+        assert_eq!(desk.without_room(), [FileId(1)], "what leaves needs none");
     }
 
     //= IM X-30 test

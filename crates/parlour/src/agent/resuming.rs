@@ -7,7 +7,6 @@ use std::time::{Duration, Instant};
 use parlour_proto::client::FileOffer;
 use parlour_proto::config::Proxy;
 use parlour_proto::io::FileId;
-use parlour_proto::sdp::FileSelector;
 
 use super::desk::{Due, Transfer, Why};
 use super::offering::offer_of;
@@ -76,13 +75,7 @@ impl Agent {
         }
         let account = self.account(Some(&row.account))?;
         let (part, skip) = part_of(&row);
-        let selector = FileSelector {
-            name: row.name.clone(),
-            media_type: row.content_type.clone(),
-            size: row.size,
-            hashes: row.hashes.clone(),
-        };
-        let offer = FileOffer { selector, source: None, skip, modified: None, icon: None };
+        let offer = FileOffer { selector: row.selector(), source: None, skip, modified: None, icon: None };
         let via = row.via.clone();
         let offered = self.client.offer_files(self.clock.now(), account, &row.address, via, vec![offer]);
         let (session, files) = offered.map_err(|why| why.to_string())?;

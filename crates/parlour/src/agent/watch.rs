@@ -40,6 +40,7 @@ impl Agent {
             tracing::warn!(?shortage, "no invitation is taken, nor a large message if it is the disk");
         }
         self.client.set_shortage(shortage);
+        self.stop_files_without_room();
         self.client.set_utc_offset(chrono::Local::now().offset().local_minus_utc());
     }
 }

@@ -5,7 +5,7 @@ use std::fs::{self, File, OpenOptions};
 use std::io;
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, mpsc};
+use std::sync::{Arc, Mutex, PoisonError, mpsc};
 use std::thread::JoinHandle;
 use std::time::{Duration, UNIX_EPOCH};
 
@@ -44,7 +44,7 @@ struct Served {
 struct Taken {
     part: PathBuf,
     /// None until its first octets are here: what only was announced holds no descriptor.
-    open: Option<io::Result<Arc<File>>>,
+    open: Option<io::Result<Arc<Part>>>,
     base: u64,
     /// Octets of the spool that were handed out.
     taken: u64,
@@ -56,10 +56,66 @@ struct Taken {
 
 struct Sync {
     file: FileId,
-    open: Arc<File>,
+    open: Arc<Part>,
+    /// Octets at its beginning that were durable before it came.
+    base: u64,
     octets: u64,
     /// Whether no other one follows.
     last: bool,
+}
+
+/// The part of a file that comes in, and whether the disk has lost something of it. The system tells of a lost page once:
+/// who syncs after that, on whatever thread, has to know.
+pub(super) struct Part {
+    pub(super) open: File,
+    sync: fn(&File) -> io::Result<()>,
+    lost: Mutex<Option<String>>,
+}
+
+impl std::fmt::Debug for Part {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Part").field("open", &self.open).finish_non_exhaustive()
+    }
+}
+
+impl Part {
+    pub(super) fn new(open: File) -> Part {
+        Part { open, sync: File::sync_data, lost: Mutex::new(None) }
+    }
+
+    /// Makes durable what is written so far, if nothing before was lost.
+    pub(super) fn sync(&self) -> io::Result<()> {
+        let mut lost = self.lost.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(why) = lost.as_ref() {
+            return Err(io::Error::other(why.clone()));
+        }
+        (self.sync)(&self.open).inspect_err(|error| *lost = Some(error.to_string()))
+    }
+}
+
+/// Makes durable what is due, and tells how much of which file is.
+fn keep(due: &mpsc::Receiver<Sync>, answers: &UnboundedSender<Answer>) {
+    let mut durable = BTreeMap::<FileId, u64>::new();
+    let tell = |told| drop(answers.send(Answer::File(told)));
+    while let Ok(Sync { file, open, base, octets, last }) = due.recv() {
+        let synced = open.sync();
+        if let Err(error) = &synced {
+            tracing::error!(%error, "part of a file cannot be made durable");
+        }
+        let before = durable.get(&file).copied().unwrap_or(base);
+        let octets = if synced.is_ok() { octets } else { before };
+        match synced {
+            _ if last => {
+                durable.remove(&file);
+                tell(Told::Checkpoint { file, octets, last });
+            }
+            Ok(()) => {
+                durable.insert(file, octets);
+                tell(Told::Checkpoint { file, octets, last });
+            }
+            Err(error) => tell(Told::Broken { file, why: error.to_string() }),
+        }
+    }
 }
 
 pub(super) fn start(
@@ -70,14 +126,7 @@ pub(super) fn start(
     // One checkpoint at work and one that waits bound what is not durable.
     let (syncs, due) = mpsc::sync_channel::<Sync>(1);
     let told = answers.clone();
-    let sync = std::thread::Builder::new().name("file-sync".into()).spawn(move || {
-        while let Ok(Sync { file, open, octets, last }) = due.recv() {
-            match open.sync_data() {
-                Ok(()) => drop(told.send(Answer::File(Told::Checkpoint { file, octets, last }))),
-                Err(error) => tracing::error!(%error, "part of a file cannot be made durable"),
-            }
-        }
-    })?;
+    let sync = std::thread::Builder::new().name("file-sync".into()).spawn(move || keep(&due, &told))?;
     let disk = Disk { served: BTreeMap::new(), taken: BTreeMap::new(), syncs, look, answers };
     let work = std::thread::Builder::new().name("file-disk".into()).spawn(move || disk.serve(&waiting))?;
     Ok((asks, [work, sync]))
@@ -123,8 +172,8 @@ impl Disk {
             }
             Ask::Write { file, spool, offset, bytes } => self.write(file, spool, offset, &bytes),
             Ask::Close { file } => match self.taken.remove(&file) {
-                Some(Taken { open: Some(Ok(open)), upto, .. }) => {
-                    let _ = self.syncs.send(Sync { file, open, octets: upto, last: true });
+                Some(Taken { open: Some(Ok(open)), base, upto, .. }) => {
+                    let _ = self.syncs.send(Sync { file, open, base, octets: upto, last: true });
                 }
                 Some(Taken { open: None, base, .. }) => {
                     self.tell(Told::Checkpoint { file, octets: base, last: true });
@@ -161,7 +210,7 @@ impl Disk {
         taken.taken = taken.taken.saturating_add(length);
         let mut broken = taken.opened().map(|why| Told::Broken { file, why });
         let written = match &taken.open {
-            Some(Ok(open)) => open.write_all_at(bytes, at),
+            Some(Ok(part)) => part.open.write_all_at(bytes, at),
             Some(Err(_)) | None => Ok(()),
         };
         match written {
@@ -179,7 +228,8 @@ impl Disk {
             && taken.upto.saturating_sub(taken.synced) >= CHECKPOINT
         {
             taken.synced = taken.upto;
-            let sync = Sync { file, open: open.clone(), octets: taken.upto, last: false };
+            let (open, base, octets) = (open.clone(), taken.base, taken.upto);
+            let sync = Sync { file, open, base, octets, last: false };
             // Waits for the checkpoint before the last one: nobody sends faster than the disk.
             let _ = self.syncs.send(sync);
         }
@@ -198,7 +248,7 @@ impl Taken {
         if self.open.is_some() {
             return None;
         }
-        let open = part_file(&self.part, self.base).map(Arc::new);
+        let open = part_file(&self.part, self.base).map(|open| Arc::new(Part::new(open)));
         let fault = open.as_ref().err().map(ToString::to_string);
         if let Some(error) = &fault {
             tracing::error!(error, part = ?self.part, "a file that comes in cannot be written");
@@ -320,6 +370,47 @@ mod tests {
             (octets, last)
         };
         assert_eq!([checkpoint(), checkpoint()], [(CHECKPOINT, false), (CHECKPOINT + 20, true)]);
+    }
+
+    //= IM D-43 test
+    #[test]
+    fn what_the_disk_has_lost_is_told_of_no_checkpoint_and_of_no_whole_file() {
+        let dir = tempfile::tempdir().unwrap();
+        let open = File::create(dir.path().join("part")).unwrap();
+        // The first sync tells of it, and no other one.
+        static SYNCS: std::sync::atomic::AtomicU32 = std::sync::atomic::AtomicU32::new(0);
+        let sync: fn(&File) -> io::Result<()> =
+            |_| match SYNCS.fetch_add(1, std::sync::atomic::Ordering::SeqCst) {
+                1 => Err(io::Error::other("a page was lost")),
+                _ => Ok(()),
+            };
+        let part = Arc::new(Part { sync, ..Part::new(open) });
+        let (syncs, due) = mpsc::channel();
+        let (answers, mut told) = tokio::sync::mpsc::unbounded_channel();
+        let file = FileId(1);
+        for (octets, last) in [(200, false), (300, false), (400, false), (500, true)] {
+            syncs.send(Sync { file, open: part.clone(), base: 100, octets, last }).unwrap();
+        }
+        drop(syncs);
+        keep(&due, &answers);
+        let mut news = || {
+            let answer = told.try_recv().unwrap();
+            let Answer::File(Told::Checkpoint { octets, last, .. }) = answer else {
+                assert!(matches!(answer, Answer::File(Told::Broken { .. })), "{answer:?}");
+                return (0, false);
+            };
+            (octets, last)
+        };
+        assert_eq!([news(), news(), news()], [(200, false), (0, false), (0, false)]);
+        assert_eq!(news(), (200, true), "whoever waits for the last word gets it");
+        assert!(part.sync().is_err(), "nor is it whole");
+        // Without a checkpoint of its own, what was here before is what counts.
+        let (syncs, due) = mpsc::channel();
+        syncs.send(Sync { file, open: part, base: 100, octets: 500, last: true }).unwrap();
+        drop(syncs);
+        keep(&due, &answers);
+        let mut news = || told.try_recv().unwrap();
+        assert!(matches!(news(), Answer::File(Told::Checkpoint { octets: 100, last: true, .. })));
     }
 
     #[test]

@@ -14,6 +14,7 @@ use parlour_proto::sdp::FileHash;
 use ring::digest;
 use tokio::sync::mpsc::UnboundedSender;
 
+use super::disk::Part;
 use super::name::{is_program, media_type, numbered, safe};
 use super::preview::read_icon;
 use super::{Expected, Finished, Places, Prepared, ToSend, Told, told_name};
@@ -25,7 +26,7 @@ const MOST_OF_A_NAME: u32 = 1_000_000;
 #[derive(Debug)]
 pub(super) enum Ask {
     Prepare { ticket: u64, files: Vec<ToSend> },
-    Finish { file: FileId, part: PathBuf, open: io::Result<Arc<File>>, expected: Expected },
+    Finish { file: FileId, part: PathBuf, open: io::Result<Arc<Part>>, expected: Expected },
 }
 
 pub(super) fn start(
@@ -113,7 +114,7 @@ fn hash(open: &mut File) -> io::Result<(u64, Vec<FileHash>, Vec<u8>)> {
 fn finish(
     places: &Places,
     part: &Path,
-    open: io::Result<Arc<File>>,
+    open: io::Result<Arc<Part>>,
     expected: &Expected,
 ) -> Result<Finished, (FileFault, Option<PathBuf>)> {
     let store = |error: io::Error| {
@@ -122,8 +123,8 @@ fn finish(
         (FileFault::Store(if full { StoreFault::Full } else { StoreFault::Broken }), None)
     };
     let open = open.map_err(store)?;
-    open.sync_all().map_err(store)?;
-    let mut reading = open.try_clone().map_err(store)?;
+    open.sync().map_err(store)?;
+    let mut reading = open.open.try_clone().map_err(store)?;
     // What lies on the disk counts, after whichever attempts it has come.
     let (size, hashes, head) = hash(&mut reading).map_err(store)?;
     let same_hash = |wanted: &FileHash| {
@@ -141,9 +142,46 @@ fn finish(
     Ok(Finished { path, size, hashes, apart })
 }
 
-/// Moves a file into a directory under the first free name. A link is made, which fails where there is something, be it a
-/// link that leads nowhere; only then the old name goes. Names that differ by case alone are taken for one.
+/// How a file gets another name, if nothing has that name, be it a link that leads nowhere.
+type Move = fn(&Path, &Path) -> io::Result<()>;
+
+/// In the order in which they are tried: not every disk knows links, nor how to rename without replacing.
+const MOVES: [Move; 3] = [link, rename, take_and_rename];
+
+fn link(part: &Path, path: &Path) -> io::Result<()> {
+    fs::hard_link(part, path)
+}
+
+fn rename(part: &Path, path: &Path) -> io::Result<()> {
+    use rustix::fs::{CWD, RenameFlags, renameat_with};
+    Ok(renameat_with(CWD, part, CWD, path, RenameFlags::NOREPLACE)?)
+}
+
+/// The name is ours first, and then the file's.
+fn take_and_rename(part: &Path, path: &Path) -> io::Result<()> {
+    fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?;
+    fs::rename(part, path).inspect_err(|_| drop(fs::remove_file(path)))
+}
+
+/// The first of the moves that this disk knows.
+fn put(part: &Path, path: &Path, moves: &[Move]) -> io::Result<()> {
+    let mut outcome = Err(io::ErrorKind::Unsupported.into());
+    for way in moves {
+        outcome = way(part, path);
+        if outcome.as_ref().err().is_none_or(|error| error.kind() == io::ErrorKind::AlreadyExists) {
+            break;
+        }
+    }
+    outcome
+}
+
+/// Moves a file into a directory under the first free name; the old name goes last. Names that differ by case alone are
+/// taken for one.
 fn place(part: &Path, dir: &Path, name: &str) -> io::Result<PathBuf> {
+    place_by(&MOVES, part, dir, name)
+}
+
+fn place_by(moves: &[Move], part: &Path, dir: &Path, name: &str) -> io::Result<PathBuf> {
     let entries = fs::read_dir(dir)?;
     let taken: std::collections::HashSet<String> =
         entries.filter_map(|entry| Some(entry.ok()?.file_name().to_string_lossy().to_lowercase())).collect();
@@ -153,11 +191,14 @@ fn place(part: &Path, dir: &Path, name: &str) -> io::Result<PathBuf> {
             continue;
         }
         let path = dir.join(name);
-        match fs::hard_link(part, &path) {
+        match put(part, &path, moves) {
             Ok(()) => {
                 File::open(dir)?.sync_all()?;
-                fs::remove_file(part)?;
-                return Ok(path);
+                // A link leaves it.
+                match fs::remove_file(part) {
+                    Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+                    Ok(()) | Err(_) => return Ok(path),
+                }
             }
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
             Err(error) => return Err(error),
@@ -190,7 +231,8 @@ mod tests {
         ) -> Result<Finished, (FileFault, Option<PathBuf>)> {
             let part = self.places.incoming().join("1-1.part");
             fs::write(&part, octets).unwrap();
-            let done = finish(&self.places, &part, File::open(&part).map(Arc::new), expected);
+            let open = File::open(&part).map(|open| Arc::new(Part::new(open)));
+            let done = finish(&self.places, &part, open, expected);
             assert!(!part.exists());
             done
         }
@@ -267,6 +309,36 @@ mod tests {
         assert!(program.apart.is_some() && program.path.starts_with(desk.places.quarantine()));
         use std::os::unix::fs::PermissionsExt;
         assert_eq!(fs::metadata(&program.path).unwrap().permissions().mode() & 0o111, 0);
+    }
+
+    //= IM D-44 test
+    //= IM X-30 test
+    #[test]
+    fn x_30_where_the_disk_knows_no_links_files_get_to_their_place_and_overwrite_nothing() {
+        let unknown: Move = |_, _| Err(io::Error::from_raw_os_error(1));
+        for moves in [&MOVES[..], &[unknown, rename, take_and_rename], &[unknown, unknown, take_and_rename]] {
+            let desk = Desk::new();
+            let (part, root) = (desk.places.incoming().join("1-1.part"), &desk.places.root);
+            std::os::unix::fs::symlink(desk.dir.path().join("victim"), root.join("b.txt")).unwrap();
+            for (name, octets) in [("a.txt", "1"), ("a (2).txt", "2")] {
+                fs::write(&part, octets).unwrap();
+                assert_eq!(place_by(moves, &part, root, "a.txt").unwrap(), root.join(name));
+                assert!(!part.exists());
+            }
+            let read = |name: &str| fs::read_to_string(root.join(name)).unwrap();
+            assert_eq!((read("a.txt"), read("a (2).txt")), ("1".to_owned(), "2".to_owned()));
+            // What came up since the directory was read is seen, too.
+            fs::write(&part, "3").unwrap();
+            for taken in ["a.txt", "b.txt"] {
+                let error = put(&part, &root.join(taken), moves).unwrap_err();
+                assert_eq!(error.kind(), io::ErrorKind::AlreadyExists, "{taken}");
+            }
+            assert_eq!(read("a.txt"), "1");
+        }
+        let desk = Desk::new();
+        let part = desk.places.incoming().join("1-1.part");
+        fs::write(&part, "1").unwrap();
+        assert!(place_by(&[unknown], &part, &desk.places.root, "a").is_err());
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! Files on disk: those that come in, under names of ours until they are whole, and those that the user sends, which are
 //! read where they lie.
 //!
-//! One thread writes and reads in the order in which it is asked, one makes durable what is written, every 8 MiB, one reads
+//! One thread writes and reads in the order in which it is asked, one makes durable what is written, every 2 MiB, one reads
 //! whole files for their hashes. What is told comes through the channel of the store's answers.
 
 mod disk;

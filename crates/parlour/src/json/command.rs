@@ -53,7 +53,7 @@ pub(crate) fn command(line: &str) -> Result<Asked, (Option<String>, String)> {
             let files = paths.into_iter().zip(icons).map(|(path, icon)| ToSend { path, icon }).collect();
             Command::SendFiles { account, to, via, files }
         }
-        Line::FetchFile { account, to, via, name, size, hash } => {
+        Line::FetchFile { account, to, via, name, size, hash, content_type } => {
             let via = via.map(|via| config::proxy(&via).map_err(fault)).transpose()?;
             let wrong = || fault("\"hash\" looks like sha-1:AB:CD:...".into());
             let hash = hash.map(|hash| FileHash::parse(&hash).ok_or_else(wrong)).transpose()?;
@@ -61,7 +61,7 @@ pub(crate) fn command(line: &str) -> Result<Asked, (Option<String>, String)> {
                 return Err(fault("which file? \"hash\" says it best, \"name\" and \"size\" may do".into()));
             }
             let hashes = hash.into_iter().collect();
-            let selector = FileSelector { name, size, hashes, media_type: None };
+            let selector = FileSelector { name, size, hashes, media_type: content_type };
             Command::FetchFile { account, to, via, selector }
         }
         Line::CancelFile { file: name } => Command::CancelFile { file: name.parse().map_err(fault)? },
@@ -168,6 +168,7 @@ enum Line {
         name: Option<String>,
         size: Option<u64>,
         hash: Option<String>,
+        content_type: Option<String>,
     },
     CancelFile {
         file: String,
