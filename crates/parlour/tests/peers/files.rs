@@ -152,7 +152,7 @@ fn killed(sender: bool) {
     victim.kill();
     // What has passed the other one has seen.
     let survivor = if sender { &mut bob } else { &mut alice };
-    survivor.drain(Duration::from_millis(500));
+    while survivor.next(Duration::from_millis(500)).is_some() {}
     let there = survivor.seen.iter().filter_map(|event| event["octets"].as_u64()).max().expect("a number");
     if sender {
         alice = two.alice.start(&two.folder, "alice");
