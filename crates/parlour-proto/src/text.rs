@@ -56,14 +56,19 @@ pub fn neutral_lines(text: &str) -> String {
 /// An IP address as text, as its `Display` has it. Each call writes several, and this takes a fifth of the time.
 pub(crate) fn address(address: IpAddr) -> String {
     let IpAddr::V4(address) = address else { return address.to_string() };
+    let digit = |value: u8| char::from(b'0'.saturating_add(value));
     let mut text = String::with_capacity(15);
     for octet in address.octets() {
         if !text.is_empty() {
             text.push('.');
         }
-        let digits = [octet / 100, octet / 10 % 10, octet % 10];
-        let unused = digits.iter().take(2).take_while(|digit| **digit == 0).count();
-        text.extend(digits.iter().skip(unused).map(|digit| char::from(b'0'.saturating_add(*digit))));
+        if octet >= 100 {
+            text.push(digit(octet / 100));
+        }
+        if octet >= 10 {
+            text.push(digit(octet / 10 % 10));
+        }
+        text.push(digit(octet % 10));
     }
     text
 }

@@ -142,17 +142,19 @@ fn print(out: &mut impl Write, told: &Told, kept: bool) -> io::Result<()> {
 
 fn event(happening: &Happening) -> Option<String> {
     let session = happening.event.session.map(|session| format!("[{}] ", session.0)).unwrap_or_default();
-    let account = text::neutral(&happening.account);
+    let account = || text::neutral(&happening.account);
     let line = match &happening.event.what {
-        What::Registered { expires, .. } => format!("{account} is registered for {} s", expires.as_secs()),
+        What::Registered { expires, .. } => {
+            format!("{} is registered for {} s", account(), expires.as_secs())
+        }
         What::RegistrationFailed { why, retry, .. } => {
             let next = match retry {
                 Some(retry) => format!("next attempt in {} s", retry.as_secs()),
                 None => "not tried again".to_owned(),
             };
-            format!("! {account} is not registered: {}; {next}", text::neutral(why))
+            format!("! {} is not registered: {}; {next}", account(), text::neutral(why))
         }
-        What::Unregistered => format!("{account} is not registered any more"),
+        What::Unregistered => format!("{} is not registered any more", account()),
         What::TakeoverRefused { by, why } => {
             format!(
                 "{session}! {} wanted to take this chat over and may not: {}",

@@ -86,6 +86,12 @@ fn read<'a>(message: &Message<'a>, invites: bool) -> Result<Carried<'a>, PeerFau
         carried.description = body;
         return Ok(carried);
     };
+    let says_more = message.has(Name::ContentDisposition) || message.has(Name::ContentEncoding);
+    if kind.eq_ignore_ascii_case(b"application/sdp") && !says_more {
+        // As nearly always.
+        carried.description = body;
+        return Ok(carried);
+    }
     let row = |name: Name| message.rows(name).next().map(|value| (name.text(), value));
     let rows = [Name::ContentType, Name::ContentDisposition, Name::ContentEncoding].map(row);
     let mut whole = Part { rows: rows.into_iter().flatten().collect(), body, parts: Vec::new() };

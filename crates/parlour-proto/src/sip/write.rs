@@ -91,12 +91,14 @@ impl Writer {
     /// Adds a header row with these elements.
     pub fn list(&mut self, name: Name, elements: &[&str]) -> &mut Self {
         self.start_row(name);
+        let from = self.out.len();
         for (at, element) in elements.iter().enumerate() {
             if at > 0 {
                 self.out.extend_from_slice(b", ");
             }
-            self.clean(element.as_bytes());
+            self.out.extend_from_slice(element.as_bytes());
         }
+        self.clean_from(from);
         self.out.extend_from_slice(b"\r\n");
         self
     }
@@ -113,8 +115,10 @@ impl Writer {
     /// Adds a header row with a formatted value: `writer.fmt(Name::CSeq, format_args!("{n} BYE"))`.
     pub fn fmt(&mut self, name: Name, args: std::fmt::Arguments<'_>) -> &mut Self {
         self.start_row(name);
-        // Clean never fails, so neither does the formatting.
-        let _ = Clean(self).write_fmt(args);
+        let from = self.out.len();
+        // Raw never fails, so neither does the formatting.
+        let _ = Raw(self).write_fmt(args);
+        self.clean_from(from);
         self.out.extend_from_slice(b"\r\n");
         self
     }
@@ -152,8 +156,13 @@ impl Writer {
     fn clean(&mut self, octets: &[u8]) {
         let from = self.out.len();
         self.out.extend_from_slice(octets);
-        if memchr::memchr2(b'\r', b'\n', octets).is_some() {
-            let written = self.out.get_mut(from..).unwrap_or_default();
+        self.clean_from(from);
+    }
+
+    /// Cleans what was written from there on.
+    fn clean_from(&mut self, from: usize) {
+        let written = self.out.get_mut(from..).unwrap_or_default();
+        if memchr::memchr2(b'\r', b'\n', written).is_some() {
             written.iter_mut().filter(|octet| matches!(octet, b'\r' | b'\n')).for_each(|octet| *octet = b' ');
         }
     }
@@ -177,11 +186,12 @@ impl Writer {
 /// hand.
 const ROOM: usize = 1_024;
 
-struct Clean<'w>(&'w mut Writer);
+/// Takes pieces that are cleaned together.
+struct Raw<'w>(&'w mut Writer);
 
-impl std::fmt::Write for Clean<'_> {
+impl std::fmt::Write for Raw<'_> {
     fn write_str(&mut self, text: &str) -> std::fmt::Result {
-        self.0.clean(text.as_bytes());
+        self.0.out.extend_from_slice(text.as_bytes());
         Ok(())
     }
 }

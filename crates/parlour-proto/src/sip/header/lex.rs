@@ -263,7 +263,8 @@ impl<'a> Iterator for Elements<'a> {
         while !self.rest.is_empty() {
             let end = match self.commas {
                 Commas::None => self.rest.len(),
-                Commas::Plain => memchr::memchr(b',', self.rest).unwrap_or(self.rest.len()),
+                // Elements are short: to look at each octet is quicker than to search.
+                Commas::Plain => self.rest.iter().position(|octet| *octet == b',').unwrap_or(self.rest.len()),
                 Commas::Hidden => element_end(self.rest),
             };
             let (element, rest) = self.rest.split_at_checked(end).unwrap_or((self.rest, &[]));
