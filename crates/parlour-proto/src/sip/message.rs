@@ -243,7 +243,7 @@ impl<'a> Message<'a> {
     /// # Errors
     /// It is missing, repeated or malformed.
     pub fn one<H: Header<'a>>(&self) -> Result<H, HeaderFault> {
-        self.maybe()?.ok_or(HeaderFault::missing(H::NAME))
+        H::parse(self.only(H::NAME, H::LIST)?.ok_or(HeaderFault::missing(H::NAME))?)
     }
 
     /// The header's only value, if there is one.
@@ -251,20 +251,24 @@ impl<'a> Message<'a> {
     /// # Errors
     /// It is repeated or malformed.
     pub fn maybe<H: Header<'a>>(&self) -> Result<Option<H>, HeaderFault> {
-        let mut rows = self.rows(H::NAME);
-        let Some(mut value) = rows.next() else { return Ok(None) };
+        self.only(H::NAME, H::LIST)?.map(H::parse).transpose()
+    }
+
+    /// The only value of that name, if there is one; `list`: a row may hold several.
+    fn only(&self, name: Name, list: bool) -> Result<Option<&'a [u8]>, HeaderFault> {
+        let mut rows = self.rows(name);
+        let Some(value) = rows.next() else { return Ok(None) };
         if rows.next().is_some() {
-            return Err(HeaderFault::repeated(H::NAME));
+            return Err(HeaderFault::repeated(name));
         }
-        if H::LIST {
-            let mut elements = Elements::new(value);
-            let Some(first) = elements.next() else { return Ok(None) };
-            if elements.next().is_some() {
-                return Err(HeaderFault::repeated(H::NAME));
-            }
-            value = first;
+        if !list {
+            return Ok(Some(value));
         }
-        H::parse(value).map(Some)
+        let mut elements = Elements::new(value);
+        match (elements.next(), elements.next()) {
+            (_, Some(_)) => Err(HeaderFault::repeated(name)),
+            (only, None) => Ok(only),
+        }
     }
 
     /// All values of a header, each read.

@@ -46,10 +46,15 @@ impl<'a> Uri<'a> {
     /// # Errors
     /// It breaks the grammar of its scheme.
     pub fn parse(octets: &'a [u8]) -> Result<Uri<'a>, UriFault> {
-        let text = std::str::from_utf8(octets).map_err(|_| UriFault("is not UTF-8"))?;
         if !URI.has_all(octets) {
             return Err(UriFault("has a character that must be escaped"));
         }
+        Uri::of_characters(octets)
+    }
+
+    /// The same of octets that are known to be characters of a URI.
+    pub(super) fn of_characters(octets: &'a [u8]) -> Result<Uri<'a>, UriFault> {
+        let text = std::str::from_utf8(octets).map_err(|_| UriFault("is not UTF-8"))?;
         let (scheme, rest) = split_at(text, b':').ok_or(UriFault("has no scheme"))?;
         let scheme = Scheme::of(scheme).ok_or(UriFault("has a bad scheme"))?;
         let blank =

@@ -41,7 +41,8 @@ impl<'a> Address<'a> {
     /// # Errors
     /// It breaks the grammar of its scheme.
     pub fn uri(&self) -> Result<Uri<'a>, UriFault> {
-        Uri::parse(self.uri)
+        // Its characters were looked at when the header was read.
+        Uri::of_characters(self.uri)
     }
 
     /// The tag parameter.

@@ -424,7 +424,6 @@ fn next_param<'a>(cursor: &mut Cursor<'a>) -> Option<(&'a [u8], Option<&'a [u8]>
     } else {
         None
     };
-    cursor.lws();
     Some((name, value))
 }
 

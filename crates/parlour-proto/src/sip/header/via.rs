@@ -65,14 +65,20 @@ impl<'a> Header<'a> for Via<'a> {
 /// Everything but the parameters, and the octets of those.
 fn parse_hop(value: &[u8]) -> Result<(Via<'_>, &[u8]), &'static str> {
     let mut cursor = Cursor::new(value);
-    cursor.lws();
-    let protocol = cursor.take_while(is_token);
-    if !protocol.eq_ignore_ascii_case(b"SIP") || !cursor.eat_spaced(b'/') {
-        return Err("has a protocol other than SIP");
-    }
-    // The version is judged in the first line: a 505 must find its way back.
-    if cursor.take_while(is_token).is_empty() || !cursor.eat_spaced(b'/') {
-        return Err("has no version");
+    if let Some(rest) = value.strip_prefix(b"SIP/2.0/") {
+        // As nearly always.
+        cursor = Cursor::new(rest);
+        cursor.lws();
+    } else {
+        cursor.lws();
+        let protocol = cursor.take_while(is_token);
+        if !protocol.eq_ignore_ascii_case(b"SIP") || !cursor.eat_spaced(b'/') {
+            return Err("has a protocol other than SIP");
+        }
+        // The version is judged in the first line: a 505 must find its way back.
+        if cursor.take_while(is_token).is_empty() || !cursor.eat_spaced(b'/') {
+            return Err("has no version");
+        }
     }
     let transport = cursor.token().ok_or("has no transport")?;
     cursor.lws();
