@@ -176,6 +176,20 @@ mod tests {
     }
 
     #[test]
+    fn what_was_said_in_a_room_says_who_wrote_it_and_to_whom() {
+        let shown = |json: &str| {
+            let Entry::Message(mut saying) = said(0, "hi") else { unreachable!("it is one") };
+            saying.row.json = json.to_owned();
+            readable(&saying)
+        };
+        assert_eq!(shown("{}"), "1970-01-01T00:00:00Z sip:a@x > hi");
+        assert!(shown("{\"private\":true}").contains("sip:a@x (to you alone) > hi"));
+        assert!(shown("{\"private_to\":\"sip:b@x\"}").contains("sip:a@x (to sip:b@x alone) > hi"));
+        let author = "{\"author\":{\"address\":\"sip:c@x\",\"verified\":true}}";
+        assert!(shown(author).contains("sip:a@x (sip:c@x) > hi"), "{}", shown(author));
+    }
+
+    #[test]
     fn the_last_are_counted_among_those_that_are_wanted() {
         let page = |words: &[&str]| {
             let (flags, mut out) = (flags(words), Vec::new());

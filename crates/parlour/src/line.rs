@@ -493,6 +493,30 @@ mod tests {
         assert!(on.ends_with("as file 6, which you have accepted before: it goes on"), "{on}");
     }
 
+    #[test]
+    fn a_receipt_names_who_has_not_said_it_in_the_session_and_added_files_ask_once() {
+        let line = |session: Option<u64>, what| {
+            let event = Event { account: AccountId(0), session: session.map(SessionId), what };
+            let (time, account) = (Duration::ZERO, "sip:us@x".into());
+            event_of(&Happening { seq: None, time, account, session: None, event, file: None, speed: None })
+        };
+        let receipt = |session, recipient: Option<&str>, fate| {
+            let from = Peer { address: "sip:a@x".into(), display_name: None, verified: true };
+            let (recipient, message_id) = (recipient.map(str::to_owned), "m1".to_owned());
+            line(session, What::Receipt { message_id, recipient, from, fate }).unwrap()
+        };
+        assert_eq!(receipt(Some(2), None, Fate::Delivered), "[2] received");
+        assert_eq!(receipt(None, None, Fate::Displayed), "read by sip:a@x");
+        assert_eq!(receipt(Some(2), Some("sip:c@x"), Fate::Failed), "[2] ! not received by sip:c@x");
+        let added = |unasked| {
+            let about = parlour_proto::sdp::FileAttributes::default();
+            let file = FileInfo { file: FileId(1), sends: false, about, icon: None, unasked };
+            line(Some(2), What::FilesAdded { files: vec![file], within: Duration::from_secs(25) }).unwrap()
+        };
+        assert!(added(None).ends_with(": accept or decline within 25 s?"), "{}", added(None));
+        assert!(!added(Some(Unasked::GoesOn)).contains("accept or decline"));
+    }
+
     //= IM M-42 test
     #[test]
     fn who_is_writing_is_shown_and_who_has_stopped_is_not() {

@@ -291,3 +291,45 @@ fn default_address(local: IpAddr) -> String {
         IpAddr::V6(address) => format!("sip:{user}@[{address}]"),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    //= IM D-20 test
+    #[test]
+    fn msrp_is_taken_where_policy_allows_it_and_nowhere_else() {
+        let at = |security, plain: Option<&str>, secure: Option<&str>| {
+            let mut settings = Settings::new();
+            settings.sip = vec!["udp:127.0.0.1:5060".parse().expect("a place")];
+            settings.proto.media_security = security;
+            settings.msrp = plain.map(|at| Listen::msrp(at).expect("a place"));
+            settings.msrps = secure.map(|at| Listen::msrps(at).expect("a place"));
+            let places = places(&settings);
+            places.iter().skip(1).map(Listen::to_string).collect::<Vec<_>>().join(" ")
+        };
+        let (plain, both) = ("msrp:0.0.0.0:2855", "msrp:0.0.0.0:2855 msrps:0.0.0.0:2856");
+        assert_eq!(at(MediaSecurity::AllowPlain, None, None), plain);
+        assert_eq!(at(MediaSecurity::PreferTls, None, None), both);
+        assert_eq!(at(MediaSecurity::RequireTls, None, None), "msrps:0.0.0.0:2856");
+        let told = at(MediaSecurity::AllowPlain, Some("127.0.0.1:1"), Some("127.0.0.1:2"));
+        assert_eq!(told, "msrp:127.0.0.1:1 msrps:127.0.0.1:2");
+    }
+
+    #[test]
+    fn sip_is_taken_at_its_ports_or_who_registers_anywhere() {
+        let mut settings = Settings::new();
+        let sip = |settings: &Settings| {
+            let places = places(settings);
+            places
+                .iter()
+                .take_while(|at| at.service == Service::Sip)
+                .map(Listen::to_string)
+                .collect::<Vec<_>>()
+        };
+        assert_eq!(sip(&settings), ["udp:0.0.0.0:5060", "tcp:0.0.0.0:5060"]);
+        let proxy = Proxy { host: "127.0.0.1".into(), port: None, transport: Transport::Udp };
+        settings.proto.accounts = vec![Account { register: true, proxy: Some(proxy), ..Account::default() }];
+        assert_eq!(sip(&settings), ["udp:127.0.0.1:0"]);
+    }
+}

@@ -270,6 +270,7 @@ mod tests {
     use parlour_proto::mime::content::{Head, read};
 
     use super::*;
+    use crate::store::StoredBody;
 
     fn message(content_type: &str, body: &[u8]) -> What {
         What::Message(Incoming {
@@ -289,6 +290,71 @@ mod tests {
             renderable: true,
             room: None,
         })
+    }
+
+    fn read_line(line: &str) -> serde_json::Value {
+        serde_json::from_str(line).expect("a line of JSON")
+    }
+
+    fn row(content_type: &str, octets: &[u8], file: Option<&str>) -> Row {
+        let body = StoredBody {
+            content_type: content_type.into(),
+            octets: octets.into(),
+            file: file.map(Into::into),
+        };
+        Row {
+            seq: 7,
+            time: Duration::from_millis(1_500),
+            account: "sip:us@x".into(),
+            session: Some("3-17".into()),
+            kind: "message".into(),
+            json: "{\"message_id\":\"m1\"}".into(),
+            body: Some(body),
+        }
+    }
+
+    #[test]
+    fn what_is_stored_is_told_with_its_text_or_its_file() {
+        let short = read_line(&row_line(&row("Text/Plain", b"hi", None)));
+        assert_eq!(
+            (&short["seq"], &short["message_id"], &short["text"]),
+            (&7.into(), &"m1".into(), &"hi".into())
+        );
+        assert_eq!(read_line(&row_line(&row("image/png", b"hi", None)))["base64"], "aGk=");
+        let large = read_line(&row_line(&row("text/plain", b"", Some("/spool/7"))));
+        assert_eq!((&large["file"], large.get("text")), (&"/spool/7".into(), None));
+        let saying = Saying {
+            row: row("text/plain", b"hi", None),
+            peer: "sip:a@x".into(),
+            incoming: false,
+            state: "failed".into(),
+            why: Some("gone".into()),
+            receipt: Some("delivered".into()),
+        };
+        let told = read_line(&saying_line(&saying));
+        let words = [&told["state"], &told["why"], &told["receipt"], &told["text"]];
+        assert_eq!(words, ["failed", "gone", "delivered", "hi"]);
+        assert_eq!(seconds(Duration::from_millis(1_999)), "1970-01-01T00:00:01Z");
+    }
+
+    #[test]
+    fn what_a_program_is_told_of_its_commands_and_of_itself() {
+        let outcome =
+            |what| read_line(&outcome_line(Duration::ZERO, &Outcome { id: Some("5".into()), what }));
+        let done = outcome(Ok(crate::command::Achieved::default()));
+        assert_eq!((&done["type"], &done["id"]), (&"result".into(), &"5".into()));
+        let fault = outcome(Err("no such session".into()));
+        assert_eq!((&fault["type"], &fault["what"]), (&"error".into(), &"no such session".into()));
+        for (kept, word) in [(true, "follow"), (false, "lost")] {
+            let slow = read_line(&slow_line(Duration::ZERO, 3, kept));
+            assert!(
+                slow["missed"] == 3 && slow["what"].as_str().is_some_and(|it| it.contains(word)),
+                "{slow}"
+            );
+        }
+        let ready =
+            read_line(&ready_line(Duration::ZERO, 4, &["sip:a@x".into()], &["udp:0.0.0.0:5060".into()]));
+        assert_eq!((&ready["run"], &ready["addresses"][0]), (&4.into(), &"sip:a@x".into()));
     }
 
     fn line(what: &What) -> serde_json::Value {

@@ -37,3 +37,26 @@ impl Quota {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    //= IM X-13 test
+    #[test]
+    fn a_stream_counts_until_it_is_gone_and_not_twice() {
+        let (one, other) = (IpAddr::from([192, 0, 2, 1]), IpAddr::from([192, 0, 2, 2]));
+        let mut quota = Quota::new(2);
+        assert!(quota.admit(1, one) && quota.admit(2, one) && !quota.admit(3, one));
+        assert!(quota.admit(4, other), "each address has its own");
+        // Nobody has the third; the first is gone once, whoever says it again.
+        for stream in [3, 1, 1] {
+            quota.release(stream);
+        }
+        assert!(quota.admit(5, one) && !quota.admit(6, one));
+        for stream in [2, 4, 5] {
+            quota.release(stream);
+        }
+        assert!(quota.held.is_empty() && quota.holders.is_empty());
+    }
+}

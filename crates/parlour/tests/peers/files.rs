@@ -397,7 +397,8 @@ fn a_file_of_which_nothing_had_come_goes_on_without_another_question() {
         (&json!(true), &Value::Null),
         "{invited}"
     );
-    // Alice does not move any more when Bob says yes, and then both are gone.
+    // She remembers it by now. She does not move any more when Bob says yes, and then both are gone.
+    alice.await_such("file", WAIT, |event| event["state"] == "offered");
     let stopped = std::process::Command::new("kill")
         .args(["-STOP", &alice.program.child().id().to_string()])
         .status()
