@@ -103,6 +103,10 @@ impl Endpoint {
 
     /// A chunk was refused, and with it the message.
     fn refused(&mut self, id: SessionId, key: u64, status: u16, comment: &str) {
+        // RFC 4975 10.8 and 10.10: that is said of the session, not of the message, which may go again in another one.
+        if matches!(status, 481 | 506) {
+            return self.fail_session(id, SessionFailure::Refused(status));
+        }
         // RFC 4975 10.4: 408 says what our own timer would say.
         let why = match status {
             408 => SendFailure::NoResponse,
@@ -118,9 +122,6 @@ impl Endpoint {
             self.refused_type(id, key, &why);
         }
         self.abandon(id, key, why);
-        if matches!(status, 481 | 506) {
-            self.fail_session(id, SessionFailure::Refused(status));
-        }
     }
 
     /// RFC 4975 10.6: no more messages of that type in this session, those that wait included.

@@ -172,8 +172,8 @@ impl Endpoint {
         session.queue.retain(|queued| *queued != key);
         session.control.retain(|queued| *queued != key);
         // RFC 4975 7.1 and 7.3.2: `#` says that no more chunks come, also to who has not refused the message but stands
-        // behind who did. 10.5: after a 413 nothing of it is sent; and a session that has ended says nothing.
-        let silent = matches!(why, SendFailure::Refused { status: 413 | 481 | 506, .. });
+        // behind who did. 10.5: after a 413 nothing of it is sent.
+        let silent = matches!(why, SendFailure::Refused { status: 413, .. });
         if let (Bind::Bound(connection), true) =
             (&session.bind, message.sent > 0 && !message.finished && !silent)
             && let Some(known) = self.connections.get_mut(connection)

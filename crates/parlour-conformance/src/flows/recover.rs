@@ -139,6 +139,46 @@ pub(crate) fn the_original_offerer_begins_at_once() {
     out.over();
 }
 
+//= IM M-12 test
+//= IM D-52 test
+#[cfg_attr(test, test)]
+pub(crate) fn a_peer_that_does_not_know_the_session_is_offered_another_once() {
+    for (line, lasting) in [("481 No such session", false), ("506 Bound elsewhere", false), ("481 No", true)]
+    {
+        let (mut call, media) = Call::connected();
+        let at = call.world.millis();
+        say(&mut call, "m1-id", "there?");
+        let send = call.request("SEND");
+        call.world.send(media, call.script.msrp_respond(send.message(), line));
+        let offer = offered(&mut call);
+        assert_eq!(offer.at.as_millis(), at, "nobody else knows that there is anything to mend");
+        let media = taken(&mut call, &offer);
+        let again = call.request("SEND");
+        assert_eq!(text::header(again.message(), "Message-ID").as_deref(), Some("m1-id"));
+        let line = if lasting { line } else { "200 OK" };
+        call.world.send(media, call.script.msrp_respond(again.message(), line));
+        call.world.run(10);
+        let acknowledged =
+            told(&call, |what| matches!(what, What::Progress { progress: Progress::Acknowledged, .. }));
+        assert_eq!(acknowledged.len(), usize::from(!lasting));
+        if lasting {
+            let bye = call.request("BYE");
+            call.ok(&bye);
+            call.world.run(10);
+            assert_eq!(told(&call, |what| matches!(what, What::Ended(Ended::MediaFailed { .. }))).len(), 1);
+            assert_eq!(
+                told(&call, |what| matches!(what, What::Progress { progress: Progress::Failed { .. }, .. }))
+                    .len(),
+                1
+            );
+        } else {
+            call.bye();
+            call.status(200);
+        }
+        call.over();
+    }
+}
+
 //= IM D-52 test
 #[cfg_attr(test, test)]
 pub(crate) fn a_peer_that_closes_and_then_says_bye_just_ends() {

@@ -227,7 +227,8 @@ pub enum SessionFailure {
     /// The peer did not bind within [`Limits::bind`](crate::Limits::bind).
     #[error("the other side did not come to the MSRP connection in time")]
     NotBound,
-    /// The peer does not know the session (481), or not on this connection (506).
+    /// The peer does not know the session (481), or not on this connection (506): what it refused so is handed back with
+    /// what waited. Or a relay could not reach it (a REPORT of 408).
     #[error("the other side answered {0} to our MSRP request")]
     Refused(u16),
     /// The peer does not answer our requests.

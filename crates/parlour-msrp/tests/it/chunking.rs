@@ -335,7 +335,8 @@ fn a_506_ends_the_session_on_this_connection_and_not_its_neighbours() {
     bob.take_events();
     bob.receive(&answer(&tid, "506 In use"));
     let why = SessionFailure::Refused(506);
-    assert_eq!(bob.take_events().last(), Some(&Event::SessionFailed { session: one, why, unsent: vec![] }));
+    let unsent = vec![text("m1m1", "hi")];
+    assert_eq!(bob.take_events(), [Event::SessionFailed { session: one, why, unsent }]);
     //= IM M-15 test
     // RFC 4975 5.4: the connection stands as long as it has a session.
     assert_eq!(bob.outputs, []);

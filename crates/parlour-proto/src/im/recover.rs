@@ -94,6 +94,9 @@ impl Core {
         let why = failure.to_string();
         let both_see_it = matches!(failure, SessionFailure::Disconnected | SessionFailure::Unresponsive);
         match failure {
+            // RFC 4975 10.8 and 10.10: 481 and 506 end what goes over this connection; the dialog stands, so the catalogue
+            // (6.6) has the session established again, once. Only we have seen it.
+            SessionFailure::Refused(_) if tries == 0 => self.begin_recovery(session, true),
             // RFC 4975 14.4: who is not the peer gets no second chance.
             SessionFailure::Refused(_) | SessionFailure::Untrusted | SessionFailure::Taken => {
                 self.leave_broken(session, why);
