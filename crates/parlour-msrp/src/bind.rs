@@ -4,7 +4,7 @@ use crate::connection::Current;
 use crate::endpoint::Endpoint;
 use crate::head::{Flag, Head, Start};
 use crate::io::{ConnectionId, Event, FailureReport, Matching, Output, SessionFailure, SessionId};
-use crate::parts::{Parts, same_id};
+use crate::parts::{Parts, ends_of, same_id};
 use crate::relay::Lease;
 use crate::session::{Bind, Session};
 use crate::uri::MsrpPath;
@@ -51,9 +51,9 @@ impl Endpoint {
         }
         let unknown = |text: &str| Refusal::new(481, "M-11", text);
         // RFC 4975 7.3: To-Path has exactly one URI, and it is ours. Some peers write it twice.
-        let mut uris = head.to_path.split(' ').filter(|uri| !uri.is_empty());
-        let to = uris.next().unwrap_or_default();
-        if uris.any(|other| other != to) {
+        let (to, _) = ends_of(head.to_path);
+        let leads_on = |path: &str| path.split(' ').any(|uri| !uri.is_empty() && uri != to);
+        if to.len() < head.to_path.len() && leads_on(head.to_path) {
             return Err(unknown("To-Path leads on to somewhere else"));
         }
         let to_parts =
@@ -85,7 +85,7 @@ impl Endpoint {
                 return Err(unknown("the session is not bound by a SEND yet"));
             }
         }
-        let from = head.from_path.split(' ').rfind(|uri| !uri.is_empty()).unwrap_or_default();
+        let (_, from) = ends_of(head.from_path);
         if !session.agreed && matches!(session.bind, Bind::Expected) {
             // The answer that names the peer is still on its way: until it is here, who knows the session-id is the peer.
             let path = MsrpPath::parse(head.from_path)

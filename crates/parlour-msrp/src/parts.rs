@@ -5,6 +5,7 @@ use std::ops::Range;
 
 use subtle::ConstantTimeEq;
 
+use crate::line::find;
 use crate::uri::{MAX_URI, UriFault};
 
 /// A range of a text of at most [`MAX_URI`] octets.
@@ -179,9 +180,27 @@ impl Parts {
 /// Whether both session-ids are there and equal, in a time that tells nothing of where they differ.
 pub(crate) fn same_id(one: Option<&str>, two: Option<&str>) -> bool {
     match (one, two) {
-        (Some(one), Some(two)) => one.as_bytes().ct_eq(two.as_bytes()).into(),
+        (Some(one), Some(two)) => {
+            // Word by word, as it is done for each request.
+            let (one, one_rest) = one.as_bytes().as_chunks::<8>();
+            let (two, two_rest) = two.as_bytes().as_chunks::<8>();
+            let pairs =
+                one.iter().zip(two).map(|(one, two)| u64::from_le_bytes(*one) ^ u64::from_le_bytes(*two));
+            let differ = pairs.fold(0, |differ, pair| differ | pair);
+            one.len() == two.len() && (differ.ct_eq(&0) & one_rest.ct_eq(two_rest)).into()
+        }
         (None, _) | (_, None) => false,
     }
+}
+
+/// The first and the last URI of a path as it was written; nearly all paths have one.
+pub(crate) fn ends_of(path: &str) -> (&str, &str) {
+    if find::<b' '>(path.as_bytes()).is_none() {
+        return (path, path);
+    }
+    let mut uris = path.split(' ').filter(|uri| !uri.is_empty());
+    let first = uris.next().unwrap_or_default();
+    (first, uris.next_back().unwrap_or(first))
 }
 
 /// Compares host names without regard to case, percent-encoded unreserved characters decoded (RFC 4975 6.1).
@@ -287,3 +306,36 @@ static CLASSES: [u8; 256] = {
     }
     classes
 };
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ids_are_the_same_only_if_every_octet_is() {
+        for length in 0..40 {
+            let id = "x".repeat(length);
+            let longer = format!("{id}x");
+            assert!(same_id(Some(&id), Some(&id)));
+            assert!(!same_id(Some(&id), Some(&longer)) && !same_id(Some(&longer), Some(&id)));
+            for at in 0..length {
+                let other = format!("{}y{}", "x".repeat(at), "x".repeat(length - at - 1));
+                assert!(!same_id(Some(&id), Some(&other)), "{other}");
+            }
+        }
+        assert!(!same_id(None, None) && !same_id(Some("x"), None));
+    }
+
+    #[test]
+    fn the_ends_of_a_path_are_its_first_and_last_uri() {
+        for (path, ends) in [
+            ("", ("", "")),
+            ("a", ("a", "a")),
+            ("a b", ("a", "b")),
+            ("a  b  c", ("a", "c")),
+            ("a ", ("a", "a")),
+        ] {
+            assert_eq!(ends_of(path), ends, "{path:?}");
+        }
+    }
+}

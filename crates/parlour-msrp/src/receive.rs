@@ -9,6 +9,7 @@ use crate::connection::{Chunk, Current, Reply};
 use crate::endpoint::{Deadline, Endpoint, Spooling};
 use crate::head::{ByteRange, Flag, Head};
 use crate::io::{ConnectionId, Event, FailureReport, Incomplete, Output, SessionId, SpoolId};
+use crate::parts::ends_of;
 use crate::reassembly::{Partial, Ranges, Sparse, Store, Told};
 use crate::session::{MAX_VALUE, Session};
 use crate::time::Instant;
@@ -75,7 +76,7 @@ impl Endpoint {
     ) -> Result<Option<Chunk>, Refusal> {
         let partial = head.message_id.and_then(|message_id| self.unpark(id, message_id));
         let session = self.sessions.get_mut(&id).ok_or_else(|| Refusal::new(481, "M-11", "no session"))?;
-        let previous = head.from_path.split(' ').next().unwrap_or_default();
+        let (previous, _) = ends_of(head.from_path);
         let reply = (head.failure_report != FailureReport::No).then(|| Reply {
             connection,
             tid: head.tid,

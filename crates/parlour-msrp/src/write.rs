@@ -24,6 +24,8 @@ impl<'o> FrameWriter<'o> {
     }
 
     fn start(out: &'o mut Vec<u8>, tid: Tid, words: &[&str], to: &str, from: &str) -> Self {
+        // Once for all of a frame without further headers.
+        out.reserve(to.len().saturating_add(from.len()).saturating_add(2 * Tid::MAX + 96));
         out.extend_from_slice(b"MSRP ");
         out.extend_from_slice(tid.as_bytes());
         out.push(b' ');
