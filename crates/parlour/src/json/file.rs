@@ -166,3 +166,52 @@ pub(crate) fn stop_word(stop: &FileStop) -> &'static str {
         FileStop::Failed { .. } => "failed",
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use parlour_proto::sdp::FileAttributes;
+
+    use super::*;
+    use crate::store::FileState;
+
+    #[test]
+    fn a_known_file_says_which_way_it_went() {
+        for (incoming, word) in [(true, "in"), (false, "out")] {
+            let row = FileRow {
+                id: "3-1".into(),
+                time: Duration::ZERO,
+                account: "sip:us@x".into(),
+                peer: "sip:a@x".into(),
+                address: "sip:a@x".into(),
+                incoming,
+                name: Some("a.dat".into()),
+                content_type: None,
+                size: Some(9),
+                hashes: Vec::new(),
+                state: FileState::Done,
+                why: None,
+                octets: 9,
+                path: None,
+                modified: Duration::ZERO,
+                via: None,
+                tries: 0,
+                attempts: Vec::new(),
+                verified: true,
+            };
+            let line: serde_json::Value = serde_json::from_str(&row_line(&row)).expect("a line of JSON");
+            let told = [&line["direction"], &line["id"], &line["name"], &line["state"]];
+            assert_eq!(told, [word, "3-1", "a.dat", "done"]);
+        }
+    }
+
+    #[test]
+    fn what_is_not_skipped_is_not_spoken_of() {
+        let about = FileAttributes::default();
+        let info = FileInfo { file: FileId(1), sends: false, about, icon: None, unasked: None };
+        let told = serde_json::to_value(About::of(&info, 3)).expect("an object");
+        assert_eq!((&told["file"], &told["direction"]), (&"3-1".into(), &"in".into()));
+        assert_eq!((told.get("skip"), told.get("unasked")), (None, None));
+    }
+}

@@ -586,6 +586,38 @@ fn notes_take_no_numbers() {
     assert_eq!(numbers, [1, 1, 2]);
 }
 
+#[test]
+fn what_is_read_at_once_is_bounded_and_all_of_it_comes() {
+    let dir = tempfile::tempdir().unwrap();
+    let jobs = (0..100).map(|number| received(&format!("m{number}"), "sip:a@x", text(&"x".repeat(60_000))));
+    run(dir.path(), jobs.collect());
+    let reader = Reader::open(dir.path()).unwrap();
+    let (mut last, mut pages) = (0, Vec::new());
+    loop {
+        let page = reader.since(last, u64::MAX).unwrap();
+        let Some(row) = page.last() else { break };
+        last = row.seq;
+        pages.push(page.len());
+    }
+    assert_eq!(pages, [70, 30], "4 MiB, and the rest");
+}
+
+#[test]
+fn a_store_of_an_older_program_has_a_history_too() {
+    let dir = tempfile::tempdir().unwrap();
+    run(dir.path(), vec![received("m1", "sip:a@x", text("hi"))]);
+    let older = rusqlite::Connection::open(super::database_file(dir.path())).unwrap();
+    older.execute("ALTER TABLE messages DROP COLUMN receipt", []).unwrap();
+    let mut came = Vec::new();
+    let tell = |entry: Entry| {
+        let Entry::Message(saying) = entry else { panic!("{entry:?}") };
+        came.push((saying.row.seq, saying.receipt));
+        Ok(())
+    };
+    Reader::open(dir.path()).unwrap().history(None, tell).unwrap();
+    assert_eq!(came, [(1, None)]);
+}
+
 //= IM R-2 test
 #[test]
 fn missed_invitations_wait_until_they_are_looked_at_and_stay_in_the_history() {
@@ -598,9 +630,12 @@ fn missed_invitations_wait_until_they_are_looked_at_and_stay_in_the_history() {
         let missed = Reader::open(dir.path()).unwrap().missed().unwrap();
         missed.iter().map(|row| row.peer().address).collect()
     };
+    let notice = || crate::line::missed_notice(&Reader::open(dir.path()).unwrap());
     assert_eq!(waiting(), ["sip:a@x", "sip:b@x"]);
+    assert_eq!(notice().as_deref(), Some("2 missed invitations: type missed to see them"));
     run(dir.path(), vec![note(Note::Looked(3))]);
     assert_eq!(waiting(), [""; 0]);
+    assert_eq!(notice(), None);
     // What the user declined himself, or took on another device, is seen to.
     let peer = || Peer { address: "sip:d@x".into(), display_name: None, verified: false };
     let declined = event(What::Missed { peer: peer(), why: Ended::Declined { status: 603 } });
