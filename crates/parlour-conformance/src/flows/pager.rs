@@ -45,6 +45,24 @@ fn header(mail: &Mail, name: &str) -> Option<String> {
     text::header(mail.message(), name)
 }
 
+//= IM G-1b test
+#[cfg_attr(test, test)]
+pub(crate) fn a_message_needs_no_descriptor_and_is_taken_where_an_invitation_is_not() {
+    use parlour_proto::client::Shortage;
+    for (shortage, status) in [(Shortage::Descriptors, 200), (Shortage::Memory, 480)] {
+        let mut call = Call::new(config(BOB));
+        let set = |bob: &mut parlour_proto::client::Client, _| {
+            bob.set_shortage(Some(shortage));
+            Ok(())
+        };
+        call.world.act(call.bob, set).expect("set");
+        let request = text_of(&mut call, "Dinner at eight?");
+        call.send(&request);
+        call.status(status);
+        call.over();
+    }
+}
+
 //= IM F-5 test
 //= IM G-7 test
 #[cfg_attr(test, test)]

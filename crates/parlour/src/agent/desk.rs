@@ -352,6 +352,10 @@ pub(super) mod tests {
         assert_eq!(shared(Some("a"), None, Some("image/png")), None);
         assert_eq!(shared(None, None, Some("text/plain")), None, "that says nothing");
         assert_eq!(shared(Some("c"), None, None), None, "it was given to somebody else");
+        let mut desk = desk;
+        desk.on.insert(FileId(1), Transfer { row: "1-3".to_owned(), ..Transfer::default() });
+        let named = FileSelector { size: Some(7), ..FileSelector::default() };
+        assert!(desk.shared(&whose("sip:a@x"), &named).is_none(), "it is being given");
     }
 
     //= IM D-43 test
