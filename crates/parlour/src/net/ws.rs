@@ -23,6 +23,18 @@ const LARGEST: usize = 1024 * 1024;
 /// How often a Ping keeps the connection open (RFC 7977 6).
 const PING: Duration = Duration::from_secs(25);
 
+fn config() -> WebSocketConfig {
+    let mut config = WebSocketConfig::default();
+    config.max_message_size = Some(LARGEST);
+    config.max_frame_size = Some(LARGEST);
+    // What the kernel does not take stays in our queue.
+    config.write_buffer_size = 0;
+    // Answers to the Pings of a server that does not read are kept up to here, then the last one alone; a frame of ours that
+    // does not fit behind them (128 KiB at most) ends the connection.
+    config.max_write_buffer_size = LARGEST;
+    config
+}
+
 /// What lies below: TCP or TLS.
 pub(super) trait Below: AsyncRead + AsyncWrite + Send + Unpin {}
 
@@ -47,16 +59,15 @@ impl Socket {
         let mut request = format!("{scheme}://{authority}/").into_client_request().map_err(Box::new)?;
         // RFC 7977 4.1: asked for, and to be confirmed.
         request.headers_mut().insert("Sec-WebSocket-Protocol", HeaderValue::from_static("msrp"));
-        let mut config = WebSocketConfig::default();
-        config.max_message_size = Some(LARGEST);
-        config.max_frame_size = Some(LARGEST);
-        // What the kernel does not take stays in our queue.
-        config.write_buffer_size = 0;
-        let handshake = tokio_tungstenite::client_async_with_config(request, below, Some(config));
+        let handshake = tokio_tungstenite::client_async_with_config(request, below, Some(config()));
         let (stream, _) = handshake.await.map_err(Box::new)?;
+        Ok(Socket::over(stream))
+    }
+
+    fn over(stream: WebSocketStream<Box<dyn Below>>) -> Socket {
         let mut ping = interval(PING);
         ping.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        Ok(Socket { stream, inbox: Bytes::new(), ping })
+        Socket { stream, inbox: Bytes::new(), ping }
     }
 
     /// Reads octets; none are the end.
@@ -121,5 +132,153 @@ impl Socket {
     /// Sends a Close (1000).
     pub(super) fn shut(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         Pin::new(&mut self.stream).poll_close(context).map_err(io::Error::other)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::future::poll_fn;
+
+    use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
+    use tokio::time::timeout;
+    use tokio_tungstenite::tungstenite::protocol::Role;
+
+    use super::*;
+
+    const FIN: u8 = 0x80;
+    const CONTINUATION: u8 = 0;
+    const TEXT: u8 = 1;
+    const BINARY: u8 = 2;
+    const CLOSE: u8 = 8;
+    const PINGED: u8 = 9;
+
+    /// What it shows, what the server says, what is heard of it, and whether the end is one without a fault.
+    type Case<'a> = (&'a str, Vec<Vec<u8>>, &'a [u8], bool);
+
+    /// A frame of a server (RFC 6455 5.2): its first octet, and what it carries.
+    fn frame(first: u8, payload: &[u8]) -> Vec<u8> {
+        let length = match payload.len() {
+            short @ 0..=125 => vec![u8::try_from(short).unwrap()],
+            long => [&[127], u64::try_from(long).unwrap().to_be_bytes().as_slice()].concat(),
+        };
+        [&[first], length.as_slice(), payload].concat()
+    }
+
+    /// One end of a pipe that holds so many octets, as a client of the other.
+    async fn client(room: usize) -> (Socket, DuplexStream) {
+        let (ours, theirs) = duplex(room);
+        let stream =
+            WebSocketStream::from_raw_socket(Box::new(ours) as _, Role::Client, Some(config())).await;
+        (Socket::over(stream), theirs)
+    }
+
+    /// What is read by at most so many octets at once, and whether the end was one without a fault.
+    async fn read(socket: &mut Socket, at_once: usize) -> (Vec<u8>, bool) {
+        let mut all = Vec::new();
+        loop {
+            let mut octets = vec![0; at_once];
+            let mut into = ReadBuf::new(&mut octets);
+            let done = poll_fn(|context| socket.read(context, &mut into)).await;
+            if done.is_err() || into.filled().is_empty() {
+                return (all, done.is_ok());
+            }
+            all.extend(into.filled());
+        }
+    }
+
+    #[tokio::test]
+    async fn what_a_server_says_is_a_stream_however_it_is_cut() {
+        let close = frame(FIN | CLOSE, &1000_u16.to_be_bytes());
+        let whole = vec![b'x'; LARGEST];
+        let half = &whole[..LARGEST / 2];
+        let cases: [Case<'_>; 14] = [
+            (
+                "text",
+                vec![frame(FIN | TEXT, "gr\u{fc}n".as_bytes()), close.clone()],
+                "gr\u{fc}n".as_bytes(),
+                true,
+            ),
+            ("binary", vec![frame(FIN | BINARY, b"\xff\0\r"), close.clone()], b"\xff\0\r", true),
+            (
+                "nothing in it",
+                vec![frame(FIN | BINARY, b""), frame(FIN | TEXT, b"a"), close.clone()],
+                b"a",
+                true,
+            ),
+            (
+                "a ping between fragments",
+                vec![
+                    frame(BINARY, b"MSRP "),
+                    frame(FIN | PINGED, b"?"),
+                    frame(CONTINUATION, b""),
+                    frame(FIN | CONTINUATION, b"abcd"),
+                    frame(FIN | TEXT, b" SEND"),
+                    close.clone(),
+                ],
+                b"MSRP abcd SEND",
+                true,
+            ),
+            ("what follows a close", vec![close.clone(), frame(FIN | BINARY, b"late")], b"", false),
+            ("the largest", vec![frame(FIN | BINARY, &whole), close.clone()], &whole, true),
+            ("too large", vec![frame(FIN | BINARY, &[&whole[..], b"x"].concat())], b"", false),
+            (
+                "too large in fragments",
+                vec![frame(BINARY, half), frame(CONTINUATION, half), frame(FIN | CONTINUATION, b"x")],
+                b"",
+                false,
+            ),
+            (
+                "larger than it is",
+                vec![vec![FIN | BINARY, 127, 0xff, 0xff, 0xff, 0xff, 0, 0, 0, 0]],
+                b"",
+                false,
+            ),
+            ("a fragment of nothing", vec![frame(FIN | CONTINUATION, b"x")], b"", false),
+            ("no UTF-8", vec![frame(FIN | BINARY, b"a"), frame(FIN | TEXT, b"\xff")], b"a", false),
+            ("masked", vec![vec![FIN | BINARY, 0x81, 0, 0, 0, 0, b'x']], b"", false),
+            ("cut off", vec![frame(FIN | BINARY, b"a"), vec![FIN | BINARY, 5, b'x']], b"a", false),
+            ("no close", vec![frame(FIN | BINARY, b"a")], b"a", false),
+        ];
+        for (name, frames, heard, well) in cases {
+            for (room, at_once) in [(1, 1), (4 * LARGEST, 1000)] {
+                let says = frames.concat();
+                if room == 1 && says.len() > 1000 {
+                    continue;
+                }
+                let (mut socket, mut server) = client(room).await;
+                let server = tokio::spawn(async move {
+                    // It may be left before all is said.
+                    let _ = server.write_all(&says).await;
+                    let _ = server.shutdown().await;
+                    let mut answers = Vec::new();
+                    let _ = server.read_to_end(&mut answers).await;
+                });
+                let (octets, end) = read(&mut socket, at_once).await;
+                assert!(octets == heard && end == well, "{name}, {at_once} at once: {} octets", octets.len());
+                drop(socket);
+                server.await.unwrap();
+            }
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_pings_and_does_not_listen_does_not_fill_our_memory() {
+        let (mut socket, server) = client(16 * 1024).await;
+        let (mut listens, mut speaks) = tokio::io::split(server);
+        let client = tokio::spawn(async move { read(&mut socket, 1000).await });
+        let ping = frame(FIN | PINGED, &[b'?'; 125]);
+        for _ in 0..2 * LARGEST / ping.len() {
+            speaks.write_all(&ping).await.unwrap();
+        }
+        let (mut kept, mut buffer) = (0, vec![0; 16 * 1024]);
+        // Until nothing comes any more.
+        while let Ok(read) = timeout(PING / 2, listens.read(&mut buffer)).await {
+            kept += read.unwrap();
+        }
+        assert!(kept > 0 && kept < LARGEST + 64 * 1024, "{kept} octets of answers were kept");
+        speaks.write_all(&frame(FIN | BINARY, b"still here")).await.unwrap();
+        speaks.write_all(&frame(FIN | CLOSE, b"")).await.unwrap();
+        speaks.shutdown().await.unwrap();
+        assert_eq!(client.await.unwrap(), (b"still here".to_vec(), true));
     }
 }
