@@ -1,5 +1,6 @@
 //! tshark as judge of our bytes: a whole conversation is captured and must dissect without a complaint.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::Path;
 use std::process::Command;
@@ -13,7 +14,7 @@ pub(crate) struct Verdict {
     /// Packets that it dissected as SIP, as SDP and as MSRP.
     pub(crate) sip: usize,
     sdp: usize,
-    msrp: usize,
+    pub(crate) msrp: usize,
     /// Malformed packets, and warnings and errors of those three.
     pub(crate) complaints: Vec<String>,
 }
@@ -50,6 +51,71 @@ pub(crate) fn judge(file: &Path, sip: &[u16], msrp: &[u16]) -> Verdict {
         }
     }
     verdict
+}
+
+/// What tshark reads of the connections in a capture that are TLS to this port, as if they had been plain, each from a port
+/// of its own. There is nothing of those whose keys it has not.
+pub(crate) fn decrypted(file: &Path, port: u16, keys: Option<&Path>) -> Vec<Packet> {
+    let mut list = Command::new("tshark");
+    list.args(["-n", "-r"]).arg(file).args(["-Y", &format!("tcp.port=={port}"), "-T", "fields"]);
+    let connections = output(list.args(["-e", "tcp.stream"]));
+    let mut command = Command::new("tshark");
+    command.args(["-n", "-q", "-r"]).arg(file).args(["-d", &format!("tcp.port=={port},tls")]);
+    if let Some(keys) = keys {
+        command.arg("-o").arg(format!("tls.keylog_file:{}", keys.display()));
+    }
+    for connection in connections.lines().collect::<BTreeSet<_>>() {
+        command.args(["-z", &format!("follow,tls,raw,{connection}")]);
+    }
+    let (mut client, mut sent, mut packets) = (0, BTreeMap::<(u16, u16), u32>::new(), Vec::new());
+    for line in output(&mut command).lines() {
+        if let Some(connection) = line.strip_prefix("Filter: tcp.stream eq ") {
+            client = 40_000 + connection.parse::<u16>().expect("few connections");
+        }
+        // What the second node sent is set in; the client of the connection speaks first.
+        let (back, digits) = line.strip_prefix('\t').map_or((false, line), |rest| (true, rest));
+        let Some(payload) = octets(digits).filter(|payload| payload.len() > 2) else { continue };
+        let (source, destination) = if back { (port, client) } else { (client, port) };
+        let next = sent.entry((source, destination)).or_insert(1);
+        let sequence = *next;
+        *next += u32::try_from(payload.len()).expect("a short conversation");
+        packets.push(Packet { protocol: 6, source, destination, sequence, payload });
+    }
+    packets
+}
+
+/// What clients sent in messages of WebSocket to this port, by TLS if there are keys: a packet for each message. Those of
+/// the server are text, of which tshark shows lines.
+pub(crate) fn messages(file: &Path, port: u16, keys: Option<&Path>) -> Vec<Packet> {
+    let mut command = Command::new("tshark");
+    command.args(["-n", "-r"]).arg(file);
+    if let Some(keys) = keys {
+        command.arg("-o").arg(format!("tls.keylog_file:{}", keys.display()));
+        command.args(["-d", &format!("tcp.port=={port},tls"), "-d", &format!("tls.port=={port},http")]);
+    } else {
+        command.args(["-d", &format!("tcp.port=={port},http")]);
+    }
+    command.args(["-Y", &format!("websocket && tcp.dstport=={port}"), "-T", "fields"]);
+    let text = output(command.args(["-e", "tcp.srcport", "-e", "data.data"]));
+    let (mut sent, mut packets) = (BTreeMap::<u16, u32>::new(), Vec::new());
+    for line in text.lines() {
+        let (source, all) = line.split_once('\t').expect("two fields");
+        let source = source.parse().expect("a port");
+        for payload in all.split(',').filter(|digits| !digits.is_empty()) {
+            let payload = octets(payload).expect("hexadecimal digits");
+            let next = sent.entry(source).or_insert(1);
+            let sequence = *next;
+            *next += u32::try_from(payload.len()).expect("a short conversation");
+            packets.push(Packet { protocol: 6, source, destination: port, sequence, payload });
+        }
+    }
+    packets
+}
+
+/// What these hexadecimal digits say.
+fn octets(digits: &str) -> Option<Vec<u8>> {
+    let pairs = digits.as_bytes().chunks(2);
+    pairs.map(|pair| u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok()).collect()
 }
 
 #[test]

@@ -4,14 +4,14 @@
 use std::fs;
 use std::io::Write;
 use std::net::{SocketAddr, UdpSocket};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::{Command, Stdio};
 
 use serde_json::Value;
 
 use crate::agent::{Agent, Setup, converse};
-use crate::capture::{self, Packet};
-use crate::dissected::judge;
+use crate::capture;
+use crate::dissected::{decrypted, judge};
 use crate::harness::{Folder, Program, await_until, free_port, is_bound, output};
 use crate::stage::WAIT;
 
@@ -74,34 +74,6 @@ fn two_agents_talk_over_tls_and_tshark_reads_it_with_the_keys_alone() {
     let verdict = judge(&folder.write("split.pcap", capture::write(&split)), &[], &[bob_tls]);
     assert!(verdict.complaints.is_empty(), "{:#?}", verdict.complaints);
     assert!(decrypted(&file, bob_tls, None).is_empty(), "without the keys there is nothing to read");
-}
-
-/// What tshark reads of the first connection in a capture that is TLS to this port, as if it had been plain.
-fn decrypted(file: &Path, port: u16, keys: Option<&Path>) -> Vec<Packet> {
-    let mut command = Command::new("tshark");
-    command.args(["-n", "-q", "-r"]).arg(file).args(["-d", &format!("tcp.port=={port},tls")]);
-    if let Some(keys) = keys {
-        command.arg("-o").arg(format!("tls.keylog_file:{}", keys.display()));
-    }
-    let text = output(command.args(["-z", "follow,tls,raw,0"]));
-    let hex = |line: &str| -> Option<Vec<u8>> {
-        let pairs = line
-            .as_bytes()
-            .chunks(2)
-            .map(|pair| u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok());
-        pairs.collect()
-    };
-    // Those of the second node are set in; the client of the connection speaks first.
-    let (mut sent, mut packets) = ([1_u32, 1], Vec::new());
-    for line in text.lines() {
-        let (back, digits) = line.strip_prefix('\t').map_or((false, line), |rest| (true, rest));
-        let Some(payload) = hex(digits).filter(|payload| payload.len() > 2) else { continue };
-        let (source, destination) = if back { (port, 40_000) } else { (40_000, port) };
-        let sequence = sent[usize::from(back)];
-        sent[usize::from(back)] += u32::try_from(payload.len()).expect("a short conversation");
-        packets.push(Packet { protocol: 6, source, destination, sequence, payload });
-    }
-    packets
 }
 
 /// A certificate that openssl made, and its key.

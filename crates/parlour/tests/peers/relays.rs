@@ -1,5 +1,6 @@
 //! Kamailio as an MSRP relay (RFC 4976): chats behind it, and what becomes of them when it is not well.
 
+use std::collections::BTreeSet;
 use std::process::Command;
 use std::time::Duration;
 
@@ -7,7 +8,7 @@ use serde_json::{Value, json};
 
 use crate::agent::{Agent, Setup};
 use crate::capture;
-use crate::dissected::judge;
+use crate::dissected::{decrypted, judge, messages};
 use crate::harness::{Folder, Program, free_port, output};
 use crate::namespaces::Namespace;
 
@@ -134,10 +135,13 @@ fn talk(test: &str, transports: [&str; 2], algorithm: &str) {
     let folder = Folder::new(test);
     let relay = Relay::start(&folder, algorithm);
     let file = folder.join("relay.pcap");
-    let [from, to] = transports;
-    let bob = relay.member(&folder, "bob", to, "relay_required = true");
-    let alice = relay.member(&folder, "alice", from, "relay_required = true");
-    let recording = capture::start(&folder, &file, &[relay.msrp, bob.msrp, alice.msrp]);
+    let keys = folder.join("keys.log");
+    let [alice, bob] = [("alice", transports[0]), ("bob", transports[1])].map(|(name, transport)| {
+        let setup = relay.member(&folder, name, transport, "relay_required = true");
+        Setup { wrapper: ["env".to_owned(), format!("SSLKEYLOGFILE={}", keys.display())].to_vec(), ..setup }
+    });
+    let ports = [relay.msrp, relay.msrps, relay.ws, relay.wss, bob.msrp, alice.msrp];
+    let recording = capture::start(&folder, &file, &ports);
     let mut to = bob.start(&folder, "bob");
     let mut from = alice.start(&folder, "alice");
     chat(&bob, &mut from, &mut to);
@@ -149,12 +153,30 @@ fn talk(test: &str, transports: [&str; 2], algorithm: &str) {
         .iter()
         .any(|packet| [bob.msrp, alice.msrp].contains(&packet.destination) && !packet.payload.is_empty());
     assert!(!direct, "all goes through the relay");
-    if transports == ["tcp", "tcp"] {
-        let split =
-            capture::one_frame_a_packet(&packets, &[relay.msrp]).expect("MSRP frames, one after the other");
-        let split = folder.write("split.pcap", capture::write(&split));
-        let verdict = judge(&split, &[], &[relay.msrp]);
+    let ports = [("tcp", relay.msrp), ("tls", relay.msrps), ("ws", relay.ws), ("wss", relay.wss)];
+    for (transport, port) in ports {
+        let members = transports.iter().filter(|it| **it == transport).count();
+        if members == 0 {
+            continue;
+        }
+        let heard = match transport {
+            "tcp" => {
+                packets.iter().filter(|it| [it.source, it.destination].contains(&port)).cloned().collect()
+            }
+            "tls" => decrypted(&file, port, Some(&keys)),
+            "ws" => messages(&file, port, None),
+            _ => messages(&file, port, Some(&keys)),
+        };
+        let frames = capture::one_frame_a_packet(&heard, &[port]).expect("MSRP frames, one after the other");
+        if transport.starts_with("ws") {
+            assert_eq!(frames.len(), heard.len(), "each message is a frame");
+        }
+        // Over TCP the relay connects to itself, too.
+        let clients = frames.iter().map(|frame| frame.source).filter(|source| *source != port);
+        assert!(clients.collect::<BTreeSet<_>>().len() >= members, "not all who speak {transport} are heard");
+        let verdict = judge(&folder.write("split.pcap", capture::write(&frames)), &[], &[port]);
         assert!(verdict.complaints.is_empty(), "{:#?}", verdict.complaints);
+        assert_eq!(verdict.msrp, frames.len(), "every frame over {transport} is seen as MSRP");
     }
 }
 
