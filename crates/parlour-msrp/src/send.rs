@@ -3,7 +3,7 @@
 //! A frame is always written whole, so it needs no interrupting: what would interrupt a chunk - responses, REPORTs,
 //! another session's turn - goes between two of them, and the next chunk continues at the next octet.
 
-use crate::accept::{essence, is_media_type};
+use crate::accept::essence;
 use crate::chunk::{COST, count, fit, write_chunk};
 use crate::endpoint::{Deadline, Endpoint};
 use crate::head::{Flag, Tid};
@@ -12,7 +12,7 @@ use crate::io::{
 };
 use crate::outcome::Transaction;
 use crate::reassembly::{Ranges, Told};
-use crate::session::{Bind, MAX_VALUE, Sending, Session};
+use crate::session::{Bind, Sending, Session};
 use crate::settle::fresh_tid;
 use crate::time::Instant;
 use crate::write::FrameWriter;
@@ -62,17 +62,9 @@ impl Endpoint {
         self.now = self.now.max(now);
         let key = self.number();
         let session = self.sessions.get_mut(&id).ok_or(SendError::UnknownSession)?;
+        message.check()?;
         let Outgoing { message_id, content_type, content_disposition, body, success_report, failure_report } =
             message;
-        if Tid::parse(message_id.as_bytes()).is_none() {
-            return Err(SendError::BadMessageId);
-        }
-        if !is_media_type(essence(&content_type)) || !is_value(&content_type) {
-            return Err(SendError::BadContentType);
-        }
-        if content_disposition.as_ref().is_some_and(|value| value.is_empty() || !is_value(value)) {
-            return Err(SendError::BadContentDisposition);
-        }
         //= IM M-12
         if session.refused_types.contains(&essence(&content_type).to_ascii_lowercase()) {
             return Err(SendError::RefusedContentType);
@@ -409,11 +401,6 @@ impl Endpoint {
             self.out.push_back(Output::Fetch { source, offset, length });
         }
     }
-}
-
-/// Whether a text can be the value of a header, and is no longer than any needs to be.
-fn is_value(text: &str) -> bool {
-    text.len() <= MAX_VALUE && !text.chars().any(char::is_control)
 }
 
 /// What a session did with its turn.

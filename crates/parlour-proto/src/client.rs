@@ -165,7 +165,31 @@ impl Client {
         via: Option<Proxy>,
     ) -> Result<SessionId, Misuse> {
         self.core.now = now;
-        self.core.invite(account, to, via, None)
+        let session = self.reserve();
+        self.core.invite(session, account, to, via, None).map(|()| session)
+    }
+
+    /// A number for a session that is begun later, by [`invite_as`](Self::invite_as): what is said first in it can be kept
+    /// before anybody hears of it.
+    pub fn reserve(&mut self) -> SessionId {
+        self.core.sessions.fresh_id()
+    }
+
+    /// Invites `to` in a session whose number was [reserved](Self::reserve), to take one large message if `large`.
+    ///
+    /// # Errors
+    /// As [`invite`](Self::invite).
+    pub fn invite_as(
+        &mut self,
+        now: Now,
+        session: SessionId,
+        account: AccountId,
+        to: &str,
+        via: Option<Proxy>,
+        large: bool,
+    ) -> Result<(), Misuse> {
+        self.core.now = now;
+        self.core.invite(session, account, to, via, large.then_some(Large::Ours))
     }
 
     /// Invites `to` to take one large message (F-15): the first that is said in the session, of any size that `to` takes.
@@ -181,7 +205,8 @@ impl Client {
         via: Option<Proxy>,
     ) -> Result<SessionId, Misuse> {
         self.core.now = now;
-        self.core.invite(account, to, via, Some(Large::Ours))
+        let session = self.reserve();
+        self.core.invite(session, account, to, via, Some(Large::Ours)).map(|()| session)
     }
 
     /// Accepts an invitation, with all the files that it offers; those that it asks for are refused.

@@ -196,6 +196,23 @@ impl Ended {
     }
 }
 
+impl Ended {
+    /// Why a message that waited in a session which had stood is not confirmed, in words: it may have left before.
+    pub fn unconfirmed(&self) -> String {
+        match self {
+            Ended::Lost { why } | Ended::MediaFailed { why } => format!("not confirmed: {why}"),
+            Ended::Refused { .. }
+            | Ended::Left
+            | Ended::PeerLeft
+            | Ended::Cancelled { .. }
+            | Ended::Declined { .. }
+            | Ended::NoAnswer
+            | Ended::NoAck
+            | Ended::Replaced { .. } => "the session ended before it was acknowledged".to_owned(),
+        }
+    }
+}
+
 /// How far one of our own messages got.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Progress {

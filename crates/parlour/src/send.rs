@@ -151,8 +151,6 @@ async fn tell(controls: Controls, flags: &Send) -> (u8, String) {
     let ask = |command| commands.send(Asked { id: None, command });
     let mut outcome = None;
     let (mut begun, mut stood, mut left, mut relayless) = (false, false, false, false);
-    // Why nothing was said in a session that we then leave.
-    let mut unsaid = None;
     let story = async {
         let (content_type, body) =
             ("text/plain".to_owned(), flags.text.clone().unwrap_or_default().into_bytes());
@@ -169,24 +167,18 @@ async fn tell(controls: Controls, flags: &Send) -> (u8, String) {
             let happening = match told {
                 Told::Event(happening) => happening,
                 Told::Outcome(answer) => match answer.what {
-                    Ok(_) => continue,
-                    Err(why) if !begun => {
-                        return outcome = Some((not_begun(&why), format!("Not sent: {why}.")));
-                    }
-                    // It is larger than the peer takes, say, or could not be kept.
-                    Err(why) => {
-                        unsaid.get_or_insert_with(|| {
-                            format!("Not sent to {to}: {why}.{}", hint(&why, flags.large))
-                        });
-                        let _ = ask(Command::Leave { session: None }).await;
+                    Ok(_) => {
+                        begun = true;
                         continue;
                     }
+                    // We could not leave a session that has ended meanwhile: that is told, too.
+                    Err(_) if begun => continue,
+                    Err(why) => return outcome = Some((not_begun(&why), format!("Not sent: {why}."))),
                 },
                 Told::Trouble(what) => return outcome = Some((1, format!("Not sent: {what}."))),
                 Told::Said { .. } | Told::Paged { .. } | Told::Missed { .. } => continue,
             };
             match happening.event.what {
-                What::Inviting { .. } => begun = true,
                 What::Established { peer, .. } => {
                     stood = true;
                     tracing::info!(peer = %who(&peer), "in session");
@@ -218,13 +210,10 @@ async fn tell(controls: Controls, flags: &Send) -> (u8, String) {
                     let _ = ask(Command::Leave { session: None }).await;
                 }
                 What::Ended(why) => {
-                    outcome.get_or_insert_with(|| match (unsent(&to, &why, stood), unsaid.take()) {
-                        (_, Some(sentence)) if why == Ended::Left => {
-                            (if stood { NOT_ACKNOWLEDGED } else { OURS }, sentence)
-                        }
+                    outcome.get_or_insert_with(|| match unsent(&to, &why, stood) {
                         // The account's relay lends us nothing, whomever we call.
-                        ((_, sentence), _) if relayless && !stood => (OURS, sentence),
-                        (other, _) => other,
+                        (_, sentence) if relayless && !stood => (OURS, sentence),
+                        other => other,
                     });
                     return;
                 }

@@ -1,7 +1,10 @@
 //! Messages, the verdict on them, and what may go wrong.
 
+use crate::accept::{essence, is_media_type};
 use crate::digest::Refusal;
+use crate::head::Tid;
 use crate::io::{SourceId, SpoolId};
+use crate::session::MAX_VALUE;
 
 /// Why there is no lease, or none any more.
 #[non_exhaustive]
@@ -168,6 +171,28 @@ impl Outgoing {
         change(&mut self);
         self
     }
+
+    /// Whether a peer can be sent this at all, whatever its session is.
+    ///
+    /// # Errors
+    /// [`SendError::BadMessageId`], [`SendError::BadContentType`] or [`SendError::BadContentDisposition`].
+    pub fn check(&self) -> Result<(), SendError> {
+        if Tid::parse(self.message_id.as_bytes()).is_none() {
+            return Err(SendError::BadMessageId);
+        }
+        if !is_media_type(essence(&self.content_type)) || !is_value(&self.content_type) {
+            return Err(SendError::BadContentType);
+        }
+        if self.content_disposition.as_ref().is_some_and(|value| value.is_empty() || !is_value(value)) {
+            return Err(SendError::BadContentDisposition);
+        }
+        Ok(())
+    }
+}
+
+/// Whether a text can be the value of a header, and is no longer than any needs to be.
+fn is_value(text: &str) -> bool {
+    text.len() <= MAX_VALUE && !text.chars().any(char::is_control)
 }
 
 /// Why a message that came in part will never be whole.

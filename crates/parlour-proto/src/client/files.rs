@@ -39,7 +39,8 @@ impl Client {
             let why = format!("a preview is a picture of 1 to {MAX_ICON} octets, of a file that is sent");
             return Err(Misuse::Unsendable(why));
         }
-        self.core.invite_for(account, to, via, files, None)
+        let session = self.reserve();
+        self.core.invite_for(session, account, to, via, files, None).map(|files| (session, files))
     }
 
     /// Accepts these files of an invitation, and the chat that it may offer besides. A file that is not named is refused.

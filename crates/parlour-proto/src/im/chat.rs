@@ -380,8 +380,11 @@ impl Core {
 
     /// Messages that waited for a session which ends so fail.
     pub(crate) fn fail_queue(&mut self, session: &mut Session, ended: &Ended) {
+        // What a lost connection has handed back is there, too.
+        let stood = matches!(session.phase, Phase::Live(_));
         for message in std::mem::take(&mut session.queue) {
-            let progress = Progress::Failed { why: ended.unsent() };
+            let why = if stood { ended.unconfirmed() } else { ended.unsent() };
+            let progress = Progress::Failed { why };
             let what = What::Progress { message_id: message.message_id, progress };
             self.tell(session.account, Some(session.id), what);
         }

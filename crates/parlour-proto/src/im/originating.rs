@@ -52,23 +52,25 @@ impl Core {
     /// Invites `to` to a chat, through `via`, else the account's proxy, else straight to its host.
     pub(crate) fn invite(
         &mut self,
+        id: SessionId,
         account: AccountId,
         to: &str,
         via: Option<Proxy>,
         large: Option<Large>,
-    ) -> Result<SessionId, Misuse> {
-        self.invite_for(account, to, via, Vec::new(), large).map(|(id, _)| id)
+    ) -> Result<(), Misuse> {
+        self.invite_for(id, account, to, via, Vec::new(), large).map(drop)
     }
 
     /// The same for files, if there are any, or for one large message.
     pub(crate) fn invite_for(
         &mut self,
+        id: SessionId,
         account: AccountId,
         to: &str,
         via: Option<Proxy>,
         files: Vec<FileOffer>,
         large: Option<Large>,
-    ) -> Result<(SessionId, Vec<FileId>), Misuse> {
+    ) -> Result<Vec<FileId>, Misuse> {
         //= IM G-4u
         // An IM Session Identity is taken as it was told: a Contact.
         let to =
@@ -94,7 +96,7 @@ impl Core {
             hop: hop.clone(),
             own_hop,
         };
-        let id = self.sessions.fresh_id();
+        let flow = self.reach(Errand::Invite(id), &hop).transpose().map_err(Misuse::NoRoute)?;
         let kind = match (&large, files.is_empty()) {
             (Some(_), _) => Kind::LargeMessage,
             (None, false) => Kind::Files,
@@ -130,16 +132,10 @@ impl Core {
         self.sessions.put(session);
         self.tell(account, Some(id), What::Inviting { to: to.to_owned(), kind });
         let files = self.own_files((account, id), files);
-        match self.reach(Errand::Invite(id), &hop) {
-            Some(Ok(flow)) => self.invite_over(id, Ok(flow)),
-            Some(Err(why)) => {
-                self.sessions.take(id);
-                self.files.forget(id);
-                return Err(Misuse::NoRoute(why));
-            }
-            None => {}
+        if let Some(flow) = flow {
+            self.invite_over(id, Ok(flow));
         }
-        Ok((id, files))
+        Ok(files)
     }
 
     /// The next hop is known, or cannot be.

@@ -47,8 +47,9 @@ enum Stage {
 impl Lost {
     /// A loss after so many re-INVITEs for the same one.
     pub(crate) fn new(failure: SessionFailure, tries: u8) -> Self {
-        // Catalogue 6.6: for a peer that never came, a second offer is enough.
-        let most = if failure == SessionFailure::NotBound { 1 } else { TRIES };
+        // Catalogue 6.6: for a peer that never came, or does not know the session, a second offer is enough.
+        let once = matches!(failure, SessionFailure::NotBound | SessionFailure::Refused(_));
+        let most = if once { 1 } else { TRIES };
         Lost { failure, tries, most, stage: Stage::Gone }
     }
 

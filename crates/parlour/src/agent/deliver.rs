@@ -216,6 +216,19 @@ impl Agent {
         peer: String,
         message: NewMessage,
     ) {
+        let (account_id, begun) = match &by {
+            By::Invite(_, invitation) => {
+                let begun = self.invite(session.session, invitation);
+                self.drain();
+                if let Some(talk) = self.model.talks.get_mut(&session.session) {
+                    talk.open.insert(message.message_id.clone());
+                }
+                (Some(invitation.account), Some(begun))
+            }
+            By::Front(_) | By::Echo | By::File(..) | By::Sent(..) => {
+                (self.model.talks.get(&session.session).map(|talk| talk.account), None)
+            }
+        };
         let body = match &message.body {
             OwnBody::Inline(octets) => Source::Inline(octets.clone()),
             OwnBody::Kept(source, size) => Source::Fetched { source: *source, size: *size, head: Vec::new() },
@@ -227,20 +240,20 @@ impl Agent {
             (Misuse::NoSession, Some(end)) => end.clone(),
             _ => why.to_string(),
         });
+        let said = begun.clone().unwrap_or(Ok(())).and(said);
         self.drain();
         let message_id = message.message_id.clone();
         let file = message.body.bulk().and_then(|bulk| self.file(bulk));
         self.tell(Told::Said { seq, time, account, session, peer, message, file });
-        if let Err(why) = &said
-            && let Some(talk) = self.model.talks.get(&session.session)
-        {
+        if let (Err(why), Some(account)) = (&said, account_id) {
             let progress = Progress::Failed { why: why.clone() };
             let what = What::Progress { message_id: message_id.clone(), progress };
-            self.happened(Event { account: talk.account, session: Some(session.session), what });
+            self.happened(Event { account, session: Some(session.session), what });
         }
         let achieved =
             Achieved { session: Some(session), message_id: Some(message_id), ..Achieved::default() };
-        self.tell_outcome(by, said.map(|()| achieved));
+        // Whoever was invited was: what became of what was to be said is told by its progress.
+        self.tell_outcome(by, begun.unwrap_or(said).map(|()| achieved));
     }
 
     /// A message of ours outside any session is durable: it may leave.
@@ -292,7 +305,7 @@ impl Agent {
 
     pub(super) fn tell_outcome(&mut self, by: By, what: Result<Achieved, String>) {
         match by {
-            By::Front(id) => self.tell(Told::Outcome(Outcome { id, what })),
+            By::Front(id) | By::Invite(id, _) => self.tell(Told::Outcome(Outcome { id, what })),
             By::File(..) | By::Sent(..) => {}
             By::Echo => {
                 if let Err(why) = what {

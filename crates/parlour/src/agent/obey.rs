@@ -2,6 +2,7 @@
 
 use std::time::Instant;
 
+use parlour_msrp::{Outgoing, Source};
 use parlour_proto::client::{Blocked, Load, Page, Refusal, StoreFault};
 use parlour_proto::io::{AccountId, FileId, SessionId};
 use parlour_proto::sip::uri::{Uri, is_anonymous};
@@ -9,7 +10,9 @@ use parlour_proto::sip::uri::{Uri, is_anonymous};
 use super::{Agent, LEAVING, Told};
 use crate::command::{Achieved, Asked, Command, First, Outcome, Whom, Wish};
 use crate::model::{SessionName, Stage};
-use crate::store::{BLOCKED, By, Job, Kept, NewMessage, NewPage, Note, OwnBody, Refused, Seen, party};
+use crate::store::{
+    BLOCKED, By, Invitation, Job, Kept, NewMessage, NewPage, Note, OwnBody, Refused, Seen, party,
+};
 
 impl Agent {
     pub(super) fn obey(&mut self, asked: Asked) {
@@ -87,23 +90,19 @@ impl Agent {
                 }
             }
             Command::Invite { account, to, via, large, first } => {
-                let invited = self.account(account.as_deref()).and_then(|account| {
-                    let invited = if large {
-                        self.client.invite_to_large(now, account, &to, via)
-                    } else {
-                        self.client.invite(now, account, &to, via)
-                    };
-                    invited.map_err(|why| why.to_string())
-                });
-                match (invited, first) {
-                    (Ok(session), Some(First { message_id, content_type, body })) => {
-                        self.drain();
+                let session = self.client.reserve();
+                let invitation =
+                    self.account(account.as_deref()).map(|account| Invitation { account, to, via, large });
+                match (invitation, first) {
+                    (Ok(invitation), Some(First { message_id, content_type, body })) => {
                         let message_id = message_id.unwrap_or_else(|| self.ident());
                         let body = OwnBody::Inline(body);
                         let message = NewMessage { session, message_id, content_type, body, to: None };
-                        return self.prepare_to_say(By::Front(id), message);
+                        return self.prepare_to_invite(id, invitation, message);
                     }
-                    (invited, _) => invited,
+                    (invitation, _) => {
+                        invitation.and_then(|invitation| self.invite(session, &invitation).map(|()| session))
+                    }
                 }
             }
             Command::Add { session, address } => {
@@ -223,7 +222,28 @@ impl Agent {
         who.map(|who| talk.participant(&who)).transpose()
     }
 
+    pub(super) fn invite(&mut self, session: SessionId, invitation: &Invitation) -> Result<(), String> {
+        let Invitation { account, to, via, large } = invitation;
+        let now = self.clock.now();
+        self.client.invite_as(now, session, *account, to, via.clone(), *large).map_err(|why| why.to_string())
+    }
+
+    /// What is said first is durable before anybody is invited to hear it.
+    fn prepare_to_invite(&mut self, id: Option<String>, invitation: Invitation, mut message: NewMessage) {
+        if let Err(why) = check(&message) {
+            return self.tell_outcome(By::Front(id), Err(why));
+        }
+        let (account, peer) = (self.address(invitation.account), invitation.to.clone());
+        let (time, session) = (self.clock.now().unix, self.name(message.session));
+        message.body = self.store.stow(message.body);
+        let by = By::Invite(id, Box::new(invitation));
+        self.enqueue(Job::Say { by, time, account, session, peer, message });
+    }
+
     pub(super) fn prepare_to_say(&mut self, by: By, mut message: NewMessage) {
+        if let Err(why) = check(&message) {
+            return self.tell_outcome(by, Err(why));
+        }
         let Some(talk) = self.model.talks.get_mut(&message.session) else {
             return self.tell_outcome(by, Err("the session has ended".into()));
         };
@@ -304,6 +324,13 @@ impl Agent {
             .map(AccountId)
             .ok_or_else(|| format!("{:?} is none of our addresses", address.unwrap_or_default()))
     }
+}
+
+/// Whether a message can be sent to anybody at all.
+fn check(message: &NewMessage) -> Result<(), String> {
+    let (message_id, content_type) = (message.message_id.clone(), message.content_type.clone());
+    let outgoing = Outgoing::new(message_id, content_type, Source::Inline(Vec::new()));
+    outgoing.check().map_err(|why| format!("the message cannot be sent: {why}"))
 }
 
 /// What was still open when we went, and what to do about it.

@@ -68,12 +68,24 @@ pub(crate) enum Job {
 pub(crate) enum By {
     /// A front end, and the mark of its command.
     Front(Option<String>),
+    /// The same, and whom to invite first.
+    Invite(Option<String>, Box<Invitation>),
     /// `--echo`.
     Echo,
     /// A file that came in, and whether it is kept.
     File(FileId, Result<(), FileFault>),
     /// A file that we send, and how much of it is surely there.
     Sent(FileId, u64),
+}
+
+/// Whom to invite to what is said first.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Invitation {
+    pub(crate) account: AccountId,
+    pub(crate) to: String,
+    pub(crate) via: Option<Proxy>,
+    /// To take one large message.
+    pub(crate) large: bool,
 }
 
 /// A message of ours, before it leaves.

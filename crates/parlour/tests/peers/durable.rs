@@ -309,11 +309,43 @@ fn what_is_said_with_an_invitation_is_kept_however_fast_it_is_refused() {
     to.tell(&json!({"do": "block", "id": "b", "address": alice.address}));
     to.await_such("result", WAIT, |line| line["id"] == "b");
     for n in 0..20 {
-        let text = format!("Dinner {n}?");
-        from.tell(&json!({"do": "invite", "to": bob.address, "via": via, "text": text, "message_id": format!("dinner{n}")}));
+        // Those that lie in a file take longer to be kept.
+        let text = format!("Dinner {n}? {}", "Please! ".repeat(if n % 2 == 0 { 0 } else { 10_000 }));
+        from.tell(&json!({"do": "invite", "id": n, "to": bob.address, "via": via, "text": text}));
     }
     for _ in 0..20 {
-        from.await_such("progress", WAIT, |line| line["state"] == "failed");
+        from.await_event("ended", WAIT);
+    }
+    // What cannot be sent to anybody rings nobody.
+    from.tell(&json!({"do": "invite", "id": "bad", "to": bob.address, "via": via, "text": "x", "message_id": "a b"}));
+    let bad = from.await_such("error", WAIT, |line| line["id"] == "bad");
+    assert!(bad["what"].as_str().is_some_and(|what| what.contains("Message-ID")), "{bad}");
+    // Nor does what cannot be kept.
+    let spool = alice.data.join("spool");
+    std::fs::remove_dir_all(&spool).expect("removed");
+    std::fs::write(&spool, "").expect("written");
+    from.tell(
+        &json!({"do": "invite", "id": "lost", "to": bob.address, "via": via, "text": "x".repeat(100_000)}),
+    );
+    let lost = from.await_such("error", WAIT, |line| line["id"] == "lost");
+    assert!(lost["what"].as_str().is_some_and(|what| what.contains("could not be kept")), "{lost}");
+    from.caught_up();
+    assert_eq!(from.count("inviting"), 21);
+    let lines_of = |session: &serde_json::Value| -> Vec<String> {
+        let of = |line: &&serde_json::Value| line["session"] == *session && line["type"] != "ringing";
+        from.seen.iter().filter(of).filter_map(|line| Some(line["type"].as_str()?.to_owned())).collect()
+    };
+    let results: Vec<_> =
+        from.seen.iter().filter(|line| line["type"] == "result" && line["id"].is_string()).collect();
+    let invited =
+        results.iter().filter(|line| line["id"].as_str().is_some_and(|id| id.parse::<u8>().is_ok()));
+    let sessions: Vec<_> = invited.map(|line| &line["session"]).collect();
+    assert_eq!(sessions.len(), 20, "each invitation left");
+    for session in sessions {
+        let mut lines = lines_of(session);
+        // The result is of the moment.
+        lines.retain(|line| line != "result");
+        assert_eq!(lines, ["message", "inviting", "progress", "ended"]);
     }
     from.quit();
     to.quit();
