@@ -22,8 +22,8 @@ use crate::sip::frame::{Frame, FrameLimits, Framer};
 use crate::sip::message::Message;
 use crate::sip::tx::{Incoming, TxOutput};
 pub use crate::verb::{
-    Blocked, Decline, FileAnswer, FileFault, FileOffer, Misuse, Page, Refusal, Say, Shortage, StoreFault,
-    Stored,
+    Blocked, Decline, FileAnswer, FileFault, FileOffer, FileRoom, Misuse, Page, Refusal, Say, Shortage,
+    StoreFault, Stored,
 };
 
 /// How much the client holds: all zero when nothing goes on.

@@ -1,5 +1,6 @@
 //! What the verbs of the client take and give back.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use parlour_msrp::{Source, SourceId};
@@ -7,6 +8,7 @@ use parlour_msrp::{Source, SourceId};
 use crate::event::Icon;
 use crate::io::{AccountId, FileId};
 use crate::sdp::FileSelector;
+use crate::sip::uri::{Uri, aor};
 
 /// A message that we want to send.
 #[derive(Debug, Clone)]
@@ -36,6 +38,33 @@ pub struct FileOffer {
     /// A preview of a file that we send: a picture of at most [`MAX_ICON`](crate::client::MAX_ICON) octets. It goes with
     /// an invitation that has a stream for its way, and is left out where somebody does not take it.
     pub icon: Option<Icon>,
+}
+
+/// For how large a file there is room. By default there is for any.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FileRoom {
+    /// From anybody, octets; 0 is for none, however small.
+    pub all: u64,
+    /// From those who may send less, by their address of record ([`aor`](crate::sip::uri::aor)).
+    pub peers: BTreeMap<String, u64>,
+}
+
+impl Default for FileRoom {
+    fn default() -> Self {
+        FileRoom { all: u64::MAX, peers: BTreeMap::new() }
+    }
+}
+
+impl FileRoom {
+    /// For a file of whoever has that address.
+    pub(crate) fn of(&self, address: &str) -> u64 {
+        let less = || {
+            let uri = Uri::parse(address.as_bytes());
+            self.peers.get(&uri.map_or_else(|_| address.to_owned(), |uri| aor(&uri))).copied()
+        };
+        // Nearly always nobody may send less.
+        if self.peers.is_empty() { self.all } else { less().unwrap_or(u64::MAX).min(self.all) }
+    }
 }
 
 /// A file of an invitation that is accepted.

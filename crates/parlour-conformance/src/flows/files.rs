@@ -1,6 +1,8 @@
 //! Files (RFC 5547; catalogue 3.6).
 
-use parlour_proto::client::{FileAnswer, FileFault, FileOffer};
+use std::collections::BTreeMap;
+
+use parlour_proto::client::{FileAnswer, FileFault, FileOffer, FileRoom, Misuse};
 use parlour_proto::config::{Accept, Config};
 use parlour_proto::event::{Ended, FileInfo, FileNews, FileStop, Kind, What};
 use parlour_proto::io::{AccountId, FileId, SessionId, SourceId};
@@ -350,19 +352,42 @@ pub(crate) fn x_30_a_large_file_is_asked_about_whoever_sends_it() {
 //= IM X-30 test
 #[cfg_attr(test, test)]
 pub(crate) fn x_30_what_has_no_room_and_the_rest_of_a_file_are_never_taken_unasked() {
-    for (room, skip, asked) in [(1000, 0, false), (999, 0, true), (1000, 1, true)] {
+    let of = |peer: &str, octets| BTreeMap::from([(peer.to_owned(), octets)]);
+    let all = |octets| FileRoom { all: octets, peers: BTreeMap::new() };
+    for (room, skip, asked) in [
+        (all(1000), 0, false),
+        (all(999), 0, true),
+        (all(1000), 1, true),
+        (FileRoom { all: 1000, peers: of("sip:ann@192.0.2.1", 1000) }, 0, false),
+        (FileRoom { all: 1000, peers: of("sip:ann@192.0.2.1", 999) }, 0, true),
+        (FileRoom { all: 1000, peers: of("sip:eve@192.0.2.1", 999) }, 0, false),
+    ] {
         let mut two = Two::new(accepting(Accept::All));
         let set = |bob: &mut parlour_proto::client::Client, _| {
-            bob.set_file_room(room);
+            bob.set_file_room(room.clone());
             Ok(())
         };
         two.world.act(two.bob, set).expect("set");
         two.push(&[("a", &octets(1000), skip)]);
         two.run(1000);
         let is_asked = two.at(two.bob).told().any(|what| matches!(what, What::Invited { asked: true, .. }));
-        assert_eq!(is_asked, asked, "{room} {skip}");
+        assert_eq!(is_asked, asked, "{room:?} {skip}");
         two.over();
     }
+}
+
+//= IM D-41 test
+#[cfg_attr(test, test)]
+pub(crate) fn no_media_type_adds_lines_to_an_offer() {
+    let mut two = Two::new(config(BOB));
+    let media_type = Some("text/plain\r\nm=audio 4000 RTP/AVP 0".to_owned());
+    let selector = FileSelector { media_type, ..FileSelector::default() };
+    let offer = FileOffer { selector, source: None, skip: 0, modified: None, icon: None };
+    let asked = two.world.act(two.ann, |ann, now| ann.offer_files(now, AccountId(0), BOB, None, vec![offer]));
+    assert!(matches!(asked, Err(Misuse::Unsendable(why)) if why.ends_with("is no media type")));
+    two.run(100);
+    assert_eq!(two.at(two.bob).told().count(), 0);
+    two.over();
 }
 
 //= IM X-30 test

@@ -4,7 +4,7 @@ use super::Client;
 use crate::config::Proxy;
 use crate::event::{FileStop, Icon};
 use crate::io::{AccountId, FileId, Now, SessionId};
-use crate::verb::{FileAnswer, FileFault, FileOffer, Misuse};
+use crate::verb::{FileAnswer, FileFault, FileOffer, FileRoom, Misuse};
 
 /// Files in one session, at most.
 pub const MAX_FILES: usize = 8;
@@ -18,8 +18,8 @@ impl Client {
     /// for. They are told of in the order in which they stand here.
     ///
     /// # Errors
-    /// As for [`invite`](Self::invite); or there are no files, or more than eight; or a preview is no picture, has more
-    /// than [`MAX_ICON`] octets, or is of a file that we do not send.
+    /// As for [`invite`](Self::invite); or there are no files, or more than eight; or what is said to be a media type is
+    /// none; or a preview is no picture, has more than [`MAX_ICON`] octets, or is of a file that we do not send.
     pub fn offer_files(
         &mut self,
         now: Now,
@@ -32,6 +32,7 @@ impl Client {
         if files.is_empty() || files.len() > MAX_FILES {
             return Err(Misuse::Unsendable("a session is for one to eight files".into()));
         }
+        files.iter().try_for_each(|file| file.selector.can_be_written()).map_err(Misuse::Unsendable)?;
         if files
             .iter()
             .any(|file| file.icon.as_ref().is_some_and(|icon| !is_icon(icon, file.source.is_some())))
@@ -46,7 +47,8 @@ impl Client {
     /// Accepts these files of an invitation, and the chat that it may offer besides. A file that is not named is refused.
     ///
     /// # Errors
-    /// As for [`accept`](Self::accept); or a file is none of the invitation's, or not the one that is asked for.
+    /// As for [`accept`](Self::accept); or a file is none of the invitation's, or not the one that is asked for; or what is
+    /// said to be its media type is none.
     pub fn accept_files(
         &mut self,
         now: Now,
@@ -54,6 +56,8 @@ impl Client {
         files: Vec<FileAnswer>,
     ) -> Result<(), Misuse> {
         self.core.now = now;
+        let mut served = files.iter().filter_map(|file| file.serve.as_ref());
+        served.try_for_each(|(selector, _)| selector.can_be_written()).map_err(Misuse::Unsendable)?;
         self.core.accept_files(session, files)
     }
 
@@ -77,8 +81,8 @@ impl Client {
 
     /// Sets for how many octets of files there is room: a larger file is asked about, whatever
     /// [`Config::auto_accept_file`](crate::config::Config::auto_accept_file) says.
-    pub fn set_file_room(&mut self, octets: u64) {
-        self.core.file_room = octets;
+    pub fn set_file_room(&mut self, room: FileRoom) {
+        self.core.file_room = room;
     }
 
     /// Says what became of a file that is here as a whole ([`FileNews::Whole`](crate::event::FileNews::Whole)): only now

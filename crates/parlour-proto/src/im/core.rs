@@ -35,7 +35,7 @@ use crate::sip::dialog::Dialog;
 use crate::sip::message::Kept;
 use crate::sip::tx::{self, ClientId, Transactions};
 use crate::text;
-use crate::verb::Shortage;
+use crate::verb::{FileRoom, Shortage};
 
 /// Characters of an input that are told with a decision.
 const LONGEST_INPUT: usize = 500;
@@ -74,8 +74,8 @@ pub(crate) struct Core {
     pub(crate) leaving: bool,
     /// What the shell says that there is too little of.
     pub(crate) shortage: Option<Shortage>,
-    /// Octets for which there is room: no larger file is accepted unasked.
-    pub(crate) file_room: u64,
+    /// For how much there is room: no larger file is accepted unasked.
+    pub(crate) file_room: FileRoom,
     /// Seconds that local time is ahead of UTC.
     pub(crate) utc_offset: i32,
     pub(crate) blocked: BlockList,
@@ -240,7 +240,7 @@ impl Core {
             store_failed: None,
             leaving: false,
             shortage: None,
-            file_room: u64::MAX,
+            file_room: FileRoom::default(),
             utc_offset: 0,
             blocked,
             notices: Notices::default(),

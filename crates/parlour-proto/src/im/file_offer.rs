@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use std::sync::Arc;
 
 use crate::config::Accept;
-use crate::event::{FileNews, FileStop, What};
+use crate::event::{FileNews, FileStop, Peer, What};
 use crate::im::Core;
 use crate::im::file_unwrap::{WRAPPING, Wrap};
 use crate::im::files::{FileTransfer, Named, Stage, transfer_of};
@@ -262,19 +262,21 @@ impl Core {
         }
     }
 
-    /// Whether policy may accept the files of an invitation without asking.
+    /// Whether policy may accept the files of an invitation of that peer without asking.
     //= IM X-30
-    pub(crate) fn files_need_no_word(&self, session: SessionId) -> bool {
-        let small = |about: &FileAttributes| about.selector.size.is_some_and(|size| self.is_small(size));
+    pub(crate) fn files_need_no_word(&self, session: SessionId, peer: &Peer) -> bool {
+        let room = self.file_room.of(&peer.address);
+        let small =
+            |about: &FileAttributes| about.selector.size.is_some_and(|size| self.is_small(size, room));
         let transfers = self.files.ids(session).iter().filter_map(|id| self.files.get(*id));
         // What the other side wants of us nobody gives unasked; and of a rest, whoever keeps files knows whether it fits.
         let mut transfers = transfers.filter(|transfer| transfer.stage == Stage::Offered);
         transfers.all(|transfer| !transfer.sends && small(&transfer.about) && transfer.about.skipped() == 0)
     }
 
-    /// Whether a file of that size may be accepted unasked.
-    fn is_small(&self, size: u64) -> bool {
-        size <= self.config.auto_accept_file.min(self.file_room)
+    /// Whether a file of that size may be accepted unasked from somebody for whose files there is so much room.
+    fn is_small(&self, size: u64, room: u64) -> bool {
+        room > 0 && size <= self.config.auto_accept_file.min(room)
     }
 
     /// Whether policy may accept a file that is added to a session without asking.
@@ -286,7 +288,8 @@ impl Core {
             Accept::All => true,
         };
         let size = stream.file.as_ref().and_then(|file| file.selector.size);
-        accepts && size.is_some_and(|size| self.is_small(size)) && !stream.direction.sends()
+        let room = self.file_room.of(&session.peer.address);
+        accepts && size.is_some_and(|size| self.is_small(size, room)) && !stream.direction.sends()
     }
 
     /// Makes our ends of the files of an invitation that is accepted.

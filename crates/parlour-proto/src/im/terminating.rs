@@ -172,7 +172,7 @@ impl Core {
             Accept::Auto => peer.verified,
             Accept::All => true,
         };
-        let by_config = by_config && self.files_need_no_word(id);
+        let by_config = by_config && self.files_need_no_word(id, &peer);
         let goes_on = self.goes_on(&session);
         let unasked = self.takes_unasked(&mut session, by_config);
         let answers_itself = (by_config && session.large.is_none()) || unasked || goes_on;

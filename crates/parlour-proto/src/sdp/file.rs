@@ -4,6 +4,7 @@ use std::fmt::Write as _;
 
 use super::write::Lines;
 use super::{Media, Unfit};
+use crate::sip::header::{ContentType, Header as _};
 use crate::text::neutral_within;
 
 /// The most hashes that are kept of one selector; others are passed over.
@@ -146,7 +147,9 @@ impl FileSelector {
                     let name = quoted.and_then(decode).ok_or("a name that cannot be read")?;
                     selector.name = Some(name);
                 }
-                "type" if value.contains('/') => selector.media_type = Some(value.to_owned()),
+                "type" if value.contains('/') && !value.contains(char::is_control) => {
+                    selector.media_type = Some(value.to_owned());
+                }
                 "type" => return Err("a type that is none"),
                 "size" => {
                     let digits = !value.is_empty() && value.bytes().all(|octet| octet.is_ascii_digit());
@@ -163,6 +166,23 @@ impl FileSelector {
             }
         }
         Ok(selector)
+    }
+
+    /// Whether its media type can stand in an attribute: a type and a subtype, perhaps with parameters, and no blank outside
+    /// quotation marks, as that ends it (RFC 5547 6). All else of a selector is coded, or a number.
+    ///
+    /// # Errors
+    /// What it is instead.
+    pub fn can_be_written(&self) -> Result<(), String> {
+        let is_one = |kind: &str| {
+            ContentType::parse(kind.as_bytes()).is_ok()
+                && !kind.contains(char::is_control)
+                && words(kind).eq([kind])
+        };
+        match &self.media_type {
+            Some(kind) if !is_one(kind) => Err(format!("{kind:?} is no media type")),
+            Some(_) | None => Ok(()),
+        }
     }
 
     /// As attributes have it. A hash is the word of whoever has the file, so it is left out on request.
@@ -389,6 +409,30 @@ mod tests {
         assert_eq!(later, FileSelector::default(), "what is unknown or of the wrong length is passed over");
     }
 
+    //= IM D-41 test
+    #[test]
+    fn no_media_type_ends_its_line_or_the_selector() {
+        let of_type = |kind: &str| FileSelector { media_type: Some(kind.to_owned()), ..Default::default() };
+        for kind in ["text/plain", "text/plain;charset=utf-8", "a/b;c=\"d e\"", "application/vnd.x+xml"] {
+            assert_eq!(of_type(kind).can_be_written(), Ok(()), "{kind}");
+        }
+        assert_eq!(FileSelector::default().can_be_written(), Ok(()));
+        for wrong in [
+            "",
+            "text",
+            "text/",
+            "text/plain\r\nm=audio 4000 RTP/AVP 0",
+            "text/plain;a=\"b\nc\"",
+            "text/plain\n",
+            "text/plain; size=1",
+            " text/plain",
+            "text/plain size:1",
+            "text/plain;a=\"b",
+        ] {
+            assert_eq!(of_type(wrong).can_be_written(), Err(format!("{wrong:?} is no media type")));
+        }
+    }
+
     //= IM D-40 test
     #[test]
     fn a_sha_256_is_read() {
@@ -406,6 +450,7 @@ mod tests {
             "a=file-selector:size:-1\n",
             "a=file-selector:size:99999999999999999999999\n",
             "a=file-selector:type:image\n",
+            "a=file-selector:type:image/a\rb\n",
             "a=file-selector:nothing\n",
             "a=file-selector:size:1\na=file-selector:size:2\n",
         ] {

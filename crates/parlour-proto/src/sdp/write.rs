@@ -210,8 +210,11 @@ impl Lines {
         }
     }
 
-    /// An attribute with a value.
+    /// An attribute with a value, which ends no line (RFC 4566 9: a byte-string has no NUL, CR or LF), whoever it is from.
     pub(super) fn attribute(&mut self, name: &str, value: &str) {
+        if value.bytes().any(|octet| matches!(octet, b'\0' | b'\r' | b'\n')) {
+            return self.put(&["a=", name, ":", &value.replace(['\0', '\r', '\n'], " ")]);
+        }
         self.put(&["a=", name, ":", value]);
     }
 

@@ -206,11 +206,15 @@ impl Desk {
     /// One that is asked for without a hash has to be the only one of them that is called so, or is of that size.
     pub(super) fn shared(&self, whose: &Whose<'_>, named: &FileSelector) -> Option<&FileRow> {
         let given = |row: &FileRow| {
-            let given = matches!(row.state, FileState::Done | FileState::Interrupted);
+            let given = match row.state {
+                FileState::Done | FileState::Interrupted | FileState::Running => true,
+                FileState::Offered | FileState::Failed => false,
+            };
             given && !row.incoming && row.path.is_some()
         };
         if !named.hashes.is_empty() {
-            return self.find(whose, named, |row| given(row) && !self.is_on(&row.id));
+            let at_once = self.find(whose, named, |row| given(row) && self.can_be_given(row));
+            return at_once.or_else(|| self.find(whose, named, given));
         }
         if named.name.is_none() && named.size.is_none() {
             return None;
@@ -219,7 +223,16 @@ impl Desk {
         let mut fitting = self.rows.values().filter(fits);
         let first = fitting.next()?;
         // Sent twice it is the same file all the same.
-        fitting.all(|row| row.hashes == first.hashes).then_some(first).filter(|row| !self.is_on(&row.id))
+        let is_one = fitting.all(|row| row.hashes == first.hashes);
+        let at_once = || self.rows.values().filter(fits).find(|row| self.can_be_given(row));
+        is_one.then(|| at_once().unwrap_or(first))
+    }
+
+    /// Whether a file of ours may be given to who has had it, now. What he has as a whole he may have again, also while
+    /// the last transfer of it is on, or has just been done; of a part that is on its way the row tells how far it is,
+    /// and that is one transfer's.
+    pub(super) fn can_be_given(&self, row: &FileRow) -> bool {
+        row.state == FileState::Done || !self.is_on(&row.id)
     }
 
     /// A file of which a part is here.
@@ -304,7 +317,16 @@ pub(super) mod tests {
         assert!(all.shared(&Whose { account: "sip:other@us", ..a }, &same).is_none(), "nor two owners");
         let mut on_its_way = desk(vec![sent("1-1", FileState::Done)]);
         on_its_way.on.insert(FileId(1), Transfer { row: "1-1".to_owned(), ..Transfer::default() });
-        assert!(on_its_way.shared(&a, &same).is_none(), "it is being given");
+        let row = on_its_way.shared(&a, &same).unwrap();
+        assert!(on_its_way.can_be_given(row), "he has had it: the transfer before may not be over for us");
+        for state in [FileState::Interrupted, FileState::Running] {
+            on_its_way.rows.insert("1-1".to_owned(), sent("1-1", state));
+            let row = on_its_way.shared(&a, &same).unwrap();
+            assert!(!on_its_way.can_be_given(row), "the rest of it is being given");
+            on_its_way.rows.insert("1-0".to_owned(), sent("1-0", FileState::Done));
+            assert_eq!(on_its_way.shared(&a, &same).unwrap().id, "1-0", "sent twice");
+            on_its_way.rows.remove("1-0");
+        }
         let later = FileRow { time: Duration::from_secs(9), ..sent("1-0", FileState::Done) };
         let last = desk(vec![sent("1-1", FileState::Done), later, sent("1-2", FileState::Done)]);
         assert_eq!(last.shared(&a, &same).map(|row| row.id.as_str()), Some("1-0"), "the last one counts");
@@ -353,9 +375,16 @@ pub(super) mod tests {
         assert_eq!(shared(None, None, Some("text/plain")), None, "that says nothing");
         assert_eq!(shared(Some("c"), None, None), None, "it was given to somebody else");
         let mut desk = desk;
-        desk.on.insert(FileId(1), Transfer { row: "1-3".to_owned(), ..Transfer::default() });
-        let named = FileSelector { size: Some(7), ..FileSelector::default() };
-        assert!(desk.shared(&whose("sip:a@x"), &named).is_none(), "it is being given");
+        for (file, id) in [(1, "1-1"), (2, "1-3")] {
+            desk.on.insert(FileId(file), Transfer { row: id.to_owned(), ..Transfer::default() });
+            desk.rows.get_mut(id).unwrap().state = FileState::Running;
+        }
+        let row = |size| {
+            let named = FileSelector { size: Some(size), ..FileSelector::default() };
+            desk.shared(&whose("sip:a@x"), &named).unwrap()
+        };
+        assert!(!desk.can_be_given(row(7)), "it is being given");
+        assert_eq!(row(5).id, "1-4", "sent twice");
     }
 
     //= IM D-43 test

@@ -24,7 +24,15 @@ use crate::store::{By, FileRow, FileState, Job, Note, party};
 impl Agent {
     /// No file is accepted unasked for which there is no room.
     pub(super) fn tell_room(&mut self) {
-        self.client.set_file_room(self.desk.room());
+        self.client.set_file_room(self.desk.rooms());
+    }
+
+    /// Gives a file that comes in up for that reason, and says so; of one that is over already, all was said.
+    pub(super) fn refuse_file(&mut self, file: FileId, why: String) {
+        let told = Told::Trouble(format!("a file was refused: {why}"));
+        if self.client.fail_file(self.clock.now(), file, why).is_ok() {
+            self.tell(told);
+        }
     }
 
     pub(super) fn add_file(&mut self, row: FileRow) {
@@ -242,9 +250,7 @@ impl Agent {
         let part = self.new_part(file).filter(|_| why.is_none());
         let Some(part) = part else {
             let why = why.unwrap_or_else(|| "there is no place for it".to_owned());
-            self.tell(Told::Trouble(format!("a file was refused: {why}")));
-            let _ = self.client.fail_file(self.clock.now(), file, why);
-            return;
+            return self.refuse_file(file, why);
         };
         let id = file_name(self.store.run(), file);
         let row = FileRow {
@@ -286,8 +292,7 @@ impl Agent {
         let stopped = self.desk.without_room();
         for file in &stopped {
             let why = "disk_reserve: the disk is nearly full".to_owned();
-            self.tell(Told::Trouble(format!("a file was refused: {why}")));
-            let _ = self.client.fail_file(self.clock.now(), *file, why);
+            self.refuse_file(*file, why);
         }
         if !stopped.is_empty() {
             self.drain();

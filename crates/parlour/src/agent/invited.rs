@@ -17,7 +17,7 @@ use parlour_proto::sdp::FileSelector;
 use super::desk::{Desk, Transfer, Whose, Why};
 use super::offering::offer_of;
 use super::resuming::part_of;
-use super::{Agent, Told};
+use super::Agent;
 use crate::files::Prepared;
 use crate::json::file::file_name;
 
@@ -56,9 +56,15 @@ impl Desk {
     fn judge_one(&self, whose: &Whose<'_>, info: &FileInfo, rows: &mut BTreeSet<String>) -> Fate {
         let (selector, skip) = (&info.about.selector, info.about.skipped());
         if info.sends {
-            return match self.shared(whose, selector).filter(|row| rows.insert(row.id.clone())) {
-                Some(row) => Fate::Given(row.id.clone()),
+            return match self.shared(whose, selector) {
                 None => Fate::Refused("it was not shared with who asks for it".to_owned()),
+                Some(row) if !self.can_be_given(row) => {
+                    Fate::Refused("it is on its way to who asks for it already".to_owned())
+                }
+                Some(row) if !rows.insert(row.id.clone()) => {
+                    Fate::Refused("it is asked for twice in one invitation".to_owned())
+                }
+                Some(row) => Fate::Given(row.id.clone()),
             };
         }
         let known = self.interrupted(whose, selector).filter(|row| rows.insert(row.id.clone()));
@@ -129,10 +135,11 @@ impl Agent {
         for info in files.iter() {
             let Some(Unasked::Refused { why }) = &info.unasked else { continue };
             tracing::info!(why, "a file is declined");
-            if !info.sends {
-                self.tell(Told::Trouble(format!("a file was refused: {why}")));
+            if info.sends {
+                let _ = self.client.fail_file(self.clock.now(), info.file, why.clone());
+            } else {
+                self.refuse_file(info.file, why.clone());
             }
-            let _ = self.client.fail_file(self.clock.now(), info.file, why.clone());
         }
         if !given.is_empty() {
             let path = |id: &String| self.desk.rows.get(id)?.path.clone();
@@ -178,7 +185,7 @@ impl Agent {
                 .desk
                 .rows
                 .get(&id)
-                .is_some_and(|row| row.hashes == prepared.hashes && !self.desk.is_on(&id));
+                .is_some_and(|row| row.hashes == prepared.hashes && self.desk.can_be_given(row));
             let skip = info.about.skipped();
             let source = if same { self.desk.disk.serve(&prepared, skip).ok() } else { None };
             let Some(source) = source else { continue };

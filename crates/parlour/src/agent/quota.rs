@@ -1,8 +1,9 @@
 //! What there is room for: how much may lie here, how much of it from one peer, and which files are forgotten.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
+use parlour_proto::client::FileRoom;
 use parlour_proto::io::FileId;
 
 use super::desk::Desk;
@@ -29,20 +30,30 @@ pub(crate) struct Quota {
     pub(crate) age: Duration,
 }
 
-/// Octets of all files, and octets and number of those of each peer, as they were a moment ago: the disk is not asked for
-/// each line that somebody offers.
+/// What lies here, or is on its way: octets of all files that came in, and octets and number of those of each peer, as
+/// they were a moment ago: the disk is not asked for each line that somebody offers.
 pub(super) struct Usage {
     looked: Instant,
     all: u64,
     /// What is still to come of files that are on their way.
     coming: u64,
-    peers: BTreeMap<String, (u64, usize)>,
+    /// Files that stay remembered, also if others need the place: whoever sent them.
+    staying: usize,
+    peers: BTreeMap<String, OfPeer>,
+}
+
+/// What lies here of one peer, or is on its way.
+#[derive(Debug, Clone, Copy, Default)]
+struct OfPeer {
+    octets: u64,
+    /// Files of his that stay remembered.
+    staying: usize,
 }
 
 impl Desk {
-    /// Octets that lie here, or are on their way: of all, and of one peer, and of how many files of his. What nobody is
-    /// sending any more counts by what is here of it, wherever it lies.
-    fn used(&self, peer: &str) -> (u64, (u64, usize), u64) {
+    /// Has a look at what lies here, or is on its way. What nobody is sending any more counts by what is here of it,
+    /// wherever it lies.
+    fn used<T>(&self, look: impl FnOnce(&Usage) -> T) -> T {
         let lies = |row: &FileRow| {
             let meta = row.path.as_ref().and_then(|path| path.metadata().ok());
             meta.map_or(0, |meta| meta.len())
@@ -56,12 +67,19 @@ impl Desk {
         let usage = match &mut *kept {
             Some(usage) if usage.looked.elapsed() < GLANCE => usage,
             stale => {
-                let mut usage = Usage { looked: Instant::now(), all: 0, coming: 0, peers: BTreeMap::new() };
-                for row in self.rows.values().filter(|row| row.incoming) {
+                let (looked, peers) = (Instant::now(), BTreeMap::new());
+                let mut usage = Usage { looked, all: 0, coming: 0, staying: 0, peers };
+                let on: BTreeSet<&str> = self.on.values().map(|transfer| transfer.row.as_str()).collect();
+                for row in self.rows.values() {
+                    let stays = usize::from(on.contains(row.id.as_str()) || stays(row));
+                    usage.staying = usage.staying.saturating_add(stays);
+                    if !row.incoming {
+                        continue;
+                    }
                     let octets = counts(row);
-                    let (of_peer, files) = usage.peers.entry(row.peer.clone()).or_default();
-                    *of_peer = of_peer.saturating_add(octets);
-                    *files = files.saturating_add(1);
+                    let of_peer = usage.peers.entry(row.peer.clone()).or_default();
+                    of_peer.octets = of_peer.octets.saturating_add(octets);
+                    of_peer.staying = of_peer.staying.saturating_add(stays);
                     usage.all = usage.all.saturating_add(octets);
                     if row.state == FileState::Running {
                         usage.coming = usage.coming.saturating_add(octets.saturating_sub(lies(row)));
@@ -70,7 +88,7 @@ impl Desk {
                 stale.insert(usage)
             }
         };
-        (usage.all, usage.peers.get(peer).copied().unwrap_or_default(), usage.coming)
+        look(usage)
     }
 
     /// Something has changed of what lies here.
@@ -78,14 +96,20 @@ impl Desk {
         self.usage.replace(None);
     }
 
-    /// For how large a file of anybody there is room.
-    pub(super) fn room(&self) -> u64 {
-        if self.rows.len() > self.quota.records {
-            return 0;
-        }
-        let (all, _, coming) = self.used("");
-        let left = self.quota.all.saturating_sub(all);
-        left.min(self.quota.peer).min(self.spare(coming))
+    /// For how large a file there is room: of anybody, and of those who have used what is theirs.
+    //= IM X-30
+    pub(super) fn rooms(&self) -> FileRoom {
+        let of_peer = |used: &OfPeer| {
+            let has_place = used.staying < self.quota.records_of_peer;
+            if has_place { self.quota.peer.saturating_sub(used.octets) } else { 0 }
+        };
+        self.used(|usage| {
+            let left = self.quota.all.saturating_sub(usage.all);
+            let left = left.min(self.quota.peer).min(self.spare(usage.coming));
+            let all = if usage.staying < self.quota.records { left } else { 0 };
+            let peers = usage.peers.iter().map(|(peer, used)| (peer.clone(), of_peer(used)));
+            FileRoom { all, peers: peers.filter(|(_, room)| *room < all).collect() }
+        })
     }
 
     /// Octets of the disk that nobody has been promised.
@@ -113,10 +137,11 @@ impl Desk {
     /// Why another file, of that size, may not come in.
     //= IM X-30
     pub(super) fn refuses_another(&self, peer: &str, size: u64) -> Option<String> {
-        let (_, (_, of_peer), _) = self.used(peer);
-        if self.rows.len() > self.quota.records {
-            Some(format!("file_records: {} files lie here, or are on their way", self.rows.len()))
-        } else if of_peer > self.quota.records_of_peer {
+        let of_peer = |usage: &Usage| usage.peers.get(peer).copied().unwrap_or_default();
+        let (all, of_peer) = self.used(|usage| (usage.staying, of_peer(usage).staying));
+        if all >= self.quota.records {
+            Some(format!("file_records: {all} files lie here, or are on their way"))
+        } else if of_peer >= self.quota.records_of_peer {
             Some(format!("file_records_per_peer: {of_peer} files of this peer lie here, or are on their way"))
         } else {
             self.refuses(peer, size)
@@ -129,7 +154,8 @@ impl Desk {
         if self.disk.places().is_none() {
             return Some("there is no directory for it".into());
         }
-        let (all, (of_peer, _), coming) = self.used(peer);
+        let of_peer = |usage: &Usage| usage.peers.get(peer).copied().unwrap_or_default();
+        let (all, of_peer, coming) = self.used(|usage| (usage.all, of_peer(usage).octets, usage.coming));
         if all.saturating_add(size) > self.quota.all {
             Some(format!("file_quota: {all} of {} octets are used", self.quota.all))
         } else if of_peer.saturating_add(size) > self.quota.peer {
@@ -159,15 +185,8 @@ impl Desk {
         let (mut forgotten, mut others) = (Vec::new(), Vec::new());
         let old = |row: &FileRow| now.saturating_sub(row.time) > self.quota.age;
         let is_over = |row: &FileRow| {
-            let is_over = match row.state {
-                FileState::Offered | FileState::Running => false,
-                // Of what nothing is here nothing is lost.
-                FileState::Interrupted => old(row) || (row.incoming && row.octets == 0),
-                FileState::Done | FileState::Failed => {
-                    !row.incoming || !row.path.as_ref().is_some_and(|path| path.exists())
-                }
-            };
-            is_over && !self.is_on(&row.id)
+            let is_given_up = row.state == FileState::Interrupted && old(row);
+            (is_given_up || !stays(row)) && !self.is_on(&row.id)
         };
         for row in rows {
             // Who sends us many files makes us forget his own.
@@ -183,6 +202,18 @@ impl Desk {
         let others = others.into_iter().filter(|row| is_over(row)).take(excess);
         forgotten.extend(others.map(|row| row.id.clone()));
         forgotten
+    }
+}
+
+/// Whether a file stays remembered that is not too old: something of it is here, or to come.
+fn stays(row: &FileRow) -> bool {
+    match row.state {
+        FileState::Offered | FileState::Running => true,
+        // Of what nothing is here nothing is lost.
+        FileState::Interrupted => !row.incoming || row.octets > 0,
+        FileState::Done | FileState::Failed => {
+            row.incoming && row.path.as_ref().is_some_and(|path| path.exists())
+        }
     }
 }
 
@@ -231,11 +262,14 @@ mod tests {
         let full = desk(u64::MAX).refuses("sip:c@x", 1);
         assert!(full.is_some_and(|why| why.starts_with("disk_reserve")));
         // What policy may take unasked is what anybody may send.
-        assert_eq!(desk(0).room(), 30, "of all 85 are used");
-        assert_eq!(desk(u64::MAX).room(), 0);
+        let rooms = desk(0).rooms();
+        assert_eq!(rooms.all, 30, "of all 85 are used");
+        let less = [("sip:a@x".to_owned(), 20), ("sip:b@x".to_owned(), 15)];
+        assert_eq!(rooms.peers, BTreeMap::from(less), "of what each may have");
+        assert_eq!(desk(u64::MAX).rooms(), FileRoom { all: 0, peers: BTreeMap::new() });
         let mut roomy = desk(0);
         roomy.quota.all = 1000;
-        assert_eq!(roomy.room(), 60, "no more than one peer may have");
+        assert_eq!(roomy.rooms().all, 60, "no more than one peer may have");
         // Of one whose size nobody has told, what has come counts.
         let of_no_size =
             FileRow { size: None, octets: 50, ..row("1-6", "sip:d@x", FileState::Running, 0, gone.clone()) };
@@ -283,9 +317,16 @@ mod tests {
         let (mut on, now) = desk(0, 100);
         on.on.insert(FileId(1), super::super::desk::Transfer { row: "1-6".to_owned(), ..Default::default() });
         assert_eq!(on.to_forget(now), ["1-2", "1-3"], "what is on its way is remembered");
+        // Three stay: what is here, and what comes. Others make room for one more.
         let (full, _) = desk(3, 100);
-        assert!(full.refuses_another("sip:a@x", 0).is_some_and(|why| why.starts_with("file_records")));
-        assert_eq!(full.room(), 0);
+        assert!(full.refuses_another("sip:a@x", 0).is_some_and(|why| why.starts_with("file_records: 3 ")));
+        assert_eq!(full.rooms().all, 0);
+        let (nearly, _) = desk(4, 100);
+        assert_eq!(nearly.refuses_another("sip:a@x", 0), None);
+        assert!(nearly.rooms().all > 0);
+        let (mut on, _) = desk(4, 100);
+        on.on.insert(FileId(1), super::super::desk::Transfer { row: "1-6".to_owned(), ..Default::default() });
+        assert!(on.refuses_another("sip:a@x", 0).is_some(), "what is on its way stays");
         assert_eq!(full.refuses("sip:a@x", 0), None, "what is on its way needs no other row");
     }
 
@@ -311,7 +352,7 @@ mod tests {
             why.starts_with("disk_reserve") && why.ends_with(&format!("{} are on their way", huge - 1000)),
             "{why}"
         );
-        assert_eq!(desk.room(), 0);
+        assert_eq!(desk.rooms().all, 0);
         // What broke off has been promised nothing.
         desk.rows.insert("1-1".to_owned(), FileRow { state: FileState::Interrupted, ..running.clone() });
         desk.changed();
@@ -338,13 +379,20 @@ mod tests {
         };
         let of = |id: &str, peer: &str, path: &PathBuf| row(id, peer, FileState::Done, 1, path.clone());
         // What lies here of one peer keeps out more of his, and nothing of others.
-        let many =
-            ["1-1", "1-2", "1-3", "1-4"].map(|id| of(id, "sip:a@x", &kept)).into_iter().collect::<Vec<_>>();
+        let mut many = ["1-1", "1-2", "1-3"].map(|id| of(id, "sip:a@x", &kept)).to_vec();
+        // The user has removed it.
+        many.push(of("1-4", "sip:a@x", &gone));
         let full = desk(many.clone());
         let why = full.refuses_another("sip:a@x", 0).unwrap();
-        assert!(why.starts_with("file_records_per_peer: 4 files"), "{why}");
-        assert_eq!((full.refuses_another("sip:b@x", 0), full.to_forget(Duration::ZERO)), (None, Vec::new()));
-        assert_eq!(desk(many[..3].to_vec()).refuses_another("sip:a@x", 0), None);
+        assert!(why.starts_with("file_records_per_peer: 3 files"), "{why}");
+        assert_eq!(full.rooms().peers, BTreeMap::from([("sip:a@x".to_owned(), 0)]));
+        assert_eq!(full.refuses_another("sip:b@x", 0), None);
+        assert_eq!(full.to_forget(Duration::ZERO), ["1-4"]);
+        assert_eq!(
+            desk(many[1..].to_vec()).refuses_another("sip:a@x", 0),
+            None,
+            "he has two, and one is gone"
+        );
         // What is forgotten of one who has too many is his own, and not what is older of others, or ours.
         let mut rows = vec![of("2-1", "sip:b@x", &gone)];
         rows.extend(["1-1", "1-2", "1-3", "1-4"].map(|id| of(id, "sip:a@x", &gone)));
