@@ -14,10 +14,10 @@ use parlour_proto::event::{FileInfo, Icon, Kind, Unasked, What};
 use parlour_proto::io::{FileId, SessionId};
 use parlour_proto::sdp::FileSelector;
 
+use super::Agent;
 use super::desk::{Desk, Transfer, Whose, Why};
 use super::offering::offer_of;
 use super::resuming::part_of;
-use super::Agent;
 use crate::files::Prepared;
 use crate::json::file::file_name;
 
