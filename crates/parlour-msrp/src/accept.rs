@@ -221,7 +221,8 @@ fn matches(entry: &str, wanted: &str) -> bool {
     }
 }
 
-pub(crate) fn is_media_type(text: &str) -> bool {
+/// Whether a text is a media type without parameters: two tokens with a slash between them, the first no `*`.
+pub fn is_media_type(text: &str) -> bool {
     let slash = memchr::memchr(b'/', text.as_bytes());
     let parts = slash.and_then(|at| Some((text.get(..at)?, text.get(at.checked_add(1)?..)?)));
     parts.is_some_and(|(kind, subtype)| is_token_text(kind) && kind != "*" && is_token_text(subtype))

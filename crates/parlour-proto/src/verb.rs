@@ -45,7 +45,7 @@ pub struct FileOffer {
 pub struct FileRoom {
     /// From anybody, octets; 0 is for none, however small.
     pub all: u64,
-    /// From those who may send less, by their address of record ([`aor`](crate::sip::uri::aor)).
+    /// From those who may send less, by their address of record ([`crate::sip::uri::aor`]).
     pub peers: BTreeMap<String, u64>,
 }
 

@@ -2,9 +2,10 @@
 
 use std::fmt::Write as _;
 
+use parlour_msrp::accept::{essence, is_media_type};
+
 use super::write::Lines;
 use super::{Media, Unfit};
-use crate::sip::header::{ContentType, Header as _};
 use crate::text::neutral_within;
 
 /// The most hashes that are kept of one selector; others are passed over.
@@ -175,9 +176,10 @@ impl FileSelector {
     /// What it is instead.
     pub fn can_be_written(&self) -> Result<(), String> {
         let is_one = |kind: &str| {
-            ContentType::parse(kind.as_bytes()).is_ok()
+            is_media_type(essence(kind))
                 && !kind.contains(char::is_control)
                 && words(kind).eq([kind])
+                && kind.matches('"').count() % 2 == 0
         };
         match &self.media_type {
             Some(kind) if !is_one(kind) => Err(format!("{kind:?} is no media type")),
