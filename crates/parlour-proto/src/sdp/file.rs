@@ -179,7 +179,7 @@ impl FileSelector {
             is_media_type(essence(kind))
                 && !kind.contains(char::is_control)
                 && words(kind).eq([kind])
-                && kind.matches('"').count() % 2 == 0
+                && kind.matches('"').count().is_multiple_of(2)
         };
         match &self.media_type {
             Some(kind) if !is_one(kind) => Err(format!("{kind:?} is no media type")),
