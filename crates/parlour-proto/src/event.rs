@@ -194,9 +194,7 @@ impl Ended {
             | Ended::Replaced { .. } => "the session ended before it could be sent".to_owned(),
         }
     }
-}
 
-impl Ended {
     /// Why a message that waited in a session which had stood is not confirmed, in words: it may have left before.
     pub fn unconfirmed(&self) -> String {
         match self {

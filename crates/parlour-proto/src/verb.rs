@@ -200,6 +200,9 @@ pub enum Misuse {
     /// There is no such file in the session.
     #[error("no such file: its transfer is over, or never was")]
     NoFile,
+    /// The client is [shutting down](crate::client::Client::shutdown).
+    #[error("the program is ending: nobody is invited any more")]
+    Ending,
     /// There is no account of that number.
     #[error("no such account")]
     NoAccount,

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use parlour_proto::client::Client;
+use parlour_proto::client::{Client, Misuse};
 use parlour_proto::config::Accept;
 use parlour_proto::event::{Ended, Progress, What};
 use parlour_proto::io::{AccountId, CloseReason, FlowId, Input, SessionId};
@@ -143,6 +143,12 @@ pub(crate) fn what_waited_for_an_answer_fails_with_it() {
             |fits: &dyn Fn(&What) -> bool| told.iter().position(|what| fits(what)).expect("it is told");
         assert!(place(&|what| *what == failed) < place(&|what| matches!(what, What::Ended(_))));
         assert_eq!(told.iter().filter(|what| matches!(what, What::Progress { .. })).count(), 1);
+        // Whoever ends leaves all sessions, and nobody would leave one that began afterwards.
+        let late = out.world.act(out.bob, |bob, now| {
+            bob.shutdown(now);
+            bob.invite(now, AccountId(0), ALICE, None)
+        });
+        assert_eq!(late, Err(Misuse::Ending));
         out.over();
     }
 }

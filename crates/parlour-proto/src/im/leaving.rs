@@ -91,10 +91,10 @@ impl Core {
             }
         };
         let until = self.now.instant + ANSWERS;
-        let (ended, until) = (Some(Ended::PeerLeft), Some(until));
-        let leaving = Leaving { dialog, msrp: None, ended, chain: Chain::default(), rows: Vec::new(), until };
+        let (ended, chain, rows) = (Some(Ended::PeerLeft), Chain::default(), Vec::new());
+        let leaving = Leaving { dialog, msrp: None, ended, chain, rows, until: Some(until) };
         session.phase = Phase::Leaving(Box::new(leaving));
-        self.later(session.id, self.now.instant + ANSWERS);
+        self.later(session.id, until);
         let decision = "the peer has left: answers to the last octets of files are waited for";
         self.explain(session.account, Some(session.id), "D-42", decision, "BYE");
         self.sessions.put(session);

@@ -71,6 +71,10 @@ impl Core {
         files: Vec<FileOffer>,
         large: Option<Large>,
     ) -> Result<Vec<FileId>, Misuse> {
+        // All sessions have been left: nobody would leave this one.
+        if self.leaving {
+            return Err(Misuse::Ending);
+        }
         //= IM G-4u
         // An IM Session Identity is taken as it was told: a Contact.
         let to =
